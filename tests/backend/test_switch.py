@@ -1,0 +1,33 @@
+"""Choosing a backend."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tinyfcn import backend
+
+
+def test_using_restores_the_former_backend_also_after_an_error():
+    former = backend.active()
+    with pytest.raises(KeyError), backend.using("numpy") as inside:
+        assert backend.active() is inside
+        raise KeyError
+    assert backend.active() is former
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"expected one of numpy.*got 'nunpy'"):
+        backend.use("nunpy")
+
+
+def test_the_environment_sets_the_start_value():
+    code = "import tinyfcn; print(tinyfcn.backend.active().name)"
+    for value, expected in (("numpy", "numpy"), ("abacus", "got 'abacus'")):
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"TINYFCN_BACKEND": value, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+        )
+        assert expected in run.stdout + run.stderr

@@ -1,0 +1,27 @@
+"""What all tests share: the hypothesis profile, and a fresh random state for each test."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import tinyfcn
+
+# derandomize: the same examples in every run, so that a red suite is red again when it is looked at.
+settings.register_profile(
+    "tinyfcn",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("tinyfcn")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_for_every_test():
+    tinyfcn.manual_seed(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

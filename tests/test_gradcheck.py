@@ -1,0 +1,113 @@
+"""The checker must find wrong gradients, or every test that rests on it is worth nothing."""
+
+import numpy as np
+import pytest
+
+from tinyfcn import Function, Tensor, adjointcheck, gradcheck, gradgradcheck, tensor
+from tinyfcn.gradcheck import GradientError
+
+
+class ScaledGradient(Function):
+    """exp(x) whose gradient is off by a factor, in the first or in the second derivative."""
+
+    def __init__(self, first=1.0, second=1.0):
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        self.save_for_backward(x)
+        return np.exp(x)
+
+    def backward(self, gy):
+        (x,) = self.saved_tensors
+        y = ScaledGradient(self.second)(x) if self.second != 1.0 else x.exp()
+        return gy * y * self.first
+
+
+@pytest.fixture
+def x(rng):
+    return tensor(rng.standard_normal((2, 3)), requires_grad=True)
+
+
+@pytest.mark.parametrize("directional", [False, True])
+def test_right_gradients_pass(x, directional):
+    assert gradcheck(lambda t: ScaledGradient()(t), x, directional=directional)
+    assert gradgradcheck(lambda t: ScaledGradient()(t), x, directional=directional)
+
+
+@pytest.mark.parametrize("directional", [False, True])
+def test_a_first_derivative_off_by_one_percent_is_found(x, directional):
+    with pytest.raises(GradientError, match="difference quotient"):
+        gradcheck(lambda t: ScaledGradient(first=1.01)(t), x, directional=directional)
+
+
+@pytest.mark.parametrize("directional", [False, True])
+def test_a_second_derivative_off_by_one_percent_is_found(x, directional):
+    def fn(t):
+        return ScaledGradient(second=1.01)(t)
+
+    assert gradcheck(fn, x)
+    with pytest.raises(GradientError):
+        gradgradcheck(fn, x, directional=directional)
+
+
+def test_one_wrong_element_is_named(x):
+    class OneWrong(Function):
+        def forward(self, t):
+            return t * 2
+
+        def backward(self, gy):
+            scale = np.full(gy.shape, 2.0)
+            scale[1, 2] = 2.5
+            return gy * Tensor(scale)
+
+    with pytest.raises(GradientError, match=r"at \(1, 2, 1, 2\) backward gives 2.5"):
+        gradcheck(lambda t: OneWrong()(t), x)
+
+
+def test_nan_gradients_fail(x):
+    class Nan(Function):
+        def forward(self, t):
+            return t * 2
+
+        def backward(self, gy):
+            return gy * float("nan")
+
+    with pytest.raises(GradientError):
+        gradcheck(lambda t: Nan()(t), x)
+
+
+def test_several_inputs_and_outputs(rng):
+    a = tensor(rng.standard_normal((2, 3)), requires_grad=True)
+    b = tensor(rng.standard_normal((3, 2)), requires_grad=True)
+    assert gradcheck(lambda a, b: (a @ b, a.sum()), [a, b])
+    assert gradgradcheck(lambda a, b: a @ b, [a, b])
+
+
+def test_float32_is_refused():
+    with pytest.raises(TypeError, match="float64"):
+        gradcheck(lambda t: t * 2, tensor([1.0], requires_grad=True))
+
+
+def test_no_input_to_check_is_refused():
+    with pytest.raises(ValueError, match="requires a gradient"):
+        gradcheck(lambda t: t * 2, tensor([1.0]))
+
+
+def test_inputs_are_left_as_they_were(x):
+    before = x.data.copy()
+    gradcheck(lambda t: t * t, x)
+    np.testing.assert_array_equal(x.data, before)
+    assert x.grad is None
+
+
+def test_adjointcheck_finds_a_backward_that_is_not_the_transpose(x):
+    class NotTransposed(Function):
+        def forward(self, t):
+            return np.roll(t, 1, axis=1)
+
+        def backward(self, gy):
+            return Tensor(np.roll(gy.data, 1, axis=1))
+
+    with pytest.raises(GradientError, match="adjointcheck"):
+        adjointcheck(lambda t: NotTransposed()(t), x)
+    assert adjointcheck(lambda t: t[:, ::2] * 3.0 + 1.0, x)

@@ -1,0 +1,242 @@
+"""Walking the graph: sums of gradients, freed buffers, long chains, ownership of memory."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tinyfcn
+from tinyfcn import Function, Tensor, grad, tensor
+
+
+def leaf(*values):
+    return tensor(list(values), dtype="float64", requires_grad=True)
+
+
+def test_gradients_of_all_paths_are_summed():
+    x = leaf(3.0)
+    y = x * x
+    (y * y + y * x).backward()  # x⁴ + x³
+    assert x.grad.item() == 4 * 27 + 3 * 9
+
+
+def test_backward_adds_to_grad():
+    x = leaf(2.0)
+    for _ in range(3):
+        (x * 5).backward()
+    assert x.grad.item() == 15
+
+
+def test_a_chain_of_a_hundred_thousand_ops():
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+    del y  # the chain must also come apart without deep recursion
+
+
+def test_ops_run_only_when_every_gradient_of_theirs_has_arrived():
+    calls = []
+
+    class Traced(Function):
+        def forward(self, x):
+            return x * 1
+
+        def backward(self, gy):
+            calls.append(gy.item())
+            return gy
+
+    x = leaf(1.0)
+    y = Traced()(x)
+    z = y
+    for _ in range(4):
+        z = z + y  # y is used at five depths
+    z.backward()
+    assert calls == [5.0]
+
+
+def test_second_backward_is_refused_with_the_reason():
+    x = leaf(1.0)
+    y = x * x
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"buffers of Mul were freed.*retain_graph=True"):
+        y.backward()
+
+
+def test_retain_graph_allows_a_second_backward():
+    x = leaf(3.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 12
+
+
+def test_buffers_go_during_backward_without_the_garbage_collector():
+    gc.disable()
+    try:
+        x = tensor(np.ones(10), requires_grad=True)
+        y = (x * 2).exp()
+        kept = weakref.ref(y.data)
+        z = y.sum()
+        del y
+        assert kept() is not None  # exp keeps its output for backward
+        z.backward()
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_forgotten_results_take_their_graph_along_without_the_garbage_collector():
+    gc.disable()
+    try:
+        x = tensor(np.ones(10), requires_grad=True)
+        y = (x * 2).exp()
+        kept = weakref.ref(y.data)
+        del y
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_gradients_of_gradients_of_gradients():
+    x = leaf(2.0)
+    derivative = x**4
+    for expected in (4 * 2.0**3, 12 * 2.0**2, 24 * 2.0, 24.0):
+        (derivative,) = grad(derivative, x, create_graph=True)
+        assert derivative.item() == pytest.approx(expected)
+
+
+def test_create_graph_through_grad_attribute():
+    x = leaf(3.0)
+    (x**3).backward(create_graph=True)
+    assert x.grad.requires_grad
+    (second,) = grad(x.grad, x)
+    assert second.item() == pytest.approx(18)
+
+
+def test_grad_leaves_grad_attributes_alone_and_reaches_intermediates():
+    x, w = leaf(2.0), leaf(5.0)
+    y = x * w
+    z = y * y
+    gy, gx = grad(z, [y, x])
+    assert (gy.item(), gx.item()) == (20.0, 100.0)
+    assert x.grad is None
+    assert w.grad is None
+
+
+def test_grad_skips_what_nobody_asked_for():
+    asked = []
+
+    class Watched(Function):
+        def forward(self, a, b):
+            return a * b
+
+        def backward(self, gy):
+            asked.append(self.needs_input_grad)
+            return gy, None
+
+    a, b = leaf(1.0), leaf(2.0)
+    grad(Watched()(a, b), a)
+    assert asked == [(True, False)]
+
+
+def test_unused_inputs_are_named_or_none():
+    x, other = leaf(1.0), leaf(1.0)
+    with pytest.raises(RuntimeError, match=r"inputs\[1\] does not take part"):
+        grad(x * 2, [x, other])
+    assert grad(x * 2, [x, other], allow_unused=True)[1] is None
+    with pytest.raises(ValueError, match=r"inputs\[0\] does not require"):
+        grad(x * 2, tensor([1.0]))
+
+
+def test_several_outputs_and_grad_outputs():
+    x = leaf(1.0, 2.0)
+    (g,) = grad([x * 2, x * x], x, [tensor([1.0, 0.0]), tensor([0.0, 3.0])])
+    np.testing.assert_array_equal(g.numpy(), [2.0, 12.0])
+
+
+def test_backward_asks_for_a_gradient_where_there_is_no_obvious_one():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        (x * 2).backward()
+    with pytest.raises(ValueError, match=r"gradient has shape \(3,\)"):
+        (x * 2).backward(np.ones(3))
+    with pytest.raises(RuntimeError, match="requires a gradient"):
+        tensor([1.0]).backward()
+    (x * 2).backward(np.array([1.0, 10.0]))
+    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 20.0])
+
+
+def test_leaves_own_their_gradients():
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    seed = np.ones(2)
+    (a + b).backward(seed)  # add passes the very same array to both
+    a.grad.data *= 10
+    np.testing.assert_array_equal(b.grad.numpy(), [1, 1])
+    np.testing.assert_array_equal(seed, [1, 1])
+    c = leaf(1.0, 2.0)
+    c.sum().backward()  # sum passes a read-only repeated element
+    c.grad.data *= 2
+    np.testing.assert_array_equal(c.grad.numpy(), [2, 2])
+
+
+def test_saved_inputs_that_share_memory_keep_their_own_place_in_the_graph():
+    x = leaf(3.0)
+    y = x * x.detach()  # d/dx = the detached x, a constant
+    (first,) = grad(y, x, create_graph=True)
+    assert first.item() == 3.0
+    assert not first.requires_grad
+
+
+def test_a_wrong_gradient_shape_is_the_fault_of_the_op_named():
+    class Wrong(Function):
+        def forward(self, x):
+            return x * 1
+
+        def backward(self, gy):
+            return gy.sum()
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"Wrong.backward gave .* shape \(\).*shape \(2,\)"):
+        Wrong()(x).sum().backward()
+
+
+def test_integer_outputs_have_no_gradient():
+    class WithIndex(Function):
+        def forward(self, x):
+            return x * 2, x.argsort()
+
+        def backward(self, gy, g_index):
+            assert g_index is None
+            return gy * 2
+
+    x = leaf(1.0, 2.0)
+    y, index = WithIndex()(x)
+    assert y.requires_grad
+    assert not index.requires_grad
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 2])
+
+
+def test_optional_inputs_may_be_absent():
+    class MaybeAdd(Function):
+        def forward(self, x, bias):
+            return x if bias is None else x + bias
+
+        def backward(self, gy):
+            return gy, gy if self.needs_input_grad[1] else None
+
+    x = leaf(1.0)
+    MaybeAdd()(x, None).backward()
+    MaybeAdd()(x, Tensor(np.ones(1))).backward()
+    assert x.grad.item() == 2
+
+
+def test_no_grad_inside_backward_costs_no_graph():
+    x = leaf(2.0)
+    (x**2).backward()
+    assert not x.grad.requires_grad
+    assert tinyfcn.is_grad_enabled()

@@ -1,0 +1,105 @@
+"""The Tensor: what it holds, converts and refuses."""
+
+import numpy as np
+import pytest
+
+import tinyfcn
+from tinyfcn import Tensor, tensor
+
+
+def test_python_numbers_become_float32_and_int64_arrays_keep_their_dtype():
+    assert tensor([1.0, 2.0]).dtype == np.float32
+    assert tensor([1, 2]).dtype == np.int64
+    assert tensor(np.zeros(2)).dtype == np.float64
+    assert tensor(np.zeros(2, np.uint8)).dtype == np.uint8
+    assert tensor([1, 2], dtype="float64").dtype == np.float64
+
+
+def test_tensor_copies_and_Tensor_shares():
+    array = np.zeros(3)
+    copied, shared = tensor(array), Tensor(array)
+    array[0] = 1
+    assert copied.data[0] == 0
+    assert shared.data[0] == 1
+
+
+def test_layout_survives_the_copy():
+    channels_last = np.zeros((2, 4, 5, 3)).transpose(0, 3, 1, 2)
+    assert tensor(channels_last).data.strides == channels_last.strides
+
+
+def test_integers_cannot_require_a_gradient():
+    with pytest.raises(TypeError, match="floating dtype, got int64"):
+        tensor([1, 2], requires_grad=True)
+
+
+def test_item_needs_one_element():
+    assert tensor([[2.5]]).item() == 2.5
+    with pytest.raises(ValueError, match=r"item.*\(2,\)"):
+        tensor([1.0, 2.0]).item()
+
+
+def test_python_numbers_do_not_change_the_dtype():
+    for dtype in (np.float16, np.float32, np.float64):
+        x = tensor([1.0, 2.0], dtype=dtype)
+        for y in (x + 1, 1.0 - x, x * 2.5, 1 / x, x**2, 2**x, -x):
+            assert y.dtype == dtype
+
+
+def test_arrays_leave_operators_to_the_tensor():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = np.array([3.0, 4.0], np.float32) * x
+    assert isinstance(y, Tensor)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3.0, 4.0])
+
+
+def test_detach_shares_memory_outside_the_graph():
+    x = tensor([1.0], requires_grad=True)
+    y = (x * 2).detach()
+    assert not y.requires_grad
+    assert y.is_leaf
+
+
+def test_max_along_an_axis_gives_values_and_indices():
+    values, indices = tensor([[1.0, 5.0, 5.0], [7.0, 0.0, 1.0]]).max(1)
+    np.testing.assert_array_equal(values.numpy(), [5, 7])
+    np.testing.assert_array_equal(indices.numpy(), [1, 0])
+
+
+def test_shapes_that_do_not_fit_are_refused_in_words():
+    x = tensor(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"add: shapes \(2, 3\) and \(2,\) do not broadcast"):
+        x + tensor([1.0, 2.0])
+    with pytest.raises(ValueError, match="reshape: 6 elements"):
+        x.reshape(4, 2)
+    with pytest.raises(ValueError, match="matmul: inner sizes differ: 3"):
+        x @ tensor(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="permute"):
+        x.permute(0, 0)
+    with pytest.raises(ValueError, match="sum: dim 2 is out of range"):
+        x.sum(dim=2)
+    with pytest.raises(TypeError, match="unexpected argument 'axes'"):
+        x.sum(axes=0)
+
+
+def test_repr_reads_back():
+    assert repr(tensor([1.0, 2.0], requires_grad=True)) == (
+        "Tensor([1., 2.], dtype=float32, requires_grad=True)"
+    )
+
+
+def test_no_grad_records_nothing_and_ends_also_after_an_error():
+    x = tensor([1.0], requires_grad=True)
+    with tinyfcn.no_grad():
+        assert not (x * 2).requires_grad
+    with pytest.raises(KeyError), tinyfcn.no_grad():
+        raise KeyError
+    assert tinyfcn.is_grad_enabled()
+
+    @tinyfcn.no_grad()
+    def double(t):
+        return t * 2
+
+    assert not double(x).requires_grad
+    assert not double(x).requires_grad

@@ -1,0 +1,71 @@
+"""The switch between backends: who computes the primitives that ops are made of.
+
+``"numpy"`` computes on the CPU. The start value comes from the environment variable
+``TINYFCN_BACKEND``; :func:`use` changes it for the process, :func:`using` for a ``with`` block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.interface import Backend
+
+_active: Backend | None = None
+
+
+def _numpy() -> Backend:
+    from tinyfcn.backend.cpu import NumpyBackend
+
+    return NumpyBackend()
+
+
+_backends: dict[str, Callable[[], Backend]] = {"numpy": _numpy}
+_made: dict[str, Backend] = {}
+
+
+def use(name: str) -> Backend:
+    """Make ``name`` the active backend of this process and return it.
+
+    Raises:
+        ValueError: if there is no backend of that name.
+
+    Example:
+        >>> from tinyfcn import backend
+        >>> backend.use("numpy").name
+        'numpy'
+    """
+    global _active
+    if name not in _backends:
+        raise ValueError(f"backend: expected one of {', '.join(_backends)}, got {name!r}")
+    if name not in _made:
+        _made[name] = _backends[name]()
+    _active = _made[name]
+    return _active
+
+
+@contextlib.contextmanager
+def using(name: str) -> Iterator[Backend]:
+    """Use backend ``name`` inside the ``with`` block and the former one after it."""
+    global _active
+    former = active()
+    try:
+        yield use(name)
+    finally:
+        _active = former
+
+
+def active() -> Backend:
+    """The backend that ops use now."""
+    if _active is None:
+        return use(os.environ.get("TINYFCN_BACKEND", "numpy"))
+    return _active
+
+
+def to_numpy(array: Any) -> np.ndarray[Any, Any]:
+    """The NumPy array of any backend's array."""
+    return array if isinstance(array, np.ndarray) else active().to_numpy(array)

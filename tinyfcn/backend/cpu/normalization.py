@@ -1,0 +1,184 @@
+"""Batch and local response normalization.
+
+Per-channel vectors meet images as rows of pixels × channels: a vector is repeated once for every
+pixel of a row, and each NumPy call then has inner loops as long as a row of the image, not as
+short as the number of channels. Sums over pixels are ``ones @ block``, a matrix product; the sums
+of fixed blocks are added in float64 in their order, so the threads do not change a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.cpu.activation import like_rows_of, row_blocks, rows_of
+from tinyfcn.backend.cpu.threads import parallel_for
+
+
+def batch_norm_stats(x: Any) -> tuple[Any, Any]:
+    """Mean and biased variance of each channel.
+
+    Two passes, E[x²] − E[x]² would lose every digit where the mean is large. The second pass also
+    corrects the rounding of the mean from the first.
+    """
+    rows, repeat = _image_rows(x)
+    count = x.size // x.shape[1]
+
+    (sums,) = _channel_sums(lambda block: (block,), x.shape[1], rows)
+    guess = (sums / count).astype(x.dtype)
+    repeated = repeat(guess)
+
+    def deviations(block: Any) -> tuple[Any, Any]:
+        difference = block - repeated
+        return difference, difference * difference
+
+    first, second = _channel_sums(deviations, x.shape[1], rows)
+    mean = guess + first / count
+    var = second / count - (first / count) ** 2
+    return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batch_norm(x: Any, mean: Any, invstd: Any, weight: Any, bias: Any) -> Any:
+    """(x − mean) · invstd · weight + bias, the vectors along the channels."""
+    rows, repeat = _image_rows(x)
+    out, y = _like_image_rows(x)
+    mean, scale, bias = repeat(mean), repeat(invstd * weight), repeat(bias)
+    pieces = row_blocks(rows)
+
+    def task(i: int) -> None:
+        block = out[pieces[i]]
+        np.subtract(rows[pieces[i]], mean, out=block)
+        block *= scale
+        block += bias
+
+    parallel_for(task, len(pieces))
+    return y
+
+
+def batch_norm_grad_sums(gy: Any, x: Any, mean: Any, invstd: Any) -> tuple[Any, Any]:
+    """Σ gy and Σ gy · (x − mean) · invstd for each channel."""
+    gy_rows, _ = _image_rows(gy)
+    rows, repeat = _image_rows(x)
+    repeated = repeat(mean)
+
+    def terms(gy: Any, x: Any) -> tuple[Any, Any]:
+        product = x - repeated
+        product *= gy
+        return gy, product
+
+    sum_gy, sum_product = _channel_sums(terms, x.shape[1], gy_rows, rows)
+    return sum_gy.astype(x.dtype), (sum_product * invstd).astype(x.dtype)
+
+
+def batch_norm_input_grad(
+    gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, mean_gy: Any, mean_gy_xhat: Any
+) -> Any:
+    """weight · invstd · (gy − mean_gy − x̂ · mean_gy_xhat) with x̂ = (x − mean) · invstd."""
+    gy_rows, _ = _image_rows(gy)
+    rows, repeat = _image_rows(x)
+    out, gx = _like_image_rows(x)
+    scale = weight * invstd
+    slope = repeat(scale * invstd * mean_gy_xhat)
+    scale, mean, mean_gy = repeat(scale), repeat(mean), repeat(mean_gy)
+    pieces = row_blocks(rows)
+
+    def task(i: int) -> None:
+        block = out[pieces[i]]
+        np.subtract(gy_rows[pieces[i]], mean_gy, out=block)
+        block *= scale
+        deviation = rows[pieces[i]] - mean
+        deviation *= slope
+        block -= deviation
+
+    parallel_for(task, len(pieces))
+    return gx
+
+
+def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
+    """x / s^beta with s = k + alpha / size · Σ x² over the ``size`` channels around each."""
+    rows = rows_of(x, 1)
+    out, y = like_rows_of(x, 1)
+    pieces = row_blocks(rows)
+
+    def task(i: int) -> None:
+        block = rows[pieces[i]]
+        s = _window_sums(block * block, size // 2, size)
+        s *= alpha / size
+        s += k
+        np.multiply(block, np.power(s, -beta, out=s), out=out[pieces[i]])
+
+    parallel_for(task, len(pieces))
+    return y
+
+
+def local_response_norm_grad(
+    gy: Any, x: Any, size: int, alpha: float, beta: float, k: float
+) -> Any:
+    """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1).
+
+    The sum runs over the channels in whose window this one lies: the window turned round.
+    """
+    gy_rows, rows = rows_of(gy, 1), rows_of(x, 1)
+    out, gx = like_rows_of(x, 1)
+    pieces = row_blocks(rows)
+
+    def task(i: int) -> None:
+        gy, x, gx = gy_rows[pieces[i]], rows[pieces[i]], out[pieces[i]]
+        s = _window_sums(x * x, size // 2, size)
+        s *= alpha / size
+        s += k
+        np.multiply(gy, np.power(s, -beta), out=gx)
+        sums = _window_sums(gx * x / s, (size - 1) // 2, size)
+        sums *= 2 * alpha * beta / size
+        sums *= x
+        gx -= sums
+
+    parallel_for(task, len(pieces))
+    return gx
+
+
+def _window_sums(rows: Any, before: int, size: int) -> Any:
+    """For each channel c the sum over channels c − before … c − before + size − 1 that exist.
+
+    Between the pixels stand size − 1 zeros, so that the whole block can be shifted and added as
+    one flat row: no window reaches into the channels of the next pixel.
+    """
+    pixels, channels = rows.shape
+    width = channels + size - 1
+    padded = np.zeros((pixels, width), rows.dtype)
+    padded[:, before : before + channels] = rows
+    flat = padded.reshape(-1)
+    sums = flat.copy()
+    for shift in range(1, size):
+        sums[: flat.size - shift] += flat[shift:]
+    return np.ascontiguousarray(sums.reshape(pixels, width)[:, :channels])
+
+
+def _image_rows(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """``x`` (N, C, …, W) as a (rows, W · C) matrix, and what repeats a vector (C,) to a row."""
+    pixels = x.shape[-1] if x.ndim > 2 else 1
+    rows = rows_of(x, 1).reshape(-1, pixels * x.shape[1])
+    return rows, lambda vector: np.tile(vector, pixels)
+
+
+def _like_image_rows(x: Any) -> tuple[Any, Any]:
+    """An uninitialised matrix as :func:`_image_rows` gives, and its view in the shape of x."""
+    rows, y = like_rows_of(x, 1)
+    pixels = x.shape[-1] if x.ndim > 2 else 1
+    return rows.reshape(-1, pixels * x.shape[1]), y
+
+
+def _channel_sums(terms: Callable[..., Any], channels: int, *matrices: Any) -> list[Any]:
+    """Sum each of the arrays ``terms(*blocks)`` over pixels, in float64: one (C,) array each."""
+    pieces = row_blocks(matrices[0])
+    parts: list[Any] = [None] * len(pieces)
+
+    def task(i: int) -> None:
+        arrays = [a.reshape(-1, channels) for a in terms(*(m[pieces[i]] for m in matrices))]
+        ones = np.ones(len(arrays[0]), arrays[0].dtype)
+        parts[i] = [ones @ a for a in arrays]
+
+    parallel_for(task, len(pieces))
+    return [np.sum(part, axis=0, dtype=np.float64) for part in zip(*parts, strict=True)]

@@ -1,0 +1,216 @@
+"""Max pooling, and the two maps that its indices describe: scatter (unpooling) and gather.
+
+The elements that stand at one place of every window, a *tap*, form a strided view of the image,
+so a k×k pooling is k² element-wise operations on large arrays. Parts of a tap that would fall into
+the padding are left out, which is what padding with −∞ means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn.backend.cpu.layout import channels_last, logical
+from tinyfcn.backend.cpu.threads import blocks, parallel_for
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+Slices = tuple[slice, slice]
+
+BLOCK = 1 << 17  # elements of one element-wise operation; smaller ones wait for Python's lock
+
+
+def max_pool2d(
+    x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, indices: bool
+) -> tuple[Array, Array | None]:
+    """Maxima of the windows and, if asked for, where in the plane the first maximum stands."""
+    x = channels_last(x)
+    n, h, w, c = x.shape
+    y = np.empty((n, *size, c), x.dtype)
+    where = np.empty(y.shape, _index_dtype(h * w)) if indices else None
+    tasks = _row_blocks(n, size[0], size[1] * c)
+
+    def task(number: int) -> None:
+        image, rows = tasks[number]
+        taps = [
+            (tap, outputs, x[image][inputs])
+            for tap, outputs, inputs in _taps(
+                slice(0, h), w, rows, size[1], kernel, stride, padding, dilation
+            )
+        ]
+        best = y[image, rows]
+        if padding == (0, 0):
+            best[...] = taps.pop(0)[2]
+        else:
+            best.fill(-np.inf)
+        if where is None:
+            for _, outputs, values in taps:
+                np.maximum(best[outputs], values, out=best[outputs])
+            return
+
+        winner = _first_taps(rows, size[1], kernel, stride, padding, dilation)
+        winner = np.repeat(winner[:, :, None], c, axis=2)
+        greater = np.empty(best.shape, bool)
+        for tap, outputs, values in taps:
+            mask = np.greater(values, best[outputs], out=greater[outputs]).view(np.uint8)
+            np.maximum(best[outputs], values, out=best[outputs])
+            # Taps come in rising order, so the number of the last one that was greater is the
+            # largest; ties do not count as greater, so the first maximum keeps its place.
+            np.maximum(winner[outputs], mask * winner.dtype.type(tap), out=winner[outputs])
+        if np.isnan(best).any():
+            for tap, outputs, values in taps:
+                winner[outputs][np.isnan(values)] = tap
+        _plane_index(winner, where[image, rows], rows, w, kernel, stride, padding, dilation)
+
+    parallel_for(task, len(tasks))
+    return logical(y), None if where is None else logical(where)
+
+
+def scatter_plane(
+    x: Array, indices: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Zeros, with each element of x added at its index; fast where indices lie in their windows."""
+    x, indices = channels_last(x), channels_last(indices)
+    n, oh, ow, c = x.shape
+    h, w = size
+    y = np.zeros((n, h, w, c), x.dtype)
+    # Selecting bits instead of multiplying by 0 and 1, because 0 · ∞ would not be 0.
+    bits = np.dtype(f"i{x.dtype.itemsize}")
+    overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
+    tasks = _row_blocks(n, h, -(-w * c // (stride[0] * stride[1])))
+    found = [0] * len(tasks)
+
+    # A task owns rows of the result, so that windows which overlap never meet in another task.
+    def task(number: int) -> None:
+        image, rows = tasks[number]
+        values, plane = x[image].view(bits), y[image, rows]
+        for tap, outputs, inputs in _taps(
+            rows, w, slice(0, oh), ow, kernel, stride, padding, dilation
+        ):
+            here = _tap_index(tap, outputs, w, kernel, stride, padding, dilation)
+            mask = indices[image][outputs] == here[:, :, None]
+            found[number] += np.count_nonzero(mask)
+            negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
+            if overlap:
+                plane[inputs] += (values[outputs] & negated).view(x.dtype)
+            else:
+                np.bitwise_and(values[outputs], negated, out=plane[inputs].view(bits))
+
+    parallel_for(task, len(tasks))
+    if sum(found) != x.size:
+        return logical(_scatter_anywhere(x, indices, h, w))
+    return logical(y)
+
+
+def _scatter_anywhere(x: Array, indices: Array, h: int, w: int) -> Array:
+    """The same for any indices: slow, and needed by nobody who unpools what was pooled."""
+    n, _, _, c = x.shape
+    y = np.empty((n, h * w * c), x.dtype)
+    for image in range(n):
+        flat = indices[image].astype(np.intp) * c + np.arange(c)
+        y[image] = np.bincount(flat.ravel(), x[image].ravel(), h * w * c)
+    return y.reshape(n, h, w, c)
+
+
+def gather_plane(x: Array, indices: Array) -> Array:
+    """The elements of each plane at their indices."""
+    x, indices = channels_last(x), channels_last(indices)
+    n, oh, ow, c = indices.shape
+    y = np.empty((n, oh, ow, c), x.dtype)
+    tasks = _row_blocks(n, oh, ow * c)
+
+    def task(number: int) -> None:
+        image, rows = tasks[number]
+        flat = indices[image, rows].astype(np.intp)
+        flat *= c
+        flat += np.arange(c)
+        # Indices are known to be inside; with any mode but "raise", take needs no buffer.
+        np.take(x[image], flat, out=y[image, rows], mode="clip")
+
+    parallel_for(task, len(tasks))
+    return logical(y)
+
+
+def _row_blocks(n: int, height: int, row: int) -> list[tuple[int, slice]]:
+    """(image, rows) for all images, in blocks of about BLOCK elements, ``row`` elements a row."""
+    return [(image, rows) for image in range(n) for rows in blocks(height, BLOCK // row)]
+
+
+def _taps(
+    rows_in: slice, w: int, rows_out: slice, ow: int,
+    kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+) -> Iterator[tuple[int, Slices, Slices]]:  # fmt: skip
+    """For each tap, in reading order: its number, the windows and the pixels that it joins.
+
+    Windows are restricted to ``rows_out`` and pixels to ``rows_in``; slices count from there.
+    """
+    for tap in range(kernel[0] * kernel[1]):
+        kh, kw = divmod(tap, kernel[1])
+        out_rows, in_rows = _meet(rows_in, rows_out, stride[0], kh * dilation[0] - padding[0])
+        out_columns, in_columns = _meet(
+            slice(0, w), slice(0, ow), stride[1], kw * dilation[1] - padding[1]
+        )
+        yield tap, (out_rows, out_columns), (in_rows, in_columns)
+
+
+def _meet(inputs: slice, outputs: slice, stride: int, offset: int) -> Slices:
+    """The outputs o and the inputs o · stride + offset, as far as both lie inside their slices."""
+    first = max(outputs.start, -((offset - inputs.start) // stride))  # the quotient rounded up
+    last = min(outputs.stop - 1, (inputs.stop - 1 - offset) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride + offset - inputs.start
+    return (
+        slice(first - outputs.start, last + 1 - outputs.start),
+        slice(start, start + (last - first) * stride + 1, stride),
+    )
+
+
+def _first_taps(
+    rows: slice, ow: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """(rows, OW): the number of the first tap of each window that is not in the padding."""
+    steps = [
+        np.maximum(0, -((o * s - p) // d))  # the quotient (p − o · s) / d rounded up
+        for o, s, p, d in zip(_grid(rows, slice(0, ow)), stride, padding, dilation, strict=True)
+    ]
+    dtype = np.min_scalar_type(kernel[0] * kernel[1] - 1)
+    return (steps[0] * kernel[1] + steps[1]).astype(dtype)
+
+
+def _tap_index(
+    tap: int, outputs: Slices, w: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """(rows, columns): the plane index h · W + w that a tap has in each window of ``outputs``."""
+    rows, columns = (
+        o * s + k * d - p
+        for o, k, s, p, d in zip(
+            _grid(*outputs), divmod(tap, kernel[1]), stride, padding, dilation, strict=True
+        )
+    )
+    return rows * w + columns
+
+
+def _plane_index(
+    winner: Array, index: Array, rows: slice, w: int,
+    kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+) -> None:  # fmt: skip
+    """Turn tap numbers kh · KW + kw into plane indices: those of tap 0 plus kh·DH·W + kw·DW."""
+    number = index.dtype.type
+    ow = winner.shape[1]
+    origin = _tap_index(0, (rows, slice(0, ow)), w, kernel, stride, padding, dilation)
+    kh = winner // winner.dtype.type(kernel[1])
+    np.multiply(kh, number(dilation[0] * w - dilation[1] * kernel[1]), out=index)
+    index += winner * number(dilation[1])
+    index += origin.astype(index.dtype)[:, :, None]
+
+
+def _grid(rows: slice, columns: slice) -> tuple[Array, Array]:
+    return np.arange(rows.start, rows.stop)[:, None], np.arange(columns.start, columns.stop)
+
+
+def _index_dtype(plane: int) -> Any:
+    return np.int32 if plane < 2**31 else np.int64

@@ -1,0 +1,57 @@
+"""Resampling: one matrix for the rows of an image and one for its columns.
+
+The matrices are banded: outputs that lie side by side look at inputs that lie side by side. So they
+are cut into blocks of outputs, each a small dense matrix over the inputs it needs, and BLAS does
+the rest. It is as fast as moving along the taps, and the adjoint is the same code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn.backend.cpu.layout import channels_last, logical
+from tinyfcn.backend.cpu.threads import blocks, parallel_for
+
+Array = NDArray[Any]
+
+BLOCK = 32  # outputs a block: more waste multiplications by 0, fewer make matrices too small
+
+
+def resample2d(x: Array, rows: Array, columns: Array) -> Array:
+    """rows · x · columnsᵀ on every plane; see ``tinyfcn.backend.interface``."""
+    x = channels_last(x)
+    n, h, w, c = x.shape
+    picked = _picked(rows), _picked(columns)
+    if picked[0] is not None and picked[1] is not None:
+        return logical(x.take(picked[0], axis=1).take(picked[1], axis=2))
+    y = np.empty((n, len(rows), len(columns), c), x.dtype)
+    row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
+
+    def task(number: int) -> None:
+        image, band = divmod(number, len(row_bands))
+        outputs, inputs, weights = row_bands[band]
+        strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
+        for columns_out, columns_in, weights in column_bands:
+            np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
+
+    parallel_for(task, n * len(row_bands))
+    return logical(y)
+
+
+def _bands(matrix: Array, dtype: Any) -> list[tuple[slice, slice, Array]]:
+    """(outputs, inputs, the part of the matrix between them) for each block of outputs."""
+    bands = []
+    for outputs in blocks(len(matrix), BLOCK):
+        used = np.flatnonzero(matrix[outputs].any(axis=0))
+        inputs = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+        bands.append((outputs, inputs, np.ascontiguousarray(matrix[outputs, inputs], dtype)))
+    return bands
+
+
+def _picked(matrix: Array) -> Array | None:
+    """The input that each output copies, if the matrix does nothing else: ∞ and NaN stay alone."""
+    copies = (np.count_nonzero(matrix, axis=1) == 1).all() and (matrix.max(axis=1) == 1.0).all()
+    return matrix.argmax(axis=1) if copies else None

@@ -1,0 +1,144 @@
+"""Function: one differentiable op, and one node of the graph.
+
+An op is a class with two methods. ``forward`` computes on plain arrays and says what it will need
+again; ``backward`` is written with ops on Tensors, so the gradient is itself differentiable and
+second derivatives need no further code. Calling an instance on tensors runs ``forward`` and links
+the result into the graph, so an instance serves one call.
+
+    class Square(Function):
+        def forward(self, x):
+            self.save_for_backward(x)
+            return x * x
+
+        def backward(self, gy):
+            (x,) = self.saved_tensors
+            return gy * x * 2.0
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.tensor import Array, Tensor, is_grad_enabled
+
+# Where a gradient goes: to output `index` of a node, or to a leaf tensor. The graph points to ops,
+# not to the tensors between them, so an activation lives only as long as somebody needs its values.
+Edge = tuple["Function", int] | Tensor | None
+
+
+class Function:
+    """Base class of the ops. Hyper-parameters go to ``__init__``, arrays to ``forward``.
+
+    Attributes:
+        needs_input_grad: for each input, whether anybody wants its gradient; ``backward`` may
+            return None for the others.
+    """
+
+    needs_input_grad: tuple[bool, ...] = ()
+    _to_save: tuple[Any, ...] = ()
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the output array (or a tuple of them) from the input arrays."""
+        raise AssertionError(f"{type(self).__name__} has no forward")
+
+    def backward(self, *grad_outputs: Any) -> Any:
+        """Gradients of the inputs (Tensors or None) from gradients of the outputs."""
+        raise AssertionError(f"{type(self).__name__} has no backward")
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run the op on tensors. Arrays and numbers are constants; None is an absent input."""
+        tensors = [None if x is None else as_tensor(x) for x in inputs]
+        record = is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        self.needs_input_grad = tuple(t is not None and t.requires_grad for t in tensors)
+        self._to_save = ()
+
+        # Each input goes in as a view of its own, so that save_for_backward can tell by identity
+        # which one it is given, even where two inputs share their memory.
+        arrays = [None if t is None else t.data.view() for t in tensors]
+        result = self.forward(*arrays)
+        outputs = result if isinstance(result, tuple) else (result,)
+        made = tuple(Tensor(array) for array in outputs)
+
+        if record:
+            self.edges: list[Edge] = [_edge(t) for t in tensors]
+            self.output_shapes = [(t.shape, t.dtype) for t in made]
+            self._saved: list[Any] | None = [
+                _remember(kept, arrays, tensors, outputs) for kept in self._to_save
+            ]
+            for index, t in enumerate(made):
+                t.requires_grad = t.dtype.kind == "f"
+                t._node, t._index = self, index
+        self._to_save = ()
+        return made if isinstance(result, tuple) else made[0]
+
+    def save_for_backward(self, *arrays: Array | None) -> None:
+        """Keep these arrays: inputs or outputs of this call, or small constants."""
+        self._to_save = arrays
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What ``save_for_backward`` kept, as Tensors in their place in the graph."""
+        if self._saved is None:
+            raise RuntimeError(
+                f"backward: the buffers of {type(self).__name__} were freed by an earlier "
+                "backward(); call the first one with retain_graph=True to run it twice"
+            )
+        return tuple(self._recall(item) for item in self._saved)
+
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has let go of what this op saved."""
+        return self._saved is None
+
+    def free(self) -> None:
+        """Let go of what was saved; the graph cannot be walked through here again."""
+        self._saved = None
+        self.edges = []
+
+    def _recall(self, item: Any) -> Tensor | None:
+        if not isinstance(item, _Output):
+            return item
+        # An output is kept as its array alone: keeping the Tensor would make a cycle with this
+        # node, and the memory would wait for the garbage collector.
+        t = Tensor(item.array)
+        t.requires_grad = t.dtype.kind == "f"
+        t._node, t._index = self, item.index
+        return t
+
+
+class _Output:
+    """An output of the node itself among its saved arrays."""
+
+    def __init__(self, array: Array, index: int) -> None:
+        self.array = array
+        self.index = index
+
+
+def _remember(array: Any, arrays: list[Any], tensors: list[Any], outputs: tuple[Any, ...]) -> Any:
+    """Find which input or output ``array`` is; anything else is a constant."""
+    if array is None:
+        return None
+    for candidate, t in zip(arrays, tensors, strict=True):
+        if array is candidate:
+            return t
+    for index, output in enumerate(outputs):
+        if array is output:
+            return _Output(array, index)
+    return Tensor(array)
+
+
+def _edge(t: Tensor | None) -> Edge:
+    if t is None or not t.requires_grad:
+        return None
+    return t if t._node is None else (t._node, t._index)
+
+
+def as_tensor(value: Any) -> Tensor:
+    """``value`` itself if it is a Tensor, else a constant tensor over it.
+
+    Example:
+        >>> as_tensor(2.0).shape
+        ()
+    """
+    return value if isinstance(value, Tensor) else Tensor(backend.active().as_array(value))

@@ -1,0 +1,253 @@
+"""Element-wise arithmetic with broadcasting, and matrix products.
+
+Broadcasting repeats an input along axes; the adjoint of repeating is summing. So every binary op
+below sums the gradient of an input back to that input's shape (``sum_to``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.function import Function, as_tensor
+from tinyfcn.functional.reduction import sum_to
+from tinyfcn.tensor import Tensor
+
+
+class Add(Function):
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        return a + b
+
+    def backward(self, gy):
+        return _to_inputs(self, gy, gy)
+
+
+class Sub(Function):
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        return a - b
+
+    def backward(self, gy):
+        return _to_inputs(self, gy, -gy if self.needs_input_grad[1] else None)
+
+
+class Mul(Function):
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        self.save_for_backward(a, b)
+        return a * b
+
+    def backward(self, gy):
+        a, b = self.saved_tensors
+        need_a, need_b = self.needs_input_grad
+        return _to_inputs(self, gy * b if need_a else None, gy * a if need_b else None)
+
+
+class Div(Function):
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        self.save_for_backward(a, b)
+        return a / b
+
+    def backward(self, gy):
+        a, b = self.saved_tensors
+        need_a, need_b = self.needs_input_grad
+        ga = gy / b if need_a else None
+        gb = -gy * a / (b * b) if need_b else None
+        return _to_inputs(self, ga, gb)
+
+
+class Neg(Function):
+    def forward(self, x):
+        return -x
+
+    def backward(self, gy):
+        return -gy
+
+
+class Pow(Function):
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        self.save_for_backward(a, b)
+        return a**b
+
+    def backward(self, gy):
+        a, b = self.saved_tensors
+        ga = gb = None
+        if self.needs_input_grad[0]:
+            # b·a^(b−1); where b is 0 the result is 1 whatever a is, also for a = 0.
+            nonzero = Tensor((b.data != 0).astype(a.dtype))
+            ga = gy * b * a ** ((b - 1.0) * nonzero)
+        if self.needs_input_grad[1]:
+            # a^b·log a; the log is taken of 1 where a is 0, since 0^b stays 0 for every b > 0.
+            is_zero = Tensor((a.data == 0).astype(a.dtype))
+            gb = gy * a**b * log(a + is_zero)
+        return _to_inputs(self, ga, gb)
+
+
+class Exp(Function):
+    def forward(self, x):
+        y = backend.active().xp.exp(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved_tensors
+        return gy * y
+
+
+class Log(Function):
+    def forward(self, x):
+        self.save_for_backward(x)
+        return backend.active().xp.log(x)
+
+    def backward(self, gy):
+        (x,) = self.saved_tensors
+        return gy / x
+
+
+class Sqrt(Function):
+    def forward(self, x):
+        y = backend.active().xp.sqrt(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved_tensors
+        return gy / (y * 2.0)
+
+
+class Tanh(Function):
+    def forward(self, x):
+        y = backend.active().xp.tanh(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved_tensors
+        return gy * (1.0 - y * y)
+
+
+class MatMul(Function):
+    """Matrix product of the last two axes; leading axes broadcast."""
+
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        self.save_for_backward(a, b)
+        return a @ b
+
+    def backward(self, gy):
+        a, b = self.saved_tensors
+        need_a, need_b = self.needs_input_grad
+        ga = matmul(gy, b.transpose(-2, -1)) if need_a else None
+        gb = matmul(a.transpose(-2, -1), gy) if need_b else None
+        return _to_inputs(self, ga, gb)
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b, element by element."""
+    return Add()(*_operands("add", a, b))
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a − b, element by element."""
+    return Sub()(*_operands("sub", a, b))
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a · b, element by element."""
+    return Mul()(*_operands("mul", a, b))
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b, element by element."""
+    return Div()(*_operands("div", a, b))
+
+
+def neg(x: Tensor) -> Tensor:
+    """−x."""
+    return Neg()(x)
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a to the power b, element by element.
+
+    Example:
+        >>> import tinyfcn
+        >>> tinyfcn.tensor([1.0, 2.0, 3.0]) ** 2
+        Tensor([1., 4., 9.], dtype=float32)
+    """
+    return Pow()(*_operands("pow", a, b))
+
+
+def exp(x: Tensor) -> Tensor:
+    """e to the power x."""
+    return Exp()(x)
+
+
+def log(x: Tensor) -> Tensor:
+    """Natural logarithm."""
+    return Log()(x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Square root."""
+    return Sqrt()(x)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent, (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)."""
+    return Tanh()(x)
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """Matrix product: (…, M, K) and (…, K, L) → (…, M, L); a 1-D operand counts as a vector.
+
+    Raises:
+        ValueError: if the inner sizes differ.
+
+    Example:
+        >>> import tinyfcn
+        >>> a = tinyfcn.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> a @ tinyfcn.tensor([1.0, 1.0])
+        Tensor([3., 7.], dtype=float32)
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul: both operands need at least one axis")
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner:
+        raise ValueError(
+            f"matmul: inner sizes differ: {a.shape[-1]} of a {a.shape} and {inner} of b {b.shape}"
+        )
+    if a.ndim == 1:
+        y = matmul(a.reshape(1, -1), b)
+        return y.reshape(y.shape[:-2] + y.shape[-1:]) if b.ndim > 1 else y.reshape(())
+    if b.ndim == 1:
+        y = MatMul()(a, b.reshape(-1, 1))
+        return y.reshape(y.shape[:-1])
+    return MatMul()(a, b)
+
+
+def _operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors that broadcast. A Python number takes the dtype of the tensor beside it."""
+    xp = backend.active().xp
+    if isinstance(a, int | float) and isinstance(b, Tensor):
+        a = Tensor(xp.asarray(a, xp.result_type(b.dtype, a)))
+    if isinstance(b, int | float) and isinstance(a, Tensor):
+        b = Tensor(xp.asarray(b, xp.result_type(a.dtype, b)))
+    a, b = as_tensor(a), as_tensor(b)
+    for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False):
+        if m != n and 1 not in (m, n):
+            raise ValueError(f"{op}: shapes {a.shape} and {b.shape} do not broadcast")
+    return a, b
+
+
+def _to_inputs(op: Any, ga: Tensor | None, gb: Tensor | None) -> tuple[Any, Any]:
+    """Sum each gradient back to the shape of its input, where somebody wants it."""
+    (need_a, need_b), (shape_a, shape_b) = op.needs_input_grad, op.shapes
+    return (
+        sum_to(ga, shape_a) if need_a and ga is not None else None,
+        sum_to(gb, shape_b) if need_b and gb is not None else None,
+    )

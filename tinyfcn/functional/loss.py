@@ -1,0 +1,186 @@
+"""Losses for classes: of every pixel, or of whole images.
+
+Cross-entropy of a pixel with logits x and class t is −log softmax(x)[t]. As one op it needs no
+array of log-probabilities, neither now nor for the backward pass: its gradient is
+softmax(x) − one-hot(t), made from the logits again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.function import Function, as_tensor
+from tinyfcn.functional.activation import softmax
+from tinyfcn.functional.second_order import differentiate
+from tinyfcn.tensor import Array, Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class CrossEntropy(Function):
+    """The loss of each pixel: (N, C, …) and labels (N, …) → (N, …)."""
+
+    def forward(self, x, labels):
+        self.save_for_backward(x, labels)
+        return backend.active().cross_entropy(x, labels)
+
+    def backward(self, gy):
+        x, labels = self.saved_tensors
+        return CrossEntropyGrad()(gy, x, labels), None
+
+
+class CrossEntropyGrad(Function):
+    def forward(self, gy, x, labels):
+        self.save_for_backward(gy, x, labels)
+        return backend.active().cross_entropy_grad(gy, x, labels)
+
+    def backward(self, ggx):
+        gy, x, labels = self.saved_tensors
+
+        def formula(gy: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor]:
+            counted = gy * Tensor((labels.data >= 0).astype(x.dtype))
+            spread = counted.reshape(gy.shape[0], 1, *gy.shape[1:])
+            return (spread * softmax(x, 1) - PutClass(x.shape[1])(counted, labels),)
+
+        return differentiate(formula, (gy, x, labels), self.needs_input_grad, (ggx,))
+
+
+class TakeClass(Function):
+    """x[n, label, …] for each pixel, 0 where it does not count; its adjoint is PutClass."""
+
+    def forward(self, x, labels):
+        self.classes = x.shape[1]
+        self.save_for_backward(labels)
+        return backend.active().take_class(x, labels)
+
+    def backward(self, gy):
+        (labels,) = self.saved_tensors
+        return PutClass(self.classes)(gy, labels), None
+
+
+class PutClass(Function):
+    """Zeros, and each pixel's value at its label."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def forward(self, values, labels):
+        self.save_for_backward(labels)
+        return backend.active().put_class(values, labels, self.classes)
+
+    def backward(self, gy):
+        (labels,) = self.saved_tensors
+        return TakeClass()(gy, labels), None
+
+
+def cross_entropy(
+    x: Tensor,
+    target: Tensor | Array,
+    weight: Tensor | Array | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Softmax cross-entropy: −weight[t] · log softmax(x)[t] for each pixel with class t.
+
+    Args:
+        x: logits (N, C) or (N, C, …), floating; exact up to ±10⁴ and beyond.
+        target: class of each pixel, (N) or (N, …), any integer dtype, in [0, C) or
+            ``ignore_index``.
+        weight: (C,), a factor for each class, or None.
+        ignore_index: the label of pixels that do not count (255 in VOC).
+        reduction: ``"mean"`` divides the sum by the sum of the weights of the pixels that count
+            (their number, without weights); ``"sum"``; ``"none"`` gives every pixel's own loss,
+            0 for those that do not count. Where no pixel counts the mean is 0, and so is its
+            gradient, not 0/0.
+
+    Returns:
+        A scalar, or (N, …) for ``"none"``.
+
+    Raises:
+        ValueError: for a label outside the range, shapes that do not fit, another reduction.
+        TypeError: if the target is not of an integer dtype.
+
+    caffe-segnet divides the weighted sum by the number of labelled pixels instead: take
+    ``reduction="sum"`` and divide by it to get its scale.
+
+    Example:
+        >>> import tinyfcn
+        >>> logits, target = tinyfcn.tensor([[0.0, 0.0], [0.0, 9.0]]), tinyfcn.tensor([1, 255])
+        >>> cross_entropy(logits, target, ignore_index=255)  # log 2
+        Tensor(0.6931472, dtype=float32)
+    """
+    x, labels, weights = _arguments("cross_entropy", x, target, weight, ignore_index, reduction)
+    return _reduce(CrossEntropy()(x, labels), labels, weights, reduction)
+
+
+def nll_loss(
+    x: Tensor,
+    target: Tensor | Array,
+    weight: Tensor | Array | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood: −weight[t] · x[t] for each pixel with class t.
+
+    x holds log-probabilities, as :func:`log_softmax` gives; everything else is as in
+    :func:`cross_entropy`, which does both in one step.
+
+    Example:
+        >>> import tinyfcn
+        >>> log_probabilities = tinyfcn.tensor([[-0.5, -1.0], [-0.25, -1.5]])
+        >>> nll_loss(log_probabilities, tinyfcn.tensor([0, 1]), reduction="none")
+        Tensor([0.5, 1.5], dtype=float32)
+    """
+    x, labels, weights = _arguments("nll_loss", x, target, weight, ignore_index, reduction)
+    return _reduce(-TakeClass()(x, labels), labels, weights, reduction)
+
+
+def _arguments(
+    op: str, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str
+) -> tuple[Tensor, Array, Array | None]:
+    """The checked logits, labels (int32, −1 for a pixel that does not count) and class weights."""
+    xp = backend.active().xp
+    x, target = as_tensor(x), as_tensor(target).data
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"{op}: target must have an integer dtype, got {target.dtype}")
+    if x.ndim < 2 or x.shape[1] == 0 or target.shape != x.shape[:1] + x.shape[2:]:
+        raise ValueError(
+            f"{op}: x (N, C, …) and target (N, …) do not fit: x {x.shape}, target {target.shape}"
+        )
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{op}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    classes = x.shape[1]
+    ignored = target == ignore_index
+    wrong = ((target < 0) | (target >= classes)) & ~ignored
+    if wrong.any():
+        raise ValueError(
+            f"{op}: target holds the label {target[wrong][0]}, outside the range 0 … {classes - 1} "
+            f"of {classes} classes, and ignore_index is {ignore_index}"
+        )
+    labels = xp.where(ignored, -1, target).astype(xp.int32)
+    if weight is None:
+        return x, labels, None
+    weights = as_tensor(weight).data
+    if weights.shape != (classes,):
+        raise ValueError(
+            f"{op}: weight must have shape ({classes},), one factor a class, got {weights.shape}"
+        )
+    return x, labels, weights.astype(x.dtype)
+
+
+def _reduce(losses: Tensor, labels: Array, weights: Array | None, reduction: str) -> Tensor:
+    """Weigh the losses of the pixels and sum them up or not."""
+    xp = backend.active().xp
+    counts = labels >= 0
+    if weights is None:
+        total = float(counts.sum())
+    else:
+        pixel_weights = weights[labels] * counts
+        losses = losses * Tensor(pixel_weights)
+        total = float(pixel_weights.sum(dtype=xp.float64))
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / (total or 1.0)

@@ -1,0 +1,244 @@
+"""Normalization: over the pixels of a channel (batch norm) or over neighbouring channels (LRN)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.function import Function, as_tensor
+from tinyfcn.functional.second_order import differentiate
+from tinyfcn.tensor import Array, Tensor
+
+
+class BatchNorm(Function):
+    """y = x̂ · weight + bias with x̂ = (x − mean) / √(var + eps), channel by channel.
+
+    Backward keeps x and vectors: x̂ is one multiplication away, so it is not worth an array.
+    """
+
+    def __init__(self, eps: float, mean: Any = None, var: Any = None) -> None:
+        self.eps = eps
+        self.training = mean is None
+        self.mean, self.var = mean, var  # fixed ones, or those of the batch after forward
+
+    def forward(self, x, weight, bias):
+        xp = backend.active().xp
+        if self.training:
+            self.mean, self.var = backend.active().batch_norm_stats(x)
+        mean = self.mean.astype(x.dtype)  # a copy: running values change in place
+        invstd = (1.0 / xp.sqrt(self.var + self.eps)).astype(x.dtype)
+        self.save_for_backward(x, weight, mean, invstd)
+        shift = xp.zeros_like(mean) if bias is None else bias
+        return backend.active().batch_norm(x, mean, invstd, _or_ones(weight, mean), shift)
+
+    def backward(self, gy):
+        return BatchNormGrad(self.eps, self.training)(gy, *self.saved_tensors)
+
+
+class BatchNormGrad(Function):
+    """Gradients of x, weight and bias: with M values a channel and x̂ as above,
+
+        gbias = Σ gy,   gweight = Σ gy · x̂,
+        gx = weight / √(var + eps) · (gy − gbias / M − x̂ · gweight / M).
+
+    The last two terms are what mean and variance themselves owe to x; with fixed ones they vanish.
+    """
+
+    def __init__(self, eps: float, training: bool) -> None:
+        self.eps = eps
+        self.training = training
+
+    def forward(self, gy, x, weight, mean, invstd):
+        self.save_for_backward(gy, x, weight, mean, invstd)
+        primitives = backend.active()
+        gbias, gweight = primitives.batch_norm_grad_sums(gy, x, mean, invstd)
+        share = x.shape[1] / x.size if self.training else 0.0
+        gx = primitives.batch_norm_input_grad(
+            gy, x, mean, invstd, _or_ones(weight, mean), gbias * share, gweight * share
+        )
+        return gx, gweight, gbias
+
+    def backward(self, *grad_outputs):
+        return differentiate(
+            self._formula, self.saved_tensors, self.needs_input_grad, grad_outputs
+        )
+
+    def _formula(
+        self, gy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
+    ) -> tuple[Tensor, ...]:
+        pixels = (0, *range(2, x.ndim))
+        vector = (1, -1, *[1] * (x.ndim - 2))
+        mean, invstd = mean.reshape(*vector), invstd.reshape(*vector)
+        if self.training:
+            mean = x.mean(pixels, keepdims=True)
+            invstd = (((x - mean) ** 2).mean(pixels, keepdims=True) + self.eps) ** -0.5
+        xhat = (x - mean) * invstd
+        gbias, gweight = gy.sum(pixels, keepdims=True), (gy * xhat).sum(pixels, keepdims=True)
+        if self.training:
+            share = x.shape[1] / x.size
+            gx = (gy - gbias * share - xhat * gweight * share) * invstd
+        else:
+            gx = gy * invstd
+        if weight is not None:
+            gx = gx * weight.reshape(*vector)
+        return gx, gweight.reshape(-1), gbias.reshape(-1)
+
+
+class LocalResponseNorm(Function):
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        self.options = size, alpha, beta, k
+
+    def forward(self, x):
+        self.save_for_backward(x)
+        return backend.active().local_response_norm(x, *self.options)
+
+    def backward(self, gy):
+        (x,) = self.saved_tensors
+        return LocalResponseNormGrad(*self.options)(gy, x)
+
+
+class LocalResponseNormGrad(Function):
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        self.options = size, alpha, beta, k
+
+    def forward(self, gy, x):
+        self.save_for_backward(gy, x)
+        return backend.active().local_response_norm_grad(gy, x, *self.options)
+
+    def backward(self, ggx):
+        return differentiate(self._formula, self.saved_tensors, self.needs_input_grad, (ggx,))
+
+    def _formula(self, gy: Tensor, x: Tensor) -> tuple[Tensor]:
+        size, alpha, beta, k = self.options
+        # Sums over windows of channels, as a matrix: row c is 1 at c − size // 2 and size − 1 on.
+        channels = backend.active().xp.arange(x.shape[1])
+        offset = channels - channels[:, None] + size // 2
+        window = Tensor(((offset >= 0) & (offset < size)).astype(x.dtype))
+
+        def sums(matrix: Tensor, values: Tensor) -> Tensor:
+            flat = values.reshape(*x.shape[:2], -1)  # (N, C, pixels)
+            return (matrix @ flat).reshape(*x.shape)
+
+        s = sums(window, x * x) * (alpha / size) + k
+        spread = sums(window.transpose(0, 1), gy * x * s ** (-beta - 1.0))
+        return (gy * s**-beta - x * spread * (2.0 * alpha * beta / size),)
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | Array | None,
+    running_var: Tensor | Array | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel: (x − mean) / √(var + eps) · weight + bias.
+
+    While training, mean and (biased) variance are those of the batch, and the running ones follow
+    in place, with the unbiased variance: r ← (1 − momentum) · r + momentum · batch. Otherwise the
+    running ones are used, as constants.
+
+    Args:
+        x: (N, C) or (N, C, …), floating.
+        running_mean, running_var: (C,), changed in place while training; may then be None.
+        weight, bias: (C,) or None for 1 and 0.
+        training: whether to use the batch's own mean and variance.
+        momentum: share of the batch in the running values.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: for vectors of another shape; when training with a single value a channel, whose
+            variance says nothing; without running values when not training.
+
+    Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift", ICML 2015.
+
+    Example:
+        >>> import tinyfcn
+        >>> x = tinyfcn.tensor([[1.0, 10.0], [3.0, 30.0]])
+        >>> mean, var = tinyfcn.tensor([0.0, 0.0]), tinyfcn.tensor([1.0, 1.0])
+        >>> batch_norm(x, mean, var, training=True, momentum=0.5, eps=0.0)
+        Tensor([[-1., -1.],
+                [ 1.,  1.]], dtype=float32)
+        >>> mean, var
+        (Tensor([ 1., 10.], dtype=float32), Tensor([  1.5, 100.5], dtype=float32))
+    """
+    x = as_tensor(x)
+    if x.ndim < 2 or x.dtype.kind != "f":
+        raise ValueError(
+            f"batch_norm: x must be floating with axes (N, C, …), got {x.dtype} {x.shape}"
+        )
+    channels = x.shape[1]
+    vectors = {
+        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
+    }  # fmt: skip
+    for name, vector in vectors.items():
+        if vector is not None and tuple(vector.shape) != (channels,):
+            raise ValueError(
+                f"batch_norm: {name} must have shape ({channels},), one value for each channel of "
+                f"x {x.shape}, got {tuple(vector.shape)}"
+            )
+    running = [v.data if isinstance(v, Tensor) else v for v in (running_mean, running_var)]
+    if not training:
+        if running[0] is None or running[1] is None:
+            raise ValueError("batch_norm: needs running_mean and running_var when not training")
+        return BatchNorm(eps, *running)(x, weight, bias)
+    count = x.size // max(1, channels)
+    if count <= 1:
+        raise ValueError(
+            "batch_norm: expected more than 1 value per channel when training, got x of shape "
+            f"{x.shape}"
+        )
+    op = BatchNorm(eps)
+    y = op(x, weight, bias)
+    batch = op.mean, op.var * (count / (count - 1))
+    for values, new in zip(running, batch, strict=True):
+        if values is not None:
+            values *= 1 - momentum
+            values += momentum * new
+    return y
+
+
+def local_response_norm(
+    x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """Divide each element by (k + alpha / size · Σ x²)^beta, over neighbouring channels.
+
+    The sum runs over the ``size`` channels c − size // 2 … c + (size − 1) // 2 around channel c;
+    channels that do not exist count as 0. PyTorch and Caffe divide alpha by size, as here; the
+    AlexNet paper does not, and has k = 2: pass alpha = size · 1e-4 for its formula.
+
+    Args:
+        x: (N, C, …), floating.
+        size: number of channels a window.
+        alpha, beta, k: see above.
+
+    Raises:
+        ValueError: if x has no channels or size is below 1.
+
+    Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks",
+    NIPS 2012, section 3.3.
+
+    Example:
+        >>> import tinyfcn
+        >>> local_response_norm(tinyfcn.tensor([[[1.0], [2.0]]]), size=2, alpha=2.0, beta=1.0)
+        Tensor([[[0.5       ],
+                 [0.33333334]]], dtype=float32)
+    """
+    x = as_tensor(x)
+    if x.ndim < 3 or x.dtype.kind != "f":
+        raise ValueError(
+            f"local_response_norm: x must be floating with axes (N, C, …), at least 3, got "
+            f"{x.dtype} {x.shape}"
+        )
+    if int(size) != size or size < 1:
+        raise ValueError(
+            f"local_response_norm: size must be a whole number of channels above 0, got {size!r}"
+        )
+    return LocalResponseNorm(int(size), float(alpha), float(beta), float(k))(x)
+
+
+def _or_ones(weight: Any, like: Any) -> Any:
+    return backend.active().xp.ones_like(like) if weight is None else weight

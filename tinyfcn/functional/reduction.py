@@ -1,0 +1,126 @@
+"""Sums, means and maxima over axes, and their adjoint: repeating along an axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.function import Function
+from tinyfcn.tensor import Tensor
+
+Dims = int | Sequence[int] | None
+
+
+class Sum(Function):
+    """Sum over ``dims`` (kept as size 1); its adjoint is :class:`BroadcastTo`."""
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        self.dims = dims
+
+    def forward(self, x):
+        self.shape = x.shape
+        if x.ndim == 4 and self.dims == (0, 2, 3):
+            return backend.active().sum_pixels(x).reshape(1, -1, 1, 1)
+        return x.sum(axis=self.dims, keepdims=True, dtype=x.dtype if x.dtype.kind == "f" else None)
+
+    def backward(self, gy):
+        return broadcast_to(gy, self.shape)
+
+
+class BroadcastTo(Function):
+    """Repeat along axes; its adjoint is summing over them."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.input_shape = x.shape
+        return backend.active().xp.broadcast_to(x, self.shape)
+
+    def backward(self, gy):
+        return sum_to(gy, self.input_shape)
+
+
+class Max(Function):
+    """Maximum along one axis (kept as size 1)."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, x):
+        self.save_for_backward(x)
+        return x.max(axis=self.dim, keepdims=True)
+
+    def backward(self, gy):
+        (x,) = self.saved_tensors
+        xp = backend.active().xp
+        first = xp.expand_dims(x.data.argmax(self.dim), self.dim)
+        positions = xp.arange(x.shape[self.dim]).reshape([-1] + [1] * (x.ndim - 1 - self.dim))
+        return broadcast_to(gy, x.shape) * Tensor((positions == first).astype(x.dtype))
+
+
+def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Sum over the axes ``dim`` (all of them by default).
+
+    Example:
+        >>> import tinyfcn
+        >>> tinyfcn.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)
+        Tensor([4., 6.], dtype=float32)
+    """
+    dims = _dims("sum", x, dim)
+    return _squeeze(Sum(dims)(x), dims, keepdim)
+
+
+def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Mean over the axes ``dim`` (all of them by default)."""
+    count = math.prod(x.shape[d] for d in _dims("mean", x, dim))
+    return sum(x, dim, keepdim) / float(count)
+
+
+def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Maximum over the axes ``dim`` (all by default); of equal ones the first has the gradient."""
+    dims = _dims("amax", x, dim)
+    if 0 in (x.shape[d] for d in dims):
+        raise ValueError(f"amax: no elements along axes {dims} of shape {x.shape}")
+    others = tuple(d for d in range(x.ndim) if d not in dims)
+    kept = tuple(x.shape[d] for d in others)
+    flat = x.permute(*others, *dims).reshape(*kept, -1)  # the reduced axes as one, at the end
+    y = Max(len(kept))(flat)
+    shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape)) if keepdim else kept
+    return y.reshape(shape)
+
+
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Repeat ``x`` along axes of size 1 (or missing in front) until it has ``shape``."""
+    return x if x.shape == tuple(shape) else BroadcastTo(tuple(shape))(x)
+
+
+def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum ``x`` over the axes along which ``shape`` would be repeated to give ``x``'s shape."""
+    if x.shape == shape:
+        return x
+    lead = x.ndim - len(shape)
+    dims = tuple(d for d in range(x.ndim) if d < lead or (shape[d - lead] == 1 != x.shape[d]))
+    return Sum(dims)(x).reshape(shape)
+
+
+def _dims(op: str, x: Tensor, dim: Dims) -> tuple[int, ...]:
+    """The axes as sorted non-negative numbers."""
+    if dim is None:
+        return tuple(range(x.ndim))
+    dims = (dim,) if not isinstance(dim, Sequence) else tuple(dim)
+    for d in dims:
+        if not -x.ndim <= d < x.ndim:
+            raise ValueError(f"{op}: dim {d} is out of range for shape {x.shape}")
+    normal = tuple(sorted(d % x.ndim for d in dims))
+    if len(set(normal)) != len(normal):
+        raise ValueError(f"{op}: dim {dims} names an axis twice")
+    return normal
+
+
+def _squeeze(y: Tensor, dims: tuple[int, ...], keepdim: bool) -> Any:
+    if keepdim or not dims:
+        return y
+    return y.reshape(tuple(n for d, n in enumerate(y.shape) if d not in dims))

@@ -1,0 +1,62 @@
+"""Second derivatives of fused ops, through the plain formula.
+
+A fused op (batch norm, cross-entropy) has one primitive for its value and one for its gradient,
+both written for speed. Its gradient of the gradient is needed rarely, so it is not written by hand:
+the gradient is written once more as a formula of elementary ops, and the graph differentiates that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tinyfcn.function import Function
+from tinyfcn.graph import grad
+from tinyfcn.tensor import Tensor, is_grad_enabled, set_grad_enabled
+
+
+class Alias(Function):
+    """The same values as a node of its own."""
+
+    def forward(self, x):
+        return x
+
+    def backward(self, gy):
+        return gy
+
+
+def differentiate(
+    formula: Callable[..., tuple[Tensor, ...]],
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    grad_outputs: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``formula(*inputs)`` for a backward method: one for each input.
+
+    Args:
+        formula: gives a tuple of Tensors, written with ops.
+        inputs: its arguments; None is handed through.
+        needed: for each input, whether its gradient is asked for (``needs_input_grad``).
+        grad_outputs: the gradient that arrives at each output, None for nothing.
+    """
+    create_graph = is_grad_enabled()
+    with set_grad_enabled(True):
+        # The inputs may depend on each other outside the formula (gy on x, mostly). As aliases they
+        # do not, so that the gradients are partial ones, and yet stay linked to the graph.
+        own = [
+            None if t is None else Alias()(t) if create_graph else Tensor(t.data, is_needed)
+            for t, is_needed in zip(inputs, needed, strict=True)
+        ]
+        pairs = [
+            (y, g)
+            for y, g in zip(formula(*own), grad_outputs, strict=True)
+            if g is not None and y.requires_grad
+        ]
+    wanted = [t for t, is_needed in zip(own, needed, strict=True) if t is not None and is_needed]
+    if not pairs or not wanted:
+        return (None,) * len(inputs)
+    outputs, seeds = zip(*pairs, strict=True)
+    found = iter(grad(outputs, wanted, list(seeds), create_graph=create_graph, allow_unused=True))
+    return tuple(
+        next(found) if t is not None and is_needed else None
+        for t, is_needed in zip(own, needed, strict=True)
+    )

@@ -1,0 +1,185 @@
+"""Ops that move elements without computing: reshape, permute, index, concatenate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.function import Function
+from tinyfcn.tensor import Tensor
+
+
+class Reshape(Function):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.input_shape = x.shape
+        return x.reshape(self.shape)
+
+    def backward(self, gy):
+        return reshape(gy, self.input_shape)
+
+
+class Permute(Function):
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        self.dims = dims
+
+    def forward(self, x):
+        return x.transpose(self.dims)
+
+    def backward(self, gy):
+        inverse = sorted(range(len(self.dims)), key=self.dims.__getitem__)
+        return permute(gy, tuple(inverse))
+
+
+class GetItem(Function):
+    """Pick elements; its adjoint is :class:`PutItem`."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    def forward(self, x):
+        self.input_shape = x.shape
+        return x[self.index]
+
+    def backward(self, gy):
+        return PutItem(self.index, self.input_shape)(gy)
+
+
+class PutItem(Function):
+    """Put elements into zeros; those that meet in one place are summed."""
+
+    def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
+        self.index = index
+        self.shape = shape
+
+    def forward(self, gy):
+        xp = backend.active().xp
+        y = _zeros(self.shape, gy.dtype)
+        if _is_basic(self.index):
+            y[self.index] = gy
+        else:
+            xp.add.at(y, self.index, gy)
+        return y
+
+    def backward(self, gy):
+        return GetItem(self.index)(gy)
+
+
+class Cat(Function):
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, *xs):
+        self.sizes = [x.shape[self.dim] for x in xs]
+        xp = backend.active().xp
+        if xs[0].ndim != 4:
+            return xp.concatenate(xs, self.dim)
+        # As (N, H, W, C) arrays, so that the result is channels-last in memory as the inputs are.
+        dim = (0, 3, 1, 2)[self.dim]
+        return xp.concatenate([x.transpose(0, 2, 3, 1) for x in xs], dim).transpose(0, 3, 1, 2)
+
+    def backward(self, gy):
+        ends = [0]
+        for size in self.sizes:
+            ends.append(ends[-1] + size)
+        before = (slice(None),) * self.dim
+        return tuple(
+            gy[(*before, slice(ends[i], ends[i + 1]))] if needed else None
+            for i, needed in enumerate(self.needs_input_grad)
+        )
+
+
+def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """The same elements, in order, in another shape; one size may be −1.
+
+    Raises:
+        ValueError: if the number of elements differs.
+    """
+    shape = tuple(int(n) for n in shape)
+    if x.shape == shape:
+        return x
+    known = math.prod(n for n in shape if n != -1)
+    fits = x.size == known if -1 not in shape else known > 0 and x.size % known == 0
+    if not fits or shape.count(-1) > 1:
+        raise ValueError(f"reshape: {x.size} elements of shape {x.shape} do not fit {shape}")
+    return Reshape(shape)(x)
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Join the axes ``start_dim … end_dim`` (inclusive) into one."""
+    start, end = start_dim % max(1, x.ndim), end_dim % max(1, x.ndim)
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    joined = math.prod(x.shape[start : end + 1])
+    return reshape(x, x.shape[:start] + (joined,) + x.shape[end + 1 :])
+
+
+def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """Reorder the axes: axis i of the result is axis ``dims[i]`` of ``x``."""
+    normal = tuple(d % x.ndim if -x.ndim <= d < x.ndim else d for d in dims)
+    if sorted(normal) != list(range(x.ndim)):
+        raise ValueError(f"permute: dims {tuple(dims)} do not name each axis of {x.shape} once")
+    return Permute(normal)(x)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Swap two axes."""
+    for d in (dim0, dim1):
+        if not -x.ndim <= d < x.ndim:
+            raise ValueError(f"transpose: dim {d} is out of range for shape {x.shape}")
+    dims = list(range(x.ndim))
+    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return Permute(tuple(dims))(x)
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """``x[index]`` as in NumPy; gradients of elements picked more than once are summed."""
+    parts = index if isinstance(index, tuple) else (index,)
+    plain = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+    return GetItem(plain)(x)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors along an existing axis.
+
+    Raises:
+        ValueError: if there are none, or their other axes differ.
+
+    Example:
+        >>> import tinyfcn
+        >>> a, b = tinyfcn.tensor([1.0]), tinyfcn.tensor([2.0, 3.0])
+        >>> cat([a, b])
+        Tensor([1., 2., 3.], dtype=float32)
+    """
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError("cat: needs at least one tensor")
+    first = tensors[0].shape
+    if not -len(first) <= dim < len(first):
+        raise ValueError(f"cat: dim {dim} is out of range for shape {first}")
+    dim %= len(first)
+    for position, t in enumerate(tensors):
+        same = [m == n or d == dim for d, (m, n) in enumerate(zip(first, t.shape, strict=False))]
+        if t.ndim != len(first) or not all(same):
+            raise ValueError(
+                f"cat: tensors[{position}] has shape {t.shape}, which differs from {first} "
+                f"in more than axis {dim}"
+            )
+    return Cat(dim)(*tensors)
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    xp = backend.active().xp
+    if len(shape) != 4:
+        return xp.zeros(shape, dtype)
+    n, c, h, w = shape
+    return xp.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def _is_basic(index: tuple[Any, ...]) -> bool:
+    """Whether the index picks every element at most once (numbers, slices, None, Ellipsis)."""
+    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in index)

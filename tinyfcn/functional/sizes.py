@@ -1,0 +1,88 @@
+"""Output sizes of windows that slide over an image, and the checks every op makes first.
+
+One axis at a time, with n the input size, k the kernel, s the stride, p the padding, d the
+dilation; a dilated kernel spans d·(k − 1) + 1 elements:
+
+    convolution             ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1
+    transposed convolution  (n − 1)·s − 2p + d(k − 1) + output_padding + 1
+    pooling                 as convolution; in ceil mode ⌈…⌉ in place of ⌊…⌋, but the last window
+                            must start before n + p
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyfcn.tensor import Tensor
+
+Pair = tuple[int, int]
+
+
+def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
+    """``value`` as (height, width): one whole number stands for both.
+
+    Raises:
+        TypeError: if it is neither a whole number nor two of them.
+        ValueError: if one is below ``minimum``.
+
+    Example:
+        >>> pair("conv2d", "stride", 2, minimum=1)
+        (2, 2)
+        >>> pair("conv2d", "stride", (2, 0), minimum=1)
+        Traceback (most recent call last):
+        ValueError: conv2d: stride must be at least 1, got (2, 0)
+    """
+    both = value if isinstance(value, tuple | list) else (value, value)
+    try:
+        numbers = tuple(v.__index__() for v in both)
+    except AttributeError:
+        numbers = ()
+    if len(numbers) != 2:
+        raise TypeError(f"{op}: {name} must be a whole number or two of them, got {value!r}")
+    if min(numbers) < minimum:
+        raise ValueError(f"{op}: {name} must be at least {minimum}, got {value!r}")
+    return numbers[0], numbers[1]
+
+
+def check_image(op: str, x: Tensor, name: str = "x") -> None:
+    """Refuse anything but a floating tensor with the four axes N, C, H, W, the last three ≥ 1."""
+    if x.ndim != 4:
+        raise ValueError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {x.shape}")
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: {name} must have a floating dtype, got {x.dtype}")
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{op}: {name} has an empty axis, shape {x.shape}")
+
+
+def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
+    """Output size of a convolution along one axis; below 1 where the kernel does not fit.
+
+    Example:
+        >>> conv_size(5, k=3, s=2, p=1, d=1)
+        3
+    """
+    return (n + 2 * p - d * (k - 1) - 1) // s + 1
+
+
+def conv_transpose_size(n: int, k: int, s: int, p: int, d: int, output_padding: int) -> int:
+    """Output size of a transposed convolution along one axis.
+
+    Example:
+        >>> conv_transpose_size(3, k=4, s=2, p=1, d=1, output_padding=0)
+        6
+    """
+    return (n - 1) * s - 2 * p + d * (k - 1) + output_padding + 1
+
+
+def pool_size(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
+    """Output size of a pooling along one axis; below 1 where the window does not fit.
+
+    Example:
+        >>> pool_size(5, k=2, s=2, p=0, d=1, ceil_mode=False)
+        2
+        >>> pool_size(5, k=2, s=2, p=0, d=1, ceil_mode=True)
+        3
+    """
+    out = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
+    # A last window that starts beyond the left padding and the image would see nothing.
+    return out - 1 if ceil_mode and (out - 1) * s >= n + p else out

@@ -1,0 +1,93 @@
+"""Resizing by interpolation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinyfcn.function import as_tensor
+from tinyfcn.functional.resampling import Resample2d, bilinear_matrix, nearest_matrix
+from tinyfcn.functional.sizes import Pair, check_image, pair
+from tinyfcn.tensor import Tensor
+
+
+def interpolate(
+    x: Tensor,
+    size: int | Pair | None = None,
+    scale_factor: float | tuple[float, float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Tensor:
+    """Resize an image to ``size`` or by ``scale_factor``.
+
+    Output pixel i looks at position (i + ½) · scale − ½ of the input, along each axis, with scale =
+    H / OH, or 1 / scale_factor where that was given. ``bilinear`` weights the two neighbours by
+    their distance and repeats the image's edge beyond it; ``nearest`` takes pixel ⌊i · scale⌋.
+    With ``align_corners`` the outermost pixels of input and output coincide instead: position
+    i · (H − 1) / (OH − 1).
+
+    Args:
+        x: (N, C, H, W).
+        size: OH = OW or (OH, OW); either this or scale_factor must be given.
+        scale_factor: one number or (height, width); the size is then ⌊H · scale_factor⌋.
+        mode: "nearest" or "bilinear".
+        align_corners: for "bilinear" only.
+
+    Returns:
+        (N, C, OH, OW).
+
+    Raises:
+        ValueError, TypeError: naming the argument that does not fit.
+
+    Example:
+        >>> import tinyfcn
+        >>> x = tinyfcn.tensor([[[[0.0, 4.0]]]])
+        >>> interpolate(x, size=(1, 4), mode="bilinear")
+        Tensor([[[[0., 1., 3., 4.]]]], dtype=float32)
+    """
+    op = "interpolate"
+    x = as_tensor(x)
+    check_image(op, x)
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"{op}: mode must be 'nearest' or 'bilinear', got {mode!r}")
+    if align_corners and mode == "nearest":
+        raise ValueError(f"{op}: align_corners goes with mode 'bilinear' only")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            f"{op}: give either size or scale_factor, got size={size!r} and "
+            f"scale_factor={scale_factor!r}"
+        )
+    scales: tuple[float | None, ...] = (None, None)
+    if scale_factor is not None:
+        factors = _factors(op, scale_factor)
+        size = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        if min(size) < 1:
+            raise ValueError(
+                f"{op}: scale_factor {scale_factor!r} leaves an output of size {size}, x {x.shape}"
+            )
+        # As in PyTorch: an axis that keeps its size is copied, and one that doubles it by "nearest"
+        # repeats each pixel twice, whatever the factor.
+        exact = (1, 2) if mode == "nearest" else (1,)
+        scales = tuple(
+            None if out in (n * m for m in exact) else 1 / f
+            for n, out, f in zip(x.shape[2:], size, factors, strict=True)
+        )
+    axes = zip(x.shape[2:], pair(op, "size", size, minimum=1), scales, strict=True)
+    if mode == "nearest":
+        rows, columns = (nearest_matrix(n, out, scale) for n, out, scale in axes)
+    else:
+        rows, columns = (bilinear_matrix(*axis, bool(align_corners)) for axis in axes)
+    return Resample2d(rows, columns)(x)
+
+
+def _factors(op: str, scale_factor: Any) -> tuple[float, float]:
+    both = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
+    try:
+        numbers = tuple(float(f) for f in both)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != 2:
+        raise TypeError(f"{op}: scale_factor must be one number or two, got {scale_factor!r}")
+    if not all(0 < f < math.inf for f in numbers):
+        raise ValueError(f"{op}: scale_factor must be above 0 and finite, got {scale_factor!r}")
+    return numbers[0], numbers[1]

@@ -1,0 +1,233 @@
+"""The walk from results back to leaves: ``backward()`` and ``grad()``.
+
+The nodes of the graph are the ops (``Function`` instances); each knows where the gradients of its
+inputs go (``edges``). The walk takes three steps, all iterative, so that a chain of any length
+works: list the nodes so that every op comes before those it depends on; mark the ops on a way to
+something wanted; call each op's ``backward`` once, when all gradients of its outputs are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.function import Edge, Function
+from tinyfcn.tensor import Tensor, set_grad_enabled
+
+# An output of an op as (op, index), or a leaf tensor.
+Target = tuple[Function, int] | Tensor
+
+
+def backward(
+    output: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Sum d(output)/d(leaf) into ``leaf.grad``; see :meth:`tinyfcn.Tensor.backward`."""
+    found = _walk([output], [gradient], None, retain_graph, create_graph)
+    with set_grad_enabled(create_graph):
+        for target, g in found.items():
+            if isinstance(target, Tensor):
+                target.grad = g if target.grad is None else target.grad + g
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``; no ``.grad`` is touched.
+
+    Args:
+        outputs: one tensor or several.
+        inputs: one tensor or several; leaves or results of ops.
+        grad_outputs: for each output, the gradient that arrives there; may be None for outputs of
+            one element (it is 1 there).
+        create_graph: make the results differentiable.
+        retain_graph: keep saved buffers; by default the same as ``create_graph``.
+        allow_unused: give None for an input that no output depends on, instead of an error.
+
+    Returns:
+        A tuple with one Tensor for each input, of its shape and dtype.
+
+    Example:
+        >>> import tinyfcn
+        >>> x = tinyfcn.tensor(3.0, requires_grad=True)
+        >>> (slope,) = tinyfcn.grad(x ** 3, x, create_graph=True)
+        >>> (curvature,) = tinyfcn.grad(slope, x)
+        >>> slope.item(), curvature.item()
+        (27.0, 18.0)
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None or not isinstance(grad_outputs, list | tuple):
+        grad_outputs = [grad_outputs] * len(outputs)
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs")
+    for position, x in enumerate(inputs):
+        if not x.requires_grad:
+            raise ValueError(f"grad: inputs[{position}] does not require a gradient")
+    found = _walk(outputs, grad_outputs, [_target(x) for x in inputs], retain_graph, create_graph)
+    results = tuple(found.get(_target(x)) for x in inputs)
+    if not allow_unused and None in results:
+        raise RuntimeError(
+            f"grad: inputs[{results.index(None)}] does not take part in the outputs; "
+            "pass allow_unused=True to get None for it"
+        )
+    return results
+
+
+def _walk(
+    outputs: Sequence[Tensor],
+    gradients: Sequence[Any],
+    wanted: list[Target] | None,
+    retain_graph: bool | None,
+    create_graph: bool,
+) -> dict[Target, Tensor]:
+    """Gradients of the leaves, or of the ``wanted`` targets where they are given."""
+    if retain_graph is None:
+        retain_graph = create_graph
+    sums: dict[Target, Tensor] = {}
+    results: dict[Target, Tensor] = {}
+    with set_grad_enabled(create_graph):
+        for output, gradient in zip(outputs, gradients, strict=True):
+            _add(sums, _target(output), _seed(output, gradient))
+        order = _consumers_first([t._node for t in outputs if t._node is not None])
+        wanted_set = None if wanted is None else set(wanted)
+        leads = _leads_to(order, wanted_set)
+
+        for node in order:
+            grads = [sums.pop((node, i), None) for i in range(len(node.output_shapes))]
+            if wanted_set is not None:
+                for i, g in enumerate(grads):
+                    if g is not None and (node, i) in wanted_set:
+                        results[node, i] = g
+            if node not in leads or all(g is None for g in grads):
+                continue
+            node.needs_input_grad = tuple(_is_wanted(e, leads, wanted_set) for e in node.edges)
+            input_grads = node.backward(*grads)
+            if not isinstance(input_grads, tuple):
+                input_grads = (input_grads,)
+            for edge, g in zip(node.edges, input_grads, strict=True):
+                if edge is not None and g is not None and _is_wanted(edge, leads, wanted_set):
+                    _check_shape(node, edge, g)
+                    _add(sums, edge, g)
+            if not retain_graph:
+                node.free()
+
+    results.update({t: g for t, g in sums.items() if wanted_set is None or t in wanted_set})
+    return results if create_graph else _own(results, gradients)
+
+
+def _target(t: Tensor) -> Target:
+    return t if t._node is None else (t._node, t._index)
+
+
+def _seed(output: Tensor, gradient: Any) -> Tensor:
+    if not output.requires_grad:
+        raise RuntimeError(
+            "backward: this tensor was not computed from any that requires a gradient"
+        )
+    xp = backend.active().xp
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(
+                f"backward: only a result with one element has gradient 1; shape {output.shape} "
+                "needs a gradient of that shape"
+            )
+        return Tensor(xp.ones(output.shape, output.dtype))
+    gradient = gradient if isinstance(gradient, Tensor) else Tensor(xp.asarray(gradient))
+    if gradient.shape != output.shape:
+        raise ValueError(
+            f"backward: gradient has shape {gradient.shape}, the result has {output.shape}"
+        )
+    return gradient
+
+
+def _consumers_first(roots: list[Function]) -> list[Function]:
+    """All nodes behind ``roots``, each before the nodes that its inputs come from.
+
+    A depth-first walk that lists a node after everything it depends on, reversed. The walk keeps
+    its own stack: Python's would overflow at a chain of a thousand ops.
+    """
+    finished: list[Function] = []
+    seen: set[Function] = set()
+    stack: list[tuple[Function, bool]] = [(root, False) for root in roots]
+    while stack:
+        node, inputs_done = stack.pop()
+        if inputs_done:
+            finished.append(node)
+            continue
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.freed:
+            _ = node.saved_tensors  # raises the error that says why
+        stack.append((node, True))
+        for edge in node.edges:
+            if isinstance(edge, tuple) and edge[0] not in seen:
+                stack.append((edge[0], False))
+    return finished[::-1]
+
+
+def _leads_to(order: list[Function], wanted: set[Target] | None) -> set[Function]:
+    """The nodes from which the walk can reach something wanted (any leaf, if nothing is named)."""
+    if wanted is None:
+        return set(order)
+    leads: set[Function] = set()
+    for node in reversed(order):
+        if any(_is_wanted(edge, leads, wanted) for edge in node.edges):
+            leads.add(node)
+    return leads
+
+
+def _is_wanted(edge: Edge, leads: set[Function], wanted: set[Target] | None) -> bool:
+    if edge is None:
+        return False
+    if wanted is None or edge in wanted:
+        return True
+    return isinstance(edge, tuple) and edge[0] in leads
+
+
+def _add(sums: dict[Target, Tensor], target: Target, g: Tensor) -> None:
+    sums[target] = g if target not in sums else sums[target] + g
+
+
+def _check_shape(node: Function, edge: Target, g: Tensor) -> None:
+    shape = edge.shape if isinstance(edge, Tensor) else edge[0].output_shapes[edge[1]][0]
+    if g.shape != shape:
+        raise RuntimeError(
+            f"{type(node).__name__}.backward gave a gradient of shape {g.shape} for an input of "
+            f"shape {shape}"
+        )
+
+
+def _own(results: dict[Target, Tensor], gradients: Sequence[Any]) -> dict[Target, Tensor]:
+    """Copy results that share memory with each other or with what the caller passed in.
+
+    An op such as add hands the very same array to both of its inputs, and the gradient of sum is
+    one element repeated; a caller who then scales one gradient in place must not change another.
+    """
+    taken = {id(_memory(g)) for g in gradients if g is not None}
+    owned = {}
+    for target, g in results.items():
+        memory = _memory(g)
+        repeated = any(s == 0 and n > 1 for s, n in zip(g.data.strides, g.shape, strict=True))
+        if id(memory) in taken or repeated:
+            g = Tensor(g.data.copy(order="K"))
+        taken.add(id(memory))
+        owned[target] = Tensor(g.data)
+    return owned
+
+
+def _memory(g: Any) -> Any:
+    """The array that owns the memory of ``g``."""
+    array = g.data if isinstance(g, Tensor) else g
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array

@@ -1,0 +1,42 @@
+"""One source of randomness: initial weights and dropout draw from it, nothing else does.
+
+Data loaders have a generator of their own, so that augmentation does not depend on the model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_generator = np.random.Generator(np.random.PCG64())
+
+
+def manual_seed(seed: int) -> None:
+    """Start the random numbers anew from ``seed``, so that a run can be repeated bit by bit.
+
+    Example:
+        >>> import tinyfcn
+        >>> tinyfcn.manual_seed(1)
+        >>> a = generator().standard_normal()
+        >>> tinyfcn.manual_seed(1)
+        >>> a == generator().standard_normal()
+        True
+    """
+    global _generator
+    _generator = np.random.Generator(np.random.PCG64(seed))
+
+
+def generator() -> np.random.Generator:
+    """The generator that initialisation and dropout draw from."""
+    return _generator
+
+
+def get_state() -> dict[str, Any]:
+    """The state of the generator, as numbers and strings that JSON can hold."""
+    return dict(_generator.bit_generator.state)
+
+
+def set_state(state: dict[str, Any]) -> None:
+    """Go on from a state that :func:`get_state` gave."""
+    _generator.bit_generator.state = state

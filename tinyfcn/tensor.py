@@ -1,0 +1,355 @@
+"""Tensor: an array, the op that made it, and its gradient.
+
+Read this file first, then ``function.py`` (what an op is), then ``graph.py`` (how ``backward``
+walks from a result to the leaves).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn import backend
+
+if TYPE_CHECKING:
+    from tinyfcn.function import Function
+
+Array = NDArray[Any]
+
+_mode = threading.local()
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops record the graph on this thread (they do, unless inside ``no_grad``)."""
+    return getattr(_mode, "enabled", True)
+
+
+@contextlib.contextmanager
+def set_grad_enabled(enabled: bool) -> Iterator[None]:
+    """Record the graph inside the ``with`` block, or do not."""
+    previous = is_grad_enabled()
+    _mode.enabled = enabled
+    try:
+        yield
+    finally:
+        _mode.enabled = previous
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """Inside ``with no_grad():`` ops compute and keep nothing for a backward pass.
+
+    Works as a decorator too.
+
+    Example:
+        >>> import tinyfcn
+        >>> x = tinyfcn.tensor([1.0, 2.0], requires_grad=True)
+        >>> with tinyfcn.no_grad():
+        ...     y = x * 3
+        >>> y.requires_grad
+        False
+    """
+    return set_grad_enabled(False)
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Make a leaf tensor from a copy of ``data``.
+
+    Args:
+        data: a number, nested lists of numbers, or an array.
+        dtype: NumPy dtype; by default the array's own, float32 for Python floats, int64 for ints.
+        requires_grad: whether ``backward`` shall compute ``.grad`` for it; floating dtypes only.
+
+    Example:
+        >>> import tinyfcn
+        >>> tinyfcn.tensor([[1.0, 2.0], [3.0, 4.0]]).sum()
+        Tensor(10., dtype=float32)
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    xp = backend.active().xp
+    if dtype is None and not hasattr(data, "dtype"):
+        dtype = np.asarray(data).dtype
+        dtype = np.float32 if dtype == np.float64 else dtype
+    return Tensor(xp.array(data, dtype=dtype, order="K"), requires_grad)
+
+
+class Tensor:
+    """An N-dimensional array that knows how it was computed.
+
+    Args:
+        data: the array of the active backend (NumPy or CuPy); it is kept, not copied. Other data
+            is converted by :func:`tensor`, the usual way to make one.
+        requires_grad: whether this is a leaf that wants a gradient.
+
+    Attributes:
+        data: the array. Writing into it in place between forward and backward changes what
+            backward computes with; optimizers write between steps, where that is safe.
+        grad: after ``backward``, a Tensor of the same shape and dtype, or None.
+        requires_grad: True for leaves that were asked to, and for all that was computed from them.
+
+    Operators and methods broadcast like NumPy's, and are documented under
+    ``tinyfcn.functional``.
+
+    Example:
+        >>> import tinyfcn
+        >>> x = tinyfcn.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        Tensor([2., 4., 6.], dtype=float32)
+    """
+
+    __array_ufunc__ = None  # so that `array * tensor` asks the tensor
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        if not hasattr(data, "dtype") or isinstance(data, np.generic):
+            data = backend.active().as_array(data)
+        if requires_grad and data.dtype.kind != "f":
+            raise TypeError(f"requires_grad needs a floating dtype, got {data.dtype}")
+        self.data = data
+        self.grad: Tensor | None = None
+        self.requires_grad = requires_grad
+        self._node: Function | None = None  # the op that made this tensor; None for a leaf
+        self._index = 0  # which of that op's outputs this is
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a tensor that no recorded op computed."""
+        return self._node is None
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({text}, dtype={self.dtype}{grad})"
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def numpy(self) -> Array:
+        """The values as a NumPy array; shares memory with ``data`` on the CPU."""
+        return backend.to_numpy(self.data)
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item: only a tensor with one element has one, shape is {self.shape}")
+        return self.data.item()
+
+    # ---- the graph ----
+
+    def detach(self) -> Tensor:
+        """A tensor over the same memory that the graph does not reach."""
+        return Tensor(self.data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set ``requires_grad`` of a leaf in place and return it."""
+        if self._node is not None:
+            raise ValueError("requires_grad_: only leaves can be changed; use detach() first")
+        if requires_grad and self.dtype.kind != "f":
+            raise TypeError(f"requires_grad_: needs a floating dtype, got {self.dtype}")
+        self.requires_grad = requires_grad
+        return self
+
+    def backward(
+        self,
+        gradient: Tensor | Array | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add d(self)/d(leaf) to ``leaf.grad`` for every leaf that requires a gradient.
+
+        Args:
+            gradient: d(loss)/d(self), of this tensor's shape; may be left out for one element,
+                where it is 1.
+            retain_graph: keep what the ops saved, so that backward can run again; by default the
+                same as ``create_graph``.
+            create_graph: record the backward pass itself, so that gradients can be differentiated.
+
+        Raises:
+            RuntimeError: if nothing here requires a gradient, or the graph was freed already.
+        """
+        from tinyfcn.graph import backward
+
+        backward(self, gradient, retain_graph, create_graph)
+
+    # ---- operators: each is the function of the same name in functional/ ----
+
+    def __add__(self, other: Any) -> Tensor:
+        return _arithmetic.add(self, other)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _arithmetic.sub(self, other)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _arithmetic.mul(self, other)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _arithmetic.div(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _arithmetic.add(other, self)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _arithmetic.sub(other, self)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _arithmetic.mul(other, self)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _arithmetic.div(other, self)
+
+    def __neg__(self) -> Tensor:
+        return _arithmetic.neg(self)
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return _arithmetic.pow(self, exponent)
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return _arithmetic.pow(base, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _arithmetic.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _arithmetic.matmul(other, self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return _shape.getitem(self, index)
+
+    # Comparisons give boolean tensors, which never require a gradient.
+
+    def __lt__(self, other: Any) -> Tensor:
+        return Tensor(self.data < _array_of(other))
+
+    def __le__(self, other: Any) -> Tensor:
+        return Tensor(self.data <= _array_of(other))
+
+    def __gt__(self, other: Any) -> Tensor:
+        return Tensor(self.data > _array_of(other))
+
+    def __ge__(self, other: Any) -> Tensor:
+        return Tensor(self.data >= _array_of(other))
+
+    def exp(self) -> Tensor:
+        """Element-wise exponential."""
+        return _arithmetic.exp(self)
+
+    def log(self) -> Tensor:
+        """Element-wise natural logarithm."""
+        return _arithmetic.log(self)
+
+    def sqrt(self) -> Tensor:
+        """Element-wise square root."""
+        return _arithmetic.sqrt(self)
+
+    def tanh(self) -> Tensor:
+        """Element-wise hyperbolic tangent."""
+        return _arithmetic.tanh(self)
+
+    def sum(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
+        """Sum over the axes ``dim`` (NumPy's ``axis`` and ``keepdims`` are understood too)."""
+        return _reduction.sum(self, *_numpy_names("sum", dim, keepdim, numpy_names))
+
+    def mean(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
+        """Mean over the axes ``dim`` (NumPy's ``axis`` and ``keepdims`` are understood too)."""
+        return _reduction.mean(self, *_numpy_names("mean", dim, keepdim, numpy_names))
+
+    def amax(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
+        """Maximum over the axes ``dim``; the gradient goes to the first maximum."""
+        return _reduction.amax(self, *_numpy_names("amax", dim, keepdim, numpy_names))
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The maximum of all elements, or as in PyTorch (values, indices) along one axis."""
+        if dim is None:
+            return _reduction.amax(self)
+        values = _reduction.amax(self, dim, keepdim)
+        indices = self.data.argmax(dim)
+        return values, Tensor(indices.reshape(values.shape))
+
+    def argmax(self, dim: int | None = None) -> Tensor:
+        """Indices of the first maximum, as an int64 tensor without gradient."""
+        return Tensor(self.data.argmax(dim))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape; one size may be −1."""
+        return _shape.reshape(self, _sequence(shape))
+
+    def view(self, *shape: Any) -> Tensor:
+        """PyTorch's name for :meth:`reshape`."""
+        return _shape.reshape(self, _sequence(shape))
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Join the axes ``start_dim … end_dim`` into one."""
+        return _shape.flatten(self, start_dim, end_dim)
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Swap two axes."""
+        return _shape.transpose(self, dim0, dim1)
+
+    def permute(self, *dims: Any) -> Tensor:
+        """Reorder the axes."""
+        return _shape.permute(self, _sequence(dims))
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return _shape.permute(self, tuple(reversed(range(self.ndim))))
+
+
+Dims = int | Sequence[int] | None
+
+
+def _array_of(value: Any) -> Any:
+    return value.data if isinstance(value, Tensor) else value
+
+
+def _sequence(arguments: tuple[Any, ...]) -> tuple[int, ...]:
+    """Both ``reshape(2, 3)`` and ``reshape((2, 3))`` are in use."""
+    if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer):
+        return tuple(arguments[0])
+    return arguments
+
+
+def _numpy_names(op: str, dim: Dims, keepdim: bool, names: dict[str, Any]) -> tuple[Dims, bool]:
+    dim = names.pop("axis", dim)
+    keepdim = names.pop("keepdims", keepdim)
+    if names:
+        raise TypeError(f"{op}: unexpected argument {next(iter(names))!r}")
+    return dim, keepdim
+
+
+# The ops are written in terms of Tensor, so they can only be imported once it exists.
+from tinyfcn.functional import arithmetic as _arithmetic  # noqa: E402
+from tinyfcn.functional import reduction as _reduction  # noqa: E402
+from tinyfcn.functional import shape as _shape  # noqa: E402
