@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from tinyfcn.data import (
+    VOC_CLASSES,
+    ConcatDataset,
+    DataError,
+    FolderSegmentation,
+    SBDSegmentation,
+    VOCSegmentation,
+    index_to_rgb,
+    write_mask,
+)
+
+NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei_voc"
+
+
+# VOC.
+
+
+def test_voc_reads_images_and_indices(tree):
+    dataset = VOCSegmentation(tree.root)
+    assert (dataset.ids, dataset.classes) == (tuple(tree.ids), VOC_CLASSES)
+    assert len(dataset) == 7 and dataset.num_classes == 21
+    for sample, name, image, mask in zip(dataset, tree.ids, tree.images, tree.masks, strict=True):
+        assert sample.id == name
+        np.testing.assert_array_equal(sample.image, image)
+        np.testing.assert_array_equal(sample.mask, mask)
+    dataset.check()
+
+
+@pytest.mark.parametrize(
+    "place", ["VOC2012", "VOCdevkit/VOC2012", "VOCdevkit/VOC2007", "TrainVal/VOCdevkit/VOC2011"]
+)
+def test_voc_is_found_in_every_nesting(tree, tmp_path, place):
+    target = tmp_path / "download" / place
+    target.parent.mkdir(parents=True)
+    tree.root.rename(target)
+    for root in (tmp_path / "download", target.parent, target):
+        assert VOCSegmentation(root).root == target
+
+
+def test_the_newest_year_is_taken(tree, tmp_path):
+    (tmp_path / "VOC2007/ImageSets/Segmentation").mkdir(parents=True)
+    assert VOCSegmentation(tmp_path).root == tree.root
+
+
+def test_class_names_come_from_the_argument_or_the_file_or_voc(tree):
+    (tree.root / "labels.txt").write_text("sky\nsea\n\nsand\n")
+    assert VOCSegmentation(tree.root).classes == ("sky", "sea", "sand")
+    given = VOCSegmentation(tree.root, classes=["a", "b", "c", "d"])
+    assert given.classes == ("a", "b", "c", "d")
+    (tree.root / "labels.txt").write_text("sky\nsky\n")
+    with pytest.raises(DataError, match=r"labels.txt: class names must be distinct"):
+        VOCSegmentation(tree.root)
+
+
+def test_lists_of_windows_and_blank_lines_are_read(tree):
+    tree.write_list("windows", ["\ufeffscene_2", "", "scene_0 "], end="\r\n")
+    assert VOCSegmentation(tree.root, "windows").ids == ("scene_2", "scene_0")
+
+
+def test_missing_root_tree_and_list_are_named(tree, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: there is no such folder; a VOC tree"):
+        VOCSegmentation(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty: no VOC tree .* VOCdevkit/VOC20xx"):
+        VOCSegmentation(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match=r"tset.txt: .* 'tset' .* \(lists there: train\)"):
+        VOCSegmentation(tree.root, "tset")
+
+
+def test_an_empty_list_is_refused(tree):
+    tree.write_list("nothing", ["", " "])
+    with pytest.raises(DataError, match=r"nothing.txt: the list is empty"):
+        VOCSegmentation(tree.root, "nothing")
+
+
+def test_missing_files_are_found_before_anything_is_read(tree):
+    tree.image("scene_3").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 7 ids have no image file: scene_3"):
+        VOCSegmentation(tree.root)
+    tree.write_list("rest", ["scene_0", *(f"other_{k}" for k in range(8))])
+    for k in range(8):
+        tree.image(f"other_{k}").write_bytes(tree.image("scene_0").read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"8 of 9 ids have no mask .*other_4 and 3 more"):
+        VOCSegmentation(tree.root, "rest")
+
+
+def test_two_files_for_one_id_are_refused(tree):
+    Image.new("RGB", (3, 3)).save(tree.root / "JPEGImages" / "scene_0.png")
+    with pytest.raises(DataError, match=r"one file for 'scene_0', got scene_0.jpg and scene_0.png"):
+        VOCSegmentation(tree.root)
+
+
+def test_check_reports_all_that_is_wrong_at_once(tree):
+    whole = tree.image("scene_1").read_bytes()
+    tree.image("scene_1").write_bytes(whole[: len(whole) // 2])
+    write_mask(tree.mask("scene_4"), np.zeros((3, 3), np.uint8))
+    write_mask(tree.mask("scene_5"), np.full((33, 12), 21, np.uint8))
+    dataset = VOCSegmentation(tree.root)
+    tree.image("scene_6").unlink()
+    with pytest.raises(DataError) as caught:
+        dataset.check()
+    head, *lines = str(caught.value).splitlines()
+    assert head.startswith("4 of 7 samples are wrong")
+    for line, words in zip(
+        lines,
+        ("scene_1.jpg: ", "scene_4.png: expected the size", "got 21", "scene_6.jpg: there"),
+        strict=True,
+    ):
+        assert words in line
+    assert dataset[0].id == "scene_0"
+
+
+@pytest.mark.skipif(not NUCLEI.is_dir(), reason="the nuclei data set is not beside the checkout")
+def test_real_images():
+    for split, count in (("train", 262), ("val", 72)):
+        dataset = VOCSegmentation(NUCLEI, split, classes=["background", "nucleus"])
+        assert len(dataset) == count
+        assert dataset[0].image.shape == (256, 256, 3)
+        assert set(np.unique(dataset[0].mask)) == {0, 1, 255}
+
+
+# SBD.
+
+
+def _write_sbd(folder: Path, ids: list[str]) -> list[np.ndarray]:
+    masks = []
+    for part in ("img", "cls"):
+        (folder / part).mkdir(parents=True)
+    for number, name in enumerate(ids):
+        mask = np.random.default_rng(number).integers(0, 21, (8, 11), dtype=np.uint8)
+        masks.append(mask)
+        Image.new("RGB", (11, 8)).save(folder / "img" / f"{name}.jpg")
+        truth = np.empty((1, 1), [("Segmentation", object), ("CategoriesPresent", object)])
+        truth[0, 0] = (mask, np.unique(mask))
+        savemat(folder / "cls" / f"{name}.mat", {"GTcls": truth})
+    (folder / "train.txt").write_text("\n".join(ids))
+    return masks
+
+
+@pytest.mark.parametrize("place", [".", "dataset", "benchmark_RELEASE/dataset"])
+def test_sbd_reads_its_masks(tmp_path, place):
+    masks = _write_sbd(tmp_path / place, ["2008_1", "2008_2"])
+    dataset = SBDSegmentation(tmp_path)
+    assert dataset.classes == VOC_CLASSES
+    for sample, mask in zip(dataset, masks, strict=True):
+        np.testing.assert_array_equal(sample.mask, mask)
+        assert sample.mask.dtype == np.uint8
+
+
+def test_sbd_leaves_out_the_excluded(tmp_path):
+    _write_sbd(tmp_path, ["a", "b", "c"])
+    assert SBDSegmentation(tmp_path, exclude=("b", "z")).ids == ("a", "c")
+    with pytest.raises(DataError, match="at least one image id"):
+        SBDSegmentation(tmp_path, exclude="abc")
+
+
+def test_sbd_names_what_is_missing_or_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no SBD in this folder"):
+        SBDSegmentation(tmp_path)
+    _write_sbd(tmp_path, ["a", "b", "c"])
+    with pytest.raises(FileNotFoundError, match=r"val.txt: .* a list of image ids"):
+        SBDSegmentation(tmp_path, "val")
+    path = tmp_path / "cls" / "a.mat"
+    path.write_bytes(path.read_bytes()[:-20])
+    savemat(tmp_path / "cls" / "b.mat", {"other": 1})
+    with pytest.raises(DataError, match=r"(?s)2 of 3 .*a.mat: expected a MATLAB.*b.mat: .*GTcls"):
+        SBDSegmentation(tmp_path).check()
+
+
+# Folders.
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for number, name in enumerate("bac"):
+        Image.new("RGB", (5, 4), (number, 0, 0)).save(tmp_path / "images" / f"{name}.png")
+        write_mask(tmp_path / "masks" / f"{name}.png", np.full((4, 5), number, np.uint8))
+    (tmp_path / "images" / ".hidden.png").write_text("")
+    (tmp_path / "images" / "notes.txt").write_text("")
+    return tmp_path
+
+
+def test_folder_matches_by_name(folder):
+    dataset = FolderSegmentation(folder, classes=["x", "y", "z"])
+    assert dataset.ids == ("a", "b", "c")
+    assert [int(sample.image[0, 0, 0]) for sample in dataset] == [1, 0, 2]
+    assert [int(sample.mask[0, 0]) for sample in dataset] == [1, 0, 2]
+
+
+def test_folder_reads_lists_and_class_files(folder):
+    (folder / "classes.txt").write_text("x\ny\nz\n")
+    (folder / "val.txt").write_text("c\nb\n")
+    dataset = FolderSegmentation(folder, "val")
+    assert dataset.ids == ("c", "b") and dataset.classes == ("x", "y", "z")
+
+
+def test_folder_maps_its_own_colours(folder):
+    palette = np.array([[1, 1, 1], [250, 0, 9], [3, 200, 3]], np.uint8)
+    rgb = index_to_rgb(np.full((4, 5), 2, np.uint8), palette)
+    Image.fromarray(rgb).save(folder / "masks" / "a.png")
+    dataset = FolderSegmentation(folder, classes=["x", "y", "z"], palette=palette)
+    assert (dataset[0].mask == 2).all()
+    with pytest.raises(DataError, match=r"a.png: .*\(3, 200, 3\)"):
+        FolderSegmentation(folder, classes=["x", "y", "z"])[0]
+
+
+def test_folder_errors(folder):
+    with pytest.raises(DataError, match=r"no class names; pass classes, or write .*classes.txt"):
+        FolderSegmentation(folder)
+    with pytest.raises(FileNotFoundError, match=r"labels: .*the masks should lie there"):
+        FolderSegmentation(folder, classes=["x"], masks="labels")
+    (folder / "masks" / "b.png").unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 3 ids have no mask file: b"):
+        FolderSegmentation(folder, classes=["x", "y", "z"])
+
+
+# Several as one.
+
+
+def test_concat_keeps_the_order(tree, folder):
+    names = ["x", "y", "z"]
+    first = FolderSegmentation(folder, classes=names)
+    second = VOCSegmentation(tree.root, classes=names)
+    both = ConcatDataset([first, second])
+    assert len(both) == 10 and both.ids == first.ids + second.ids
+    assert [both[index].id for index in range(10)] == list(both.ids)
+    assert both[-1].id == "scene_6"
+    with pytest.raises(IndexError):
+        both[10]
+    assert [sample.id for sample in both] == list(both.ids)
+    both.check()
+
+
+def test_concat_wants_the_same_classes(tree, folder):
+    first = FolderSegmentation(folder, classes=["x", "y", "z"])
+    with pytest.raises(DataError, match="same classes"):
+        ConcatDataset([first, VOCSegmentation(tree.root)])
+    with pytest.raises(ValueError, match="at least one"):
+        ConcatDataset([])

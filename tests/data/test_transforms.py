@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyfcn.data import (
+    ColourJitter,
+    Compose,
+    PadToMultiple,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomScale,
+    Sample,
+)
+
+MEAN = (124, 116, 104)
+
+
+def _sample(height: int, width: int) -> Sample:
+    """Each pixel's colour tells its place, and its label is a function of the colour."""
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([rows, columns, (rows * 7 + columns) % 21], -1).astype(np.uint8)
+    return Sample("s", image, image[..., 2].copy())
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_flip_turns_image_and_mask_or_neither():
+    sample = _sample(5, 8)
+    kept, turned = RandomHorizontalFlip(0)(sample, _rng()), RandomHorizontalFlip(1)(sample, _rng())
+    assert kept is sample
+    for column in range(8):
+        np.testing.assert_array_equal(turned.image[:, column], sample.image[:, 7 - column])
+        np.testing.assert_array_equal(turned.mask[:, column], sample.mask[:, 7 - column])
+    flips = [RandomHorizontalFlip()(sample, _rng(seed)) is not sample for seed in range(400)]
+    assert 150 < sum(flips) < 250
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40),
+    window=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_crop_is_a_window_with_void_outside(height, width, window, seed):
+    sample = _sample(height, width)
+    crop = RandomCrop(window)(sample, _rng(seed))
+    assert crop.mask.shape == window and crop.image.shape == (*window, 3)
+    inside = crop.mask != 255
+    assert inside.sum() == min(height, window[0]) * min(width, window[1])
+    assert (crop.image[~inside] == MEAN).all()
+    # The colours tell where each pixel came from: neighbours stay neighbours, in one rectangle.
+    rows, columns = np.nonzero(inside)
+    shift_rows = crop.image[..., 0][inside].astype(int) - rows
+    shift_columns = crop.image[..., 1][inside].astype(int) - columns
+    assert len(set(shift_rows)) == len(set(shift_columns)) == 1
+    np.testing.assert_array_equal(crop.image[..., 2][inside], crop.mask[inside])
+
+
+def test_crop_reaches_every_place():
+    corners = {
+        tuple(RandomCrop((2, 3))(_sample(4, 4), _rng(seed)).image[0, 0, :2].tolist())
+        for seed in range(200)
+    }
+    assert corners == {(row, column) for row in range(3) for column in range(2)}
+    places = {
+        tuple(np.argwhere(RandomCrop(3)(_sample(2, 2), _rng(seed)).mask != 255)[0].tolist())
+        for seed in range(200)
+    }
+    assert places == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_scale_changes_the_size_and_invents_no_label():
+    mask = np.random.default_rng(1).choice(np.array([0, 3, 20, 255], np.uint8), (30, 44))
+    sample = Sample("s", np.full((30, 44, 3), 77, np.uint8), mask)
+    sizes = set()
+    for seed in range(30):
+        scaled = RandomScale(0.5, 2.0)(sample, _rng(seed))
+        assert scaled.image.shape[:2] == scaled.mask.shape
+        assert set(np.unique(scaled.mask)) <= {0, 3, 20, 255}
+        assert (scaled.image == 77).all()
+        assert 15 <= scaled.mask.shape[0] <= 60 and 22 <= scaled.mask.shape[1] <= 88
+        sizes.add(scaled.mask.shape)
+    assert len(sizes) > 15
+
+
+def test_doubling_repeats_labels_and_interpolates_colours():
+    sample = _sample(6, 7)
+    scaled = RandomScale(2, 2)(sample, _rng())
+    np.testing.assert_array_equal(scaled.mask, sample.mask.repeat(2, 0).repeat(2, 1))
+    # Between rows r and r + 1 the two new rows lie at r + 1/4 and r + 3/4.
+    exact = (np.arange(12) + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(scaled.image[1:-1, 0, 0], exact[1:-1], atol=0.51)
+
+
+def test_scale_takes_a_flipped_sample():
+    flipped = RandomHorizontalFlip(1)(_sample(6, 7), _rng())
+    np.testing.assert_array_equal(RandomScale(1, 1)(flipped, _rng()).image, flipped.image)
+
+
+def test_pad_to_multiple():
+    sample = _sample(33, 64)
+    padded = PadToMultiple(32)(sample)
+    assert padded.mask.shape == (64, 64)
+    np.testing.assert_array_equal(padded.image[:33], sample.image)
+    np.testing.assert_array_equal(padded.mask[:33], sample.mask)
+    assert (padded.mask[33:] == 255).all() and (padded.image[33:] == MEAN).all()
+    assert PadToMultiple(1)(sample).mask.shape == (33, 64)
+
+
+def test_colour_jitter_moves_colours_and_no_labels():
+    sample = _sample(20, 20)
+    jittered = ColourJitter()(sample, _rng())
+    assert jittered.mask is sample.mask and jittered.image.dtype == np.uint8
+    assert (jittered.image != sample.image).any()
+    np.testing.assert_array_equal(ColourJitter(0, 0, 0)(sample, _rng()).image, sample.image)
+    bright = Sample("s", np.full((2, 2, 3), 250, np.uint8), sample.mask[:2, :2])
+    assert all(ColourJitter(0.9, 0, 0)(bright, _rng(s)).image.max() <= 255 for s in range(9))
+
+
+def test_saturation_keeps_grey_and_brightness_scales():
+    grey = Sample("s", np.full((3, 3, 3), 90, np.uint8), np.zeros((3, 3), np.uint8))
+    np.testing.assert_array_equal(ColourJitter(0, 0.5, 0.9)(grey, _rng()).image, grey.image)
+    values = [int(ColourJitter(0.5, 0, 0)(grey, _rng(s)).image[0, 0, 0]) for s in range(50)]
+    assert 45 <= min(values) < 60 and 120 < max(values) <= 135
+
+
+def test_the_generator_alone_decides():
+    transform = Compose(
+        RandomScale(0.5, 2), RandomCrop(32), RandomHorizontalFlip(), ColourJitter()
+    )
+    sample = _sample(40, 50)
+    first, again, other = (transform(sample, _rng(seed)) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.mask, again.mask)
+    assert (first.mask != other.mask).any()
+    assert "RandomCrop(size=(32, 32))" in repr(transform)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: RandomHorizontalFlip(1.5), r"probability must be in \[0, 1\], got 1.5"),
+        (lambda: RandomScale(2, 1), "low=2, high=1"),
+        (lambda: RandomScale(0, 1), "0 < low"),
+        (lambda: RandomCrop(0), "positive numbers, got 0"),
+        (lambda: PadToMultiple(0), "must be positive, got 0"),
+        (lambda: ColourJitter(contrast=1), r"contrast must be in \[0, 1\), got 1"),
+    ],
+)
+def test_wrong_arguments_are_named(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

@@ -1,0 +1,186 @@
+"""The conventions that every data set keeps, and the one checker that enforces them.
+
+- An image is uint8 (H, W, 3), RGB, 0..255.
+- Its mask is uint8 (H, W), each pixel a class index in [0, classes) or 255 for void.
+
+Files are read so that these hold. Images of any 8-bit mode become RGB. Masks with a palette
+keep their indices: converting them to RGB would turn class 1 into the colour (128, 0, 0). Masks
+coded in RGB are mapped back through the palette if every colour is in it, else refused. Void
+stays 255 from the file to the metric.
+
+EXIF orientation is not applied: a mask belongs to the pixels as they are stored. Where an
+annotation tool turned a photo upright first, image and mask differ in size and the error says
+why.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from tinyfcn.data.palette import VOC_PALETTE, VOID, rgb_to_index
+
+# What Pillow raises on damaged files: mostly OSError, SyntaxError from the PNG reader.
+_DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+# Pillow stretches grey PNGs of 2 and 4 bits to 0..255; in a mask they are indices.
+_STRETCH = {"L;2": 85, "L;4": 17}
+
+
+class DataError(ValueError):
+    """A file or sample that breaks the conventions: names the file, the expected and the found."""
+
+
+def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.uint8]:
+    """Read an image file as uint8 RGB (H, W, 3).
+
+    Grey, palette, RGBA and CMYK files are converted; transparency is dropped. ``upright=True``
+    turns a photo as its EXIF orientation says, which is right for looking at one and wrong for
+    an image that has a mask.
+
+    Raises FileNotFoundError, or DataError if the file is damaged or has more than 8 bits a channel.
+    """
+    with _open(path, "an image") as image:
+        try:
+            if upright:
+                image = ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{path}: expected an image of 8 bits a channel, got Pillow mode "
+                    f"{image.mode!r}; scale it to 0..255 first"
+                )
+            if image.mode in ("P", "PA"):
+                image = image.convert("RGBA")
+            return np.array(image.convert("RGB"))
+        except DataError:
+            raise
+        except _DAMAGED as error:
+            raise DataError(f"{path}: damaged or truncated image ({error})") from error
+
+
+def read_mask(
+    path: str | PathLike[str], palette: NDArray[np.uint8] = VOC_PALETTE
+) -> NDArray[np.uint8]:
+    """Read a mask file as class indices, uint8 (H, W).
+
+    Palette and grey files hold indices; RGB files are mapped through ``palette``, uint8
+    (colours, 3). Raises FileNotFoundError, or DataError if the file is damaged, lossy (JPEG changes
+    indices), of another mode, or has a colour that the palette lacks.
+    """
+    with _open(path, "a mask") as image:
+        if image.format == "JPEG":
+            raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
+        tile = getattr(image, "tile", None)  # the coding of the file, until it is loaded
+        stretch = _STRETCH.get(str(tile[0][3]), 1) if tile else 1
+        try:
+            values = np.array(image)
+        except _DAMAGED as error:
+            raise DataError(f"{path}: damaged or truncated mask ({error})") from error
+        mode = image.mode
+    if mode == "RGBA" and (values[..., 3] == 255).all():
+        mode, values = "RGB", values[..., :3]
+    if mode == "RGB":
+        try:
+            return rgb_to_index(values, palette)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+    if mode in ("P", "L", "1"):
+        return values.astype(np.uint8) // np.uint8(stretch)
+    if mode.startswith("I") and values.min() >= 0 and values.max() <= 255:
+        return values.astype(np.uint8)
+    raise DataError(
+        f"{path}: expected a mask of indices (Pillow mode P or L) or palette colours (RGB), "
+        f"got mode {mode!r} with values from {values.min()} to {values.max()}"
+    )
+
+
+def write_mask(
+    path: str | PathLike[str],
+    mask: NDArray[np.integer],
+    palette: NDArray[np.uint8] = VOC_PALETTE,
+) -> None:
+    """Write class indices (H, W) as a palette PNG, which :func:`read_mask` reads back unchanged."""
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or (mask.size and not 0 <= mask.min() <= mask.max() <= 255):
+        raise ValueError(f"write_mask: mask must be (H, W) with values in 0..255, got {mask.shape}")
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(palette.tobytes())
+    image.save(path, format="PNG")
+
+
+def check_sample(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    num_classes: int,
+    image_name: str | PathLike[str] = "image",
+    mask_name: str | PathLike[str] = "mask",
+) -> None:
+    """Raise DataError unless image and mask keep the conventions at the top of this module.
+
+    >>> check_sample(np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 7, np.uint8), num_classes=3)
+    Traceback (most recent call last):
+    ...
+    tinyfcn.data.conventions.DataError: mask: labels must be in [0, 3) or 255 (void), got 7 \
+(first at row 0, column 0)
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f"{image_name}: expected an RGB image, uint8 (H, W, 3), got {image.dtype} {image.shape}"
+        )
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise DataError(
+            f"{mask_name}: expected a mask, uint8 (H, W), got {mask.dtype} {mask.shape}"
+        )
+    if image.shape[:2] != mask.shape:
+        hint = ""
+        if image.shape[1::-1] == mask.shape and _is_turned(image_name):
+            hint = (
+                "; the image's EXIF orientation turns it by 90 degrees, which the mask seems to "
+                "follow: store the image upright"
+            )
+        raise DataError(
+            f"{mask_name}: expected the size of {image_name}, {_size(image)}, "
+            f"got {_size(mask)}{hint}"
+        )
+    wrong = (mask >= num_classes) & (mask != VOID)
+    if wrong.any():
+        labels = ", ".join(str(label) for label in np.unique(mask[wrong]))
+        row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+        raise DataError(
+            f"{mask_name}: labels must be in [0, {num_classes}) or {VOID} (void), got {labels} "
+            f"(first at row {row}, column {column})"
+        )
+
+
+def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "classes") -> None:
+    """Raise DataError unless there are 1 to 255 class names, none of them empty or twice there."""
+    if not 1 <= len(classes) <= VOID:
+        raise DataError(f"{source}: expected 1 to {VOID} class names, got {len(classes)}")
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice or not all(classes):
+        raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
+
+
+def _open(path: str | PathLike[str], what: str) -> Image.Image:
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None
+    except _DAMAGED as error:
+        raise DataError(f"{path}: not {what} that can be read ({error})") from error
+
+
+def _size(array: NDArray[np.uint8]) -> str:
+    return f"{array.shape[0]} high by {array.shape[1]} wide"
+
+
+def _is_turned(path: str | PathLike[str]) -> bool:
+    """Whether a file's EXIF orientation swaps height and width."""
+    if not Path(path).is_file():
+        return False
+    with Image.open(path) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) >= 5

@@ -1,0 +1,168 @@
+"""Batches from a data set: seeded order, augmentation, background threads, a saved position.
+
+Every random number follows from (seed, epoch) or (seed, epoch, index of the sample), never from
+which thread comes first. So batches are the same for any number of workers, and a loader that
+starts from a saved position goes on exactly there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn.data.conventions import DataError
+from tinyfcn.data.dataset import Sample, SegmentationDataset
+from tinyfcn.data.palette import VOID
+from tinyfcn.data.preprocessing import TORCHVISION, Preprocessing
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
+
+# Streams of random numbers are told apart by the third word of their seed.
+_ORDER, _AUGMENT = 0, 1
+
+
+class Batch(NamedTuple):
+    """N samples: images float32 (N, 3, H, W), in memory channels-last; labels uint8 (N, H, W)."""
+
+    ids: tuple[str, ...]
+    images: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+
+
+class DataLoader:
+    """Iterate over a data set in batches, one epoch for each ``for`` loop.
+
+    Args:
+        dataset: what has a length and gives a :class:`Sample` for each index.
+        batch_size: samples a batch; the last one of an epoch may be smaller.
+        shuffle: draw a new order each epoch.
+        transform: called as ``transform(sample, rng)``; see :mod:`tinyfcn.data.transforms`.
+        preprocessing: how images become network input.
+        seed: of order and augmentation.
+        workers: threads that prepare batches ahead; 0 prepares them where they are used.
+        drop_last: leave out a last batch that is not full.
+
+    Samples of different sizes in one batch are padded at the bottom and right to the largest:
+    images with zeros, which is the mean colour after preprocessing, labels with void.
+
+    A loop that is left early goes on where it was with the next ``for``; ``state_dict()`` says
+    where that is. An error in a worker is raised in the loop, with the id of the sample.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset | Sequence[Sample],
+        batch_size: int = 1,
+        shuffle: bool = False,
+        transform: Transform | None = None,
+        preprocessing: Preprocessing = TORCHVISION,
+        seed: int = 0,
+        workers: int = 2,
+        drop_last: bool = False,
+    ):
+        for name, value, least in (
+            ("batch_size", batch_size, 1), ("workers", workers, 0), ("seed", seed, 0),
+        ):  # fmt: skip
+            if value < least:
+                raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.transform = transform
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.workers = workers
+        self.drop_last = drop_last
+        self.epoch = 0
+        self.position = 0  # batches of this epoch already handed out
+        if len(self) == 0:
+            raise ValueError(
+                f"DataLoader: no batch to give: the data set has {len(dataset)} samples, "
+                f"batch_size={batch_size}, drop_last={drop_last}"
+            )
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        if self.drop_last:
+            return len(self.dataset) // self.batch_size
+        return -(-len(self.dataset) // self.batch_size)
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and the position in it: the number of batches already handed out."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue at a position from :meth:`state_dict`, with the next ``for`` loop."""
+        epoch, position = int(state["epoch"]), int(state["position"])
+        if epoch < 0 or not 0 <= position <= len(self):
+            raise ValueError(
+                f"DataLoader: epoch must be at least 0 and position in [0, {len(self)}], the "
+                f"batches in an epoch, got epoch={epoch}, position={position}"
+            )
+        self.epoch, self.position = epoch, position
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self.epoch
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch, _ORDER]).permutation(order)
+        batches = [
+            order[start : start + self.batch_size]
+            for start in range(self.position * self.batch_size, len(order), self.batch_size)
+        ][: len(self) - self.position]
+        for batch in self._prepare(batches, epoch):
+            self.position += 1
+            yield batch
+        self.epoch, self.position = epoch + 1, 0
+
+    def _prepare(self, batches: list[NDArray[np.intp]], epoch: int) -> Iterator[Batch]:
+        """The batches in order, made ahead by the workers."""
+        if self.workers == 0:
+            for indices in batches:
+                yield self._batch(indices, epoch)
+            return
+        waiting = deque(batches)
+        ahead: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tinyfcn-loader")
+        try:
+            while waiting or ahead:
+                while waiting and len(ahead) <= self.workers:
+                    ahead.append(pool.submit(self._batch, waiting.popleft(), epoch))
+                yield ahead.popleft().result()
+        finally:
+            # Reached on the last batch, on an error, on Ctrl-C and when the loop is left early.
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _batch(self, indices: NDArray[np.intp], epoch: int) -> Batch:
+        samples = [self._sample(int(index), epoch) for index in indices]
+        height = max(sample.mask.shape[0] for sample in samples)
+        width = max(sample.mask.shape[1] for sample in samples)
+        same = all(sample.mask.shape == (height, width) for sample in samples)
+        images = (np.empty if same else np.zeros)((len(samples), height, width, 3), np.float32)
+        labels = np.full((len(samples), height, width), VOID, np.uint8)
+        for image, label, sample in zip(images, labels, samples, strict=True):
+            h, w = sample.mask.shape
+            image[:h, :w] = self.preprocessing.apply(sample.image).transpose(1, 2, 0)
+            label[:h, :w] = sample.mask
+        ids = tuple(sample.id for sample in samples)
+        return Batch(ids, images.transpose(0, 3, 1, 2), labels)  # logical (N, 3, H, W)
+
+    def _sample(self, index: int, epoch: int) -> Sample:
+        name = f"number {index}"
+        try:
+            if isinstance(self.dataset, SegmentationDataset):
+                name = repr(self.dataset.ids[index])
+            sample = self.dataset[index]
+            if self.transform is not None:
+                rng = np.random.default_rng([self.seed, epoch, _AUGMENT, index])
+                sample = self.transform(sample, rng)
+            return sample
+        except (DataError, OSError) as error:
+            raise DataError(f"sample {name}: {error}") from error
+        except Exception as error:
+            raise RuntimeError(f"sample {name}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,89 @@
+"""From an image of bytes to the network's input: channel order, range, mean and deviation.
+
+Pretrained weights work only with the numbers they were trained with, so a checkpoint stores
+these beside the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """``(image · scale − mean) / std`` for each channel.
+
+    Args:
+        channel_order: "RGB" or "BGR", the order of the network's input channels; images are RGB.
+        scale: factor on the bytes 0..255: 1/255 for the range 0..1.
+        mean, std: three numbers in the order of ``channel_order``, in units after scaling.
+
+    >>> TORCHVISION.apply(np.full((2, 4, 3), 255, np.uint8)).shape
+    (3, 2, 4)
+    """
+
+    channel_order: str = "RGB"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("RGB", "BGR"):
+            raise ValueError(
+                f"Preprocessing: channel_order must be 'RGB' or 'BGR', got {self.channel_order!r}"
+            )
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) != 3 or (name == "std" and min(values) <= 0):
+                raise ValueError(
+                    f"Preprocessing: {name} must be three "
+                    f"{'positive ' if name == 'std' else ''}numbers, got {values}"
+                )
+            object.__setattr__(self, name, values)
+        if not self.scale > 0:
+            raise ValueError(f"Preprocessing: scale must be positive, got {self.scale}")
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 RGB (H, W, 3) to float32 (3, H, W); the memory stays channels-last."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"Preprocessing: image must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        height, width, _ = image.shape
+        if self.channel_order == "BGR":
+            image = image[..., ::-1]
+        # Whole rows keep NumPy's inner loops long; broadcasting over three channels would not.
+        gain = np.tile(self.scale / np.array(self.std), width).astype(np.float32)
+        bias = np.tile(-np.array(self.mean) / np.array(self.std), width).astype(np.float32)
+        rows = image.reshape(height, width * 3) * gain
+        rows += bias
+        return rows.reshape(height, width, 3).transpose(2, 0, 1)
+
+    def invert(self, array: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Float (3, H, W) back to the uint8 RGB image (H, W, 3) it came from."""
+        if array.ndim != 3 or array.shape[0] != 3:
+            raise ValueError(f"Preprocessing: array must be (3, H, W), got {array.shape}")
+        image = array.transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)
+        image = np.clip(np.rint(image / self.scale), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(image[..., ::-1] if self.channel_order == "BGR" else image)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON; :meth:`from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**values)
+
+
+TORCHVISION = Preprocessing()
+"""All torchvision weights: RGB, 0..1, ImageNet's mean and deviation."""
+
+CAFFE = Preprocessing("BGR", 1.0, (104.00699, 116.66877, 122.67892), (1.0, 1.0, 1.0))
+"""The FCN papers' reference models: BGR, 0..255, the mean of CaffeNet's ILSVRC images."""

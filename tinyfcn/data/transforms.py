@@ -1,0 +1,156 @@
+"""Augmentation of image and mask together.
+
+A transform is called as ``transform(sample, rng)`` and takes all its chance from ``rng``, so
+that the loader decides what is repeatable. Geometry moves image and mask alike; masks are never
+interpolated, and pixels that come from outside are void in the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from tinyfcn.data.dataset import Sample
+from tinyfcn.data.palette import VOID
+
+MEAN_COLOUR = (124, 116, 104)
+"""ImageNet's mean colour, RGB: what fills an image where there is none."""
+
+
+class Compose:
+    """Several transforms, one after the other.
+
+    >>> Compose(RandomHorizontalFlip(), RandomCrop(128))
+    Compose(RandomHorizontalFlip(probability=0.5), RandomCrop(size=(128, 128)))
+    """
+
+    def __init__(self, *transforms: Callable[[Sample, np.random.Generator], Sample]):
+        self.transforms = transforms
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        for transform in self.transforms:
+            sample = transform(sample, rng)
+        return sample
+
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(map(repr, self.transforms))})"
+
+
+@dataclass(frozen=True)
+class RandomHorizontalFlip:
+    """Swap left and right with a probability."""
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(
+                f"RandomHorizontalFlip: probability must be in [0, 1], got {self.probability}"
+            )
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if rng.random() >= self.probability:
+            return sample
+        return sample._replace(image=sample.image[:, ::-1], mask=sample.mask[:, ::-1])
+
+
+@dataclass(frozen=True)
+class RandomScale:
+    """Resize by a factor drawn from [low, high]: the image bilinearly, the mask to the nearest."""
+
+    low: float = 0.75
+    high: float = 1.25
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high:
+            raise ValueError(
+                f"RandomScale: expected 0 < low <= high, got low={self.low}, high={self.high}"
+            )
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        factor = rng.uniform(self.low, self.high)
+        height, width = (max(1, round(length * factor)) for length in sample.mask.shape)
+        image = Image.fromarray(np.ascontiguousarray(sample.image))
+        mask = Image.fromarray(np.ascontiguousarray(sample.mask))
+        return sample._replace(
+            image=np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)),
+            mask=np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)),
+        )
+
+
+class RandomCrop:
+    """A window of ``size`` (one number or height and width) at a random place.
+
+    Where the sample is smaller, it lies at a random place in the window, on the mean colour and
+    void.
+    """
+
+    def __init__(self, size: int | tuple[int, int]):
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f"RandomCrop: size must be one or two positive numbers, got {size}")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image = np.full((*self.size, 3), MEAN_COLOUR, np.uint8)
+        mask = np.full(self.size, VOID, np.uint8)
+        source, target = [], []
+        for length, window in zip(sample.mask.shape, self.size, strict=True):
+            # A negative start puts the whole sample inside the window.
+            start = int(rng.integers(min(0, length - window), max(0, length - window) + 1))
+            source.append(slice(max(start, 0), min(start + window, length)))
+            target.append(slice(max(-start, 0), min(length - start, window)))
+        image[tuple(target)] = sample.image[tuple(source)]
+        mask[tuple(target)] = sample.mask[tuple(source)]
+        return sample._replace(image=image, mask=mask)
+
+    def __repr__(self) -> str:
+        return f"RandomCrop(size={self.size})"
+
+
+@dataclass(frozen=True)
+class PadToMultiple:
+    """Pad with mean colour and void, at the bottom and right, to multiples of ``multiple``."""
+
+    multiple: int = 32
+
+    def __post_init__(self) -> None:
+        if self.multiple < 1:
+            raise ValueError(f"PadToMultiple: multiple must be positive, got {self.multiple}")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        height, width = sample.mask.shape
+        bottom, right = -height % self.multiple, -width % self.multiple
+        image = np.full((height + bottom, width + right, 3), MEAN_COLOUR, np.uint8)
+        image[:height, :width] = sample.image
+        mask = np.pad(sample.mask, ((0, bottom), (0, right)), constant_values=VOID)
+        return sample._replace(image=image, mask=mask)
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """Change brightness, contrast and saturation by factors drawn from [1 − amount, 1 + amount]."""
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"ColourJitter: {name} must be in [0, 1), got {getattr(self, name)}"
+                )
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        brightness, contrast, saturation = (
+            np.float32(rng.uniform(1 - amount, 1 + amount))
+            for amount in (self.brightness, self.contrast, self.saturation)
+        )
+        image = sample.image * brightness
+        grey = image @ np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
+        image = grey[..., None] + saturation * (image - grey[..., None])
+        image = grey.mean() + contrast * (image - grey.mean())
+        return sample._replace(image=np.clip(np.rint(image), 0, 255).astype(np.uint8))
