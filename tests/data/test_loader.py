@@ -163,6 +163,13 @@ def test_an_error_of_a_transform_names_the_sample(tree):
         next(iter(loader))
 
 
+def test_samples_of_one_batch_are_augmented_apart():
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    same = [Sample("s", image, image[..., 0].copy())] * 8
+    (batch,) = DataLoader(same, 8, transform=RandomCrop(3))
+    assert len(np.unique(batch.labels, axis=0)) > 5
+
+
 class Counting:
     """Samples that count how many were read."""
 

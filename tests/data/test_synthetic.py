@@ -51,6 +51,20 @@ def test_borders_are_void_so_that_no_two_labels_touch():
             assert not ((one != other) & (one != 255) & (other != 255)).any()
 
 
+def test_borders_are_two_pixels_wide():
+    instances = np.zeros((6, 7), np.uint8)
+    instances[2:5, 3:] = 1
+    border = synthetic._borders(instances)
+    assert ["".join(".#"[pixel] for pixel in row) for row in border.astype(int)] == [
+        ".......",
+        "...####",
+        "..#####",
+        "..##...",
+        "..#####",
+        "...####",
+    ]
+
+
 def test_the_generator_alone_decides():
     first, again, other = (draw_scene(np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.image, again.image)
@@ -104,6 +118,7 @@ def test_scenes_do_not_depend_on_how_many_there_are(tmp_path):
     large = _files(write_voc_tree(tmp_path / "large", train=3, val=2, **SMALL))
     pictures = [name for name in small if name.endswith((".png", ".jpg"))]
     assert len(pictures) == 6 and all(small[name] == large[name] for name in pictures)
+    assert small["JPEGImages/train_00000.jpg"] != small["JPEGImages/val_00000.jpg"]
     other = _files(write_voc_tree(tmp_path / "other", train=2, val=1, **SMALL, seed=1))
     assert all(small[name] != other[name] for name in pictures)
 
@@ -116,6 +131,7 @@ def test_an_equal_tree_is_kept_and_another_replaced(tmp_path, monkeypatch):
     write_voc_tree(tmp_path / "scenes", train=1, val=1, size=40, diameter=(9, 20))
     assert len(VOCSegmentation(root)) == 1
     assert VOCSegmentation(root)[0].mask.shape == (40, 40)
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

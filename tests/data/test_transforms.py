@@ -117,13 +117,20 @@ def test_colour_jitter_moves_colours_and_no_labels():
     assert jittered.mask is sample.mask and jittered.image.dtype == np.uint8
     assert (jittered.image != sample.image).any()
     np.testing.assert_array_equal(ColourJitter(0, 0, 0)(sample, _rng()).image, sample.image)
-    bright = Sample("s", np.full((2, 2, 3), 250, np.uint8), sample.mask[:2, :2])
-    assert all(ColourJitter(0.9, 0, 0)(bright, _rng(s)).image.max() <= 255 for s in range(9))
+
+
+def test_colour_jitter_stops_at_white():
+    bright = Sample("s", np.full((2, 2, 3), 250, np.uint8), np.zeros((2, 2), np.uint8))
+    values = [int(ColourJitter(0.2, 0, 0)(bright, _rng(s)).image.min()) for s in range(20)]
+    assert min(values) >= 200 and values.count(255) > 5
 
 
 def test_saturation_keeps_grey_and_brightness_scales():
     grey = Sample("s", np.full((3, 3, 3), 90, np.uint8), np.zeros((3, 3), np.uint8))
     np.testing.assert_array_equal(ColourJitter(0, 0.5, 0.9)(grey, _rng()).image, grey.image)
+    red = Sample("s", np.full((3, 3, 3), (200, 50, 50), np.uint8), grey.mask)
+    spread = [np.ptp(ColourJitter(0, 0, 0.5)(red, _rng(s)).image[0, 0]) for s in range(50)]
+    assert 75 <= min(spread) < 100 and 200 < max(spread) <= 225
     values = [int(ColourJitter(0.5, 0, 0)(grey, _rng(s)).image[0, 0, 0]) for s in range(50)]
     assert 45 <= min(values) < 60 and 120 < max(values) <= 135
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,14 @@ def read_mask(
 
 
 def write_mask(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | BinaryIO,
     mask: NDArray[np.integer],
     palette: NDArray[np.uint8] = VOC_PALETTE,
 ) -> None:
-    """Write class indices (H, W) as a palette PNG, which :func:`read_mask` reads back unchanged."""
+    """Write class indices (H, W) as a palette PNG, which :func:`read_mask` reads back unchanged.
+
+    ``path`` may be an open binary file too.
+    """
     mask = np.asarray(mask)
     if mask.ndim != 2 or (mask.size and not 0 <= mask.min() <= mask.max() <= 255):
         raise ValueError(f"write_mask: mask must be (H, W) with values in 0..255, got {mask.shape}")

@@ -129,13 +129,14 @@ class ConcatDataset(SegmentationDataset):
                 )
         self.datasets = tuple(datasets)
         self.classes = datasets[0].classes
+        self.palette = datasets[0].palette
         self.ids = tuple(name for dataset in datasets for name in dataset.ids)
         self._ends = list(accumulate(map(len, datasets)))
 
     def __getitem__(self, index: int) -> Sample:
         index = range(len(self))[index]
         which = bisect_right(self._ends, index)
-        return self.datasets[which][index - self._ends[which] + len(self.datasets[which])]
+        return self.datasets[which][index - self._ends[which]]  # negative: counted from its end
 
 
 def find_folder(path: Path, what: str) -> Path:

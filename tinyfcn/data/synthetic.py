@@ -2,8 +2,8 @@
 
 A scene has two to five objects of nine shapes before a cluttered background. Only the shape
 tells the class: size, rotation, colour and texture are drawn from the same distributions for
-every class, and the background is painted from these too. Objects overlap; each pixel belongs
-to the one in front. As in VOC, object borders are void.
+every class, and for the lines, blots and specks of the background, which are no class. Objects
+overlap; each pixel belongs to the one in front. As in VOC, object borders are void.
 
 Shapes are polygons in the unit circle, drawn by Pillow at four times the size and averaged
 down, so that edges are smooth.
@@ -45,7 +45,7 @@ class SceneStyle:
         diameter: smallest and largest diameter of the circle around an object, in pixels.
         overlap: 0 keeps these circles apart, 1 allows any overlap.
         stretch: an object's aspect ratio is drawn between 1/stretch and stretch.
-        clutter: number of lines, blots and patches in the background.
+        clutter: fewest and most lines, blots and handfuls of specks in the background.
         contrast: least distance in RGB, each 0..1, between an object's colour and those behind it.
         noise: standard deviation of the camera noise, in grey levels.
     """
@@ -143,7 +143,7 @@ def draw_scene(rng: np.random.Generator, style: SceneStyle | None = None) -> Sam
     style = style or SceneStyle()
     canvas, behind = _background(rng, style)
     instances = np.zeros((style.size, style.size), np.uint8)
-    labels = np.zeros(len(_SHAPES) * style.objects[1] + 1, np.uint8)
+    labels = np.zeros(style.objects[1] + 1, np.uint8)
     for number, (row, column, diameter) in enumerate(_places(rng, style), start=1):
         label = int(rng.integers(1, len(SYNTHETIC_CLASSES)))
         outline, hole = _SHAPES[SYNTHETIC_CLASSES[label]]
