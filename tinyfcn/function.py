@@ -36,6 +36,7 @@ class Function:
     """
 
     needs_input_grad: tuple[bool, ...] = ()
+    edges: list[Edge]
     _to_save: tuple[Any, ...] = ()
 
     def forward(self, *inputs: Any) -> Any:
@@ -48,10 +49,11 @@ class Function:
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the op on tensors. Arrays and numbers are constants; None is an absent input."""
+        if hasattr(self, "edges"):
+            raise RuntimeError(f"{type(self).__name__}: an instance is one node; make a new one")
         tensors = [None if x is None else as_tensor(x) for x in inputs]
         record = is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         self.needs_input_grad = tuple(t is not None and t.requires_grad for t in tensors)
-        self._to_save = ()
 
         # Each input goes in as a view of its own, so that save_for_backward can tell by identity
         # which one it is given, even where two inputs share their memory.
@@ -61,7 +63,7 @@ class Function:
         made = tuple(Tensor(array) for array in outputs)
 
         if record:
-            self.edges: list[Edge] = [_edge(t) for t in tensors]
+            self.edges = [_edge(t) for t in tensors]
             self.output_shapes = [(t.shape, t.dtype) for t in made]
             self._saved: list[Any] | None = [
                 _remember(kept, arrays, tensors, outputs) for kept in self._to_save

@@ -1,6 +1,14 @@
 """The ops that users call, under PyTorch's names; usually ``import tinyfcn.functional as F``."""
 
-from tinyfcn.functional.activation import elu, leaky_relu, log_softmax, prelu, relu, sigmoid, softmax
+from tinyfcn.functional.activation import (
+    elu,
+    leaky_relu,
+    log_softmax,
+    prelu,
+    relu,
+    sigmoid,
+    softmax,
+)
 from tinyfcn.functional.arithmetic import exp, log, matmul, sqrt, tanh
 from tinyfcn.functional.conv import conv2d, conv_transpose2d
 from tinyfcn.functional.dropout import dropout, dropout2d

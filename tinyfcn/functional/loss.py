@@ -160,7 +160,7 @@ def _arguments(
             f"{op}: target holds the label {target[wrong][0]}, outside the range 0 … {classes - 1} "
             f"of {classes} classes, and ignore_index is {ignore_index}"
         )
-    labels = xp.where(ignored, -1, target).astype(xp.int32)
+    labels = xp.where(ignored, xp.int32(-1), target.astype(xp.int32))
     if weight is None:
         return x, labels, None
     weights = as_tensor(weight).data

@@ -150,10 +150,9 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     x = as_tensor(x)
     check_image(op, x)
     wanted = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
-    sizes = [n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=False)]
-    if len(wanted) != 2:
-        raise TypeError(f"{op}: output_size must be one number or two, got {output_size!r}")
-    size = pair(op, "output_size", sizes, minimum=1)
+    if len(wanted) == 2:
+        wanted = tuple(n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=True))
+    size = pair(op, "output_size", wanted, minimum=1)
     rows, columns = (adaptive_matrix(n, m) for n, m in zip(x.shape[2:], size, strict=True))
     return Resample2d(rows, columns)(x)
 
@@ -179,8 +178,8 @@ def _geometry(
         size.append(pool_size(n, k, s, p, d, ceil_mode))
         if size[-1] < 1:
             raise ValueError(
-                f"{op}: the window spans {d * (k - 1) + 1} pixels of {axis}, but x has only {n + 2 * p} with "
-                f"padding {p}: x {x.shape}, kernel_size {kernel}"
+                f"{op}: the window spans {d * (k - 1) + 1} pixels of {axis}, but x has only "
+                f"{n + 2 * p} with padding {p}: x {x.shape}, kernel_size {kernel}"
             )
         # A window that starts in the padding steps over the image if its elements are further
         # apart than the image is wide.

@@ -58,21 +58,23 @@ def interpolate(
             f"scale_factor={scale_factor!r}"
         )
     scales: tuple[float | None, ...] = (None, None)
-    if scale_factor is not None:
+    if scale_factor is None:
+        sizes: tuple[int, ...] = pair(op, "size", size, minimum=1)
+    else:
         factors = _factors(op, scale_factor)
-        size = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
-        if min(size) < 1:
+        sizes = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        if min(sizes) < 1:
             raise ValueError(
-                f"{op}: scale_factor {scale_factor!r} leaves an output of size {size}, x {x.shape}"
+                f"{op}: scale_factor {scale_factor!r} leaves an output of size {sizes}, x {x.shape}"
             )
         # As in PyTorch: an axis that keeps its size is copied, and one that doubles it by "nearest"
         # repeats each pixel twice, whatever the factor.
         exact = (1, 2) if mode == "nearest" else (1,)
         scales = tuple(
             None if out in (n * m for m in exact) else 1 / f
-            for n, out, f in zip(x.shape[2:], size, factors, strict=True)
+            for n, out, f in zip(x.shape[2:], sizes, factors, strict=True)
         )
-    axes = zip(x.shape[2:], pair(op, "size", size, minimum=1), scales, strict=True)
+    axes = zip(x.shape[2:], sizes, scales, strict=True)
     if mode == "nearest":
         rows, columns = (nearest_matrix(n, out, scale) for n, out, scale in axes)
     else:

@@ -2,13 +2,13 @@
 
 Per-channel vectors meet images as rows of pixels × channels: a vector is repeated once for every
 pixel of a row, and each NumPy call then has inner loops as long as a row of the image, not as
-short as the number of channels. Sums over pixels are ``ones @ block``, a matrix product; the sums
-of fixed blocks are added in float64 in their order, so the threads do not change a bit.
+short as the number of channels. Sums over pixels are ``ones @ pixels``, a matrix product, of a few
+hundred pixels each; these are added in float64 in their order, so threads do not change a bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,11 @@ def batch_norm_stats(x: Any) -> tuple[Any, Any]:
     guess = (sums / count).astype(x.dtype)
     repeated = repeat(guess)
 
-    def deviations(block: Any) -> tuple[Any, Any]:
+    def deviations(block: Any) -> Iterator[Any]:
         difference = block - repeated
-        return difference, difference * difference
+        yield difference
+        difference *= difference
+        yield difference
 
     first, second = _channel_sums(deviations, x.shape[1], rows)
     mean = guess + first / count
@@ -63,10 +65,11 @@ def batch_norm_grad_sums(gy: Any, x: Any, mean: Any, invstd: Any) -> tuple[Any, 
     rows, repeat = _image_rows(x)
     repeated = repeat(mean)
 
-    def terms(gy: Any, x: Any) -> tuple[Any, Any]:
+    def terms(gy: Any, x: Any) -> Iterator[Any]:
+        yield gy
         product = x - repeated
         product *= gy
-        return gy, product
+        yield product
 
     sum_gy, sum_product = _channel_sums(terms, x.shape[1], gy_rows, rows)
     return sum_gy.astype(x.dtype), (sum_product * invstd).astype(x.dtype)
@@ -170,15 +173,25 @@ def _like_image_rows(x: Any) -> tuple[Any, Any]:
     return rows.reshape(-1, pixels * x.shape[1]), y
 
 
-def _channel_sums(terms: Callable[..., Any], channels: int, *matrices: Any) -> list[Any]:
-    """Sum each of the arrays ``terms(*blocks)`` over pixels, in float64: one (C,) array each."""
+def _channel_sums(terms: Callable[..., Iterable[Any]], channels: int, *matrices: Any) -> list[Any]:
+    """Sum each of the arrays ``terms(*blocks)`` over pixels, in float64: one (C,) array each.
+
+    An array is summed before the next is asked for, so ``terms`` may work in one place.
+    """
     pieces = row_blocks(matrices[0])
     parts: list[Any] = [None] * len(pieces)
 
     def task(i: int) -> None:
-        arrays = [a.reshape(-1, channels) for a in terms(*(m[pieces[i]] for m in matrices))]
-        ones = np.ones(len(arrays[0]), arrays[0].dtype)
-        parts[i] = [ones @ a for a in arrays]
+        blocks = (m[pieces[i]] for m in matrices)
+        parts[i] = [_column_sums(a.reshape(-1, channels)) for a in terms(*blocks)]
 
     parallel_for(task, len(pieces))
-    return [np.sum(part, axis=0, dtype=np.float64) for part in zip(*parts, strict=True)]
+    return [np.sum(part, axis=0) for part in zip(*parts, strict=True)]
+
+
+def _column_sums(a: Any) -> Any:
+    """Sum a matrix over its rows: 256 at a time as a product, those sums in float64."""
+    ones = np.ones(256, a.dtype)
+    whole = len(a) // 256 * 256
+    parts = ones @ a[:whole].reshape(-1, 256, a.shape[1])
+    return parts.sum(0, dtype=np.float64) + ones[: len(a) - whole] @ a[whole:]

@@ -91,8 +91,9 @@ def scatter_plane(
             rows, w, slice(0, oh), ow, kernel, stride, padding, dilation
         ):
             here = _tap_index(tap, outputs, w, kernel, stride, padding, dilation)
-            mask = indices[image][outputs] == here[:, :, None]
-            found[number] += np.count_nonzero(mask)
+            here = here.astype(_index_dtype(h * w))[:, :, None]
+            mask = indices[image][outputs] == here
+            found[number] += int(np.count_nonzero(mask))
             negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
             if overlap:
                 plane[inputs] += (values[outputs] & negated).view(x.dtype)

@@ -24,15 +24,17 @@ def resample2d(x: Array, rows: Array, columns: Array) -> Array:
     """rows · x · columnsᵀ on every plane; see ``tinyfcn.backend.interface``."""
     x = channels_last(x)
     n, h, w, c = x.shape
-    picked = _picked(rows), _picked(columns)
-    if picked[0] is not None and picked[1] is not None:
-        return logical(x.take(picked[0], axis=1).take(picked[1], axis=2))
     y = np.empty((n, len(rows), len(columns), c), x.dtype)
+    picked_rows, picked_columns = _picked(rows), _picked(columns)
     row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
 
     def task(number: int) -> None:
         image, band = divmod(number, len(row_bands))
         outputs, inputs, weights = row_bands[band]
+        if picked_rows is not None and picked_columns is not None:
+            strip = x[image, picked_rows[outputs]]
+            np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
+            return
         strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
         for columns_out, columns_in, weights in column_bands:
             np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
