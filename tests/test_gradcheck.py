@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from tinyfcn import Function, Tensor, adjointcheck, gradcheck, gradgradcheck, tensor
+from tinyfcn import (
+    Function,
+    Tensor,
+    adjointcheck,
+    gradcheck,
+    gradgradcheck,
+    is_grad_enabled,
+    tensor,
+)
 from tinyfcn.gradcheck import GradientError
 
 
@@ -48,6 +56,18 @@ def test_a_second_derivative_off_by_one_percent_is_found(x, directional):
     assert gradcheck(fn, x)
     with pytest.raises(GradientError):
         gradgradcheck(fn, x, directional=directional)
+
+
+def test_a_gradient_that_is_wrong_only_while_it_is_recorded_is_found(x):
+    class Moody(Function):
+        def forward(self, t):
+            return t * 2
+
+        def backward(self, gy):
+            return gy * (3.0 if is_grad_enabled() else 2.0)
+
+    with pytest.raises(GradientError, match="create_graph"):
+        gradgradcheck(lambda t: Moody()(t), x)
 
 
 def test_one_wrong_element_is_named(x):

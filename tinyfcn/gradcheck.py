@@ -82,6 +82,7 @@ def gradgradcheck(
     """Check second derivatives: :func:`gradcheck` of the gradients themselves.
 
     The gradients are taken as functions of the inputs and of ``grad_outputs`` (random by default).
+    They must also be the same with and without ``create_graph``.
 
     Example:
         >>> import tinyfcn
@@ -98,6 +99,14 @@ def gradgradcheck(
             Tensor(backend.active().as_array(random.standard_normal(y.shape)), True)
             for y in outputs
         ]
+
+    wanted = [arguments[i] for i in positions]
+    plain = grad(outputs, wanted, list(grad_outputs), retain_graph=True, allow_unused=True)
+    recorded = grad(outputs, wanted, list(grad_outputs), create_graph=True, allow_unused=True)
+    for position, (g, again) in enumerate(zip(plain, recorded, strict=True)):
+        if g is not None and again is not None:
+            where = f"with respect to input {position} under create_graph=True"
+            _compare(where, again.numpy(), g.numpy(), atol, rtol)
 
     def gradients(*everything: Any) -> tuple[Tensor, ...]:
         values, seeds = everything[: len(arguments)], list(everything[len(arguments) :])

@@ -1,0 +1,95 @@
+"""Adam: steps measured by running means of the gradient and of its square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tinyfcn import backend
+from tinyfcn.optim.optimizer import Optimizer
+from tinyfcn.tensor import Array, Tensor
+
+
+class Adam(Optimizer):
+    """w ← w − lr · m̂ / (√v̂ + eps), with running means m of g and v of g².
+
+        m ← β₁ m + (1 − β₁) g,  m̂ = m / (1 − β₁ᵗ),  v and v̂ likewise with g² and β₂
+
+    in step t; the hats undo the start at 0. The weight decay is added to g first.
+
+    Args:
+        params: tensors, or dicts with ``"params"`` and options of their own.
+        lr: learning rate, about the largest change of a weight in one step.
+        betas: (β₁, β₂), in [0, 1).
+        eps: keeps the quotient finite.
+        weight_decay: factor of the L2 penalty.
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Example:
+        >>> import tinyfcn
+        >>> w = tinyfcn.tensor([1.0], requires_grad=True)
+        >>> optimizer = Adam([w], lr=0.1)
+        >>> (w * 5.0).sum().backward()
+        >>> optimizer.step()
+        >>> round(w.item(), 4)  # the first step has length lr, however large the gradient is
+        0.9
+    """
+
+    _decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, options)
+
+    def _check(self, group: Mapping[str, Any]) -> None:
+        super()._check(group)
+        betas = group["betas"]
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(
+                f"{type(self).__name__}: betas must be two numbers in [0, 1), got {betas!r}"
+            )
+
+    def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
+        if not state:
+            zeros_like = backend.active().xp.zeros_like
+            state.update(step=0, first=zeros_like(param), second=zeros_like(param))
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        lr, decay = group["lr"], group["weight_decay"]
+        step = lr / (1 - beta1 ** state["step"])
+        correction = (1 - beta2 ** state["step"]) ** 0.5
+        penalty, shrink = (0.0, 1 - lr * decay) if self._decoupled else (decay, 1.0)
+        backend.active().adam_update(
+            param, grad, state["first"], state["second"],
+            step, beta1, beta2, correction, group["eps"], penalty, shrink,
+        )  # fmt: skip
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights directly, w ← (1 − lr · weight_decay) · w.
+
+    Added to the gradient, as in :class:`Adam`, a penalty is divided by √v̂ too, so that weights with
+    large gradients hardly decay.
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
