@@ -1,0 +1,87 @@
+"""VGG16: torchvision's keys, shapes and number of parameters."""
+
+import numpy as np
+import pytest
+
+import tinyfcn
+from tinyfcn import models, nn
+
+# torchvision's table: (index, out, in) of the convolutions of `features`.
+CONVOLUTIONS = [
+    (0, 64, 3), (2, 64, 64), (5, 128, 64), (7, 128, 128), (10, 256, 128), (12, 256, 256),
+    (14, 256, 256), (17, 512, 256), (19, 512, 512), (21, 512, 512), (24, 512, 512),
+    (26, 512, 512), (28, 512, 512),
+]  # fmt: skip
+WITH_BATCH_NORM = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
+LINEAR = {0: (4096, 25088), 3: (4096, 4096), 6: (1000, 4096)}
+
+
+def shapes(width=1.0):
+    expected = {}
+    for index, out, before in CONVOLUTIONS:
+        before = before if before == 3 else int(before * width)
+        expected[f"features.{index}.weight"] = (int(out * width), before, 3, 3)
+        expected[f"features.{index}.bias"] = (int(out * width),)
+    for index, (out, before) in LINEAR.items():
+        out = out if index == 6 else int(out * width)
+        expected[f"classifier.{index}.weight"] = (out, int(before * width))
+        expected[f"classifier.{index}.bias"] = (out,)
+    return expected
+
+
+def test_keys_and_shapes_are_torchvisions(monkeypatch):
+    # The shapes of full width need no half a gigabyte of random numbers.
+    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+    model = models.vgg16()
+    assert {name: p.shape for name, p in model.named_parameters()} == shapes()
+    assert nn.count_parameters(model) == 138_357_544
+
+
+def test_batch_norm_stands_after_each_convolution():
+    model = models.vgg16_bn(width=1 / 16)
+    features = dict(model.features.named_children())
+    convolutions = [int(k) for k, m in features.items() if isinstance(m, nn.Conv2d)]
+    assert convolutions == WITH_BATCH_NORM
+    assert all(isinstance(features[str(i + 1)], nn.BatchNorm2d) for i in convolutions)
+    assert "features.1.running_var" in model.state_dict()
+
+
+def test_width_scales_everything_but_the_classes():
+    model = models.vgg16(width=1 / 8)
+    assert {name: p.shape for name, p in model.named_parameters()} == shapes(1 / 8)
+
+
+def test_it_classifies_224_and_other_sizes(rng):
+    model = models.vgg16(num_classes=5, width=1 / 64).eval()
+    for size in (224, 64):
+        x = tinyfcn.tensor(rng.standard_normal((2, 3, size, size)).astype(np.float32))
+        assert model(x).shape == (2, 5)
+
+
+def test_pools_are_where_the_trunk_says(rng):
+    trunk = models.vgg16(width=1 / 64, num_classes=1).features
+    x = tinyfcn.tensor(rng.standard_normal((1, 3, 64, 96)).astype(np.float32))
+    pools = trunk.features(x)
+    assert trunk.pools == (4, 9, 16, 23, 30)
+    assert [p.shape for p in pools] == [
+        (1, c, 64 // s, 96 // s) for c, s in zip((1, 2, 4, 8, 8), (2, 4, 8, 16, 32), strict=True)
+    ]
+    assert np.array_equal(pools[-1].numpy(), trunk(x).numpy())
+    assert np.array_equal(pools[2].numpy(), trunk.up_to(3)(x).numpy())
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="vgg16: num_classes must be at least 1, got 0"):
+        models.vgg16(num_classes=0)
+    with pytest.raises(ValueError, match=r"width 0.001 leaves 0 of 64 channels"):
+        models.vgg16(width=0.001)
+    with pytest.raises(ValueError, match=r"width -1 leaves -64 of 64 channels"):
+        models.vgg16(width=-1)
+
+
+def test_models_are_made_by_name():
+    assert set(models.names()) >= {"fcn32s", "fcn16s", "fcn8s", "vgg16", "vgg16_bn"}
+    model = models.create("fcn16s", num_classes=4, width=1 / 64)
+    assert (model.name, model.num_classes) == ("fcn16s", 4)
+    with pytest.raises(ValueError, match=r"expected one of fcn32s, .*, got 'fcn4s'"):
+        models.create("fcn4s")

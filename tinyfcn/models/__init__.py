@@ -1,0 +1,55 @@
+"""Networks, assembled from the layers of ``tinyfcn.nn``; each takes ``num_classes``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinyfcn import nn
+from tinyfcn.models import geometry
+from tinyfcn.models.convolutionalize import convolutionalize
+from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
+from tinyfcn.models.vgg import vgg16, vgg16_bn
+
+_MAKERS: dict[str, Callable[..., nn.Module]] = {
+    make.__name__: make for make in (fcn32s, fcn16s, fcn8s, vgg16, vgg16_bn)
+}
+
+
+def names() -> list[str]:
+    """The names that :func:`create` knows.
+
+    Example:
+        >>> names()
+        ['fcn32s', 'fcn16s', 'fcn8s', 'vgg16', 'vgg16_bn']
+    """
+    return list(_MAKERS)
+
+
+def create(name: str, **arguments: Any) -> nn.Module:
+    """Make a network by its name, as a training script's ``--model`` gives it.
+
+    Raises:
+        ValueError: if there is none of that name, listing those there are.
+
+    Example:
+        >>> create("fcn8s", num_classes=2, width=1 / 64).num_classes
+        2
+    """
+    if name not in _MAKERS:
+        raise ValueError(f"models: expected one of {', '.join(_MAKERS)}, got {name!r}")
+    return _MAKERS[name](**arguments)
+
+
+__all__ = [
+    "FCN",
+    "convolutionalize",
+    "create",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
+    "geometry",
+    "names",
+    "vgg16",
+    "vgg16_bn",
+]

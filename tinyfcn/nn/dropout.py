@@ -1,0 +1,37 @@
+"""Dropout layers: they drop while training and do nothing in evaluation."""
+
+from __future__ import annotations
+
+from tinyfcn import functional as F
+from tinyfcn.nn.module import Module
+from tinyfcn.tensor import Tensor
+
+
+class Dropout(Module):
+    """Set each element to 0 with probability p and divide the others by 1 − p.
+
+    Source: Srivastava et al.: Dropout (2014).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"{type(self).__name__}: p must be at least 0 and below 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape as x."""
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """Set whole channels to 0 with probability p and divide the others by 1 − p.
+
+    Source: Tompson et al.: Efficient object localization using convolutional networks (2015).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        return F.dropout2d(x, self.p, self.training)

@@ -1,0 +1,92 @@
+"""Normalization layers; the ops are in ``tinyfcn.functional``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyfcn import backend
+from tinyfcn import functional as F
+from tinyfcn.nn.module import Buffer, Module, Parameter
+from tinyfcn.tensor import Array, Tensor
+
+
+class BatchNorm2d(Module):
+    """Batch normalization per channel; see :func:`tinyfcn.functional.batch_norm`.
+
+    While training it normalizes with mean and variance of the batch and keeps running means of
+    both; in evaluation it normalizes with these.
+
+    Args:
+        num_features: number of channels, C.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running means.
+        affine: whether to learn a scale and a shift per channel.
+        track_running_stats: False always uses the batch's own statistics.
+
+    Attributes:
+        weight, bias: (C,), ones and zeros at first, or None.
+        running_mean, running_var: (C,) buffers, zeros and ones at first, or None.
+        num_batches_tracked: how many batches went into them.
+
+    Source: Ioffe, Szegedy: Batch normalization (2015).
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        if num_features < 1:
+            raise ValueError(f"BatchNorm2d: num_features must be at least 1, got {num_features}")
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(_vector(np.ones(num_features, np.float32))) if affine else None
+        self.bias = Parameter(_vector(np.zeros(num_features, np.float32))) if affine else None
+        self.running_mean: Buffer | None = None
+        self.running_var: Buffer | None = None
+        self.num_batches_tracked: Buffer | None = None
+        if track_running_stats:
+            self.running_mean = Buffer(_vector(np.zeros(num_features, np.float32)))
+            self.running_var = Buffer(_vector(np.ones(num_features, np.float32)))
+            self.num_batches_tracked = Buffer(_vector(np.zeros((), np.int64)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data[...] += 1
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or self.running_mean is None, self.momentum, self.eps,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+class LocalResponseNorm(Module):
+    """Division by the energy of neighbouring channels; see
+    :func:`tinyfcn.functional.local_response_norm`.
+
+    Args:
+        size: number of channels that are summed.
+        alpha, beta, k: y = x / (k + alpha / size · Σ x²)^beta.
+
+    Source: Krizhevsky, Sutskever, Hinton: ImageNet classification (2012), section 3.3.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+def _vector(values: Array) -> Array:
+    array: Array = backend.active().as_array(values)
+    return array
