@@ -1,14 +1,13 @@
 """tinyfcn: fully convolutional networks from scratch, on NumPy and hand-written CUDA kernels."""
 
 # isort: off  (Tensor has to exist before the ops, which are written in terms of it)
-from tinyfcn.tensor import Tensor, is_grad_enabled, no_grad, tensor
-
 # isort: on
-from tinyfcn import backend, functional
+from tinyfcn import backend, data, functional, metrics, models, nn, optim, random, weights
 from tinyfcn.function import Function
 from tinyfcn.gradcheck import adjointcheck, gradcheck, gradgradcheck
 from tinyfcn.graph import grad
 from tinyfcn.random import manual_seed
+from tinyfcn.tensor import Tensor, is_grad_enabled, no_grad, tensor
 
 __version__ = "0.1.0"
 
@@ -17,12 +16,19 @@ __all__ = [
     "Tensor",
     "adjointcheck",
     "backend",
+    "data",
     "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "is_grad_enabled",
     "manual_seed",
+    "metrics",
+    "models",
+    "nn",
     "no_grad",
+    "optim",
+    "random",
     "tensor",
+    "weights",
 ]

@@ -136,9 +136,7 @@ def test_saturation_keeps_grey_and_brightness_scales():
 
 
 def test_the_generator_alone_decides():
-    transform = Compose(
-        RandomScale(0.5, 2), RandomCrop(32), RandomHorizontalFlip(), ColourJitter()
-    )
+    transform = Compose(RandomScale(0.5, 2), RandomCrop(32), RandomHorizontalFlip(), ColourJitter())
     sample = _sample(40, 50)
     first, again, other = (transform(sample, _rng(seed)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.image, again.image)

@@ -66,7 +66,9 @@ def layouts(array):
 def test_forward_equals_the_loops_in_every_layout(dtype, case):
     x, weight, bias, window = case
     expected = loops(x, weight, bias, *window)
-    for x_layout, w_layout in zip(layouts(x.astype(dtype)), layouts(weight.astype(dtype)), strict=True):
+    for x_layout, w_layout in zip(
+        layouts(x.astype(dtype)), layouts(weight.astype(dtype)), strict=True
+    ):
         y = F.conv2d(Tensor(x_layout), Tensor(w_layout), tensor(bias.astype(dtype)), *window)
         assert y.dtype == dtype
         np.testing.assert_array_equal(y.numpy(), expected)

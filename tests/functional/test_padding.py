@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 import tinyfcn.functional as F
 from tinyfcn import adjointcheck, gradcheck, gradgradcheck, tensor
 
-shapes = st.tuples(
-    st.integers(1, 2), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)
-)
+shapes = st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6))
 NUMPY_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
 

@@ -42,9 +42,7 @@ def layouts(array):
     yield spread[::2, ::2, ::2, ::2]
 
 
-shapes = st.tuples(
-    st.integers(1, 2), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)
-)
+shapes = st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7))
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
 

@@ -192,9 +192,7 @@ def test_a_restored_optimizer_goes_on_bit_by_bit(make, rng):
     saved = optimizer.state_dict()
     saved = {
         "state": {
-            str(number): {
-                k: v.copy() if isinstance(v, np.ndarray) else v for k, v in state.items()
-            }
+            str(number): {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in state.items()}
             for number, state in saved["state"].items()
         },
         "param_groups": [dict(group) for group in saved["param_groups"]],

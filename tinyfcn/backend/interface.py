@@ -154,9 +154,7 @@ class Backend(Protocol):
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance of each channel; exact also where the mean is large."""
 
-    def batch_norm(
-        self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array
-    ) -> Array:
+    def batch_norm(self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array) -> Array:
         """(x − mean) · invstd · weight + bias."""
 
     def batch_norm_grad_sums(

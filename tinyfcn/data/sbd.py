@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from tinyfcn.data.conventions import DataError
 from tinyfcn.data.dataset import SegmentationDataset, files_by_id, find_folder, read_ids
@@ -55,6 +54,8 @@ class SBDSegmentation(SegmentationDataset):
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
         """The field Segmentation of GTcls in a .mat file, uint8 (H, W)."""
         try:
+            from scipy.io import loadmat  # here, because it is a third of `import tinyfcn`
+
             truth = loadmat(path, variable_names=["GTcls"])["GTcls"]
             return np.asarray(truth[0]["Segmentation"][0])
         except FileNotFoundError:

@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from math import ceil, cos, sin, tau
+from math import ceil, cos, radians, sin, tau
 from os import PathLike
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tinyfcn.data.palette import VOID
 
 _SUPERSAMPLING = 4
 _PARAMETERS = "synthetic.json"
-_VERSION = 1  # of what is drawn; a tree of another version is written anew
+_VERSION = 2  # of what is drawn; a tree of another version is written anew
 
 Points = list[tuple[float, float]]
 
@@ -44,6 +44,7 @@ class SceneStyle:
         objects: fewest and most objects.
         diameter: smallest and largest diameter of the circle around an object, in pixels.
         overlap: 0 keeps these circles apart, 1 allows any overlap.
+        tilt: how far an object is turned from upright to either side, at most, in degrees.
         stretch: an object's aspect ratio is drawn between 1/stretch and stretch.
         clutter: fewest and most lines, blots and handfuls of specks in the background.
         contrast: least distance in RGB, each 0..1, between an object's colour and those behind it.
@@ -54,6 +55,7 @@ class SceneStyle:
     objects: tuple[int, int] = (2, 5)
     diameter: tuple[float, float] = (40.0, 76.0)
     overlap: float = 0.3
+    tilt: float = 30.0
     stretch: float = 1.2
     clutter: tuple[int, int] = (2, 6)
     contrast: float = 0.35
@@ -250,9 +252,7 @@ def _places(rng: np.random.Generator, style: SceneStyle) -> list[tuple[float, fl
             # Up to a sixth of the diameter may lie outside the image.
             row, column = rng.uniform(diameter / 3, style.size - diameter / 3, 2)
             apart = (1 - style.overlap) / 2
-            if all(
-                np.hypot(row - r, column - c) >= apart * (diameter + d) for r, c, d in places
-            ):
+            if all(np.hypot(row - r, column - c) >= apart * (diameter + d) for r, c, d in places):
                 places.append((row, column, diameter))
                 break
     return places
@@ -263,7 +263,7 @@ def _places(rng: np.random.Generator, style: SceneStyle) -> list[tuple[float, fl
 
 def _pose(rng: np.random.Generator, style: SceneStyle, diameter: float) -> NDArray[np.float64]:
     """The matrix that turns, stretches and scales the unit circle to ``diameter`` pixels."""
-    angle, axis = rng.uniform(0, tau, 2)
+    angle, axis = radians(rng.uniform(-style.tilt, style.tilt)), rng.uniform(0, tau)
     stretch = style.stretch ** rng.uniform(-0.5, 0.5)
     turn = np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
     lean = np.array([[cos(axis), -sin(axis)], [sin(axis), cos(axis)]])

@@ -1,9 +1,9 @@
 """Pascal VOC 2007 to 2012 (Everingham et al., IJCV 2010), and any data set kept in its layout::
 
-    JPEGImages/<id>.jpg                 images (PNG too)
-    SegmentationClass/<id>.png          palette PNGs of class indices, 255 = void
-    ImageSets/Segmentation/<split>.txt  one id a line
-    classes.txt                         class names, one a line, where they are not VOC's 21
+JPEGImages/<id>.jpg                 images (PNG too)
+SegmentationClass/<id>.png          palette PNGs of class indices, 255 = void
+ImageSets/Segmentation/<split>.txt  one id a line
+classes.txt                         class names, one a line, where they are not VOC's 21
 """
 
 from __future__ import annotations

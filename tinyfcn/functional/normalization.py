@@ -59,9 +59,7 @@ class BatchNormGrad(Function):
         return gx, gweight, gbias
 
     def backward(self, *grad_outputs):
-        return differentiate(
-            self._formula, self.saved_tensors, self.needs_input_grad, grad_outputs
-        )
+        return differentiate(self._formula, self.saved_tensors, self.needs_input_grad, grad_outputs)
 
     def _formula(
         self, gy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor

@@ -77,9 +77,7 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
         )  # fmt: skip
         return PadConstant(index, size, value)(kept)
     if mode not in ("reflect", "replicate"):
-        raise ValueError(
-            f"pad: mode must be 'constant', 'reflect' or 'replicate', got {mode!r}"
-        )
+        raise ValueError(f"pad: mode must be 'constant', 'reflect' or 'replicate', got {mode!r}")
     if min(left, right, top, bottom) < 0:
         raise ValueError(f"pad: mode {mode!r} cannot crop, got pad {tuple(pad)}")
     if mode == "reflect" and (max(left, right) >= width or max(top, bottom) >= height):

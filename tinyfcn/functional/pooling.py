@@ -76,9 +76,7 @@ def max_pool2d(
         (Tensor([[[[4.]]]], dtype=float32), Tensor([[[[3]]]], dtype=int32))
     """
     x = as_tensor(x)
-    window, size = _geometry(
-        "max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode
-    )
+    window, size = _geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     return MaxPool2d(size, window, return_indices)(x)
 
 

@@ -1,0 +1,72 @@
+"""Label the pixels of images of any size with a trained network.
+
+    python examples/predict.py runs/fcn8s/best.npz photo.jpg another.png --out predictions
+
+For each image, NAME.png in the folder of --out is the mask (a palette PNG of class indices) and
+NAME_overlay.png shows it over the image, with a legend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tinyfcn import backend
+from tinyfcn.data import DataError, read_image, write_mask
+from tinyfcn.training.description import load_model
+from tinyfcn.training.errors import plain_errors, sentence, usage_errors
+from tinyfcn.training.evaluation import predict
+from tinyfcn.training.files import replacing
+from tinyfcn.visualize import overlay
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", help="a checkpoint of examples/train_voc.py")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files of any size")
+    parser.add_argument("--out", default="predictions", help="folder to write to")
+    parser.add_argument("--backend", help="what computes (default numpy)")
+    options = parser.parse_args()
+
+    with usage_errors("--backend"):
+        backend.use(options.backend or backend.active().name)
+    model, description = load_model(options.checkpoint)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+
+    failures = 0
+    names: set[str] = set()
+    for path in options.images:
+        try:
+            image = read_image(path, upright=True)
+        except (DataError, OSError) as error:
+            print(f"error: {sentence(error)}", file=sys.stderr)
+            failures += 1
+            continue
+        mask = predict(model, [image], description.preprocessing)[0]
+        name = unused(Path(path).stem, names)
+        with replacing(out / f"{name}.png") as file:
+            write_mask(file, mask)
+        with replacing(out / f"{name}_overlay.png") as file:
+            overlay(image, mask, description.classes).save(file, format="PNG")
+        height, width = mask.shape
+        print(f"{path} ({width} x {height}): {out / name}.png and {out / name}_overlay.png")
+    if failures:
+        print(f"{failures} of {len(options.images)} images could not be read", file=sys.stderr)
+    return 2 if failures else 0
+
+
+def unused(stem: str, taken: set[str]) -> str:
+    """A name that no earlier image of this call was written to: a/cat.jpg, b/cat.jpg → cat-2."""
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name)
+    return name
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        sys.exit(main())

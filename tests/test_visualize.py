@@ -1,0 +1,144 @@
+"""Pictures: what colour which pixel has, and what the legend lists."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyfcn.data.palette import VOC_PALETTE
+from tinyfcn.visualize import overlay, plot_curves, sheet
+
+CLASSES = ["background", "cat", "dog"]
+
+
+def scene() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A grey image of 40 × 60 with a cat on the left, a dog on the right and a void strip."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 5:25] = 1
+    mask[10:30, 35:55] = 2
+    mask[:, 28:32] = 255
+    return np.full((40, 60, 3), 100, np.uint8), mask
+
+
+def colours_in(picture: Image.Image) -> set[tuple[int, ...]]:
+    return {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3).tolist()}
+
+
+def test_overlay_mixes_colours_inside_and_shows_them_pure_on_outlines() -> None:
+    image, mask = scene()
+    picture = np.asarray(overlay(image, mask, CLASSES, legend=False))
+    assert picture.shape == image.shape
+    assert picture[2, 2].tolist() == [100, 100, 100]  # background is left clear
+    assert picture[20, 15].tolist() == [114, 50, 50]  # half of (128, 0, 0) and half of 100
+    assert picture[10, 15].tolist() == [128, 0, 0]  # the outline
+    assert picture[20, 45].tolist() == [50, 114, 50]
+    assert picture[20, 30].tolist() == [162, 162, 146]  # void is shown too
+
+
+def test_class_0_is_coloured_unless_it_is_background() -> None:
+    image, mask = scene()
+    picture = np.asarray(overlay(image, mask, ["sky", "cat", "dog"], legend=False))
+    assert picture[2, 2].tolist() == [50, 50, 50]
+
+
+def test_legend_lists_what_occurs() -> None:
+    image, mask = scene()
+    picture = overlay(image, mask, CLASSES, opacity=0)
+    assert picture.height > 40
+    below = colours_in(picture.crop((0, 40, picture.width, picture.height)))
+    cat, dog, void = (tuple(VOC_PALETTE[label].tolist()) for label in (1, 2, 255))
+    assert {cat, dog, void} <= below
+    mask[mask == 2] = 0
+    shorter = overlay(image, mask, CLASSES, opacity=0)
+    assert dog not in colours_in(shorter)
+    nothing = overlay(image, np.zeros_like(mask), CLASSES)
+    assert nothing.size == (60, 40)
+
+
+def test_legend_wraps_to_the_width() -> None:
+    names = [f"class {index}" for index in range(20)]
+    mask = np.arange(20, dtype=np.uint8).repeat(20).reshape(20, 20)
+    narrow = overlay(np.zeros((20, 20, 3), np.uint8), mask, names)
+    wide_mask = np.tile(mask, (1, 50))
+    wide = overlay(np.zeros((20, 1000, 3), np.uint8), wide_mask, names)
+    assert wide.width == 1000
+    assert wide.height < narrow.height
+
+
+def test_sheet_puts_image_truth_and_prediction_side_by_side() -> None:
+    image, mask = scene()
+    prediction = np.where(mask == 255, 2, mask)
+    picture = sheet([(image, mask, prediction)] * 2, CLASSES)
+    pixels = np.asarray(picture)
+    assert picture.width == 3 * 60 + 4 * 8
+    top = 8 + 13 + 4 + 8
+    second = top + 40 + 8
+    for row in (top, second):
+        np.testing.assert_array_equal(pixels[row : row + 40, 8:68], image)
+        np.testing.assert_array_equal(pixels[row : row + 40, 76:136], VOC_PALETTE[mask])
+        np.testing.assert_array_equal(pixels[row : row + 40, 144:204], VOC_PALETTE[prediction])
+    assert (pixels[: top - 8] < 200).any()  # titles are written above
+
+
+def test_sheet_of_different_sizes_and_scaled() -> None:
+    image, mask = scene()
+    rows = [(image, mask, mask), (image[:25, :33], mask[:25, :33], mask[:25, :33])]
+    assert sheet(rows, CLASSES).width == 3 * 60 + 4 * 8
+    picture = sheet([(image, mask, mask)], CLASSES, height=80)
+    assert picture.width == 3 * 120 + 4 * 8
+    # Scaling must not invent labels between two others.
+    band = picture.crop((8 + 120 + 8, 33, 8 + 120 + 8 + 120, 113))
+    assert colours_in(band) == {tuple(VOC_PALETTE[label].tolist()) for label in (0, 1, 2, 255)}
+
+
+def test_sheet_of_several_predictions() -> None:
+    image, mask = scene()
+    picture = sheet([(image, mask, mask, mask)], CLASSES, ("image", "truth", "32s", "8s"))
+    assert picture.width == 4 * 60 + 5 * 8
+    with pytest.raises(ValueError, match="4 parts for 3 titles"):
+        sheet([(image, mask, mask, mask)], CLASSES)
+
+
+def test_errors() -> None:
+    image, mask = scene()
+    with pytest.raises(ValueError, match=r"overlay: image \(40, 60, 3\).*\(39, 60\)"):
+        overlay(image, mask[1:], CLASSES)
+    with pytest.raises(ValueError, match=r"opacity must be between 0 and 1, got 2"):
+        overlay(image, mask, CLASSES, opacity=2)
+    with pytest.raises(ValueError, match="differ in size"):
+        sheet([(image, mask, mask[1:])], CLASSES)
+    with pytest.raises(ValueError, match="at least one row"):
+        sheet([], CLASSES)
+
+
+def test_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    names = ("train_loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+    rows = [{"epoch": epoch, **dict.fromkeys(names, 0.1 * epoch)} for epoch in (1, 2, 3)]
+    file = io.BytesIO()
+    plot_curves(rows, file)
+    picture = np.asarray(Image.open(file).convert("L"))
+    assert picture.shape[1] > 600
+    assert (picture < 100).sum() > 500  # something is drawn
+    one, none = io.BytesIO(), io.BytesIO()
+    plot_curves(rows[:1], one)
+    plot_curves([], none)
+    assert one.getvalue() != none.getvalue()  # a single epoch is visible
+
+
+def test_curves_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = builtins.__import__
+
+    def refuse(name: str, *rest: Any, **more: Any) -> Any:
+        if name.partition(".")[0] == "matplotlib":
+            raise ImportError(name)
+        return found(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match=r"tinyfcn\[plot\]"):
+        plot_curves([], io.BytesIO())

@@ -1,0 +1,187 @@
+"""Checkpoints: what goes in comes out, and a failed or damaged one is noticed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyfcn import weights
+from tinyfcn.training import checkpoint
+from tinyfcn.training.checkpoint import CheckpointError
+
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**130), 2**130),
+    st.floats(allow_nan=False),
+    st.text(),
+)
+trees = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        st.dictionaries(st.integers(), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+@given(trees)
+def test_a_tree_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, tree: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "tree.npz"
+    checkpoint.save(path, {"tree": tree})
+    assert checkpoint.load(path) == {"tree": tree}
+
+
+def test_arrays_keep_bits_dtype_and_shape(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    arrays = {
+        "float32": random.standard_normal((2, 3, 1)).astype(np.float32),
+        "float64": np.array([np.nan, -0.0, np.inf, 5e-324]),
+        "transposed": random.standard_normal((4, 3)).T,
+        "int": np.array(7),
+        "empty": np.zeros((0, 5), np.uint8),
+        "file": np.ones(1),  # a name that numpy.savez keeps for itself
+    }
+    path = tmp_path / "a.npz"
+    checkpoint.save(path, arrays | {"state": {0: {"step": np.int64(3)}}})
+    loaded = checkpoint.load(path)
+    assert loaded["state"] == {0: {"step": 3}}
+    for name, array in arrays.items():
+        assert loaded[name].dtype == array.dtype
+        assert loaded[name].shape == array.shape
+        assert loaded[name].tobytes() == array.tobytes()
+
+
+def test_numpy_alone_reads_the_weights(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.npz", {"model": {"conv.weight": np.ones((2, 3))}})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert file["model/conv.weight"].shape == (2, 3)
+    assert weights.load(tmp_path / "a.npz")["conv.weight"].shape == (2, 3)
+
+
+def test_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.npz", {"x": 1})
+    for value in (object(), {1, 2}, np.array([object()])):
+        with pytest.raises(TypeError, match="model/x"):
+            checkpoint.save(tmp_path / "a.npz", {"model": {"x": value}})
+    assert checkpoint.load(tmp_path / "a.npz") == {"x": 1}
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """Let the system refuse files of more than 20,000 bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield 20_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, small_files: int) -> None:
+    path = tmp_path / "last.npz"
+    checkpoint.save(path, {"iteration": 1})
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"could not save.*last\.npz.*untouched"):
+        checkpoint.save(path, {"weight": np.zeros(small_files, np.float32)})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["last.npz"]
+
+
+def test_no_space_when_the_bytes_go_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "last.npz"
+    checkpoint.save(path, {"iteration": 1})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        checkpoint.save(path, {"iteration": 2})
+    monkeypatch.undo()
+    assert checkpoint.load(path) == {"iteration": 1}
+    assert os.listdir(tmp_path) == ["last.npz"]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="No such file or directory"):
+        checkpoint.save(tmp_path / "nowhere" / "last.npz", {"iteration": 1})
+
+
+def whole(path: Path) -> bytes:
+    random = np.random.default_rng(0)
+    checkpoint.save(path, {"model": {"w": random.standard_normal(5000)}, "iteration": 9})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9, 0.999])
+def test_truncated(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "last.npz"
+    data = whole(path)
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(CheckpointError, match=r"last\.npz.*truncated"):
+        checkpoint.load(path)
+    with pytest.raises(ValueError, match=r"last\.npz.*truncated"):
+        weights.load(path)
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "last.npz"
+    data = bytearray(whole(path))
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"last\.npz.*damaged"):
+        checkpoint.load(path)
+    with pytest.raises(ValueError, match=r"last\.npz.*damaged"):
+        weights.load(path)
+
+
+def test_says_what_it_found_instead(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="empty"):
+        checkpoint.load(path)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n not a checkpoint")
+    with pytest.raises(CheckpointError, match="PNG"):
+        checkpoint.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("photo.jpg", b"")
+    with pytest.raises(CheckpointError, match=r"zip.*photo\.jpg"):
+        checkpoint.load(path)
+    np.savez(tmp_path / "weights.npz", a=np.ones(2))
+    with pytest.raises(CheckpointError, match=r"not a tinyfcn checkpoint.*a\.npy"):
+        checkpoint.load(tmp_path / "weights.npz")
+    np.save(tmp_path / "one.npy", np.ones(2))
+    with pytest.raises(CheckpointError, match="single array"):
+        checkpoint.load(tmp_path / "one.npy")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        checkpoint.load(tmp_path / "nowhere.npz")
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_pickle_in_the_file_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "evil.npz"
+    np.savez(path, **{checkpoint.JSON: np.array([{"a": 1}], dtype=object)})
+    with pytest.raises(CheckpointError):
+        checkpoint.load(path)
+
+
+def test_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "VERSION", 99)
+    checkpoint.save(tmp_path / "a.npz", {})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"version 1, found .* version 99"):
+        checkpoint.load(tmp_path / "a.npz")

@@ -1,0 +1,109 @@
+"""Evaluation over images of any size, and class weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinyfcn import Tensor, is_grad_enabled, nn
+from tinyfcn.data import CAFFE, Preprocessing, Sample
+from tinyfcn.metrics import ConfusionMatrix
+from tinyfcn.training.evaluation import evaluate, median_frequency_weights, predict
+
+PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class Brightest(nn.Module):
+    """Predicts the brightest channel of each pixel, and notes how it was called."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[tuple[int, ...], bool, bool]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.append((x.shape, self.training, is_grad_enabled()))
+        return x
+
+
+def samples(*sizes: tuple[int, int]) -> list[Sample]:
+    random = np.random.default_rng(0)
+    made = []
+    for number, size in enumerate(sizes):
+        mask = random.integers(0, 3, size).astype(np.uint8)
+        mask[random.random(size) < 0.1] = 255
+        image = random.integers(0, 256, (*size, 3)).astype(np.uint8)
+        made.append(Sample(str(number), image, mask))
+    return made
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    data = samples((5, 7), (5, 7), (5, 7), (4, 9), (5, 7), (1, 1))
+    matrix = ConfusionMatrix(3)
+    for sample in data:
+        matrix.update(sample.image.argmax(axis=2), sample.mask)
+    for batch_size in (1, 2, 8):
+        model = Brightest()
+        result = evaluate(model, data, 3, PLAIN, batch_size)
+        assert result.iu.tolist() == matrix.scores().iu.tolist()
+        assert [shape[0] for shape, _, _ in model.calls] == {
+            1: [1, 1, 1, 1, 1, 1], 2: [2, 1, 1, 1, 1], 8: [3, 1, 1, 1],
+        }[batch_size]  # fmt: skip
+
+
+def test_runs_in_eval_mode_without_graph_and_restores_the_mode() -> None:
+    model = Brightest()
+    for training in (True, False):
+        model.train(training)
+        predict(model, [samples((4, 4))[0].image], PLAIN)
+        assert model.calls[-1][1:] == (False, False)
+        assert model.training is training
+
+
+def test_preprocessing_is_that_of_the_model() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[..., 0] = 200  # red is channel 0 of RGB, channel 2 of BGR
+    assert predict(Brightest(), [image], PLAIN).tolist() == [[[0, 0], [0, 0]]]
+    assert predict(Brightest(), [image], CAFFE).tolist() == [[[2, 2], [2, 2]]]
+
+
+def test_on_batch_sees_every_sample_in_order() -> None:
+    seen: list[str] = []
+
+    def collect(group: list[Sample], predictions: Any) -> None:
+        seen.extend(sample.id for sample in group)
+        assert predictions.shape == (len(group), *group[0].mask.shape)
+
+    evaluate(Brightest(), samples((3, 3), (3, 3), (4, 3)), 3, PLAIN, 2, collect)
+    assert seen == ["0", "1", "2"]
+
+
+def test_refuses() -> None:
+    data = samples((3, 3))
+    with pytest.raises(ValueError, match=r"label \d.*2 classes"):
+        evaluate(Brightest(), [data[0]._replace(mask=np.full((3, 3), 2, np.uint8))], 2, PLAIN)
+    void = data[0]._replace(mask=np.full((3, 3), 255, np.uint8))
+    for empty in ([], [void]):
+        with pytest.raises(ValueError, match="no pixel that is not void"):
+            evaluate(Brightest(), empty, 3, PLAIN)
+
+    class Smaller(Brightest):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :, 1:]
+
+    with pytest.raises(ValueError, match=r"logits \(1, 3, 2, 3\) for images \(1, 3, 3, 3\)"):
+        predict(Smaller(), [data[0].image], PLAIN)
+
+
+def test_median_frequency_weights(tmp_path: Path) -> None:
+    masks = [
+        np.array([[0, 0, 0, 0], [0, 0, 1, 255]]),  # 7 labelled pixels: 6 of class 0, 1 of class 1
+        np.array([[0, 2, 2, 2]]),
+    ]
+    # freq(0) = 7 / 11, freq(1) = 1 / 7, freq(2) = 3 / 4, class 3 is absent; the median is 7 / 11.
+    weights = median_frequency_weights(masks, 4)
+    np.testing.assert_allclose(weights, [1, 7 / 11 * 7, 7 / 11 / 0.75, 0], rtol=1e-6)
+    assert weights.dtype == np.float32
+    with pytest.raises(ValueError, match="no pixel"):
+        median_frequency_weights([np.full((2, 2), 255)], 3)

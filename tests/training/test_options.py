@@ -1,0 +1,102 @@
+"""Where each option's value comes from, and which combinations are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinyfcn.training import checkpoint
+from tinyfcn.training.errors import UsageError
+from tinyfcn.training.options import DEFAULTS, all_options, open_run, parse_options, saved_options
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults() -> None:
+    options = parse_options([])
+    assert all_options(options) == DEFAULTS | {"out": "runs/fcn8s"}
+    assert options.given == []
+    assert parse_options(["--no-batch-norm", "--no-flip"]).batch_norm is False
+
+
+@pytest.mark.parametrize(("model", "lr"), [("fcn32s", 1e-10), ("fcn16s", 1e-12), ("fcn8s", 1e-14)])
+def test_the_published_settings(model: str, lr: float) -> None:
+    options = parse_options(["--preset", "paper", "--model", model])
+    expected = {
+        "lr": lr, "momentum": 0.99, "weight_decay": 5e-4, "bias_lr": 2.0, "batch_size": 1,
+        "loss_reduction": "sum", "optimizer": "sgd", "schedule": "constant", "warmup": 0,
+        "geometry": "reference", "preprocessing": "caffe", "width": 1.0, "batch_norm": False,
+        "iterations": 100_000, "epochs": None, "crop": None, "jitter": 0.0, "flip": False,
+    }  # fmt: skip
+    assert expected.items() <= all_options(options).items()
+
+
+def test_at_once_has_its_own_rate_and_length_and_the_command_line_wins() -> None:
+    options = parse_options(["--preset", "paper", "--at-once", "--epochs", "2", "--width", "0.5"])
+    assert (options.lr, options.epochs, options.iterations) == (1e-10, 2, None)
+    assert options.width == 0.5
+    assert parse_options(["--preset", "paper", "--at-once"]).iterations == 300_000
+
+
+def test_a_run_goes_on_with_its_own_options() -> None:
+    begun = parse_options(["--lr", "0.5", "--model", "fcn16s", "--out", "a"])
+    Path("a").mkdir()
+    checkpoint.save("a/last.npz", {"arguments": saved_options(begun)})
+    for command in (["--resume", "a/last.npz"], ["--out", "a", "--resume"]):
+        options = parse_options(command)
+        assert all_options(options) == all_options(begun) | {"resume": "a/last.npz"}
+    options = parse_options(["--resume", "a/last.npz", "--lr", "0.25", "--epochs", "99"])
+    assert (options.lr, options.epochs, options.model) == (0.25, 99, "fcn16s")
+    Path("a/last.npz").rename("a/best.npz")
+    options = parse_options(["--out", "a", "--evaluate"])
+    assert (options.evaluate, options.resume, options.model) == ("a/best.npz", None, "fcn16s")
+
+
+def test_a_run_is_never_overwritten() -> None:
+    for name in ("runs/fcn8s", "runs/fcn8s-2"):
+        Path(name).mkdir(parents=True)
+        checkpoint.save(f"{name}/last.npz", {})
+    assert parse_options([]).out == "runs/fcn8s-3"
+    with pytest.raises(UsageError, match="runs/fcn8s holds a run already: --resume"):
+        open_run(parse_options(["--out", "runs/fcn8s"]))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("--epochs 2 --iterations 3", "give one of them"),
+        ("--resume a.npz --init-from b.npz", "give one of them"),
+        ("--resume", "--resume needs a checkpoint"),
+        ("--evaluate", "--evaluate needs a checkpoint"),
+        ("--classes a,b", "--classes goes with --data-root"),
+        ("--sbd-root somewhere", "--sbd-root goes with --data-root"),
+    ],
+)
+def test_refuses_combinations(command: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_options(command.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("--lr fast", "--lr: expected a number between 0 and 1e+06, got 'fast'"),
+        ("--lr nan", "got 'nan'"),
+        ("--batch-size 0", "--batch-size: expected a whole number of at least 1, got '0'"),
+        ("--model resnet", "'fcn32s', 'fcn16s', 'fcn8s'"),
+        ("--epoch 3", "unrecognized arguments: --epoch"),
+    ],
+)
+def test_refuses_values_in_one_line(
+    command: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse_options(command.split())
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert words in said
+    assert said.count("\n") == 1

@@ -1,0 +1,144 @@
+"""Prediction and scores of a model on images of any size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tinyfcn
+from tinyfcn import backend
+from tinyfcn.data import Preprocessing, Sample, SegmentationDataset
+from tinyfcn.metrics import ConfusionMatrix, Scores
+from tinyfcn.nn import Module
+from tinyfcn.training import report
+
+
+def predict(
+    model: Module, images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
+) -> NDArray[np.uint8]:
+    """The most likely class of each pixel.
+
+    Args:
+        model: gives logits (N, C, H, W) for images (N, 3, H, W). It runs as ``model.eval()`` and
+            is left in the mode it was in.
+        images: N images of the same size, uint8 RGB (H, W, 3).
+        preprocessing: what the model was trained with.
+
+    Returns:
+        Class indices, uint8 (N, H, W).
+    """
+    batch = np.stack([preprocessing.apply(image) for image in images])
+    training = model.training
+    model.eval()
+    try:
+        with tinyfcn.no_grad():
+            logits = model(tinyfcn.tensor(batch))
+    finally:
+        model.train(training)
+    if logits.shape[2:] != batch.shape[2:]:
+        raise ValueError(
+            f"predict: the model gave logits {logits.shape} for images {batch.shape}; "
+            "height and width must be equal"
+        )
+    return backend.to_numpy(logits.data.argmax(axis=1)).astype(np.uint8)
+
+
+def evaluate(
+    model: Module,
+    dataset: Iterable[Sample],
+    num_classes: int,
+    preprocessing: Preprocessing,
+    batch_size: int = 8,
+    on_batch: Callable[[list[Sample], NDArray[np.uint8]], None] | None = None,
+) -> Scores:
+    """Scores over a whole data set, each image at its own size.
+
+    Args:
+        model: as for :func:`predict`.
+        dataset: samples of image and mask.
+        num_classes: C.
+        preprocessing: what the model was trained with.
+        batch_size: up to so many neighbours in the data set that have the same size go through
+            the model at once; images are never padded or resized, so scores do not depend on it.
+        on_batch: called with the samples of each batch and their predictions, (N, H, W).
+
+    Raises:
+        ValueError: if a mask holds a label outside the classes, or the set is empty.
+    """
+    matrix = ConfusionMatrix(num_classes)
+    for samples in _equal_sizes(dataset, batch_size):
+        predictions = predict(model, [sample.image for sample in samples], preprocessing)
+        matrix.update(predictions, np.stack([sample.mask for sample in samples]))
+        if on_batch is not None:
+            on_batch(samples, predictions)
+    if not matrix.counts.any():
+        raise ValueError("evaluate: the data set has no pixel that is not void")
+    return matrix.scores()
+
+
+def print_evaluation(
+    model: Module,
+    dataset: SegmentationDataset,
+    preprocessing: Preprocessing,
+    checkpoint: str,
+) -> Scores:
+    """Evaluate and print the table; its last line begins with the mean IU."""
+    started = time.monotonic()
+    samples = report.bar(dataset, desc="evaluation")
+    scores = evaluate(model, samples, dataset.num_classes, preprocessing)
+    print(report.HEAD)
+    print(report.row("", scores, None, time.monotonic() - started))
+    print(report.class_lines(scores, dataset.classes))
+    print(f"mean IU {scores.mean_iu:.3f} of {checkpoint} on {len(dataset)} images")
+    return scores
+
+
+def median_frequency_weights(
+    masks: Iterable[NDArray[Any]], num_classes: int
+) -> NDArray[np.float32]:
+    """Class weights that balance rare and frequent classes.
+
+    freq(c) is the number of pixels of class c divided by the number of labelled pixels in the
+    images where c is present; the weight of c is the median of the frequencies divided by freq(c)
+    (Eigen and Fergus, ICCV 2015, section 6.3.2). A class that never occurs gets weight 0.
+
+    Args:
+        masks: class indices (H, W) of each image, 255 for void.
+        num_classes: C.
+
+    Returns:
+        The weights, float32 (C,).
+
+    Example:
+        >>> median_frequency_weights([np.array([[0, 0, 0, 1]]), np.array([[0, 0, 0, 0]])], 2)
+        array([0.64285713, 2.25      ], dtype=float32)
+    """
+    pixels = np.zeros(num_classes)
+    present = np.zeros(num_classes)
+    for mask in masks:
+        counts = np.bincount(mask[mask != 255], minlength=num_classes)
+        pixels += counts
+        present += np.where(counts > 0, counts.sum(), 0)
+    seen = pixels > 0
+    if not seen.any():
+        raise ValueError("median_frequency_weights: the masks have no pixel that is not void")
+    frequency = pixels[seen] / present[seen]
+    weights = np.zeros(num_classes, np.float32)
+    weights[seen] = np.median(frequency) / frequency
+    return weights
+
+
+def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
+    """The samples in order, in lists of up to ``most`` neighbours of equal size."""
+    group: list[Sample] = []
+    for sample in dataset:
+        if group and (len(group) == most or sample.mask.shape != group[0].mask.shape):
+            yield group
+            group = []
+        group.append(sample)
+    if group:
+        yield group

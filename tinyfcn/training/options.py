@@ -1,0 +1,267 @@
+"""The command line of ``examples/train_voc.py``.
+
+Where an option is not given, its value comes from the checkpoint of ``--resume`` or
+``--evaluate``, else from the preset, else from ``DEFAULTS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tinyfcn import models
+from tinyfcn.training import checkpoint
+from tinyfcn.training.errors import UsageError
+from tinyfcn.training.run_folder import RunFolder
+
+DEFAULTS: dict[str, Any] = {
+    "data_root": None, "sbd_root": None, "classes": None, "scenes": 1200,
+    "train_split": "train", "val_split": "val", "out": None,
+    "model": "fcn8s", "backbone": "vgg16", "width": 0.25, "batch_norm": True,
+    "geometry": "aligned", "at_once": False,
+    "epochs": 16, "iterations": None, "batch_size": 8, "accumulate": 1,
+    "crop": None, "jitter": 0.0, "colour_jitter": 0.0, "flip": True,
+    "preprocessing": "torchvision",
+    "optimizer": "adam", "lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-4, "bias_lr": 1.0,
+    "schedule": "poly", "warmup": 20, "loss_reduction": "mean", "class_weights": "none",
+    "seed": 0, "workers": 2, "backend": None,
+    "resume": None, "init_from": None, "pretrained": None, "evaluate": None, "preset": "default",
+}  # fmt: skip
+
+# The settings published with the reference models ("heavy learning"): one image at a time, the
+# loss summed over its pixels, which is why the learning rates are so small.
+PAPER: dict[str, Any] = {
+    "width": 1.0, "batch_norm": False, "geometry": "reference", "preprocessing": "caffe",
+    "iterations": 100_000, "epochs": None, "batch_size": 1, "flip": False,
+    "optimizer": "sgd", "momentum": 0.99, "weight_decay": 5e-4, "bias_lr": 2.0,
+    "schedule": "constant", "warmup": 0, "loss_reduction": "sum",
+}  # fmt: skip
+PAPER_LR = {"fcn32s": 1e-10, "fcn16s": 1e-12, "fcn8s": 1e-14}
+PAPER_AT_ONCE = {"lr": 1e-10, "iterations": 300_000}
+
+# A checkpoint does not keep these: they say where a run is, not what it is.
+NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
+
+
+def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options, all of them set.
+
+    Besides them, ``given`` holds the names of those that stood on the command line, and ``state``
+    what is in the checkpoint of ``--resume`` or ``--evaluate``, or None.
+
+    Raises:
+        SystemExit: for ``--help`` or options that cannot be parsed.
+        UsageError, CheckpointError, FileNotFoundError: with one sentence for the user.
+    """
+    given = vars(_parser().parse_args(arguments))
+    if "epochs" in given and "iterations" in given:
+        raise UsageError("--epochs and --iterations both say how long to train; give one of them")
+    if "resume" in given and "init_from" in given:
+        raise UsageError("--resume goes on with a run, --init-from begins one; give one of them")
+
+    state, saved = None, {}
+    source = _checkpoint_path(given)
+    if source is not None:
+        state = checkpoint.load(source)
+        saved = {k: v for k, v in state.get("arguments", {}).items() if k in DEFAULTS}
+        given.setdefault("out", str(source.parent))
+
+    values = dict(DEFAULTS)
+    preset = given.get("preset", saved.get("preset", "default"))
+    if preset == "paper":
+        values.update(PAPER, **_paper(given.get("model", values["model"]), given))
+    values.update(saved)
+    if "epochs" in given:
+        values["iterations"] = None
+    if "iterations" in given:
+        values["epochs"] = None
+    values.update(given)
+    for name in ("classes", "sbd_root"):
+        if name in given and values["data_root"] is None:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --data-root")
+    if values["out"] is None:
+        values["out"] = str(_unused(Path("runs") / values["model"]))
+    for name in ("resume", "evaluate"):
+        values[name] = str(source) if name in given else None
+    if values["evaluate"]:
+        values["resume"] = None
+    return argparse.Namespace(**values, given=sorted(given), state=state)
+
+
+def all_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Every option and its value."""
+    return {name: getattr(options, name) for name in DEFAULTS}
+
+
+def saved_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that a checkpoint keeps, so that a run goes on as it was begun."""
+    return {k: v for k, v in all_options(options).items() if k not in NOT_SAVED}
+
+
+def open_run(options: argparse.Namespace) -> RunFolder:
+    """The run folder, checked to be writable.
+
+    Raises:
+        UsageError: if it holds a run already that would be lost.
+        OSError: if it cannot be made or written to.
+    """
+    run = RunFolder(options.out)
+    if _holds_run(run.path) and not options.resume and not options.evaluate:
+        raise UsageError(
+            f"{run.path} holds a run already: --resume goes on with it, another --out begins anew"
+        )
+    return run
+
+
+def _checkpoint_path(given: Mapping[str, Any]) -> Path | None:
+    """The checkpoint of ``--evaluate`` or ``--resume``; without a path, that of ``--out``."""
+    for name in ("evaluate", "resume"):
+        if name not in given:
+            continue
+        path = given[name] or given.get("resume")
+        if path:
+            return Path(path)
+        if "out" not in given:
+            raise UsageError(f"--{name} needs a checkpoint, or --out with one in it")
+        return Path(given["out"]) / ("best.npz" if name == "evaluate" else "last.npz")
+    return None
+
+
+def _paper(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    if given.get("at_once"):
+        return PAPER_AT_ONCE
+    if model not in PAPER_LR and "lr" not in given:
+        raise UsageError(
+            f"--preset paper has no learning rate for {model}: give --lr, or a --model of "
+            + ", ".join(PAPER_LR)
+        )
+    return {"lr": PAPER_LR[model]} if model in PAPER_LR else {}
+
+
+def _unused(path: Path) -> Path:
+    """The first of path, path-2, path-3, … that holds no run."""
+    candidate, number = path, 1
+    while _holds_run(candidate):
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _holds_run(path: Path) -> bool:
+    return (path / "last.npz").exists()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        usage="%(prog)s [options]",
+        description="Train a fully convolutional network on Pascal VOC, on a data set in its "
+        "layout, on a folder of images and masks, or, without --data-root, on synthetic scenes.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+
+    def add(group: Any, name: str, kind: Any, text: str, **more: Any) -> None:
+        default = DEFAULTS[name.replace("-", "_")]
+        if default not in (None, False):
+            text += f" (default {'yes' if default is True else default})"
+        if kind is bool:
+            more["action"] = argparse.BooleanOptionalAction
+        elif isinstance(kind, list):
+            more["choices"] = kind
+        else:
+            more["type"] = kind
+        group.add_argument(f"--{name}", help=text.replace("%", "%%"), **more)
+
+    path = {"metavar": "PATH"}
+    data = parser.add_argument_group("data")
+    add(data, "data-root", str, "VOC tree, or a folder with images/, masks/, classes.txt", **path)
+    add(data, "sbd-root", str, "SBD, whose training images are added", **path)
+    add(data, "classes", str, "names, comma-separated, or a file with one a line", metavar="NAMES")
+    add(data, "train-split", str, "name of the list to train on", metavar="NAME")
+    add(data, "val-split", str, "name of the list to score on", metavar="NAME")
+    add(data, "scenes", _whole(1), "synthetic scenes to train on, without --data-root", metavar="N")
+    add(data, "crop", _whole(1), "train on random windows of this side", metavar="PIXELS")
+    add(data, "jitter", _number(0, 0.99), "scale at random by 1-X to 1+X", metavar="X")
+    add(data, "colour-jitter", _number(0, 0.99), "change colours by up to X", metavar="X")
+    add(data, "flip", bool, "mirror half of the images")
+    add(data, "preprocessing", ["torchvision", "caffe"], "RGB in 0..1, or BGR in 0..255")
+    add(data, "workers", _whole(0), "threads that read ahead", metavar="N")
+
+    model = parser.add_argument_group("model")
+    add(model, "model", _networks(), "which network")
+    add(model, "backbone", str, "which trunk", metavar="NAME")
+    add(model, "width", _number(0.001, 8), "factor on the channels of the trunk", metavar="X")
+    add(model, "batch-norm", bool, "batch normalization in the trunk")
+    add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
+    add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
+    add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
+    add(model, "pretrained", str, "file of weights to copy every matching array from", **path)
+
+    learning = parser.add_argument_group("learning")
+    add(learning, "preset", ["default", "paper"], "where options that are not given come from")
+    add(learning, "epochs", _whole(1), "times through the training set", metavar="N")
+    add(learning, "iterations", _whole(1), "optimizer steps, instead of epochs", metavar="N")
+    add(learning, "batch-size", _whole(1), "images at a time", metavar="N")
+    add(learning, "accumulate", _whole(1), "batches whose gradients make one step", metavar="N")
+    add(learning, "optimizer", ["adam", "sgd"], "how to step")
+    add(learning, "lr", _number(0, 1e6), "learning rate", metavar="X")
+    add(learning, "momentum", _number(0, 0.9999), "of SGD", metavar="X")
+    add(learning, "weight-decay", _number(0, 1e6), "of weights, not of biases", metavar="X")
+    add(learning, "bias-lr", _number(0, 1e6), "factor on the learning rate of biases", metavar="X")
+    add(learning, "schedule", ["constant", "cosine", "poly", "step"], "how the learning rate falls")
+    add(learning, "warmup", _whole(0), "steps in which it rises first", metavar="N")
+    add(learning, "loss-reduction", ["mean", "sum"], "over the pixels of a batch")
+    add(learning, "class-weights", ["none", "median-frequency"], "weights of classes in the loss")
+
+    run = parser.add_argument_group("run")
+    add(run, "out", str, "the run folder (default runs/MODEL, or the next that is free)", **path)
+    add(run, "resume", str, "go on from a checkpoint (alone: from OUT/last.npz)", nargs="?", **path)
+    add(run, "evaluate", str, "only score a checkpoint (alone: OUT/best.npz)", nargs="?", **path)
+    add(run, "seed", _whole(0), "of initial weights, order, augmentation", metavar="N")
+    add(run, "backend", str, "what computes (default TINYFCN_BACKEND, or numpy)", metavar="NAME")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without listing all the options first."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (--help lists the options)\n")
+
+
+def _networks() -> list[str]:
+    """The names of the models that label pixels."""
+    classifiers = ("vgg", "alexnet", "caffenet", "googlenet", "resnet")
+    return [name for name in models.names() if not name.startswith(classifiers)]
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {least}, got {text!r}"
+            )
+        return value
+
+    return whole_number
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a number between {least:g} and {most:g}, got {text!r}"
+            )
+        return value
+
+    return number

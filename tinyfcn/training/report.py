@@ -1,0 +1,79 @@
+"""What training prints: progress bars, and one table that grows by an epoch at a time."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from tinyfcn.metrics import Scores
+
+HEAD = "  epoch      loss  pixel acc  mean acc  mean IU  f.w. IU   time"
+_INDENT = " " * 9
+
+
+def row(label: str, scores: Scores, loss: float | None, seconds: float) -> str:
+    """One line of the table, under ``HEAD``."""
+    return (
+        f"{label:>7}  {'' if loss is None else format(loss, '8.4g'):>8}"
+        f"  {scores.pixel_accuracy:9.3f}  {scores.mean_accuracy:8.3f}"
+        f"  {scores.mean_iu:7.3f}  {scores.fw_iu:7.3f}  {minutes(seconds):>5}"
+    )
+
+
+def class_lines(scores: Scores, classes: Sequence[str]) -> str:
+    """The IU of each class, as wide as the terminal; ``-`` for a class that does not occur.
+
+    Example:
+        >>> import numpy as np
+        >>> from tinyfcn.metrics import scores
+        >>> print(class_lines(scores(np.diag([3, 1, 0])), ["sky", "sea", "sand"]).strip())
+        sky 1.00  sea 1.00  sand -
+    """
+    # Hard spaces keep a name and its number on one line.
+    parts = [
+        f"{name} {'-' if math.isnan(iu) else format(iu, '.2f')}".replace(" ", "\xa0")
+        for name, iu in zip(classes, scores.iu, strict=True)
+    ]
+    width = min(100, shutil.get_terminal_size().columns)
+    text = textwrap.fill(
+        "  ".join(parts), width, initial_indent=_INDENT, subsequent_indent=_INDENT,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return text.replace("\xa0", " ")
+
+
+def bar(iterable: Any = None, **options: Any) -> Any:
+    """A progress bar with images per second and the time left; it goes away when it is done.
+
+    On a terminal it moves all the time; in a file, one line in ten seconds is plenty.
+    """
+    columns, lines = shutil.get_terminal_size()  # 80 × 24 where nobody knows; tqdm would hide
+    return tqdm(
+        iterable,
+        unit=" images",
+        leave=False,
+        ncols=min(120, columns),
+        nrows=lines,
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}, {rate_fmt}, "
+        "{remaining} left{postfix}",
+        **options,
+    )
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss.
+
+    Example:
+        >>> minutes(75), minutes(3675)
+        ('1:15', '1:01:15')
+    """
+    total, seconds = divmod(round(seconds), 60)
+    hours, total = divmod(total, 60)
+    return f"{hours}:{total:02}:{seconds:02}" if hours else f"{total}:{seconds:02}"

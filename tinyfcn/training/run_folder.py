@@ -1,0 +1,148 @@
+"""The run folder: everything that tells what a training run was and how it went.
+
+config.json       every argument, the versions of what computed, the commit, the machine
+log.csv           one row an epoch
+curves.png        loss and scores over the epochs (needs matplotlib)
+predictions.png   image, truth and prediction side by side
+last.npz          checkpoint to go on from
+best.npz          checkpoint of the best mean IU so far
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tinyfcn
+from tinyfcn.training.files import replacing
+
+# The scores of a row, after which come the IU of each class as columns "iu <class name>".
+COLUMNS = (
+    "epoch", "iteration", "seconds", "train_loss",
+    "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu",
+)  # fmt: skip
+
+Row = dict[str, float]
+
+
+class RunFolder:
+    """Paths and writers of one run folder; making one creates the folder and checks it.
+
+    Args:
+        path: the folder; made if it is not there.
+
+    Raises:
+        OSError: if the folder cannot be made or written to, before anything was computed.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> run = RunFolder(Path(folder.name) / "first")
+        >>> run.write_log([{"epoch": 1, "mean_iu": 0.25, "iu cat": math.nan}], ["cat"])
+        >>> run.read_log()[0]["mean_iu"]
+        0.25
+        >>> folder.cleanup()
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            reason = f"the run folder cannot be made or written to ({error.strerror})"
+            raise OSError(error.errno, reason, str(self.path)) from error
+        self.config = self.path / "config.json"
+        self.log = self.path / "log.csv"
+        self.curves = self.path / "curves.png"
+        self.predictions = self.path / "predictions.png"
+        self.last = self.path / "last.npz"
+        self.best = self.path / "best.npz"
+
+    def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
+        """Write ``config.json``: the arguments, ``more``, and what they ran on."""
+        config = {"arguments": dict(arguments), **more, "environment": environment()}
+        with replacing(self.config) as file:
+            file.write((json.dumps(config, indent=2, default=str) + "\n").encode())
+
+    def write_log(self, rows: Sequence[Row], classes: Sequence[str]) -> None:
+        """Write ``log.csv`` anew: it is small, and so it is never half a row."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, [*COLUMNS, *map(iu_column, classes)], restval="")
+        writer.writeheader()
+        for row in rows:
+            known = {key: value for key, value in row.items() if not math.isnan(value)}
+            writer.writerow(known)
+        with replacing(self.log) as file:
+            file.write(text.getvalue().encode())
+
+    def read_log(self) -> list[Row]:
+        """The rows of ``log.csv``, none if there is no such file; an empty cell is NaN."""
+        if not self.log.exists():
+            return []
+        with open(self.log, newline="", encoding="utf-8") as file:
+            return [
+                {key: _number(text) for key, text in row.items()} for row in csv.DictReader(file)
+            ]
+
+
+def iu_column(name: str) -> str:
+    """The name of the column that holds the IU of one class."""
+    return f"iu {name}"
+
+
+def _number(text: str) -> float:
+    if text == "":
+        return math.nan
+    return int(text) if text.isdigit() else float(text)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and machine, as far as they can be found out."""
+    packages = {}
+    for name in ("numpy", "scipy", "pillow", "matplotlib", "cupy"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "tinyfcn": tinyfcn.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **packages,
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "command": sys.argv,
+    }
+
+
+def _commit() -> str | None:
+    """The commit this file was checked out at, with ``-dirty`` if any differ; None if none."""
+    try:
+        here = Path(__file__)
+        # An installed copy can lie inside somebody else's repository, whose commit says nothing.
+        _git("ls-files", "--error-unmatch", here.name, folder=here.parent)
+        describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        return _git(*describe, folder=here.parent)
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,222 @@
+"""Pictures of what a network sees and says: overlays, sheets of predictions, training curves.
+
+Everything is drawn with Pillow, in the VOC palette, so that a colour means the same class in a
+mask file, in an overlay and in a sheet. Only the curves need matplotlib (the extra ``plot``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
+
+_PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
+_GAP = 8  # pixels between the parts of a picture
+_TEXT = 13  # height of letters in pixels
+
+Triple = tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]
+
+
+def overlay(
+    image: NDArray[np.uint8],
+    mask: NDArray[Any],
+    classes: Sequence[str],
+    opacity: float = 0.5,
+    legend: bool = True,
+) -> Image.Image:
+    """Lay the colours of a mask over its image, with the outlines of the regions and a legend.
+
+    A class of the name "background" is left clear and out of the legend.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        mask: class indices (H, W), 255 for void.
+        classes: the name of each index.
+        opacity: of the colours, from 0 (the image alone) to 1 (the mask alone).
+        legend: whether the classes that occur are listed below, with their colours.
+
+    Returns:
+        An RGB picture, as wide as the image, higher by the legend.
+
+    Example:
+        >>> image, mask = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
+        >>> overlay(image, mask, ["background", "cat"], legend=False).getpixel((40, 30))
+        (64, 0, 0)
+    """
+    mask = np.asarray(mask)
+    if image.shape != (*mask.shape, 3):
+        raise ValueError(
+            f"overlay: image {image.shape} must be (H, W, 3) over the mask's (H, W) {mask.shape}"
+        )
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"overlay: opacity must be between 0 and 1, got {opacity}")
+    colours = index_to_rgb(mask).astype(np.float32)
+    weight = np.where(_edges(mask), min(1.0, 2 * opacity), opacity).astype(np.float32)
+    clear = [index for index, name in enumerate(classes) if name == "background"]
+    weight[np.isin(mask, clear)] = 0
+    mixed = image + weight[..., None] * (colours - image)
+    picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    if not legend:
+        return picture
+    return _stack([picture, _legend([mask[~np.isin(mask, clear)]], classes, picture.width)])
+
+
+def sheet(
+    rows: Iterable[Sequence[NDArray[Any]]],
+    classes: Sequence[str],
+    titles: Sequence[str] = ("image", "truth", "prediction"),
+    height: int | None = None,
+) -> Image.Image:
+    """Rows of an image and masks of it under column titles, with one legend for all.
+
+    Args:
+        rows: for each row the image, uint8 RGB (H, W, 3), then as many masks (H, W) as there are
+            further titles; void is shown in its colour.
+        classes: the name of each index.
+        titles: what stands over the columns.
+        height: scale each row to this many pixels; by default as it is.
+
+    Example:
+        >>> image, mask = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
+        >>> sheet([(image, mask, mask)], ["background", "cat"]).width
+        272
+    """
+    lines: list[list[Image.Image]] = []
+    masks: list[NDArray[Any]] = []
+    for image, *labels in rows:
+        if len(labels) + 1 != len(titles):
+            raise ValueError(f"sheet: a row has {len(labels) + 1} parts for {len(titles)} titles")
+        parts = [np.asarray(image), *map(index_to_rgb, labels)]
+        sizes = {part.shape[:2] for part in parts}
+        if len(sizes) > 1:
+            raise ValueError(f"sheet: image and masks of a row differ in size: {sizes}")
+        lines.append([_scaled(part, height, soft=part is parts[0]) for part in parts])
+        masks += labels
+    if not lines:
+        raise ValueError("sheet: expected at least one row of an image and its masks")
+
+    widths = [max(line[column].width for line in lines) for column in range(len(titles))]
+    total = sum(widths) + (len(titles) + 1) * _GAP
+    lefts = [sum(widths[:column]) + (column + 1) * _GAP for column in range(len(titles))]
+    bands = [Image.new("RGB", (total, _GAP + _TEXT + 4), _PAPER)]
+    draw = ImageDraw.Draw(bands[0])
+    for title, left, width in zip(titles, lefts, widths, strict=True):
+        draw.text((left + width / 2, _GAP), title, _INK, _font(), anchor="ma")
+    for line in lines:
+        band = Image.new("RGB", (total, max(part.height for part in line) + _GAP), _PAPER)
+        for part, left in zip(line, lefts, strict=True):
+            band.paste(part, (left, _GAP))
+        bands.append(band)
+    return _stack([*bands, _legend(masks, classes, total)])
+
+
+def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
+    """Draw loss and scores over the epochs into a PNG.
+
+    Args:
+        rows: the rows of a run's log: epoch, train_loss, pixel_accuracy, mean_accuracy, mean_iu
+            and fw_iu of each epoch.
+        path: a file name or a file open for writing.
+
+    Raises:
+        ImportError: if matplotlib is missing; names the extra to install.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError as error:
+        raise ImportError(
+            "drawing curves needs matplotlib: install the extra with `pip install tinyfcn[plot]`"
+        ) from error
+    epochs = [row["epoch"] for row in rows]
+    # A figure of its own, not pyplot, which would keep it for ever and may look for a screen.
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    marker = "o" if len(rows) == 1 else None
+    left.plot(epochs, [row["train_loss"] for row in rows], color="black", marker=marker)
+    left.set_title("training loss")
+    for name, label in (
+        ("pixel_accuracy", "pixel accuracy"),
+        ("mean_accuracy", "mean accuracy"),
+        ("mean_iu", "mean IU"),
+        ("fw_iu", "frequency-weighted IU"),
+    ):
+        width = 2.4 if name == "mean_iu" else 1.2
+        values = [row[name] for row in rows]
+        right.plot(epochs, values, label=label, linewidth=width, marker=marker)
+    right.set_title("scores on the validation set")
+    right.set_ylim(0, 1)
+    right.legend(loc="lower right", frameon=False)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120, format="png")
+
+
+def _edges(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    """The pixels whose right or lower neighbour has another label, on both sides of the border."""
+    edges = np.zeros(mask.shape, bool)
+    differs = mask[:, 1:] != mask[:, :-1]
+    edges[:, 1:] |= differs
+    edges[:, :-1] |= differs
+    differs = mask[1:] != mask[:-1]
+    edges[1:] |= differs
+    edges[:-1] |= differs
+    return edges
+
+
+def _legend(masks: Iterable[NDArray[Any]], classes: Sequence[str], width: int) -> Image.Image:
+    """Colour and name of each class that occurs in the masks, in as many lines as it takes."""
+    found = sorted({int(label) for mask in masks for label in np.unique(mask)})
+    names = {**dict(enumerate(classes)), VOID: "void"}
+    font = _font()
+    texts = [names.get(label, str(label)) for label in found]
+    spaces = [_TEXT + 5 + round(font.getlength(text)) for text in texts]
+    width = max(width, *(space + 2 * _GAP for space in spaces), 1)
+    places: list[tuple[int, int]] = []
+    x, y = _GAP, _GAP
+    for space in spaces:
+        if x > _GAP and x + space + _GAP > width:
+            x, y = _GAP, y + _TEXT + _GAP
+        places.append((x, y))
+        x += space + 2 * _GAP
+    picture = Image.new("RGB", (width, y + _TEXT + _GAP if found else 0), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    for label, text, (x, y) in zip(found, texts, places, strict=True):
+        colour = tuple(VOC_PALETTE[label].tolist())
+        draw.rectangle((x, y, x + _TEXT - 1, y + _TEXT - 1), fill=colour, outline=_FRAME)
+        draw.text((x + _TEXT + 5, y + _TEXT / 2), text, _INK, font, anchor="lm")
+    return picture
+
+
+def _scaled(pixels: NDArray[np.uint8], height: int | None, soft: bool) -> Image.Image:
+    """The pixels as a picture of the given height; colours of a mask are never mixed."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels, np.uint8))
+    if height is None or height == picture.height:
+        return picture
+    size = (max(1, round(picture.width * height / picture.height)), height)
+    method = Image.Resampling.BILINEAR if soft else Image.Resampling.NEAREST
+    return picture.resize(size, method)
+
+
+def _stack(parts: Sequence[Image.Image]) -> Image.Image:
+    """The parts one under the other."""
+    whole = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), _PAPER)
+    top = 0
+    for part in parts:
+        whole.paste(part, (0, top))
+        top += part.height
+    return whole
+
+
+def _font() -> Any:
+    return ImageFont.load_default(_TEXT)

@@ -1,0 +1,52 @@
+"""Read weights from files, each format by its own reader, recognised by what is in the file.
+
+A reader is a module with ``recognises(path, start)``, told the first bytes of the file, and
+``read(path)``, which gives a dict of names to NumPy arrays. A new format is a new module in
+``READERS``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinyfcn.weights import npz
+
+READERS = (npz,)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of weights by name, in the order of the file.
+
+    Args:
+        path: a file of any format in ``READERS``; its name does not matter.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if no reader knows the format, or the file is damaged.
+
+    Example:
+        >>> import tempfile, numpy
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = Path(folder.name) / "weights.npz"
+        >>> numpy.savez(path, weight=numpy.ones((2, 3)))
+        >>> load(path)["weight"].shape
+        (2, 3)
+        >>> folder.cleanup()
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "this is a folder" if path.is_dir() else "there is no such file"
+        raise FileNotFoundError(f"{path}: {what}; a file of weights should lie there")
+    with open(path, "rb") as file:
+        start = file.read(16)
+    for reader in READERS:
+        if reader.recognises(path, start):
+            return reader.read(path)
+    known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
+    raise ValueError(
+        f"{path}: not a format of weights that can be read ({known}); it starts with {start!r}"
+    )
