@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 
 import tinyfcn
 
-# derandomize: the same examples in every run, so that a red suite is red again when it is looked at.
+# derandomize: the same examples in every run, so that what was red once is red again.
 settings.register_profile(
     "tinyfcn",
     deadline=None,

@@ -1,7 +1,5 @@
 """tinyfcn: fully convolutional networks from scratch, on NumPy and hand-written CUDA kernels."""
 
-# isort: off  (Tensor has to exist before the ops, which are written in terms of it)
-# isort: on
 from tinyfcn import backend, data, functional, metrics, models, nn, optim, random, weights
 from tinyfcn.function import Function
 from tinyfcn.gradcheck import adjointcheck, gradcheck, gradgradcheck

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+import tinyfcn
 from tinyfcn import backend
 
 if TYPE_CHECKING:
@@ -204,48 +205,51 @@ class Tensor:
         backward(self, gradient, retain_graph, create_graph)
 
     # ---- operators: each is the function of the same name in functional/ ----
+    #
+    # Ops are written in terms of Tensor, so their module is looked up when it is called, not
+    # imported here.
 
     def __add__(self, other: Any) -> Tensor:
-        return _arithmetic.add(self, other)
+        return tinyfcn.functional.add(self, other)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _arithmetic.sub(self, other)
+        return tinyfcn.functional.sub(self, other)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _arithmetic.mul(self, other)
+        return tinyfcn.functional.mul(self, other)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return _arithmetic.div(self, other)
+        return tinyfcn.functional.div(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return _arithmetic.add(other, self)
+        return tinyfcn.functional.add(other, self)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _arithmetic.sub(other, self)
+        return tinyfcn.functional.sub(other, self)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return _arithmetic.mul(other, self)
+        return tinyfcn.functional.mul(other, self)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _arithmetic.div(other, self)
+        return tinyfcn.functional.div(other, self)
 
     def __neg__(self) -> Tensor:
-        return _arithmetic.neg(self)
+        return tinyfcn.functional.neg(self)
 
     def __pow__(self, exponent: Any) -> Tensor:
-        return _arithmetic.pow(self, exponent)
+        return tinyfcn.functional.pow(self, exponent)
 
     def __rpow__(self, base: Any) -> Tensor:
-        return _arithmetic.pow(base, self)
+        return tinyfcn.functional.pow(base, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _arithmetic.matmul(self, other)
+        return tinyfcn.functional.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return _arithmetic.matmul(other, self)
+        return tinyfcn.functional.matmul(other, self)
 
     def __getitem__(self, index: Any) -> Tensor:
-        return _shape.getitem(self, index)
+        return tinyfcn.functional.getitem(self, index)
 
     # Comparisons give boolean tensors, which never require a gradient.
 
@@ -263,37 +267,37 @@ class Tensor:
 
     def exp(self) -> Tensor:
         """Element-wise exponential."""
-        return _arithmetic.exp(self)
+        return tinyfcn.functional.exp(self)
 
     def log(self) -> Tensor:
         """Element-wise natural logarithm."""
-        return _arithmetic.log(self)
+        return tinyfcn.functional.log(self)
 
     def sqrt(self) -> Tensor:
         """Element-wise square root."""
-        return _arithmetic.sqrt(self)
+        return tinyfcn.functional.sqrt(self)
 
     def tanh(self) -> Tensor:
         """Element-wise hyperbolic tangent."""
-        return _arithmetic.tanh(self)
+        return tinyfcn.functional.tanh(self)
 
     def sum(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
         """Sum over the axes ``dim`` (NumPy's ``axis`` and ``keepdims`` are understood too)."""
-        return _reduction.sum(self, *_numpy_names("sum", dim, keepdim, numpy_names))
+        return tinyfcn.functional.sum(self, *_numpy_names("sum", dim, keepdim, numpy_names))
 
     def mean(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
         """Mean over the axes ``dim`` (NumPy's ``axis`` and ``keepdims`` are understood too)."""
-        return _reduction.mean(self, *_numpy_names("mean", dim, keepdim, numpy_names))
+        return tinyfcn.functional.mean(self, *_numpy_names("mean", dim, keepdim, numpy_names))
 
     def amax(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
         """Maximum over the axes ``dim``; the gradient goes to the first maximum."""
-        return _reduction.amax(self, *_numpy_names("amax", dim, keepdim, numpy_names))
+        return tinyfcn.functional.amax(self, *_numpy_names("amax", dim, keepdim, numpy_names))
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The maximum of all elements, or as in PyTorch (values, indices) along one axis."""
         if dim is None:
-            return _reduction.amax(self)
-        values = _reduction.amax(self, dim, keepdim)
+            return tinyfcn.functional.amax(self)
+        values = tinyfcn.functional.amax(self, dim, keepdim)
         indices = self.data.argmax(dim)
         return values, Tensor(indices.reshape(values.shape))
 
@@ -303,28 +307,28 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape; one size may be −1."""
-        return _shape.reshape(self, _sequence(shape))
+        return tinyfcn.functional.reshape(self, _sequence(shape))
 
     def view(self, *shape: Any) -> Tensor:
         """PyTorch's name for :meth:`reshape`."""
-        return _shape.reshape(self, _sequence(shape))
+        return tinyfcn.functional.reshape(self, _sequence(shape))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Join the axes ``start_dim … end_dim`` into one."""
-        return _shape.flatten(self, start_dim, end_dim)
+        return tinyfcn.functional.flatten(self, start_dim, end_dim)
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Swap two axes."""
-        return _shape.transpose(self, dim0, dim1)
+        return tinyfcn.functional.transpose(self, dim0, dim1)
 
     def permute(self, *dims: Any) -> Tensor:
         """Reorder the axes."""
-        return _shape.permute(self, _sequence(dims))
+        return tinyfcn.functional.permute(self, _sequence(dims))
 
     @property
     def T(self) -> Tensor:
         """The axes in reverse order."""
-        return _shape.permute(self, tuple(reversed(range(self.ndim))))
+        return tinyfcn.functional.permute(self, tuple(reversed(range(self.ndim))))
 
 
 Dims = int | Sequence[int] | None
@@ -347,9 +351,3 @@ def _numpy_names(op: str, dim: Dims, keepdim: bool, names: dict[str, Any]) -> tu
     if names:
         raise TypeError(f"{op}: unexpected argument {next(iter(names))!r}")
     return dim, keepdim
-
-
-# The ops are written in terms of Tensor, so they can only be imported once it exists.
-from tinyfcn.functional import arithmetic as _arithmetic  # noqa: E402
-from tinyfcn.functional import reduction as _reduction  # noqa: E402
-from tinyfcn.functional import shape as _shape  # noqa: E402

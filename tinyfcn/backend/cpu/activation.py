@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu.elementwise import BLOCK, elementwise
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
+from tinyfcn.backend.cpu.elementwise import elementwise
+from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
 
 
 def relu(x: Any) -> Any:

@@ -12,6 +12,7 @@ too few tiles to share out (late layers, with their large weights), channels are
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -22,8 +23,9 @@ from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 
 Pair = tuple[int, int]
 
-TILE_PIXELS = 1024  # rows of a column matrix: enough for BLAS to run at full speed
-TILE_ELEMENTS = 8 << 20  # and an upper bound on its size, for layers with huge kernels
+TILE_ELEMENTS = 600 << 10  # size of a column matrix: work for long enough that threads, which
+TILE_PIXELS = (1024, 8192)  # wait for each other between tiles, do not; and bounds on its rows
+LARGEST_TILE = 8 << 20  # elements; layers with huge kernels have fewer rows
 MIN_TILES = 4  # with fewer, the threads share out channels
 PARTIAL_ELEMENTS = 16 << 20  # bound on all partial sums of a weight gradient together
 GROUP_CHANNELS = 16  # groups narrower than this are multiplied several at once
@@ -57,8 +59,9 @@ def conv2d_input_grad(
     Output pixel i of the convolution touches input row h = i·s − p + k·d for its kernel row k.
     Turned around: h receives from i = (h + p − k·d) / s for those k where that is a whole number.
     Which k those are depends on h mod s only. So the rows of one phase h mod s are a convolution of
-    gy with every so manieth kernel row, in reverse, with stride 1: for stride 1 there is one phase,
-    and the input gradient is a convolution with flipped kernels.
+    gy with every so manieth kernel row, in reverse, with stride 1. For stride 1 there is one phase,
+    and the input gradient is a convolution with flipped kernels. Phases that read the same rows of
+    gy are computed together: one product gives all their pixels, side by side.
     """
     gy, weight = channels_last(gy), channels_last(weight)
     n, oh, ow, _ = gy.shape
@@ -75,14 +78,7 @@ def conv2d_input_grad(
         cols = _phases(size[1], kernels.shape[2], stride[1], padding[1], dilation[1])
         for row in rows:
             for col in cols:
-                part = target[:, row.pixels, col.pixels]
-                if row.origin is None or col.origin is None:
-                    part[...] = 0  # no kernel element ever lands here
-                    continue
-                taps = np.ascontiguousarray(flipped[:, row.taps, col.taps])
-                _correlate(
-                    source, taps, part, (row.origin, col.origin), (1, 1), (row.step, col.step)
-                )
+                _correlate_phases(source, flipped, target, stride, row, col)
     if bias is not None:
         _add_bias(gx, bias)
     return logical(gx)
@@ -145,8 +141,11 @@ class _Tiles:
         self.stride, self.dilation = stride, dilation
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
-        pixels = min(TILE_PIXELS, TILE_ELEMENTS // self.depth)
-        pixels = max(1, min(pixels, max(256, -(-n * oh * self.ow // MIN_TILES))))
+        pixels = min(max(TILE_ELEMENTS // self.depth, TILE_PIXELS[0]), TILE_PIXELS[1])
+        pixels = min(
+            pixels, LARGEST_TILE // self.depth, max(256, -(-n * oh * self.ow // MIN_TILES))
+        )
+        pixels = max(pixels, 1)
         images = threads.blocks(n, max(1, pixels // (oh * self.ow)))
         rows = threads.blocks(oh, max(1, pixels // self.ow))
         self.places = [(i, r) for i in images for r in rows] if n else []
@@ -349,31 +348,78 @@ def _landing(count: int, size: int, stride: int, offset: int) -> tuple[slice, sl
     return slice(first, last), slice(start, max(start, (last - 1) * stride + offset + 1), stride)
 
 
-# ---- phases of a strided input gradient, one axis ----
+# ---- phases of a strided input gradient ----
 
 
-class _Phase(NamedTuple):
-    pixels: slice  # the input pixels of the phase
-    taps: slice  # the kernel elements that reach them, in reverse order
-    origin: int | None  # where in gy the first of them reads for the first pixel; None: nowhere
+class _Phases(NamedTuple):
+    """Neighbouring phases of one axis that read the same elements of gy."""
+
+    first: int  # pixel of the first phase; the others follow it
+    taps: list[slice]  # for each phase the kernel elements that reach it, in reverse order
+    count: int  # pixels of each phase
+    origin: int | None  # where in gy the first element reads for the first pixel; None: nowhere
     step: int  # distance in gy from one such element to the next
 
 
-def _phases(n: int, k: int, s: int, p: int, d: int) -> list[_Phase]:
-    """Every h in range(n), sorted by h mod s; see ``conv2d_input_grad``."""
+def _phases(n: int, k: int, s: int, p: int, d: int) -> list[_Phases]:
+    """Every pixel of range(n), sorted by h mod s; see ``conv2d_input_grad``."""
     period = s // math.gcd(s, d)  # kernel elements k and k + period land in the same phase
-    phases = []
-    for start in range(min(s, n)):
-        taps = [t for t in range(k) if (start + p - t * d) % s == 0]
-        if not taps:
-            phases.append(_Phase(slice(start, n, s), slice(0, 0), None, 1))
-            continue
-        # The last element reads furthest back in gy, so in reverse order the positions rise.
-        below = taps[0] - period if taps[0] >= period else None
-        reverse = slice(taps[-1], below, -period)
-        origin = (start + p - taps[-1] * d) // s
-        phases.append(_Phase(slice(start, n, s), reverse, origin, period * d // s))
-    return phases
+
+    def reaching(start: int) -> list[int]:
+        return [t for t in range(k) if (start + p - t * d) % s == 0]
+
+    def reads(start: int) -> tuple[int | None, int, int]:
+        taps = reaching(start)
+        origin = (start + p - taps[-1] * d) // s if taps else None
+        return origin, len(taps), len(range(start, n, s))
+
+    groups = []
+    for (origin, length, count), starts in itertools.groupby(range(min(s, n)), reads):
+        first, *others = starts
+        taps = []
+        for start in (first, *others) if length else ():
+            # The last element reads furthest back in gy, so in reverse order positions rise.
+            last = reaching(start)[-1]
+            end = last - length * period
+            taps.append(slice(last, end if end >= 0 else None, -period))
+        groups.append(
+            _Phases(
+                first, taps or [slice(0, 0)] * (1 + len(others)), count, origin, period * d // s
+            )
+        )
+    return groups
+
+
+def _correlate_phases(
+    gy: Array, flipped: Array, gx: Array, stride: Pair, row: _Phases, col: _Phases
+) -> None:
+    """All pixels of gx that belong to these phases; flipped (C, KH, KW, OC)."""
+    n, _, _, c = gx.shape
+    rows, cols = len(row.taps), len(col.taps)
+    s_n, s_h, s_w, s_c = gx.strides
+    pixels = np.lib.stride_tricks.as_strided(
+        gx[:, row.first :, col.first :],
+        (n, row.count, rows, col.count, cols, c),
+        (s_n, stride[0] * s_h, s_h, stride[1] * s_w, s_w, s_c),
+    )
+    if row.origin is None or col.origin is None:
+        pixels[...] = 0  # no kernel element ever lands here
+        return
+    taps = np.stack([flipped[:, a, b] for a in row.taps for b in col.taps])
+    kernels = taps.reshape(-1, *taps.shape[2:])  # (rows·cols·C, KH', KW', OC)
+    origin, step = (row.origin, col.origin), (row.step, col.step)
+    if rows == cols == 1:
+        _correlate(gy, kernels, pixels[:, :, 0, :, 0], origin, (1, 1), step)
+        return
+    product = np.empty((n, row.count, col.count, len(kernels)), gx.dtype)
+    _correlate(gy, kernels, product, origin, (1, 1), step)
+    product = product.reshape(n, row.count, col.count, rows, cols, c).transpose(0, 1, 3, 2, 4, 5)
+    bands = [(image, band) for image in range(n) for band in threads.blocks(row.count, 8)]
+
+    def copy(i: int) -> None:
+        pixels[bands[i]] = product[bands[i]]
+
+    threads.parallel_for(copy, len(bands))
 
 
 def _swap_ends(weight: Array) -> Array:

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu.elementwise import BLOCK
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
+from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
 
 
 def dropout(x: Any, p: float, seed: int) -> Any:

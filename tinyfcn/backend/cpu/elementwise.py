@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
-
-# Elements a block. Below 128 Ki a NumPy call is so short that threads wait for the interpreter.
-BLOCK = 128 * 1024
+from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
 
 
 def in_blocks(task: Callable[..., Any], *arrays: Any, length: int = BLOCK) -> None:

@@ -8,9 +8,6 @@ import numpy as np
 
 from tinyfcn.backend.cpu.elementwise import in_blocks
 
-# Larger than for other element-wise work: a step makes many short calls on each block.
-BLOCK = 256 * 1024
-
 
 def sgd_update(
     param: Any, grad: Any, velocity: Any,
@@ -42,9 +39,9 @@ def sgd_update(
         param -= d
 
     if velocity is None:
-        in_blocks(plain, param, grad, length=BLOCK)
+        in_blocks(plain, param, grad)
     else:
-        in_blocks(heavy, param, grad, velocity, length=BLOCK)
+        in_blocks(heavy, param, grad, velocity)
 
 
 def adam_update(
@@ -74,7 +71,7 @@ def adam_update(
             param *= shrink
         param -= d
 
-    in_blocks(block, param, grad, first, second, length=BLOCK)
+    in_blocks(block, param, grad, first, second)
 
 
 def _decayed(grad: Any, param: Any, weight_decay: float) -> Any:

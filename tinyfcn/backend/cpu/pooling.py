@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
+from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
 Slices = tuple[slice, slice]
-
-BLOCK = 1 << 17  # elements of one element-wise operation; smaller ones wait for Python's lock
 
 
 def max_pool2d(

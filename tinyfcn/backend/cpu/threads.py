@@ -14,17 +14,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 
 import threadpoolctl
 
+# Elements of one element-wise NumPy call. Handing the interpreter over from thread to thread takes
+# tens of microseconds; with short calls that is all they do.
+BLOCK = 1 << 19
+
 _blas = threadpoolctl.ThreadpoolController()
+_blas_libraries = _blas.select(user_api="blas").lib_controllers
 _lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
-_pool_size = 0
-_limit = None
+_former: list[int] = []  # BLAS threads before the outermost parallel_for
 _depth = 0
 
 
@@ -47,28 +50,77 @@ def num_threads() -> int:
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """Hold BLAS to one thread; the outermost exit, on any thread, restores what was set before."""
-    global _limit, _depth
+    global _former, _depth
     with _lock:
         if _depth == 0:
-            _limit = _blas.limit(limits=1, user_api="blas")
-            _limit.__enter__()
+            _former = [library.num_threads for library in _blas_libraries]
+            for library in _blas_libraries:
+                library.set_num_threads(1)
         _depth += 1
     try:
         yield
     finally:
         with _lock:
             _depth -= 1
-            if _depth == 0 and _limit is not None:
-                _limit.__exit__(None, None, None)
+            if _depth == 0:
+                for library, count in zip(_blas_libraries, _former, strict=True):
+                    library.set_num_threads(count)
 
 
-def _workers(count: int) -> ThreadPoolExecutor:
-    global _pool, _pool_size
+class _Job:
+    """Numbered tasks that any thread may help with until all are handed out."""
+
+    def __init__(self, task: Callable[[int], None], count: int) -> None:
+        self.task, self.count = task, count
+        self.numbers = itertools.count()  # next() on it is atomic: each number is handed out once
+        self.error: BaseException | None = None
+        self.helping = 0
+        self.closed = False
+        self.finished = threading.Condition(threading.Lock())
+
+    def work(self) -> None:
+        while self.error is None and (i := next(self.numbers)) < self.count:
+            try:
+                self.task(i)
+            except BaseException as error:
+                self.error = error
+
+    def help(self) -> None:
+        """A helper that comes too late goes away again, so that nobody has to wait for it."""
+        with self.finished:
+            if self.closed:
+                return
+            self.helping += 1
+        self.work()
+        with self.finished:
+            self.helping -= 1
+            self.finished.notify()
+
+    def close(self) -> None:
+        """Wait for the helpers that have begun."""
+        with self.finished:
+            self.closed = True
+            while self.helping:
+                self.finished.wait()
+        if self.error is not None:
+            raise self.error
+
+
+_jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+_helpers: list[threading.Thread] = []
+
+
+def _help_for_ever() -> None:
+    while True:
+        _jobs.get().help()
+
+
+def _start_helpers(count: int) -> None:
     with _lock:
-        if _pool is None or _pool_size < count:
-            _pool = ThreadPoolExecutor(count, thread_name_prefix="tinyfcn")
-            _pool_size = count
-        return _pool
+        while len(_helpers) < count:
+            name = f"tinyfcn-{len(_helpers)}"
+            _helpers.append(threading.Thread(target=_help_for_ever, name=name, daemon=True))
+            _helpers[-1].start()
 
 
 def parallel_for(task: Callable[[int], None], count: int) -> None:
@@ -85,33 +137,17 @@ def parallel_for(task: Callable[[int], None], count: int) -> None:
         >>> squares
         [0, 1, 4, 9]
     """
-    threads = min(num_threads(), count)
+    helpers = min(num_threads(), count) - 1
+    job = _Job(task, count)
     with single_threaded_blas():
-        if threads <= 1:
-            for i in range(count):
-                task(i)
-            return
-        numbers = itertools.count()  # next() on it is atomic: each number is handed out once
-        stop = threading.Event()
-
-        def work() -> None:
-            while not stop.is_set() and (i := next(numbers)) < count:
-                try:
-                    task(i)
-                except BaseException:
-                    stop.set()
-                    raise
-
-        helpers = [_workers(threads - 1).submit(work) for _ in range(threads - 1)]
+        if helpers > 0:
+            _start_helpers(helpers)
+            for _ in range(helpers):
+                _jobs.put(job)
         try:
-            work()
+            job.work()
         finally:
-            # A helper that has not started by now has nothing left to do; waiting for it could
-            # block for ever if every thread of the pool is itself inside a parallel_for.
-            running = [helper for helper in helpers if not helper.cancel()]
-            wait(running)
-        for helper in running:
-            helper.result()
+            job.close()
 
 
 def blocks(size: int, length: int) -> list[slice]:

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
+from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
-
-BLOCK = 1 << 17  # elements of one element-wise operation
 
 
 def unpool_nearest(x: Array, factor: Pair) -> Array:
