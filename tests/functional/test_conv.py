@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 import tinyfcn.functional as F
 from tinyfcn import Tensor, adjointcheck, gradcheck, gradgradcheck, tensor
-from tinyfcn.backend.cpu import conv as fast
-from tinyfcn.backend.cpu import im2col as plain
 
 
 def loops(x, weight, bias, stride, padding, dilation, groups):
@@ -150,57 +148,6 @@ def test_scipy_agrees(rng):
     ]
     y = F.conv2d(tensor(x[None]), tensor(w))
     np.testing.assert_allclose(y.numpy()[0], expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("threads", ["1", "2", "3", "7"])
-@pytest.mark.parametrize(
-    ("n", "c", "oc", "h", "k", "window"),
-    [
-        (1, 3, 8, 70, 3, ((1, 1), (1, 1), (1, 1), 1)),  # many tiles, some with padding
-        (5, 4, 6, 9, 3, ((1, 1), (1, 1), (1, 1), 1)),  # several images in a tile
-        (2, 16, 24, 40, 3, ((2, 2), (1, 1), (1, 1), 1)),  # phases of a stride
-        (1, 16, 24, 40, 3, ((2, 3), (4, 4), (4, 2), 1)),  # stride and dilation
-        (1, 64, 96, 7, 7, ((1, 1), (3, 3), (1, 1), 1)),  # few pixels: channels are shared out
-        (1, 48, 48, 33, 3, ((1, 1), (1, 1), (1, 1), 48)),  # depthwise: merged groups
-        (1, 64, 32, 31, 3, ((1, 1), (1, 1), (1, 1), 2)),  # wide groups
-        (2, 20, 30, 33, 1, ((1, 1), (0, 0), (1, 1), 1)),  # 1×1: the image is the matrix
-    ],
-)
-def test_tiles_equal_the_whole_image_with_the_same_bits_for_any_threads(
-    monkeypatch, threads, n, c, oc, h, k, window
-):
-    rng = np.random.default_rng(0)
-    groups = window[3]
-    x = rng.standard_normal((n, c, h, h + 1)).astype("float32")
-    weight = rng.standard_normal((oc, c // groups, k, k)).astype("float32")
-    bias = rng.standard_normal(oc).astype("float32")
-
-    def run(module, x, weight, bias, gy):
-        y = module.conv2d(x, weight, bias, *window)
-        gy = rng_gy(y.shape).astype(x.dtype) if gy is None else gy
-        return (
-            y,
-            module.conv2d_input_grad(gy, weight, None, x.shape[2:], *window),
-            module.conv2d_weight_grad(x, gy, (k, k), *window),
-        )
-
-    def rng_gy(shape):
-        return np.random.default_rng(1).standard_normal(shape)
-
-    monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")
-    single = run(fast, x, weight, bias, None)
-    monkeypatch.setenv("TINYFCN_NUM_THREADS", threads)
-    several = run(fast, x, weight, bias, None)
-    doubles = [a.astype("float64") for a in (x, weight, bias)]
-    exact = run(plain, *doubles, rng_gy(single[0].shape).astype("float32").astype("float64"))
-    for a, b, reference in zip(single, several, exact, strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert a.dtype == np.float32
-        if a.size:
-            # Rounding of a sum of m products grows like eps·√m, relative to the size of the sum.
-            terms = max(c // groups * k * k, oc // groups * k * k, n * (h + 1) ** 2)
-            bound = 4 * np.finfo("float32").eps * np.sqrt(terms) * np.abs(reference).max()
-            assert np.abs(a - reference).max() <= bound
 
 
 def test_an_empty_batch_gives_an_empty_result_and_zero_weight_gradients():

@@ -89,6 +89,7 @@ class FCN(nn.Module):
         at_once: bool = False,
         dropout: float = 0.5,
         learn_upsampling: bool = False,
+        recompute: bool = False,
     ) -> None:
         self.name = f"fcn{stride}s"
         if backbone not in BACKBONES:
@@ -101,6 +102,7 @@ class FCN(nn.Module):
         if num_classes < 1:
             raise ValueError(f"{self.name}: num_classes must be at least 1, got {num_classes}")
         self.num_classes, self.geometry, self.at_once = num_classes, geometry, at_once
+        self.recompute = recompute
         self.skips, self.last = SKIPS[stride], LAST[stride]
         aligned = geometry == "aligned"
 
@@ -124,7 +126,7 @@ class FCN(nn.Module):
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"{self.name}: expected images (N, 3, H, W), got shape {x.shape}")
-        pools = self.backbone.features(x)
+        pools = self.backbone.features(x, self.recompute)
         y = self.dropout(F.relu(self.bn6(self.fc6(pools[-1]))))
         y = self.dropout(F.relu(self.bn7(self.fc7(y))))
         y = self.score_fr(y)
@@ -184,6 +186,7 @@ def fcn32s(
     at_once: bool = False,
     dropout: float = 0.5,
     learn_upsampling: bool = False,
+    recompute: bool = False,
 ) -> FCN:
     """FCN-32s: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
@@ -200,6 +203,8 @@ def fcn32s(
             would silence the skips.
         dropout: probability after fc6 and fc7.
         learn_upsampling: train the transposed convolutions too, instead of keeping them bilinear.
+        recompute: keep little of the trunk for the backward pass and compute it again: less memory
+            for large images, a third more time (:func:`tinyfcn.nn.recompute`).
 
     Raises:
         ValueError: naming the argument that does not fit.
@@ -211,8 +216,9 @@ def fcn32s(
         (1, 3, 33, 47)
     """
     return FCN(
-        32, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling
-    )
+        32, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling,
+        recompute,
+    )  # fmt: skip
 
 
 def fcn16s(
@@ -224,11 +230,13 @@ def fcn16s(
     at_once: bool = False,
     dropout: float = 0.5,
     learn_upsampling: bool = False,
+    recompute: bool = False,
 ) -> FCN:
     """FCN-16s; the arguments are those of :func:`fcn32s`."""
     return FCN(
-        16, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling
-    )
+        16, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling,
+        recompute,
+    )  # fmt: skip
 
 
 def fcn8s(
@@ -240,6 +248,7 @@ def fcn8s(
     at_once: bool = False,
     dropout: float = 0.5,
     learn_upsampling: bool = False,
+    recompute: bool = False,
 ) -> FCN:
     """FCN-8s; the arguments are those of :func:`fcn32s`.
 
@@ -248,8 +257,9 @@ def fcn8s(
         {'score_pool4': (5, 5), 'score_pool3': (9, 9), 'upscore8': (31, 31)}
     """
     return FCN(
-        8, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling
-    )
+        8, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling,
+        recompute,
+    )  # fmt: skip
 
 
 def _scoring(channels: int, num_classes: int) -> nn.Conv2d:

@@ -18,6 +18,7 @@ from tinyfcn.nn.loss import CrossEntropyLoss, NLLLoss
 from tinyfcn.nn.module import Buffer, Module, Parameter, count_parameters
 from tinyfcn.nn.normalization import BatchNorm2d, LocalResponseNorm
 from tinyfcn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
+from tinyfcn.nn.recompute import recompute
 from tinyfcn.nn.shape import Flatten, Identity, Upsample, ZeroPad2d
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "ZeroPad2d",
     "count_parameters",
     "init",
+    "recompute",
 ]

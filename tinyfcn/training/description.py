@@ -20,7 +20,7 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import UsageError, usage_errors
 
 # The options of a training script that are arguments of models, where a model has them.
-MODEL_OPTIONS = ("backbone", "width", "batch_norm", "geometry", "at_once")
+MODEL_OPTIONS = ("backbone", "width", "batch_norm", "geometry", "at_once", "recompute")
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from tinyfcn.training.run_folder import RunFolder
 DEFAULTS: dict[str, Any] = {
     "data_root": None, "sbd_root": None, "classes": None, "scenes": 1200,
     "train_split": "train", "val_split": "val", "out": None,
-    "model": "fcn8s", "backbone": "vgg16", "width": 0.25, "batch_norm": True,
-    "geometry": "aligned", "at_once": False,
-    "epochs": 16, "iterations": None, "batch_size": 8, "accumulate": 1,
+    "model": "fcn8s", "backbone": "vgg16", "width": 0.125, "batch_norm": True,
+    "geometry": "aligned", "at_once": False, "recompute": False,
+    "epochs": 6, "iterations": None, "batch_size": 8, "accumulate": 1,
     "crop": None, "jitter": 0.0, "colour_jitter": 0.0, "flip": True,
     "preprocessing": "torchvision",
     "optimizer": "adam", "lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-4, "bias_lr": 1.0,
@@ -196,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     add(model, "batch-norm", bool, "batch normalization in the trunk")
     add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
+    add(model, "recompute", bool, "less memory for large images, a third more time")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
     add(model, "pretrained", str, "file of weights to copy every matching array from", **path)
 

@@ -58,13 +58,19 @@ class VGG16Trunk(nn.Sequential):
         self.pools = tuple(pools)
         super().__init__(*layers)
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """The outputs of the five poolings, at strides 2, 4, 8, 16, 32: pool1 … pool5."""
+    def features(self, x: Tensor, recompute: bool = False) -> list[Tensor]:
+        """The outputs of the five poolings, at strides 2, 4, 8, 16, 32: pool1 … pool5.
+
+        With ``recompute`` the stages keep nothing between their poolings for the backward pass, see
+        :func:`tinyfcn.nn.recompute`.
+        """
         outputs = []
-        for index, layer in enumerate(self):
-            x = layer(x)
-            if index in self.pools:
-                outputs.append(x)
+        start = 0
+        for pool in self.pools:
+            stage: nn.Sequential = self[start : pool + 1]
+            x = nn.recompute(stage, x) if recompute else stage(x)
+            outputs.append(x)
+            start = pool + 1
         return outputs
 
     def up_to(self, pool: int) -> nn.Sequential:

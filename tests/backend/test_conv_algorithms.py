@@ -1,0 +1,147 @@
+"""Every algorithm of convolution against the plain one, and the rule that picks among them."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tinyfcn.backend.cpu import conv
+from tinyfcn.backend.cpu.conv import tiles, winograd
+from tinyfcn.backend.cpu.conv.window import Window
+
+FAST = [name for name in conv.ALGORITHMS if name != "im2col"]
+
+# How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
+# F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
+ROUNDING = {"tiles": 1, "pointwise": 1, "winograd2": 3, "winograd4": 40}
+
+
+def passes(algorithm, x, weight, bias, gy, window):
+    """Output, input gradient and weight gradient."""
+    with conv.using_algorithm(algorithm):
+        return (
+            conv.conv2d(x, weight, bias, *window),
+            conv.conv2d_input_grad(gy, weight, None, x.shape[2:], *window),
+            conv.conv2d_weight_grad(x, gy, weight.shape[2:], *window),
+        )
+
+
+def arrays(n, c, oc, h, w, k, window, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, c, h, w)).astype(dtype)
+    weight = rng.standard_normal((oc, c // window[3], k, k)).astype(dtype)
+    bias = rng.standard_normal(oc).astype(dtype)
+    with conv.using_algorithm("im2col"):
+        gy = rng.standard_normal(conv.conv2d(x, weight, bias, *window).shape).astype(dtype)
+    return x, weight, bias, gy
+
+
+def assert_close(algorithm, got, exact, dtype):
+    """Within what rounding explains: eps times the root of the number of terms."""
+    eps = np.finfo(dtype).eps * ROUNDING[algorithm]
+    for values, reference in zip(got, exact, strict=True):
+        assert values.dtype == dtype
+        terms = max(np.prod(a.shape[1:]) for a in exact) if values.size else 1
+        bound = 4 * eps * np.sqrt(terms) * np.abs(reference).max(initial=0)
+        assert np.abs(values - reference).max(initial=0) <= bound
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("algorithm", FAST)
+@given(data=st.data())
+def test_equal_to_the_whole_image_version(algorithm, dtype, data):
+    draw = data.draw
+    k = {"pointwise": 1, "winograd2": 3, "winograd4": 3}.get(algorithm) or draw(st.integers(1, 4))
+    plain = algorithm != "tiles"
+    small = st.integers(1, 1 if plain else 3)
+    stride, dilation = draw(st.tuples(small, small)), draw(st.tuples(small, small))
+    p = st.integers(0, 0 if algorithm == "pointwise" else 3)
+    groups = draw(st.sampled_from([1, 2]))
+    window = (stride, draw(st.tuples(p, p)), dilation, groups)
+    n, c, oc = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)))
+    h, w = draw(st.tuples(st.integers(1, 17), st.integers(1, 17)))
+    for size, pad, d in zip((h, w), window[1], dilation, strict=True):
+        assume(size + 2 * pad >= d * (k - 1) + 1)
+    assert conv.ALGORITHMS[algorithm].applies((k, k), Window(*window[:3]))
+    case = arrays(n, c * groups, oc * groups, h, w, k, window, dtype)
+    exact = passes("im2col", *(a.astype("float64") for a in case), window)
+    assert_close(algorithm, passes(algorithm, *case, window), exact, dtype)
+
+
+SHAPES = [
+    (1, 3, 8, 70, 3, ((1, 1), (1, 1), (1, 1), 1)),  # many tiles, some with padding
+    (5, 4, 6, 9, 3, ((1, 1), (1, 1), (1, 1), 1)),  # several images in a tile
+    (2, 16, 24, 40, 3, ((2, 2), (1, 1), (1, 1), 1)),  # phases of a stride
+    (1, 16, 24, 40, 3, ((2, 3), (4, 4), (4, 2), 1)),  # stride and dilation
+    (1, 64, 96, 7, 7, ((1, 1), (3, 3), (1, 1), 1)),  # few pixels: channels are shared out
+    (1, 48, 48, 33, 3, ((1, 1), (1, 1), (1, 1), 48)),  # depthwise: merged groups
+    (1, 64, 32, 31, 3, ((1, 1), (1, 1), (1, 1), 2)),  # wide groups
+    (2, 20, 30, 33, 1, ((1, 1), (0, 0), (1, 1), 1)),  # 1×1: the image is the matrix
+    (1, 100, 100, 37, 3, ((1, 1), (1, 1), (1, 1), 1)),  # Winograd by default
+    (1, 21, 21, 20, 16, ((8, 8), (4, 4), (1, 1), 21)),  # the enlargement of an FCN-8s
+]
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "tiles", "winograd2", "winograd4"])
+@pytest.mark.parametrize(("n", "c", "oc", "h", "k", "window"), SHAPES)
+def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, oc, h, k, window):
+    monkeypatch.setattr(tiles, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
+    monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
+    case = arrays(n, c, oc, h, h + 1, k, window, "float32")
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")
+    single = passes(algorithm, *case, window)
+    exact = passes("im2col", *(a.astype("float64") for a in case), window)
+    assert_close("winograd4" if algorithm == "winograd4" else "winograd2", single, exact, "float32")
+    for count in ("2", "3", "7"):
+        monkeypatch.setenv("TINYFCN_NUM_THREADS", count)
+        for a, b in zip(single, passes(algorithm, *case, window), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_default_is_as_exact_as_a_direct_sum():
+    """On a layer of FCN-8s the errors of F(2×2, 3×3) are at most twice those of tiles."""
+    window = ((1, 1), (1, 1), (1, 1), 1)
+    case = arrays(1, 128, 128, 32, 32, 3, window, "float32")
+    exact = passes("im2col", *(a.astype("float64") for a in case), window)
+
+    def errors(algorithm):
+        got = passes(algorithm, *case, window)
+        return [np.abs(a - b).max() for a, b in zip(got, exact, strict=True)]
+
+    for default, direct, four in zip(
+        errors("auto"), errors("tiles"), errors("winograd4"), strict=True
+    ):
+        assert default <= 2 * direct
+        assert four > 2 * direct  # or the test could not tell them apart
+
+
+def test_the_rule():
+    def chosen(kernel, inputs, outputs, pixels, stride=(1, 1), padding=(1, 1), dilation=(1, 1)):
+        window = Window(stride, padding, dilation)
+        found = conv.choose((kernel, kernel), inputs, outputs, pixels, window)
+        return next(name for name, a in conv.ALGORITHMS.items() if a is found)
+
+    assert chosen(1, 512, 21, 4096, padding=(0, 0)) == "pointwise"
+    assert chosen(1, 512, 21, 4096, stride=(2, 2), padding=(0, 0)) == "tiles"
+    assert chosen(3, 256, 256, 4096) == "winograd2"
+    assert chosen(3, 256, 256, 4096, stride=(2, 2)) == "tiles"
+    assert chosen(3, 256, 256, 4096, dilation=(2, 2)) == "tiles"
+    assert chosen(3, 3, 64, 65536) == "tiles"  # too few channels
+    assert chosen(3, 512, 512, 64) == "tiles"  # too few pixels
+    assert chosen(7, 512, 4096, 256) == "tiles"
+    with conv.using_algorithm("winograd4"):
+        assert chosen(3, 3, 64, 64) == "winograd4"
+        assert chosen(7, 512, 4096, 256) == "tiles"  # does not apply: the rule decides
+
+
+def test_an_algorithm_can_be_named(monkeypatch):
+    monkeypatch.setenv("TINYFCN_CONV", "tiles")
+    assert conv.algorithm() == "tiles"
+    with conv.using_algorithm("winograd4"):
+        assert conv.algorithm() == "winograd4"
+    assert conv.algorithm() == "tiles"
+    monkeypatch.setenv("TINYFCN_CONV", "fft")
+    with pytest.raises(ValueError, match=r"expected one of auto, im2col.*got 'fft'"):
+        conv.algorithm()
+    with pytest.raises(ValueError, match="got 'fft'"), conv.using_algorithm("fft"):
+        pass

@@ -1,0 +1,180 @@
+"""Convolution on the CPU: three primitives, five algorithms, and the rule that picks one.
+
+    im2col.py      the whole image at once: the plain version, and the tests' reference
+    tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation
+    pointwise.py   1×1 kernels: a plain matrix product
+    winograd.py    3×3 kernels: fewer multiplications, in two sizes
+    phases.py      the input gradient under a stride;  taps.py: for small maps
+    groups.py      grouped convolutions as a few dense ones
+
+The rule: a 1×1 kernel is a product. A 3×3 kernel between enough channels, on a map large enough to
+pay for the transforms, goes to F(2×2, 3×3), which is as exact as direct convolution. Everything
+else goes to tiles. ``TINYFCN_CONV`` or :func:`using_algorithm` names another one for where it
+applies: ``winograd4`` is faster still, and about a digit less exact in float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv import im2col, pointwise, tiles
+from tinyfcn.backend.cpu.conv.groups import merge
+from tinyfcn.backend.cpu.conv.window import Algorithm, Pair, Window
+from tinyfcn.backend.cpu.conv.winograd import Winograd
+from tinyfcn.backend.cpu.layout import Array, channels_last, logical
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "im2col": im2col,
+    "tiles": tiles,
+    "pointwise": pointwise,
+    "winograd2": Winograd(2),
+    "winograd4": Winograd(4),
+}
+AUTO = "auto"
+
+# Where F(2×2, 3×3) is faster than tiles: channels on both sides, and pixels of a batch.
+WINOGRAD_CHANNELS = 96
+WINOGRAD_PIXELS = 512
+
+_chosen: str | None = None
+
+
+def algorithm() -> str:
+    """The name that is set: ``"auto"`` unless ``TINYFCN_CONV`` or using_algorithm say otherwise.
+
+    Raises:
+        ValueError: if the environment names an unknown one.
+    """
+    name = _chosen or os.environ.get("TINYFCN_CONV") or AUTO
+    if name != AUTO and name not in ALGORITHMS:
+        known = ", ".join([AUTO, *ALGORITHMS])
+        raise ValueError(f"TINYFCN_CONV: expected one of {known}, got {name!r}")
+    return name
+
+
+@contextlib.contextmanager
+def using_algorithm(name: str) -> Iterator[None]:
+    """Inside the ``with`` block, convolve by this algorithm wherever it applies.
+
+    Example:
+        >>> with using_algorithm("winograd4"):
+        ...     algorithm()
+        'winograd4'
+    """
+    global _chosen
+    if name != AUTO and name not in ALGORITHMS:
+        known = ", ".join([AUTO, *ALGORITHMS])
+        raise ValueError(f"using_algorithm: expected one of {known}, got {name!r}")
+    former, _chosen = _chosen, name
+    try:
+        yield
+    finally:
+        _chosen = former
+
+
+def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window) -> Algorithm:
+    """The algorithm for a dense convolution of so many channels, on so many output pixels."""
+    wanted = ALGORITHMS.get(algorithm())
+    if wanted is not None and wanted.applies(kernel, window):
+        return wanted
+    if pointwise.applies(kernel, window):
+        return pointwise
+    winograd = ALGORITHMS["winograd2"]
+    enough = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= WINOGRAD_PIXELS
+    return winograd if enough and winograd.applies(kernel, window) else tiles
+
+
+def conv2d(
+    x: Array, weight: Array, bias: Array | None,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Array:  # fmt: skip
+    """See ``Backend.conv2d``."""
+    x, weight = channels_last(x), channels_last(weight)
+    window = Window(stride, padding, dilation)
+    n, h, w, c = x.shape
+    oc, *kernel, _ = weight.shape
+    oh, ow = (
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, s, p, d in zip((h, w), kernel, *window, strict=True)
+    )
+    y = np.empty((n, oh, ow, oc), np.result_type(x, weight))
+    plan = merge(c // groups, oc // groups, groups)
+    for part in range(plan.parts):
+        ins, outs = plan.slices(part)
+        dense = plan.dense(weight, part)
+        convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
+        part_bias = None if bias is None else bias[outs]
+        convolve.forward(x[..., ins], dense, part_bias, window, y[..., outs])
+    return logical(y)
+
+
+def conv2d_input_grad(
+    gy: Array, weight: Array, bias: Array | None, size: Pair,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Array:  # fmt: skip
+    """See ``Backend.conv2d_input_grad``."""
+    gy, weight = channels_last(gy), channels_last(weight)
+    window = Window(stride, padding, dilation)
+    n, oh, ow, oc = gy.shape
+    c = weight.shape[3] * groups
+    gx = np.empty((n, *size, c), np.result_type(gy, weight))
+    plan = merge(c // groups, oc // groups, groups)
+    for part in range(plan.parts):
+        ins, outs = plan.slices(part)
+        dense = plan.dense(weight, part)
+        convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
+        convolve.input_grad(gy[..., outs], dense, window, gx[..., ins])
+    if bias is not None:
+        _add_bias(gx, bias)
+    return logical(gx)
+
+
+def conv2d_weight_grad(
+    x: Array, gy: Array, kernel: Pair,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Array:  # fmt: skip
+    """See ``Backend.conv2d_weight_grad``."""
+    x, gy = channels_last(x), channels_last(gy)
+    window = Window(stride, padding, dilation)
+    c, oc = x.shape[3], gy.shape[3]
+    gw = np.empty((oc, *kernel, c // groups), np.result_type(x, gy))
+    plan = merge(c // groups, oc // groups, groups)
+    for part in range(plan.parts):
+        ins, outs = plan.slices(part)
+        shape = (plan.merged * plan.outputs, *kernel, plan.merged * plan.inputs)
+        dense = gw[outs] if plan.merged == 1 else np.empty(shape, gw.dtype)
+        convolve = choose(kernel, shape[3], shape[0], math.prod(gy.shape[:3]), window)
+        convolve.weight_grad(x[..., ins], gy[..., outs], window, dense)
+        if plan.merged > 1:
+            plan.diagonal(dense, gw[outs])
+    return logical(gw)
+
+
+def sum_pixels(x: Array) -> Array:
+    """(N, C, H, W) → (C,): the sum over images and pixels, in fixed blocks."""
+    rows = channels_last(x).reshape(-1, x.shape[1])  # (N·H·W, C)
+    pieces = threads.blocks(len(rows), max(8192, threads.BLOCK // x.shape[1]))
+    partial = np.empty((len(pieces), rows.shape[1]), rows.dtype)
+
+    def task(i: int) -> None:
+        piece = rows[pieces[i]]
+        partial[i] = np.ones((1, len(piece)), rows.dtype) @ piece
+
+    threads.parallel_for(task, len(pieces))
+    return partial.sum(axis=0)
+
+
+def _add_bias(y: Array, bias: Array) -> None:
+    pieces = [(i, r) for i in range(len(y)) for r in threads.blocks(y.shape[1], 64)]
+
+    def task(i: int) -> None:
+        image, rows = pieces[i]
+        y[image, rows] += bias
+
+    threads.parallel_for(task, len(pieces))

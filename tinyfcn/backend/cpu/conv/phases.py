@@ -1,0 +1,125 @@
+"""The input gradient as convolutions of stride 1, one for each phase of the stride.
+
+Output pixel i of a convolution touches input row h = i·s − p + k·d for its kernel row k. Turned
+around: h receives from i = (h + p − k·d) / s, for those k where that is a whole number. Which k
+those are depends on h mod s only. So the rows of one *phase* h mod s are a convolution of gy with
+every so manieth kernel row, in reverse, with stride 1. For stride 1 there is one phase, and the
+input gradient is a convolution with flipped kernels.
+
+Phases that read the same rows of gy are computed together, one product giving their pixels side by
+side: an enlargement by f with a kernel of 2f has f² phases, but only four products.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv.tiles import correlate
+from tinyfcn.backend.cpu.conv.window import Pair, Window
+from tinyfcn.backend.cpu.layout import Array
+
+
+def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
+    """gx (N, H, W, C) from gy (N, OH, OW, OC)."""
+    flipped = _swap_ends(weight)
+    rows, cols = (
+        phases(n, k, s, p, d)
+        for n, k, s, p, d in zip(gx.shape[1:3], weight.shape[1:3], *window, strict=True)
+    )
+    for row in rows:
+        for col in cols:
+            _correlate_phases(gy, flipped, gx, window.stride, row, col)
+
+
+class Phases(NamedTuple):
+    """Neighbouring phases of one axis that read the same elements of gy."""
+
+    first: int  # pixel of the first phase; the others follow it
+    taps: list[slice]  # for each phase the kernel elements that reach it, in reverse order
+    pixels: int  # of each phase
+    origin: int | None  # where in gy the first element reads for the first pixel; None: nowhere
+    step: int  # distance in gy from one such element to the next
+
+
+def phases(n: int, k: int, s: int, p: int, d: int) -> list[Phases]:
+    """Every pixel of range(n), sorted by h mod s.
+
+    Example: enlarging 3 pixels 2 times with a kernel of 4. Both phases read two pixels, phase 0
+    from the one before on:
+
+        >>> for group in phases(n=6, k=4, s=2, p=1, d=1):
+        ...     print(group.first, group.taps, group.origin)
+        0 [slice(3, None, -2)] -1
+        1 [slice(2, None, -2)] 0
+    """
+    period = s // math.gcd(s, d)  # kernel elements k and k + period land in the same phase
+
+    def reaching(start: int) -> list[int]:
+        return [t for t in range(k) if (start + p - t * d) % s == 0]
+
+    def reads(start: int) -> tuple[int | None, int, int]:
+        taps = reaching(start)
+        origin = (start + p - taps[-1] * d) // s if taps else None
+        return origin, len(taps), len(range(start, n, s))
+
+    groups = []
+    for (origin, length, count), starts in itertools.groupby(range(min(s, n)), reads):
+        members = list(starts)
+        taps = []
+        for start in members:
+            # The last element reads furthest back in gy, so in reverse order positions rise.
+            last = reaching(start)[-1] if length else 0
+            end = last - length * period
+            taps.append(slice(last, end if end >= 0 else None, -period))
+        groups.append(Phases(members[0], taps, count, origin, period * d // s))
+    return groups
+
+
+def _correlate_phases(
+    gy: Array, flipped: Array, gx: Array, stride: Pair, row: Phases, col: Phases
+) -> None:
+    """All pixels of gx that belong to these phases; flipped (C, KH, KW, OC)."""
+    n, _, _, c = gx.shape
+    rows, cols = len(row.taps), len(col.taps)
+    s_n, s_h, s_w, s_c = gx.strides
+    target = np.lib.stride_tricks.as_strided(
+        gx[:, row.first :, col.first :],
+        (n, row.pixels, rows, col.pixels, cols, c),
+        (s_n, stride[0] * s_h, s_h, stride[1] * s_w, s_w, s_c),
+    )
+    if row.origin is None or col.origin is None:
+        target[...] = 0  # no kernel element ever lands here
+        return
+    taps = np.stack([flipped[:, a, b] for a in row.taps for b in col.taps])
+    kernels = taps.reshape(-1, *taps.shape[2:])  # (rows·cols·C, KH', KW', OC)
+    origin, step = (row.origin, col.origin), (row.step, col.step)
+    if rows == cols == 1:
+        correlate(gy, kernels, None, target[:, :, 0, :, 0], origin, (1, 1), step)
+        return
+    product = np.empty((n, row.pixels, col.pixels, len(kernels)), gx.dtype)
+    correlate(gy, kernels, None, product, origin, (1, 1), step)
+    product = product.reshape(n, row.pixels, col.pixels, rows, cols, c).transpose(0, 1, 3, 2, 4, 5)
+    bands = [(image, band) for image in range(n) for band in threads.blocks(row.pixels, 8)]
+
+    def copy(i: int) -> None:
+        target[bands[i]] = product[bands[i]]
+
+    threads.parallel_for(copy, len(bands))
+
+
+def _swap_ends(weight: Array) -> Array:
+    """(OC, KH, KW, C) → (C, KH, KW, OC), copied in blocks over the threads."""
+    oc, kh, kw, c = weight.shape
+    swapped = np.empty((c, kh, kw, oc), weight.dtype)
+    pieces = threads.blocks(c, 64)
+
+    def task(i: int) -> None:
+        swapped[pieces[i]] = weight[..., pieces[i]].transpose(3, 1, 2, 0)
+
+    threads.parallel_for(task, len(pieces))
+    return swapped

@@ -1,0 +1,69 @@
+"""1×1 convolution: the image is its own matrix of columns, and convolution a matrix product.
+
+With x as (pixels, C) and W as (OC, C): y = x Wᵀ + b, gx = gy W, gW = gyᵀ x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv.window import Pair, Window
+from tinyfcn.backend.cpu.layout import Array
+
+BLOCK = 1 << 19  # elements of the larger side that a thread multiplies at once
+MIN_PIECES = 4
+
+
+def applies(kernel: Pair, window: Window) -> bool:
+    """1×1 kernels that touch every pixel once."""
+    return kernel == (1, 1) and window.stride == (1, 1) and window.padding == (0, 0)
+
+
+def forward(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
+    """y = x Wᵀ + b."""
+    _product(_rows(x), weight[:, 0, 0].T, bias, y)
+
+
+def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
+    """gx = gy W."""
+    _product(_rows(gy), weight[:, 0, 0], None, gx)
+
+
+def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
+    """gW = gyᵀ x, the pixels in fixed runs whose sums are added in order."""
+    rows, grads = _rows(x), _rows(gy)
+    runs = threads.blocks(len(rows), max(1024, -(-len(rows) // 8)))
+    partial = np.empty((len(runs), gw.shape[0], gw.shape[3]), gw.dtype)
+
+    def task(r: int) -> None:
+        np.matmul(grads[runs[r]].T, rows[runs[r]], out=partial[r])
+
+    threads.parallel_for(task, len(runs))
+    np.sum(partial, axis=0, out=gw[:, 0, 0])
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[3])  # (pixels, C)
+
+
+def _product(rows: Array, matrix: Array, bias: Array | None, out: Array) -> None:
+    """out = rows · matrix + bias, in blocks of pixels, or of columns where pixels are few."""
+    whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    target = whole.reshape(-1, out.shape[3])
+    pieces = threads.blocks(len(rows), max(256, BLOCK // max(matrix.shape)))
+    columns = threads.blocks(matrix.shape[1], max(32, -(-matrix.shape[1] // MIN_PIECES)))
+    if len(pieces) >= MIN_PIECES:
+        columns = [slice(0, matrix.shape[1])]
+    places = [(piece, column) for piece in pieces for column in columns]
+
+    def task(i: int) -> None:
+        piece, column = places[i]
+        block = target[piece, column]
+        np.matmul(rows[piece], matrix[:, column], out=block)
+        if bias is not None:
+            block += bias[column]
+
+    threads.parallel_for(task, len(places))
+    if whole is not out:
+        out[...] = whole

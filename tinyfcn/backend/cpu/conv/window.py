@@ -1,0 +1,88 @@
+"""How a kernel slides, and how NHWC memory is read through it: what the algorithms share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.layout import Array
+
+Pair = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """Stride, padding and dilation, each (height, width)."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+
+class Algorithm(Protocol):
+    """One way to convolve. Arrays are (N, H, W, C), weights (OC, KH, KW, C); no groups.
+
+    The last array of each function is written; inputs may be slices of larger arrays.
+    """
+
+    def applies(self, kernel: Pair, window: Window) -> bool:
+        """Whether this algorithm can do such a convolution."""
+
+    def forward(
+        self, x: Array, weight: Array, bias: Array | None, window: Window, y: Array
+    ) -> None:
+        """y = conv(x, weight) + bias."""
+
+    def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
+        """gx = the adjoint of forward in x."""
+
+    def weight_grad(self, x: Array, gy: Array, window: Window, gw: Array) -> None:
+        """gw = the adjoint of forward in weight."""
+
+
+class Scratch:
+    """Buffers that a thread uses again for its next task; they go when the op is done."""
+
+    def __init__(self) -> None:
+        self._local = threads.threading.local()
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An uninitialised array; its contents last until ``name`` is asked for again."""
+        size = int(np.prod(shape))
+        buffer = getattr(self._local, name, None)
+        if buffer is None or buffer.size < size:
+            buffer = np.empty(size, dtype)
+            setattr(self._local, name, buffer)
+        return buffer[:size].reshape(shape)
+
+
+def region(
+    x: Array, images: slice, top: int, left: int, height: int, width: int, scratch: Scratch
+) -> Array:
+    """x[images, top : top + height, left : left + width], with zeros outside the image.
+
+    A view where it lies inside; else a copy in ``scratch``, so that no padded image is ever made.
+    """
+    _, h, w, c = x.shape
+    if top >= 0 and left >= 0 and top + height <= h and left + width <= w:
+        return x[images, top : top + height, left : left + width]
+    out = scratch.get("region", (images.stop - images.start, height, width, c), x.dtype)
+    y0, y1 = (min(max(edge, 0), height) for edge in (-top, h - top))
+    x0, x1 = (min(max(edge, 0), width) for edge in (-left, w - left))
+    out[:, :y0] = 0
+    out[:, y1:] = 0
+    out[:, y0:y1, :x0] = 0
+    out[:, y0:y1, x1:] = 0
+    out[:, y0:y1, x0:x1] = x[images, top + y0 : top + y1, left + x0 : left + x1]
+    return out
+
+
+def pixel_rows(block: Array) -> Array | None:
+    """(n, rows, width, C) as a matrix (pixels, C) over the same memory, where it lies so."""
+    n, h, w, c = block.shape
+    s_n, s_h, s_w, s_c = block.strides
+    even = (h == 1 or s_h == w * s_w) and (n == 1 or s_n == h * w * s_w)
+    if not even or (c > 1 and s_c != block.itemsize):
+        return None
+    return np.lib.stride_tricks.as_strided(block, (n * h * w, c), (s_w, block.itemsize))
