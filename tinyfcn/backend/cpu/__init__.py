@@ -20,7 +20,6 @@ from tinyfcn.backend.cpu.conv import (
     conv2d,
     conv2d_input_grad,
     conv2d_weight_grad,
-    sum_pixels,
 )
 from tinyfcn.backend.cpu.dropout import dropout
 from tinyfcn.backend.cpu.loss import cross_entropy, cross_entropy_grad, put_class, take_class
@@ -31,6 +30,7 @@ from tinyfcn.backend.cpu.normalization import (
     batch_norm_stats,
     local_response_norm,
     local_response_norm_grad,
+    sum_pixels,
 )
 from tinyfcn.backend.cpu.optimizer import adam_update, sgd_update
 from tinyfcn.backend.cpu.pooling import gather_plane, max_pool2d, scatter_plane

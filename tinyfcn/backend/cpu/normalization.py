@@ -17,6 +17,13 @@ from tinyfcn.backend.cpu.activation import like_rows_of, row_blocks, rows_of
 from tinyfcn.backend.cpu.threads import parallel_for
 
 
+def sum_pixels(x: Any) -> Any:
+    """(N, C, …) → (C,): the sum over images and pixels."""
+    rows, _ = _image_rows(x)
+    (sums,) = _channel_sums(lambda block: (block,), x.shape[1], rows)
+    return sums.astype(x.dtype)
+
+
 def batch_norm_stats(x: Any) -> tuple[Any, Any]:
     """Mean and biased variance of each channel.
 

@@ -156,20 +156,6 @@ def conv2d_weight_grad(
     return logical(gw)
 
 
-def sum_pixels(x: Array) -> Array:
-    """(N, C, H, W) → (C,): the sum over images and pixels, in fixed blocks."""
-    rows = channels_last(x).reshape(-1, x.shape[1])  # (N·H·W, C)
-    pieces = threads.blocks(len(rows), max(8192, threads.BLOCK // x.shape[1]))
-    partial = np.empty((len(pieces), rows.shape[1]), rows.dtype)
-
-    def task(i: int) -> None:
-        piece = rows[pieces[i]]
-        partial[i] = np.ones((1, len(piece)), rows.dtype) @ piece
-
-    threads.parallel_for(task, len(pieces))
-    return partial.sum(axis=0)
-
-
 def _add_bias(y: Array, bias: Array) -> None:
     pieces = [(i, r) for i in range(len(y)) for r in threads.blocks(y.shape[1], 64)]
 
