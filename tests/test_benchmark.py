@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinyfcn import backend
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 
@@ -61,6 +63,7 @@ def test_every_kind_of_work_can_be_repeated(load: Callable[[str], ModuleType], k
     ours = load("benchmark_tinyfcn")
     step = ours.KINDS[kind](**TINY[kind])
     assert ours.count_flops(step) == ours.count_flops(step)
+    assert not vars(backend.active())  # nobody counts any more
     assert set(TINY) == set(ours.KINDS)
 
 
@@ -180,11 +183,21 @@ def test_scaling_compares_pixels(load: Callable[[str], ModuleType]) -> None:
 def test_a_slow_kernel_is_called_so(
     program: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    environments, measure = [], program.measure
+
+    def spy(work: Any, sides: Any, *arguments: Any) -> Any:
+        environments.append(sides[0].environment)
+        return measure(work, sides, *arguments)
+
+    monkeypatch.setattr(program, "measure", spy)
     program.introduce(program.Side("tinyfcn"), 0.01)
     assert "WARNING" not in capsys.readouterr().out
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     program.introduce(program.Side("tinyfcn"), 0.01)
     assert "WARNING: OPENBLAS_CORETYPE=Nehalem is set; without it " in capsys.readouterr().out
+    assert environments[:2] == [None, None]
+    assert "OPENBLAS_CORETYPE" not in environments[2]
+    assert "PYTHONPATH" in environments[2]
 
 
 def test_options_reach_our_side(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

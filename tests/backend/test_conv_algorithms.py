@@ -87,6 +87,7 @@ SHAPES = [
 def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, oc, h, k, window):
     monkeypatch.setattr(tiles, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
+    monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")
     monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")
     single = passes(algorithm, *case, window)

@@ -31,16 +31,26 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
-    """gW = gyᵀ x, the pixels in fixed runs whose sums are added in order."""
+    """gW = gyᵀ x: pixels in fixed runs whose sums are added in order; few pixels by channels."""
     rows, grads = _rows(x), _rows(gy)
+    oc, _, _, c = gw.shape
+    total = gw.reshape(oc, c)
     runs = threads.blocks(len(rows), max(1024, -(-len(rows) // 8)))
-    partial = np.empty((len(runs), gw.shape[0], gw.shape[3]), gw.dtype)
+    if len(runs) < MIN_PIECES:
+        pieces = threads.blocks(oc, -(-oc // MIN_PIECES))
 
-    def task(r: int) -> None:
+        def piece_task(p: int) -> None:
+            np.matmul(grads[:, pieces[p]].T, rows, out=total[pieces[p]])
+
+        threads.parallel_for(piece_task, len(pieces))
+        return
+    partial = np.empty((len(runs), oc, c), gw.dtype)
+
+    def run_task(r: int) -> None:
         np.matmul(grads[runs[r]].T, rows[runs[r]], out=partial[r])
 
-    threads.parallel_for(task, len(runs))
-    np.sum(partial, axis=0, out=gw[:, 0, 0])
+    threads.parallel_for(run_task, len(runs))
+    np.sum(partial, axis=0, out=total)
 
 
 def _rows(x: Array) -> Array:

@@ -31,7 +31,8 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 
-BLOCK_ELEMENTS = 1 << 20  # of the transformed tiles of one task
+BLOCK_ELEMENTS = 1 << 19  # of the transformed tiles of one task, for the cache
+BLOCK_TILES = 256  # at least: fewer rows make slow matrix products
 RUNS = 4  # partial sums of a weight gradient
 
 _BT: dict[int, list[list[float]]] = {
@@ -171,7 +172,7 @@ class Winograd:
     def _places(self, shape: tuple[int, ...], channels: int) -> list[_Place]:
         """(N, OH, OW) cut into blocks of tiles of m × m."""
         n, rows, columns = shape[0], -(-shape[1] // self.m), -(-shape[2] // self.m)
-        tiles = max(1, BLOCK_ELEMENTS // ((self.m + 2) ** 2 * channels))
+        tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // ((self.m + 2) ** 2 * channels))
         tiles = min(tiles, max(32, -(-n * rows * columns // RUNS)))
         images = threads.blocks(n, max(1, tiles // (rows * columns)))
         bands = threads.blocks(rows, max(1, tiles // columns))

@@ -1,0 +1,111 @@
+"""What ``benchmark.py`` found: a table on screen, JSON and a bar chart on disk."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# The figures of one piece of work, as ``benchmark.result`` makes them.
+Figures = Mapping[str, Any]
+
+
+def head(group: str, other: str | None) -> str:
+    line = f"{group:26}{'ms':>8}{'GFLOP/s':>9}{'sgemm':>7}{'MB':>7}"
+    return line + (f"  |{other + ' ms':>10}{'MB':>7}{'time':>7}{'memory':>8}" if other else "")
+
+
+def row(figures: Figures) -> str:
+    """The columns of ``head`` after the name; a figure that does not exist stays empty."""
+
+    def cell(value: float | None, width: int, form: str) -> str:
+        return f"{'' if value is None else format(value, form):>{width}}"
+
+    def ms(side: Figures) -> str:
+        return cell(1000 * side["seconds"], 8, ".2f" if side["seconds"] < 0.01 else ".1f")
+
+    def mb(side: Figures) -> str:
+        return cell(None if side["memory"] is None else side["memory"] / 1e6, 7, ".0f")
+
+    line = ms(figures) + cell(figures.get("gflops"), 9, ".0f")
+    line += cell(figures.get("share_of_sgemm"), 7, ".0%") + mb(figures)
+    if "against" in figures:
+        line += "  |  " + ms(figures["against"]) + mb(figures["against"])
+        line += cell(figures["time_ratio"], 7, ".2f") + cell(figures.get("memory_ratio"), 8, ".2f")
+    return line
+
+
+def per_pixel(results: Sequence[Figures]) -> str | None:
+    """How inference scales from 256² to 1024² pixels, where both were measured."""
+    seconds = {figures["name"]: figures["seconds"] for figures in results}
+    small, large = (seconds.get(f"infer fcn8s {n}x{n}") for n in (256, 1024))
+    if small is None or large is None:
+        return None
+    return f"inference, time per pixel at 1024x1024 over that at 256x256: {large / 16 / small:.2f}"
+
+
+def draw(results: Sequence[Figures], title: str, path: Path) -> None:
+    """A bar chart: ratios to the other side where there is one, else shares of sgemm.
+
+    Ratios are drawn from 1 outwards on a logarithmic axis: half as long is as far as twice.
+
+    Raises:
+        ImportError: if matplotlib is missing.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    other = next((f["against"]["side"] for f in results if "against" in f), None)
+    if other:
+        bars, start = {"time_ratio": "time", "memory_ratio": "peak memory"}, 1.0
+        label = f"tinyfcn / {other}: left of 1 is faster, or smaller"
+    else:
+        bars, start = {"share_of_sgemm": "convolutions"}, 0.0
+        label = "GFLOP/s of the convolutions, as a share of a matrix product's"
+    shown = [figures for figures in results if any(key in figures for key in bars)]
+
+    figure = Figure(figsize=(8, 1.4 + 0.3 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if other:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.12)
+    thick = 0.8 / len(bars)
+    for i, (key, name) in enumerate(bars.items()):
+        shift = (i - (len(bars) - 1) / 2) * thick
+        points = [(place + shift, f[key]) for place, f in enumerate(shown) if key in f]
+        places, values = [place for place, _ in points], [value for _, value in points]
+        drawn = axes.barh(
+            places, [value - start for value in values], thick, start, label=name,
+            color=("#3b6ea5", "#c3cfdd")[i],
+        )  # fmt: skip
+        axes.bar_label(drawn, [f"{value:.2f}" for value in values], padding=3, fontsize=7)
+    axes.axvline(1, color="#444444", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [figures["name"] for figures in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel(label, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(textwrap.fill(title, 90), fontsize=9)
+    if other:
+        figure.legend(loc="outside lower right", ncols=2, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def save(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write benchmark.json, and benchmark.png where matplotlib is installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "benchmark.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{path} holds every repetition", end="")
+    try:
+        draw(report["results"], report["machine"], folder / "benchmark.png")
+    except ImportError:
+        print("; no chart without matplotlib: pip install 'tinyfcn[plot]'")
+    else:
+        print(f", {folder / 'benchmark.png'} shows the table as bars")

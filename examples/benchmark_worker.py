@@ -1,0 +1,67 @@
+"""One side of ``benchmark.py``: a process that does one piece of work, when it is told to.
+
+    python benchmark_worker.py tinyfcn|torch JOB
+
+JOB is a JSON object: what to do (``kind`` and ``arguments``), with how many ``threads``, on which
+``backend``. The process prepares the work, does it once and answers with a line of JSON about
+itself. Then every line on its standard input is a turn, in seconds: the work is repeated for at
+least that long, at least once, and the answer tells how long each repetition took, and the peak
+memory of the process so far. Between turns it waits. This file needs the standard library alone,
+because the Python that has PyTorch may have nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+STATUS = Path("/proc/self/status")
+
+
+def main(name: str, job: dict[str, Any]) -> None:
+    try:
+        side = importlib.import_module(f"benchmark_{name}")
+        about = side.setup(job["threads"], job["backend"])
+        step = side.KINDS[job["kind"]](**job["arguments"])
+        flops = side.count_flops(step)
+        answer({"about": about, "flops": flops})
+        for line in sys.stdin:
+            seconds: list[float] = []
+            while not seconds or sum(seconds) < float(line):
+                start = time.perf_counter()
+                step()
+                seconds.append(time.perf_counter() - start)
+            answer({"seconds": seconds, "memory": peak_memory()})
+    except (ImportError, MemoryError, ValueError) as error:
+        answer({"error": str(error) or "not enough memory"})
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass  # whoever started this process has gone, or says what happened
+
+
+def answer(message: dict[str, Any]) -> None:
+    print(json.dumps(message), flush=True)
+
+
+def peak_memory() -> int | None:
+    """The most memory this process has had in RAM, in bytes, interpreter and libraries included.
+
+    On Linux ``ru_maxrss`` may be that of the process which started this one; VmHWM is not.
+    """
+    if STATUS.exists():
+        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        if "VmHWM" in lines:
+            return 1024 * int(lines["VmHWM"].split()[0])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
