@@ -103,3 +103,39 @@ def test_no_grad_records_nothing_and_ends_also_after_an_error():
 
     assert not double(x).requires_grad
     assert not double(x).requires_grad
+
+
+def test_comparisons_are_by_element():
+    x = tensor([1.0, 2.0, 3.0])
+    for given, expected in (
+        (x == tensor([1.0, 0.0, 3.0]), [True, False, True]),
+        (x != 2.0, [True, False, True]),
+        (x < 2, [True, False, False]),
+        (x >= np.array([2, 2, 2]), [False, True, True]),
+        (np.array([1.0, 1.0, 3.0]) == x, [True, False, True]),
+    ):
+        assert isinstance(given, Tensor)
+        assert given.numpy().tolist() == expected
+    assert len({x, x, tensor([1.0, 2.0, 3.0])}) == 2  # as a key a tensor is itself
+
+
+def test_python_and_numpy_can_read_a_tensor():
+    x = tensor([[2.5]], requires_grad=True)
+    assert (float(x), int(x)) == (2.5, 2)
+    array = np.asarray(tensor([1.0, 2.0]))
+    assert (array.dtype, array.tolist()) == (np.float32, [1.0, 2.0])
+    assert np.asarray(x, dtype="float64").dtype == np.float64
+    with pytest.raises(ValueError, match="one element"):
+        float(tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("data", ["abc", None, [object()], 1j])
+def test_only_numbers_become_tensors(data):
+    with pytest.raises(TypeError, match="a Tensor holds numbers, got dtype"):
+        tensor(data)
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 1.5])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="manual_seed: expected a whole number of at least 0"):
+        tinyfcn.manual_seed(seed)

@@ -74,9 +74,10 @@ def grad(
             raise ValueError(f"grad: inputs[{position}] does not require a gradient")
     found = _walk(outputs, grad_outputs, [_target(x) for x in inputs], retain_graph, create_graph)
     results = tuple(found.get(_target(x)) for x in inputs)
-    if not allow_unused and None in results:
+    unused = [position for position, g in enumerate(results) if g is None]
+    if unused and not allow_unused:
         raise RuntimeError(
-            f"grad: inputs[{results.index(None)}] does not take part in the outputs; "
+            f"grad: inputs[{unused[0]}] does not take part in the outputs; "
             "pass allow_unused=True to get None for it"
         )
     return results

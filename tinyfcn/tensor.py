@@ -109,6 +109,8 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if not hasattr(data, "dtype") or isinstance(data, np.generic):
             data = backend.active().as_array(data)
+        if data.dtype.kind not in "biuf":
+            raise TypeError(f"a Tensor holds numbers, got dtype {data.dtype}")
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"requires_grad needs a floating dtype, got {data.dtype}")
         self.data = data
@@ -156,6 +158,16 @@ class Tensor:
 
     def __bool__(self) -> bool:
         return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        # What np.asarray and matplotlib ask for; without it they would see a list of tensors.
+        return np.array(self.numpy(), dtype, copy=copy)
 
     def numpy(self) -> Array:
         """The values as a NumPy array; shares memory with ``data`` on the CPU."""
@@ -251,7 +263,16 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         return tinyfcn.functional.getitem(self, index)
 
-    # Comparisons give boolean tensors, which never require a gradient.
+    # Comparisons give boolean tensors, which never require a gradient. As a key, in a set or a
+    # dict, a tensor is itself and not its values.
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return Tensor(self.data == _array_of(other))
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return Tensor(self.data != _array_of(other))
 
     def __lt__(self, other: Any) -> Tensor:
         return Tensor(self.data < _array_of(other))

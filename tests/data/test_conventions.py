@@ -54,6 +54,8 @@ def test_missing_files_are_named(tmp_path):
         read_image(tmp_path / "absent.jpg")
     with pytest.raises(FileNotFoundError, match=r"absent.png: .* a mask should lie there"):
         read_mask(tmp_path / "absent.png")
+    with pytest.raises(DataError, match="this is a folder; expected an image"):
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.98])

@@ -87,6 +87,35 @@ def test_gradients_of_both_orders(case):
     assert adjointcheck(lambda t: fn(inputs[0], t, inputs[2]), inputs[1])
 
 
+@given(case=cases())
+def test_a_fused_relu_changes_no_bit_of_value_or_gradient(case):
+    x, weight, bias, window = case
+
+    def run(fn):
+        inputs = [tensor(a, "float32", requires_grad=True) for a in (x, weight, bias)]
+        y = fn(*inputs)
+        (y * y).sum().backward()
+        return [y.numpy(), *(t.grad.numpy() for t in inputs)]
+
+    fused = run(lambda x, w, b: F.conv2d(x, w, b, *window, relu=True))
+    separate = run(lambda x, w, b: F.relu(F.conv2d(x, w, b, *window)))
+    for a, b in zip(fused, separate, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_second_derivatives_through_a_fused_relu(rng):
+    inputs = [
+        tensor(rng.standard_normal(shape), requires_grad=True)
+        for shape in ((1, 2, 4, 4), (3, 2, 3, 3), (3,))
+    ]
+
+    def fn(x, weight, bias):
+        return F.conv2d(x, weight, bias, padding=1, relu=True)
+
+    assert gradcheck(fn, inputs)
+    assert gradgradcheck(fn, inputs, directional=True)
+
+
 def test_full_gradcheck_of_one_case_with_everything(rng):
     x = tensor(rng.standard_normal((2, 4, 5, 4)), requires_grad=True)
     weight = tensor(rng.standard_normal((4, 2, 3, 2)), requires_grad=True)

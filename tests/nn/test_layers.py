@@ -32,6 +32,7 @@ CASES = {
     "AdaptiveAvgPool2d((3, 2))": (
         nn.AdaptiveAvgPool2d((3, 2)), lambda t: F.adaptive_avg_pool2d(t, (3, 2)),
     ),
+    "Dropout(1.0)": (nn.Dropout(1.0), lambda t: t * 0.0),
     "LocalResponseNorm(3, 0.1, 0.5, 2)": (
         nn.LocalResponseNorm(3, 0.1, 0.5, 2.0),
         lambda t: F.local_response_norm(t, 3, 0.1, 0.5, 2.0),
@@ -189,7 +190,13 @@ ERRORS = {
     "Linear: out_features must be at least 1, got 0": lambda: nn.Linear(3, 0),
     "MaxPool2d: kernel_size must be at least 1, got 0": lambda: nn.MaxPool2d(0),
     "BatchNorm2d: num_features must be at least 1, got 0": lambda: nn.BatchNorm2d(0),
-    "Dropout2d: p must be at least 0 and below 1, got 1.5": lambda: nn.Dropout2d(1.5),
+    "BatchNorm2d: momentum must be between 0 and 1, got None": (
+        lambda: nn.BatchNorm2d(3, momentum=None)
+    ),
+    r"BatchNorm2d: x must have 4 axes \(N, C, H, W\), got shape \(2, 3\)": (
+        lambda: nn.BatchNorm2d(3)(tinyfcn.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    ),
+    "Dropout2d: p must be between 0 and 1, got 1.5": lambda: nn.Dropout2d(1.5),
     "Upsample: give either size or scale_factor": lambda: nn.Upsample(),
     "conv2d: weight expects 3 input channels .* but x has 4": lambda: nn.Conv2d(3, 2, 3)(x()),
 }
@@ -199,3 +206,25 @@ ERRORS = {
 def test_errors_name_the_layer_the_argument_and_the_value(message):
     with pytest.raises(ValueError, match=message):
         ERRORS[message]()
+
+
+def test_sequential_fuses_convolution_and_relu_without_changing_a_bit(monkeypatch, rng):
+    layers = nn.Sequential(
+        nn.Conv2d(2, 3, 3),
+        nn.ReLU(),
+        nn.ReLU(),
+        nn.Conv2d(3, 3, 1),
+        nn.LeakyReLU(),
+        nn.Conv2d(3, 2, 1),
+    )
+    x = tinyfcn.tensor(rng.standard_normal((1, 2, 6, 6)), "float32")
+    expected = x
+    for layer in layers:
+        expected = layer(expected)
+    fused = []
+    conv2d = F.conv2d
+    monkeypatch.setattr(
+        F, "conv2d", lambda *args, relu: fused.append(relu) or conv2d(*args, relu=relu)
+    )
+    np.testing.assert_array_equal(layers(x).numpy(), expected.numpy())
+    assert fused == [True, False, False]

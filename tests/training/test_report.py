@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tinyfcn.metrics import scores
+from tinyfcn.training import report
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -32,3 +36,11 @@ def test_a_terminal_that_does_not_tell_its_size_shows_the_bar() -> None:
     os.close(controller)
     assert "epoch 1/2   0%" in said
     assert "/40" in said
+
+
+def test_a_width_of_nothing_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What Python 3.10 says of a terminal that does not tell; newer ones say 80 × 24.
+    monkeypatch.setattr(report.shutil, "get_terminal_size", lambda: (0, 0))
+    assert report.class_lines(scores(np.eye(2)), ["sky", "sea"]).strip() == "sky 1.00  sea 1.00"
+    with report.bar(total=2) as bar:
+        assert (bar.ncols, bar.nrows) == (80, 24)

@@ -39,9 +39,9 @@ class Backend(Protocol):
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None,
-        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
     ) -> Array:  # fmt: skip
-        """(N, C, H, W) and (OC, C/G, KH, KW) and (OC,) → (N, OC, OH, OW)."""
+        """(N, C, H, W) and (OC, C/G, KH, KW) and (OC,) → (N, OC, OH, OW), or max(that, 0)."""
 
     def conv2d_input_grad(
         self, gy: Array, weight: Array, bias: Array | None, size: Pair,

@@ -174,6 +174,8 @@ def _open(path: str | PathLike[str], what: str) -> Image.Image:
         return Image.open(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: this is a folder; expected {what}") from None
     except _DAMAGED as error:
         raise DataError(f"{path}: not {what} that can be read ({error})") from error
 

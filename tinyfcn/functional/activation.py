@@ -249,6 +249,8 @@ def _floating(op: str, x: Tensor) -> Tensor:
 
 
 def _axis(op: str, x: Tensor, dim: int) -> int:
+    if not hasattr(dim, "__index__"):
+        raise TypeError(f"{op}: dim must be a whole number, got {dim!r}")
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(f"{op}: dim {dim} is out of range for shape {x.shape}")
     return dim % x.ndim

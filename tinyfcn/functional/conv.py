@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
+from tinyfcn.functional.activation import ReLUGrad
 from tinyfcn.functional.reduction import sum
 from tinyfcn.functional.sizes import Pair, check_image, conv_size, conv_transpose_size, pair
 from tinyfcn.tensor import Tensor
@@ -33,17 +34,21 @@ class Window(NamedTuple):
 
 
 class Conv2d(Function):
-    """y = W x + b."""
+    """y = W x + b, or max(y, 0): what follows nearly every convolution costs nothing on the way."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, relu: bool = False) -> None:
         self.window = window
+        self.relu = relu
 
     def forward(self, x, weight, bias):
-        self.save_for_backward(x, weight)
-        return backend.active().conv2d(x, weight, bias, *self.window)
+        y = backend.active().conv2d(x, weight, bias, *self.window, self.relu)
+        self.save_for_backward(x, weight, y if self.relu else None)
+        return y
 
     def backward(self, gy):
-        x, weight = self.saved_tensors
+        x, weight, y = self.saved_tensors
+        if self.relu:
+            gy = ReLUGrad()(gy, y.detach())
         need_x, need_weight, need_bias = self.needs_input_grad
         size, kernel = x.shape[2:], weight.shape[2:]
         gx = Conv2dInputGrad(self.window, size)(gy, weight, None) if need_x else None
@@ -103,6 +108,8 @@ def conv2d(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
+    *,
+    relu: bool = False,
 ) -> Tensor:
     """Slide kernels over an image: cross-correlation, as every deep-learning library has it.
 
@@ -118,6 +125,8 @@ def conv2d(
         padding: rows and columns of zeros added on each side, in pixels.
         dilation: distance between the kernel's elements, in pixels.
         groups: into how many independent parts the channels are cut.
+        relu: give max(y, 0), the same as ``relu(conv2d(…))`` in one pass over memory;
+            ``nn.Sequential`` asks for it where a ReLU follows a convolution.
 
     Returns:
         (N, OC, OH, OW) with OH = ⌊(H + 2·PH − DH·(KH − 1) − 1) / SH⌋ + 1 and OW alike.
@@ -146,14 +155,14 @@ def conv2d(
             f"conv2d: {weight.shape[0]} output channels do not divide into groups={groups}: "
             f"weight {weight.shape}"
         )
-    _check_bias("conv2d", bias, weight.shape[0])
+    bias = _checked_bias("conv2d", x, bias, weight.shape[0])
     for axis, (n, k, s, p, d) in _axes(x.shape[2:], weight.shape[2:], window):
         if conv_size(n, k, s, p, d) < 1:
             raise ValueError(
                 f"conv2d: the kernel spans {d * (k - 1) + 1} pixels of {axis}, but x has only "
                 f"{n + 2 * p} with padding {p}: x {x.shape}, weight {weight.shape}"
             )
-    return Conv2d(window)(x, weight, bias)
+    return Conv2d(window, relu)(x, weight, bias)
 
 
 def conv_transpose2d(
@@ -214,7 +223,7 @@ def conv_transpose2d(
         raise ValueError(
             f"{op}: {x.shape[1]} input channels do not divide into groups={groups}: x {x.shape}"
         )
-    _check_bias(op, bias, weight.shape[1] * groups)
+    bias = _checked_bias(op, x, bias, weight.shape[1] * groups)
     size = []
     for (axis, (n, k, s, p, d)), e in zip(
         _axes(x.shape[2:], weight.shape[2:], window), extra, strict=True
@@ -251,9 +260,15 @@ def _check_weight(op: str, x: Tensor, weight: Tensor) -> None:
         raise TypeError(f"{op}: x has dtype {x.dtype}, but weight has {weight.dtype}")
 
 
-def _check_bias(op: str, bias: Tensor | None, channels: int) -> None:
-    if bias is not None and bias.shape != (channels,):
+def _checked_bias(op: str, x: Tensor, bias: Any, channels: int) -> Tensor | None:
+    if bias is None:
+        return None
+    bias = as_tensor(bias)
+    if bias.shape != (channels,):
         raise ValueError(f"{op}: bias must have shape ({channels},), got {bias.shape}")
+    if bias.dtype != x.dtype:
+        raise TypeError(f"{op}: x has dtype {x.dtype}, but bias has {bias.dtype}")
+    return bias
 
 
 def _axes(size: Any, kernel: Any, window: Window) -> list[tuple[str, tuple[int, ...]]]:

@@ -38,6 +38,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
     Raises:
         ValueError: if p is not between 0 and 1.
+        TypeError: if x is not floating: whole numbers have no x / (1 − p).
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
     JMLR 2014.
@@ -49,7 +50,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> sorted({round(value, 4) for value in y.numpy().tolist()})
         [0.0, 1.3333]
     """
-    x, p = as_tensor(x), _probability("dropout", p)
+    x, p = _floating("dropout", x), _probability("dropout", p)
     if not training or p == 0:
         return x
     if p == 1:
@@ -80,13 +81,20 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> bool((y[..., 0] == y[..., 1]).all())
         True
     """
-    x, p = as_tensor(x), _probability("dropout2d", p)
+    x, p = _floating("dropout2d", x), _probability("dropout2d", p)
     if x.ndim != 4:
         raise ValueError(f"dropout2d: x must have 4 axes (N, C, H, W), got shape {x.shape}")
     if not training or p == 0:
         return x
     ones = backend.active().xp.ones((*x.shape[:2], 1, 1), x.dtype)
     return x * dropout(Tensor(ones), p)
+
+
+def _floating(op: str, x: Tensor) -> Tensor:
+    x = as_tensor(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
+    return x
 
 
 def _probability(op: str, p: float) -> float:

@@ -20,6 +20,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: if the shapes do not fit each other.
+        TypeError: if the dtypes differ.
 
     Example:
         >>> import tinyfcn
@@ -36,6 +37,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear: weight {weight.shape} expects {inputs} features in the last axis of x, "
             f"got x {x.shape}"
         )
+    if weight.dtype != x.dtype:
+        raise TypeError(f"linear: x has dtype {x.dtype}, but weight has {weight.dtype}")
     y = matmul(x.reshape(-1, inputs), weight.transpose(0, 1))
     if bias is not None:
         bias = as_tensor(bias)
@@ -44,5 +47,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
                 f"linear: bias must have shape ({outputs},) to fit weight {weight.shape}, "
                 f"got {bias.shape}"
             )
+        if bias.dtype != x.dtype:
+            raise TypeError(f"linear: x has dtype {x.dtype}, but bias has {bias.dtype}")
         y = y + bias
     return y.reshape(*x.shape[:-1], outputs)

@@ -173,11 +173,15 @@ def batch_norm(
         "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
     }  # fmt: skip
     for name, vector in vectors.items():
+        if vector is not None and not hasattr(vector, "shape"):
+            raise TypeError(f"batch_norm: {name} must be a Tensor or an array, got {vector!r}")
         if vector is not None and tuple(vector.shape) != (channels,):
             raise ValueError(
                 f"batch_norm: {name} must have shape ({channels},), one value for each channel of "
                 f"x {x.shape}, got {tuple(vector.shape)}"
             )
+    if not eps >= 0:
+        raise ValueError(f"batch_norm: eps must be at least 0, got {eps!r}")
     running = [v.data if isinstance(v, Tensor) else v for v in (running_mean, running_var)]
     if not training:
         if running[0] is None or running[1] is None:

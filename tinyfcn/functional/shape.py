@@ -111,6 +111,9 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Join the axes ``start_dim … end_dim`` (inclusive) into one."""
+    for name, d in (("start_dim", start_dim), ("end_dim", end_dim)):
+        if not -max(1, x.ndim) <= d < max(1, x.ndim):
+            raise ValueError(f"flatten: {name} {d} is out of range for shape {x.shape}")
     start, end = start_dim % max(1, x.ndim), end_dim % max(1, x.ndim)
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tinyfcn.nn.activation import ReLU
+from tinyfcn.nn.conv import Conv2d
 from tinyfcn.nn.module import Module
 
 
@@ -62,9 +65,15 @@ class Sequential(_Ordered):
             self._set(name, module)
 
     def forward(self, x: Any) -> Any:
-        """Apply all modules in order."""
-        for module in self.children():
-            x = module(x)
+        """Apply all modules in order; a convolution and the ReLU behind it in one step."""
+        modules = deque(self.children())
+        while modules:
+            module = modules.popleft()
+            if type(module) is Conv2d and modules and type(modules[0]) is ReLU:
+                modules.popleft()
+                x = module(x, relu=True)
+            else:
+                x = module(x)
         return x
 
 

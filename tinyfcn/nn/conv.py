@@ -62,11 +62,10 @@ class Conv2d(Module):
         self.bias = _bias(out_channels) if bias else None
         init.kaiming_normal_(self.weight, nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, OC, OH, OW)."""
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """(N, C, H, W) → (N, OC, OH, OW); with ``relu`` max(that, 0)."""
+        window = self.stride, self.padding, self.dilation, self.groups
+        return F.conv2d(x, self.weight, self.bias, *window, relu=relu)
 
     def extra_repr(self) -> str:
         return _conv_repr(self)

@@ -14,8 +14,8 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"{type(self).__name__}: p must be at least 0 and below 1, got {p}")
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:

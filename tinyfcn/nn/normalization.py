@@ -6,6 +6,7 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
+from tinyfcn.functional.sizes import check_image
 from tinyfcn.nn.module import Buffer, Module, Parameter
 from tinyfcn.tensor import Array, Tensor
 
@@ -41,6 +42,8 @@ class BatchNorm2d(Module):
     ) -> None:
         if num_features < 1:
             raise ValueError(f"BatchNorm2d: num_features must be at least 1, got {num_features}")
+        if momentum is None or not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm2d: momentum must be between 0 and 1, got {momentum}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(_vector(np.ones(num_features, np.float32))) if affine else None
         self.bias = Parameter(_vector(np.zeros(num_features, np.float32))) if affine else None
@@ -54,6 +57,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same shape."""
+        check_image("BatchNorm2d", x)
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data[...] += 1
         return F.batch_norm(

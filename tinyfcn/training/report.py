@@ -40,7 +40,7 @@ def class_lines(scores: Scores, classes: Sequence[str]) -> str:
         f"{name} {'-' if math.isnan(iu) else format(iu, '.2f')}".replace(" ", "\xa0")
         for name, iu in zip(classes, scores.iu, strict=True)
     ]
-    width = min(100, shutil.get_terminal_size().columns)
+    width = min(100, _terminal()[0])
     text = textwrap.fill(
         "  ".join(parts), width, initial_indent=_INDENT, subsequent_indent=_INDENT,
         break_long_words=False, break_on_hyphens=False,
@@ -53,7 +53,7 @@ def bar(iterable: Any = None, **options: Any) -> Any:
 
     On a terminal it moves all the time; in a file, one line in ten seconds is plenty.
     """
-    columns, lines = shutil.get_terminal_size()  # 80 × 24 where nobody knows; tqdm would hide
+    columns, lines = _terminal()
     return tqdm(
         iterable,
         unit=" images",
@@ -65,6 +65,12 @@ def bar(iterable: Any = None, **options: Any) -> Any:
         "{remaining} left{postfix}",
         **options,
     )
+
+
+def _terminal() -> tuple[int, int]:
+    """Columns and lines; 80 × 24 where nobody knows, which is 0 × 0 to Python 3.10."""
+    columns, lines = shutil.get_terminal_size()
+    return columns or 80, lines or 24
 
 
 def minutes(seconds: float) -> str:

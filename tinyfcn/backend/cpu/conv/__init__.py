@@ -25,7 +25,7 @@ import numpy as np
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import im2col, pointwise, tiles
 from tinyfcn.backend.cpu.conv.groups import merge
-from tinyfcn.backend.cpu.conv.window import Algorithm, Pair, Window
+from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 
@@ -92,7 +92,7 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
 
 def conv2d(
     x: Array, weight: Array, bias: Array | None,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
 ) -> Array:  # fmt: skip
     """See ``Backend.conv2d``."""
     x, weight = channels_last(x), channels_last(weight)
@@ -109,8 +109,8 @@ def conv2d(
         ins, outs = plan.slices(part)
         dense = plan.dense(weight, part)
         convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
-        part_bias = None if bias is None else bias[outs]
-        convolve.forward(x[..., ins], dense, part_bias, window, y[..., outs])
+        finish = Finish(bias, relu).of(outs)
+        convolve.forward(x[..., ins], dense, finish, window, y[..., outs])
     return logical(y)
 
 

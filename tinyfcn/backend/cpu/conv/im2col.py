@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.window import Pair, Window
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
 from tinyfcn.backend.cpu.layout import Array
 
 
@@ -19,14 +19,13 @@ def applies(kernel: Pair, window: Window) -> bool:
     return True
 
 
-def forward(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
-    """y = columns · Wᵀ + b."""
+def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+    """y = columns · Wᵀ, and what finishes it."""
     columns = im2col(x, weight.shape[1:3], window)
     rows = columns.reshape(-1, weight[0].size)  # (N·OH·OW, KH·KW·C)
     kernels = weight.reshape(len(weight), -1)  # (OC, KH·KW·C)
     y[...] = (rows @ kernels.T).reshape(y.shape)
-    if bias is not None:
-        y += bias
+    finish(y)
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:

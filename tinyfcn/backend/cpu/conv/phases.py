@@ -20,7 +20,7 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.tiles import correlate
-from tinyfcn.backend.cpu.conv.window import Pair, Window
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
 from tinyfcn.backend.cpu.layout import Array
 
 
@@ -99,10 +99,10 @@ def _correlate_phases(
     kernels = taps.reshape(-1, *taps.shape[2:])  # (rows·cols·C, KH', KW', OC)
     origin, step = (row.origin, col.origin), (row.step, col.step)
     if rows == cols == 1:
-        correlate(gy, kernels, None, target[:, :, 0, :, 0], origin, (1, 1), step)
+        correlate(gy, kernels, Finish(), target[:, :, 0, :, 0], origin, (1, 1), step)
         return
     product = np.empty((n, row.pixels, col.pixels, len(kernels)), gx.dtype)
-    correlate(gy, kernels, None, product, origin, (1, 1), step)
+    correlate(gy, kernels, Finish(), product, origin, (1, 1), step)
     product = product.reshape(n, row.pixels, col.pixels, rows, cols, c).transpose(0, 1, 3, 2, 4, 5)
     bands = [(image, band) for image in range(n) for band in threads.blocks(row.pixels, 8)]
 

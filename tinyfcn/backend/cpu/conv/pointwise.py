@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Pair, Window
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
 from tinyfcn.backend.cpu.layout import Array
 
 BLOCK = 1 << 19  # elements of the larger side that a thread multiplies at once
@@ -20,14 +20,14 @@ def applies(kernel: Pair, window: Window) -> bool:
     return kernel == (1, 1) and window.stride == (1, 1) and window.padding == (0, 0)
 
 
-def forward(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
-    """y = x Wᵀ + b."""
-    _product(_rows(x), weight[:, 0, 0].T, bias, y)
+def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+    """y = x Wᵀ, and what finishes it."""
+    _product(_rows(x), weight[:, 0, 0].T, finish, y)
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     """gx = gy W."""
-    _product(_rows(gy), weight[:, 0, 0], None, gx)
+    _product(_rows(gy), weight[:, 0, 0], Finish(), gx)
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
@@ -57,8 +57,8 @@ def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[3])  # (pixels, C)
 
 
-def _product(rows: Array, matrix: Array, bias: Array | None, out: Array) -> None:
-    """out = rows · matrix + bias, in blocks of pixels, or of columns where pixels are few."""
+def _product(rows: Array, matrix: Array, finish: Finish, out: Array) -> None:
+    """out = finish(rows · matrix), in blocks of pixels, or of columns where pixels are few."""
     whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     target = whole.reshape(-1, out.shape[3])
     pieces = threads.blocks(len(rows), max(256, BLOCK // max(matrix.shape)))
@@ -71,8 +71,7 @@ def _product(rows: Array, matrix: Array, bias: Array | None, out: Array) -> None
         piece, column = places[i]
         block = target[piece, column]
         np.matmul(rows[piece], matrix[:, column], out=block)
-        if bias is not None:
-            block += bias[column]
+        finish(block, column)
 
     threads.parallel_for(task, len(places))
     if whole is not out:

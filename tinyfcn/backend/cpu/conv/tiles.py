@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, pixel_rows, region
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, pixel_rows, region
 from tinyfcn.backend.cpu.layout import Array
 
 TILE_ELEMENTS = 600 << 10  # size of a column matrix: work for long enough that threads, which
@@ -31,10 +31,10 @@ def applies(kernel: Pair, window: Window) -> bool:
     return True
 
 
-def forward(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
-    """y = conv(x, weight) + bias."""
+def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+    """y = finish(conv(x, weight))."""
     origin = (-window.padding[0], -window.padding[1])
-    correlate(x, weight, bias, y, origin, window.stride, window.dilation)
+    correlate(x, weight, finish, y, origin, window.stride, window.dilation)
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
@@ -95,10 +95,10 @@ class Tiles:
 
 
 def correlate(
-    x: Array, weight: Array, bias: Array | None, y: Array,
+    x: Array, weight: Array, finish: Finish, y: Array,
     origin: Pair, stride: Pair, dilation: Pair,
 ) -> None:  # fmt: skip
-    """y[n, i, j] = b + Σ over k, l of W[:, k, l] · x[n, origin + (i, j)·stride + (k, l)·dilation].
+    """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i, j)·stride + (k, l)·dilation].
 
     x (N, H, W, C), zero outside; weight (OC, KH, KW, C), contiguous; y (N, OH, OW, OC), written.
     """
@@ -108,7 +108,9 @@ def correlate(
     if len(tiles.places) >= MIN_TILES or oc < 2 * MIN_TILES:
 
         def tile_task(i: int) -> None:
-            _product(tiles.columns(i), kernels, bias, y[tiles.places[i]])
+            block = y[tiles.places[i]]
+            _product(tiles.columns(i), kernels, block)
+            finish(block)
 
         threads.parallel_for(tile_task, len(tiles.places))
         return
@@ -117,21 +119,20 @@ def correlate(
         columns, block = tiles.columns(i), y[place]
 
         def piece_task(j: int, columns: Array = columns, block: Array = block) -> None:
-            part = None if bias is None else bias[pieces[j]]
-            _product(columns, kernels[pieces[j]], part, block[..., pieces[j]])
+            part = block[..., pieces[j]]
+            _product(columns, kernels[pieces[j]], part)
+            finish(part, pieces[j])
 
         threads.parallel_for(piece_task, len(pieces))
 
 
-def _product(columns: Array, kernels: Array, bias: Array | None, block: Array) -> None:
-    """block (n, rows, OW, OC) = columns (pixels, depth) · kernelsᵀ + bias, into its memory."""
+def _product(columns: Array, kernels: Array, block: Array) -> None:
+    """block (n, rows, OW, OC) = columns (pixels, depth) · kernelsᵀ, straight into its memory."""
     rows = pixel_rows(block)
     if rows is not None:
         np.matmul(columns, kernels.T, out=rows)
     else:
         np.matmul(columns.reshape(*block.shape[:3], -1), kernels.T, out=block)
-    if bias is not None:
-        block += bias
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:

@@ -20,6 +20,24 @@ class Window(NamedTuple):
     dilation: Pair
 
 
+class Finish(NamedTuple):
+    """What is done to an output block while it is still in the cache."""
+
+    bias: Array | None = None  # (OC,)
+    relu: bool = False
+
+    def __call__(self, block: Array, channels: slice = slice(None)) -> None:
+        """max(block + bias, 0) in place; ``channels`` says which of them the block holds."""
+        if self.bias is not None:
+            block += self.bias[channels]
+        if self.relu:
+            np.maximum(block, 0, out=block)
+
+    def of(self, channels: slice) -> Finish:
+        """The same for an output that holds these channels alone."""
+        return self._replace(bias=None if self.bias is None else self.bias[channels])
+
+
 class Algorithm(Protocol):
     """One way to convolve. Arrays are (N, H, W, C), weights (OC, KH, KW, C); no groups.
 
@@ -29,10 +47,8 @@ class Algorithm(Protocol):
     def applies(self, kernel: Pair, window: Window) -> bool:
         """Whether this algorithm can do such a convolution."""
 
-    def forward(
-        self, x: Array, weight: Array, bias: Array | None, window: Window, y: Array
-    ) -> None:
-        """y = conv(x, weight) + bias."""
+    def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+        """y = finish(conv(x, weight))."""
 
     def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
         """gx = the adjoint of forward in x."""

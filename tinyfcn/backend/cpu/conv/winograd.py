@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, region
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 
 BLOCK_ELEMENTS = 1 << 19  # of the transformed tiles of one task, for the cache
@@ -81,17 +81,15 @@ class Winograd:
         """3×3 kernels without stride or dilation."""
         return kernel == (3, 3) and window.stride == window.dilation == (1, 1)
 
-    def forward(
-        self, x: Array, weight: Array, bias: Array | None, window: Window, y: Array
-    ) -> None:
-        """y = conv(x, weight) + bias."""
+    def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+        """y = finish(conv(x, weight))."""
         points = self._kernel_points(weight, flip=False).transpose(0, 2, 1)  # (t², C, OC)
-        self._correlate(x, points, bias, (-window.padding[0], -window.padding[1]), y)
+        self._correlate(x, points, finish, (-window.padding[0], -window.padding[1]), y)
 
     def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
         """The convolution of gy with kernels turned by 180°, their channels swapped."""
         points = self._kernel_points(weight, flip=True)  # (t², OC, C)
-        self._correlate(gy, points, None, (window.padding[0] - 2, window.padding[1] - 2), gx)
+        self._correlate(gy, points, Finish(), (window.padding[0] - 2, window.padding[1] - 2), gx)
 
     def weight_grad(self, x: Array, gy: Array, window: Window, gw: Array) -> None:
         """gw = Gᵀ [Σ over tiles of (A gy Aᵀ) ⊙ (Bᵀ x B)] G."""
@@ -130,10 +128,8 @@ class Winograd:
 
     # ---- steps ----
 
-    def _correlate(
-        self, x: Array, points: Array, bias: Array | None, origin: Pair, y: Array
-    ) -> None:
-        """y[n, i, j] = b + Σ over k, l of W[:, k, l] · x[n, origin + (i + k, j + l)]."""
+    def _correlate(self, x: Array, points: Array, finish: Finish, origin: Pair, y: Array) -> None:
+        """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i + k, j + l)]."""
         t, scratch = self.m + 2, Scratch()
         matrices = self._transforms(x.dtype)
         places = self._places(y.shape[:3], max(points.shape[1:]))
@@ -146,7 +142,7 @@ class Winograd:
             flat = products.reshape(t * t, -1)  # (t², tiles·OC)
             tiles = scratch.get("tiles", (self.m**2, flat.shape[1]), y.dtype)
             np.matmul(matrices.output, flat, out=tiles)
-            self._write(tiles, bias, y, places[i])
+            finish(self._write(tiles, y, places[i]))
 
         threads.parallel_for(task, len(places))
 
@@ -205,8 +201,8 @@ class Winograd:
         np.copyto(tiles, view)
         return tiles.reshape(size * size, -1)
 
-    def _write(self, tiles: Array, bias: Array | None, y: Array, place: _Place) -> None:
-        """Tiles (m², images·rows·columns·OC) into y; what sticks out beyond y is dropped."""
+    def _write(self, tiles: Array, y: Array, place: _Place) -> Array:
+        """Put tiles (m², images·rows·columns·OC) into y, less what sticks out; gives that part."""
         m, oc = self.m, y.shape[3]
         block = y[place.images, place.rows.start * m : place.rows.stop * m]
         count, rows, columns = place.shape
@@ -214,13 +210,11 @@ class Winograd:
         whole = block if fits else np.empty((count, rows * m, columns * m, oc), y.dtype)
         s_n, s_h, s_w, s_c = whole.strides
         shape = (m, m, count, rows, columns, oc)
-        view = np.lib.stride_tricks.as_strided(whole, shape, (s_h, s_w, s_n, m * s_h, m * s_w, s_c))
-        if bias is None:
-            view[...] = tiles.reshape(shape)
-        else:
-            np.add(tiles.reshape(shape), bias, out=view)
+        strides = (s_h, s_w, s_n, m * s_h, m * s_w, s_c)
+        np.lib.stride_tricks.as_strided(whole, shape, strides)[...] = tiles.reshape(shape)
         if not fits:
             block[...] = whole[:, : block.shape[1], : block.shape[2]]
+        return block
 
 
 class _Place(NamedTuple):

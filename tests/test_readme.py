@@ -1,0 +1,85 @@
+"""The README keeps its word: its code runs, and what it names is there."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tinyfcn.training.options import parse_options
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def words(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+# Every command line, from the blocks and from the tables and sentences.
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+COMMANDS += re.findall(r"`(python [^`]+)`", TEXT)
+TRAIN = [line for line in COMMANDS if "examples/train_voc.py" in line]
+PATHS = {
+    *re.findall(r"\]\(([^)#:]+)\)", TEXT),  # links and pictures
+    *re.findall(r"\bexamples/[\w/]+\.py\b", TEXT),
+    *re.findall(r"`((?:tinyfcn|tests)/[\w/.]*)`", TEXT),
+    *(f"tinyfcn/{folder}" for folder in re.findall(r"`(backend/[\w/]*/)`", TEXT)),
+}
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_the_code_runs(number):
+    exec(blocks("python")[number], {})
+
+
+def test_there_is_something_to_check():
+    assert len(blocks("python")) >= 1
+    assert len(TRAIN) >= 4
+    assert {"LICENSE", "examples/predict.py", "tinyfcn/tensor.py"} <= PATHS
+
+
+def test_every_extra_exists():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    named = re.findall(r"install [^\n]*'\.\[(\w+)\]'", TEXT)
+    assert {"plot", "test"} <= set(named) <= set(config["options.extras_require"])
+
+
+@pytest.mark.parametrize("path", sorted(PATHS))
+def test_every_file_is_there(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(\w+(?:/\w+)*\.py)`", TEXT))))
+def test_every_file_of_the_reading_order_is_there(name):
+    # In a list of files the later ones stand without the folder of the first.
+    folders = [ROOT, ROOT / "tinyfcn", *(p for p in (ROOT / "tinyfcn").rglob("*") if p.is_dir())]
+    assert any((folder / name).is_file() for folder in folders)
+
+
+@pytest.mark.parametrize("line", TRAIN)
+def test_every_training_command_is_understood(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = words(line.rpartition("examples/train_voc.py")[2])
+    assert set(parse_options(given).given) == {
+        word[2:].replace("-", "_") for word in given if word.startswith("--")
+    }
+
+
+# Options that stand in a sentence: in the help of one of the scripts.
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]+", TEXT))))
+def test_every_option_exists(option, capsys):
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    known = capsys.readouterr().out
+    for script in (ROOT / "examples").glob("*.py"):
+        known += "".join(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text("utf-8")))
+    assert re.search(rf"{option}(?![\w-])", known)
