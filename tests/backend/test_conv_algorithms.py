@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinyfcn.backend.cpu import conv
-from tinyfcn.backend.cpu.conv import tiles, winograd
+from tinyfcn.backend.cpu.conv import depthwise, tiles, winograd
 from tinyfcn.backend.cpu.conv.window import Window
 
 FAST = [name for name in conv.ALGORITHMS if name != "im2col"]
@@ -82,12 +82,17 @@ SHAPES = [
 ]
 
 
+@pytest.mark.parametrize("few_tiles", [0, 1024])
 @pytest.mark.parametrize("algorithm", ["auto", "tiles", "winograd2", "winograd4"])
 @pytest.mark.parametrize(("n", "c", "oc", "h", "k", "window"), SHAPES)
-def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, oc, h, k, window):
+def test_the_same_bits_for_any_number_of_threads(
+    monkeypatch, algorithm, few_tiles, n, c, oc, h, k, window
+):
+    monkeypatch.setattr(winograd, "FEW_TILES", few_tiles)
     monkeypatch.setattr(tiles, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
     monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
+    monkeypatch.setattr(depthwise, "BLOCK", 1 << 12)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")
     monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")
     single = passes(algorithm, *case, window)
@@ -97,6 +102,28 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, o
         monkeypatch.setenv("TINYFCN_NUM_THREADS", count)
         for a, b in zip(single, passes(algorithm, *case, window), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data())
+def test_depthwise_equals_the_whole_image_version(dtype, data):
+    draw = data.draw
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    n, c, (kh, kw), dilation = draw(st.tuples(st.integers(0, 2), st.integers(2, 5), pair, pair))
+    padding = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    h, w = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    for size, k, p, d in zip((h, w), (kh, kw), padding, dilation, strict=True):
+        assume(size + 2 * p >= d * (k - 1) + 1)
+    window = ((1, 1), padding, dilation, c)
+    assert depthwise.applies((kh, kw), 1, 1, Window(*window[:3]))
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((n, c, h, w)), rng.standard_normal((c, 1, kh, kw))
+    bias = rng.standard_normal(c)
+    with conv.using_algorithm("im2col"):
+        gy = rng.standard_normal(conv.conv2d(x, weight, bias, *window).shape)
+    case = [a.astype(dtype) for a in (x, weight, bias, gy)]
+    exact = passes("im2col", *(a.astype("float64") for a in case), window)
+    assert_close("tiles", passes("auto", *case, window), exact, dtype)
 
 
 def test_the_default_is_as_exact_as_a_direct_sum():

@@ -5,7 +5,7 @@
     pointwise.py   1×1 kernels: a plain matrix product
     winograd.py    3×3 kernels: fewer multiplications, in two sizes
     phases.py      the input gradient under a stride;  taps.py: for small maps
-    groups.py      grouped convolutions as a few dense ones
+    depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
 
 The rule: a 1×1 kernel is a product. A 3×3 kernel between enough channels, on a map large enough to
 pay for the transforms, goes to F(2×2, 3×3), which is as exact as direct convolution. Everything
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv import im2col, pointwise, tiles
+from tinyfcn.backend.cpu.conv import depthwise, im2col, pointwise, tiles
 from tinyfcn.backend.cpu.conv.groups import merge
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
@@ -104,6 +104,9 @@ def conv2d(
         for size, k, s, p, d in zip((h, w), kernel, *window, strict=True)
     )
     y = np.empty((n, oh, ow, oc), np.result_type(x, weight))
+    if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
+        depthwise.forward(x, weight, Finish(bias, relu), window, y)
+        return logical(y)
     plan = merge(c // groups, oc // groups, groups)
     for part in range(plan.parts):
         ins, outs = plan.slices(part)
@@ -125,7 +128,10 @@ def conv2d_input_grad(
     c = weight.shape[3] * groups
     gx = np.empty((n, *size, c), np.result_type(gy, weight))
     plan = merge(c // groups, oc // groups, groups)
-    for part in range(plan.parts):
+    by_channel = _is_depthwise(weight.shape[1:3], c, oc, groups, window)
+    if by_channel:
+        depthwise.input_grad(gy, weight, window, gx)
+    for part in range(0 if by_channel else plan.parts):
         ins, outs = plan.slices(part)
         dense = plan.dense(weight, part)
         convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
@@ -144,6 +150,9 @@ def conv2d_weight_grad(
     window = Window(stride, padding, dilation)
     c, oc = x.shape[3], gy.shape[3]
     gw = np.empty((oc, *kernel, c // groups), np.result_type(x, gy))
+    if _is_depthwise(kernel, c, oc, groups, window):
+        depthwise.weight_grad(x, gy, window, gw)
+        return logical(gw)
     plan = merge(c // groups, oc // groups, groups)
     for part in range(plan.parts):
         ins, outs = plan.slices(part)
@@ -154,6 +163,11 @@ def conv2d_weight_grad(
         if plan.merged > 1:
             plan.diagonal(dense, gw[outs])
     return logical(gw)
+
+
+def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) -> bool:
+    by_rule = algorithm() == AUTO and groups > 1
+    return by_rule and depthwise.applies(kernel, c // groups, oc // groups, window)
 
 
 def _add_bias(y: Array, bias: Array) -> None:

@@ -23,6 +23,8 @@ Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVP
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +35,7 @@ from tinyfcn.backend.cpu.layout import Array
 
 BLOCK_ELEMENTS = 1 << 19  # of the transformed tiles of one task, for the cache
 BLOCK_TILES = 256  # at least: fewer rows make slow matrix products
+FEW_TILES = 1024  # up to here the threads share out the t² points instead of blocks of tiles
 RUNS = 4  # partial sums of a weight gradient
 
 _BT: dict[int, list[list[float]]] = {
@@ -97,26 +100,38 @@ class Winograd:
         oc, _, _, c = gw.shape
         matrices = self._transforms(x.dtype)
         places = self._places(gy.shape[:3], max(c, oc))
-        # Partial sums belong to fixed runs of blocks and are added in order: the same bits for any
-        # number of threads.
-        runs = threads.blocks(len(places), -(-len(places) // RUNS))
-        sums = np.empty((len(runs), t * t, oc, c), gw.dtype)
+        origin = (-window.padding[0], -window.padding[1])
+        if _count(places) <= FEW_TILES:
+            data = self._all_points(x, places, origin, t, matrices.data)  # (t², tiles, C)
+            grads = self._all_points(gy, places, (0, 0), m, matrices.output.T)  # (t², tiles, OC)
+            # In two halves: rounding grows with the length of a sum.
+            halves = threads.blocks(data.shape[1], max(1, -(-data.shape[1] // 2)))
+            sums = np.empty((len(halves), t * t, oc, c), gw.dtype)
 
-        def task(r: int) -> None:
-            for i in range(runs[r].start, runs[r].stop):
-                place, origin = places[i], (-window.padding[0], -window.padding[1])
-                data = self._data_points(x, place, origin, matrices, scratch)  # (t², tiles, C)
-                tiles = self._read(gy, place, (0, 0), m, scratch)  # (m², tiles·OC)
-                grads = scratch.get("grads", (t * t, tiles.shape[1]), gw.dtype)
-                np.matmul(matrices.output.T, tiles, out=grads)
-                grads = grads.reshape(t * t, -1, oc).transpose(0, 2, 1)  # (t², OC, tiles)
-                if i == runs[r].start:
-                    np.matmul(grads, data, out=sums[r])
-                else:
-                    product = scratch.get("product", sums[r].shape, gw.dtype)
-                    sums[r] += np.matmul(grads, data, out=product)
+            def multiply(k: int) -> None:
+                for half, out in zip(halves, sums, strict=True):
+                    np.matmul(grads[k, half].T, data[k, half], out=out[k])
 
-        threads.parallel_for(task, len(runs))
+            threads.parallel_for(multiply, t * t)
+        else:
+            # Partial sums belong to fixed runs of blocks and are added in order: the same bits for
+            # any number of threads.
+            runs = threads.blocks(len(places), -(-len(places) // RUNS))
+            sums = np.empty((len(runs), t * t, oc, c), gw.dtype)
+
+            def task(r: int) -> None:
+                for i in range(runs[r].start, runs[r].stop):
+                    data = self._points(x, places[i], origin, t, matrices.data, scratch, "data")
+                    grads = self._points(
+                        gy, places[i], (0, 0), m, matrices.output.T, scratch, "grads"
+                    ).transpose(0, 2, 1)  # (t², OC, tiles)
+                    if i == runs[r].start:
+                        np.matmul(grads, data, out=sums[r])
+                    else:
+                        product = scratch.get("product", sums[r].shape, gw.dtype)
+                        sums[r] += np.matmul(grads, data, out=product)
+
+            threads.parallel_for(task, len(runs))
         pieces = threads.blocks(oc, -(-oc // (2 * RUNS)))
 
         def finish(p: int) -> None:
@@ -130,19 +145,32 @@ class Winograd:
 
     def _correlate(self, x: Array, points: Array, finish: Finish, origin: Pair, y: Array) -> None:
         """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i + k, j + l)]."""
-        t, scratch = self.m + 2, Scratch()
+        t, oc, scratch = self.m + 2, points.shape[2], Scratch()
         matrices = self._transforms(x.dtype)
         places = self._places(y.shape[:3], max(points.shape[1:]))
 
-        def task(i: int) -> None:
-            data = self._data_points(x, places[i], origin, matrices, scratch)  # (t², tiles, C)
-            shape = (t * t, data.shape[1], points.shape[2])
-            products = scratch.get("products", shape, y.dtype)
-            np.matmul(data, points, out=products)  # (t², tiles, OC)
+        def put(products: Array, place: _Place) -> None:
             flat = products.reshape(t * t, -1)  # (t², tiles·OC)
             tiles = scratch.get("tiles", (self.m**2, flat.shape[1]), y.dtype)
             np.matmul(matrices.output, flat, out=tiles)
-            finish(self._write(tiles, y, places[i]))
+            finish(self._write(tiles, y, place))
+
+        if _count(places) <= FEW_TILES:
+            data = self._all_points(x, places, origin, t, matrices.data)  # (t², tiles, C)
+            products = np.empty((*data.shape[:2], oc), y.dtype)
+
+            def multiply(k: int) -> None:
+                np.matmul(data[k], points[k], out=products[k])
+
+            threads.parallel_for(multiply, t * t)
+            parts = _parts(places)
+            threads.parallel_for(lambda i: put(products[:, parts[i]], places[i]), len(places))
+            return
+
+        def task(i: int) -> None:
+            data = self._points(x, places[i], origin, t, matrices.data, scratch, "data")
+            products = scratch.get("products", (*data.shape[:2], oc), y.dtype)
+            put(np.matmul(data, points, out=products), places[i])
 
         threads.parallel_for(task, len(places))
 
@@ -169,19 +197,33 @@ class Winograd:
         """(N, OH, OW) cut into blocks of tiles of m × m."""
         n, rows, columns = shape[0], -(-shape[1] // self.m), -(-shape[2] // self.m)
         tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // ((self.m + 2) ** 2 * channels))
-        tiles = min(tiles, max(32, -(-n * rows * columns // RUNS)))
+        tiles = min(tiles, max(16, -(-n * rows * columns // RUNS)))
         images = threads.blocks(n, max(1, tiles // (rows * columns)))
         bands = threads.blocks(rows, max(1, tiles // columns))
         return [_Place(i, r, columns) for i in images for r in bands] if n else []
 
-    def _data_points(
-        self, x: Array, place: _Place, origin: Pair, matrices: Transforms, scratch: Scratch
+    def _points(
+        self, x: Array, place: _Place, origin: Pair, size: int, matrix: Array,
+        scratch: Scratch, name: str,
+    ) -> Array:  # fmt: skip
+        """(t², tiles, C): tiles of size × size of one block, at the t² points."""
+        tiles = self._read(x, place, origin, size, scratch)  # (size², tiles·C)
+        points = scratch.get(name, (len(matrix), tiles.shape[1]), x.dtype)
+        return np.matmul(matrix, tiles, out=points).reshape(len(matrix), -1, x.shape[3])
+
+    def _all_points(
+        self, x: Array, places: list[_Place], origin: Pair, size: int, matrix: Array
     ) -> Array:
-        """(t², tiles, C): the tiles of x behind a block, at the t² points."""
-        tiles = self._read(x, place, origin, self.m + 2, scratch)  # (t², tiles·C)
-        data = scratch.get("data", tiles.shape, x.dtype)
-        np.matmul(matrices.data, tiles, out=data)
-        return data.reshape(len(data), -1, x.shape[3])
+        """(t², tiles, C): the same for the tiles of all blocks, in memory of its own."""
+        scratch, parts = Scratch(), _parts(places)
+        points = np.empty((len(matrix), _count(places), x.shape[3]), x.dtype)
+
+        def task(i: int) -> None:
+            tiles = self._read(x, places[i], origin, size, scratch)  # (size², tiles·C)
+            np.matmul(matrix, tiles, out=points[:, parts[i]].reshape(len(matrix), -1))
+
+        threads.parallel_for(task, len(places))
+        return points
 
     def _read(self, x: Array, place: _Place, origin: Pair, size: int, scratch: Scratch) -> Array:
         """Tiles of size × size, m apart, zero outside x: (size², images·rows·columns·C)."""
@@ -228,3 +270,13 @@ class _Place(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         images, rows = self.images, self.rows
         return images.stop - images.start, rows.stop - rows.start, self.columns
+
+
+def _parts(places: list[_Place]) -> list[slice]:
+    """Where the tiles of each block stand when those of all are in a row."""
+    ends = list(itertools.accumulate((math.prod(place.shape) for place in places), initial=0))
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
+
+
+def _count(places: list[_Place]) -> int:
+    return sum(math.prod(place.shape) for place in places)
