@@ -81,5 +81,6 @@ def test_every_option_exists(option, capsys):
         parse_options(["--help"])
     known = capsys.readouterr().out
     for script in (ROOT / "examples").glob("*.py"):
-        known += "".join(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text("utf-8")))
+        source = script.read_text("utf-8")
+        known += " ".join(re.findall(r'add(?:_argument)?\(\s*"(--[\w-]+)"', source)) + " "
     assert re.search(rf"{option}(?![\w-])", known)
