@@ -13,6 +13,8 @@ from tinyfcn.tensor import Tensor
 
 
 class ReLU(Function):
+    """max(x, 0); keeps its output alone, which tells where the gradient passes."""
+
     def forward(self, x):
         y = backend.active().relu(x)
         self.save_for_backward(y)
@@ -36,6 +38,8 @@ class ReLUGrad(Function):
 
 
 class LeakyReLU(Function):
+    """x, or slope · x where x is negative."""
+
     def __init__(self, slope: float) -> None:
         self.slope = slope
 
@@ -65,6 +69,8 @@ class LeakyReLUGrad(Function):
 
 
 class ELU(Function):
+    """x, or α (eˣ − 1) where x is negative."""
+
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
@@ -81,6 +87,8 @@ class ELU(Function):
 
 
 class Sigmoid(Function):
+    """1 / (1 + e⁻ˣ), whose derivative is y (1 − y)."""
+
     def forward(self, x):
         y = backend.active().sigmoid(x)
         self.save_for_backward(y)
@@ -92,6 +100,8 @@ class Sigmoid(Function):
 
 
 class Softmax(Function):
+    """y = eˣ / Σ eˣ along one axis; gx = y ⊙ (gy − Σ gy ⊙ y)."""
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
@@ -107,6 +117,8 @@ class Softmax(Function):
 
 
 class LogSoftmax(Function):
+    """y = x − log Σ eˣ along one axis; gx = gy − eʸ · Σ gy."""
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
 

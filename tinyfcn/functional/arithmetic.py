@@ -15,6 +15,8 @@ from tinyfcn.tensor import Tensor
 
 
 class Add(Function):
+    """a + b."""
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         return a + b
@@ -24,6 +26,8 @@ class Add(Function):
 
 
 class Sub(Function):
+    """a − b."""
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         return a - b
@@ -33,6 +37,8 @@ class Sub(Function):
 
 
 class Mul(Function):
+    """a · b; d/da = b, d/db = a."""
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
@@ -45,6 +51,8 @@ class Mul(Function):
 
 
 class Div(Function):
+    """a / b; d/da = 1 / b, d/db = −a / b²."""
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
@@ -59,6 +67,8 @@ class Div(Function):
 
 
 class Neg(Function):
+    """−x."""
+
     def forward(self, x):
         return -x
 
@@ -67,6 +77,8 @@ class Neg(Function):
 
 
 class Pow(Function):
+    """aᵇ; d/da = b aᵇ⁻¹, d/db = aᵇ log a."""
+
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
@@ -87,6 +99,8 @@ class Pow(Function):
 
 
 class Exp(Function):
+    """eˣ, its own derivative."""
+
     def forward(self, x):
         y = backend.active().xp.exp(x)
         self.save_for_backward(y)
@@ -98,6 +112,8 @@ class Exp(Function):
 
 
 class Log(Function):
+    """log x; the derivative is 1 / x."""
+
     def forward(self, x):
         self.save_for_backward(x)
         return backend.active().xp.log(x)
@@ -108,6 +124,8 @@ class Log(Function):
 
 
 class Sqrt(Function):
+    """√x; the derivative is 1 / (2 √x)."""
+
     def forward(self, x):
         y = backend.active().xp.sqrt(x)
         self.save_for_backward(y)
@@ -119,6 +137,8 @@ class Sqrt(Function):
 
 
 class Tanh(Function):
+    """tanh x; the derivative is 1 − y²."""
+
     def forward(self, x):
         y = backend.active().xp.tanh(x)
         self.save_for_backward(y)

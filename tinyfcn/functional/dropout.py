@@ -13,6 +13,8 @@ from tinyfcn.tensor import Tensor
 
 
 class Dropout(Function):
+    """x ⊙ mask(seed): linear and its own adjoint; the mask is made again, not kept."""
+
     def __init__(self, p: float, seed: int) -> None:
         self.p = p
         self.seed = seed

@@ -31,6 +31,8 @@ class CrossEntropy(Function):
 
 
 class CrossEntropyGrad(Function):
+    """gy · (softmax(x) − one-hot(label)), as an op that can be differentiated again."""
+
     def forward(self, gy, x, labels):
         self.save_for_backward(gy, x, labels)
         return backend.active().cross_entropy_grad(gy, x, labels)

@@ -83,6 +83,8 @@ class BatchNormGrad(Function):
 
 
 class LocalResponseNorm(Function):
+    """x / (k + α / size · Σ x²)^β over neighbouring channels."""
+
     def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
         self.options = size, alpha, beta, k
 
@@ -96,6 +98,8 @@ class LocalResponseNorm(Function):
 
 
 class LocalResponseNormGrad(Function):
+    """Its gradient, as an op that can be differentiated again."""
+
     def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
         self.options = size, alpha, beta, k
 

@@ -12,6 +12,8 @@ from tinyfcn.tensor import Tensor
 
 
 class Reshape(Function):
+    """The same elements in another shape; its adjoint is the reshape back."""
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
@@ -24,6 +26,8 @@ class Reshape(Function):
 
 
 class Permute(Function):
+    """Axes in another order; its adjoint is the inverse order."""
+
     def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
 
@@ -70,6 +74,8 @@ class PutItem(Function):
 
 
 class Cat(Function):
+    """Tensors joined along an axis; its adjoint is cutting them apart."""
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
