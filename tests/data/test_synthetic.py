@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 
 import numpy as np
 import pytest
@@ -170,3 +171,13 @@ def test_wrong_arguments_are_named(tmp_path):
         SceneStyle(objects=(5, 2))
     with pytest.raises(TypeError, match="colour"):
         write_voc_tree(tmp_path / "scenes", colour="red")
+
+
+def test_a_full_disk_names_the_folder(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*scenes'"):
+        write_voc_tree(tmp_path / "scenes", train=1, val=1)
+    assert list(tmp_path.iterdir()) == []

@@ -209,6 +209,11 @@ def write_voc_tree(
         if folder.exists():
             folder.rename(former)
         partial.rename(folder)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # A full disk says so without a name.
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
