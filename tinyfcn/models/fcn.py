@@ -204,7 +204,7 @@ def fcn32s(
         dropout: probability after fc6 and fc7.
         learn_upsampling: train the transposed convolutions too, instead of keeping them bilinear.
         recompute: keep little of the trunk for the backward pass and compute it again: less memory
-            for large images, a third more time (:func:`tinyfcn.nn.recompute`).
+            for large images, one more forward pass (:func:`tinyfcn.nn.recompute`).
 
     Raises:
         ValueError: naming the argument that does not fit.

@@ -196,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     add(model, "batch-norm", bool, "batch normalization in the trunk")
     add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
-    add(model, "recompute", bool, "less memory for large images, a third more time")
+    add(model, "recompute", bool, "less memory for large images, one more forward pass")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
     add(model, "pretrained", str, "file of weights to copy every matching array from", **path)
 

@@ -1,4 +1,4 @@
-"""Convolution on the CPU: three primitives, five algorithms, and the rule that picks one.
+"""Convolution on the CPU: three primitives, several algorithms, and the rule that picks one.
 
     im2col.py      the whole image at once: the plain version, and the tests' reference
     tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation
@@ -10,7 +10,7 @@
 The rule: a 1×1 kernel is a product. A 3×3 kernel between enough channels, on a map large enough to
 pay for the transforms, goes to F(2×2, 3×3), which is as exact as direct convolution. Everything
 else goes to tiles. ``TINYFCN_CONV`` or :func:`using_algorithm` names another one for where it
-applies: ``winograd4`` is faster still, and about a digit less exact in float32.
+applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
 """
 
 from __future__ import annotations
@@ -127,15 +127,15 @@ def conv2d_input_grad(
     n, oh, ow, oc = gy.shape
     c = weight.shape[3] * groups
     gx = np.empty((n, *size, c), np.result_type(gy, weight))
-    plan = merge(c // groups, oc // groups, groups)
-    by_channel = _is_depthwise(weight.shape[1:3], c, oc, groups, window)
-    if by_channel:
+    if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
         depthwise.input_grad(gy, weight, window, gx)
-    for part in range(0 if by_channel else plan.parts):
-        ins, outs = plan.slices(part)
-        dense = plan.dense(weight, part)
-        convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
-        convolve.input_grad(gy[..., outs], dense, window, gx[..., ins])
+    else:
+        plan = merge(c // groups, oc // groups, groups)
+        for part in range(plan.parts):
+            ins, outs = plan.slices(part)
+            dense = plan.dense(weight, part)
+            convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
+            convolve.input_grad(gy[..., outs], dense, window, gx[..., ins])
     if bias is not None:
         _add_bias(gx, bias)
     return logical(gx)
@@ -171,6 +171,7 @@ def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) ->
 
 
 def _add_bias(y: Array, bias: Array) -> None:
+    """For input gradients, whose parts are not written in one piece that could be finished."""
     pieces = [(i, r) for i in range(len(y)) for r in threads.blocks(y.shape[1], 64)]
 
     def task(i: int) -> None:

@@ -14,7 +14,7 @@ from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, regio
 from tinyfcn.backend.cpu.layout import Array
 
 BLOCK = 1 << 17  # elements of a block and of its product: both stay in the cache
-LARGEST_KERNEL = 25  # elements; beyond that block-diagonal products are faster
+LARGEST_KERNEL = 25  # elements; larger ones go to the block-diagonal products of groups.py
 
 
 def applies(kernel: Pair, inputs: int, outputs: int, window: Window) -> bool:
