@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyfcn.backend.cpu import memory
 from tinyfcn.backend.cpu.activation import (
     elu,
     leaky_relu,
@@ -48,6 +49,9 @@ class NumpyBackend:
 
     name = "numpy"
     xp: Any = np
+
+    def __init__(self) -> None:
+        memory.keep()
 
     conv2d = staticmethod(conv2d)
     conv2d_input_grad = staticmethod(conv2d_input_grad)
