@@ -52,9 +52,9 @@ def assert_close(algorithm, got, exact, dtype):
 def test_equal_to_the_whole_image_version(algorithm, dtype, data):
     draw = data.draw
     k = {"pointwise": 1, "winograd2": 3, "winograd4": 3}.get(algorithm) or draw(st.integers(1, 4))
-    plain = algorithm != "tiles"
-    small = st.integers(1, 1 if plain else 3)
-    stride, dilation = draw(st.tuples(small, small)), draw(st.tuples(small, small))
+    strides = st.integers(1, 3 if algorithm == "tiles" else 1)
+    dilations = st.integers(1, 1 if algorithm == "pointwise" else 3)
+    stride, dilation = draw(st.tuples(strides, strides)), draw(st.tuples(dilations, dilations))
     p = st.integers(0, 0 if algorithm == "pointwise" else 3)
     groups = draw(st.sampled_from([1, 2]))
     window = (stride, draw(st.tuples(p, p)), dilation, groups)
@@ -78,6 +78,7 @@ SHAPES = [
     (1, 64, 32, 31, 3, ((1, 1), (1, 1), (1, 1), 2)),  # wide groups
     (2, 20, 30, 33, 1, ((1, 1), (0, 0), (1, 1), 1)),  # 1×1: the image is the matrix
     (1, 100, 100, 37, 3, ((1, 1), (1, 1), (1, 1), 1)),  # Winograd by default
+    (2, 97, 100, 23, 3, ((1, 1), (2, 3), (2, 3), 1)),  # the same with a dilation
     (1, 21, 21, 20, 16, ((8, 8), (4, 4), (1, 1), 21)),  # the enlargement of an FCN-8s
 ]
 
@@ -153,7 +154,7 @@ def test_the_rule():
     assert chosen(1, 512, 21, 4096, stride=(2, 2), padding=(0, 0)) == "tiles"
     assert chosen(3, 256, 256, 4096) == "winograd2"
     assert chosen(3, 256, 256, 4096, stride=(2, 2)) == "tiles"
-    assert chosen(3, 256, 256, 4096, dilation=(2, 2)) == "tiles"
+    assert chosen(3, 256, 256, 4096, dilation=(2, 4)) == "winograd2"
     assert chosen(3, 3, 64, 65536) == "tiles"  # too few channels
     assert chosen(3, 512, 512, 64) == "tiles"  # too few pixels
     assert chosen(7, 512, 4096, 256) == "tiles"

@@ -3,7 +3,7 @@
     im2col.py      the whole image at once: the plain version, and the tests' reference
     tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation
     pointwise.py   1×1 kernels: a plain matrix product
-    winograd.py    3×3 kernels: fewer multiplications, in two sizes
+    winograd.py    3×3 kernels, dilated or not: fewer multiplications, in two sizes
     phases.py      the input gradient under a stride;  taps.py: for small maps
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
 

@@ -15,6 +15,8 @@ over the t² points they are products with the Kronecker square of B, G or A.
 The gradient with respect to the input is the same convolution with flipped kernels. The gradient
 with respect to the kernels is the transposed map: Gᵀ [(A gy Aᵀ) ⊙ (Bᵀ d B)] G, summed over tiles.
 
+A dilation of D is D² convolutions without one, each of every D-th pixel of every D-th row.
+
 Rounding: the constants of m = 2 are 0, ±½ and ±1, and its results are as good as direct ones; those
 of m = 4 reach 5 and 1/24 and cost about one decimal digit in float32.
 
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,8 +38,11 @@ from tinyfcn.backend.cpu.layout import Array
 
 BLOCK_ELEMENTS = 1 << 19  # of the transformed tiles of one task, for the cache
 BLOCK_TILES = 256  # at least: fewer rows make slow matrix products
-FEW_TILES = 1024  # up to here the threads share out the t² points instead of blocks of tiles
+FEW_TILES = 1024  # up to here, and from so many channels on, the threads share out the t² points
+MANY_CHANNELS = 512  # and not the blocks of tiles: the kernels at all points would fill the cache
+GROUP_ELEMENTS = 1 << 23  # of the transformed tiles that are shared out so
 RUNS = 4  # partial sums of a weight gradient
+HALVES = 2  # that it is multiplied in at least: rounding grows with the length of a sum
 
 _BT: dict[int, list[list[float]]] = {
     2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
@@ -78,101 +84,135 @@ class Winograd:
     """F(m×m, 3×3) with m = 2 or 4."""
 
     def __init__(self, m: int) -> None:
-        self.m = m
+        self.m, self.t = m, m + 2
 
     def applies(self, kernel: Pair, window: Window) -> bool:
-        """3×3 kernels without stride or dilation."""
-        return kernel == (3, 3) and window.stride == window.dilation == (1, 1)
+        """3×3 kernels without stride."""
+        return kernel == (3, 3) and window.stride == (1, 1)
 
     def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
         """y = finish(conv(x, weight))."""
         points = self._kernel_points(weight, flip=False).transpose(0, 2, 1)  # (t², C, OC)
-        self._correlate(x, points, finish, (-window.padding[0], -window.padding[1]), y)
+        origin = -window.padding[0], -window.padding[1]
+        self._correlate(x, points, finish, origin, window.dilation, y)
 
     def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
         """The convolution of gy with kernels turned by 180°, their channels swapped."""
         points = self._kernel_points(weight, flip=True)  # (t², OC, C)
-        self._correlate(gy, points, Finish(), (window.padding[0] - 2, window.padding[1] - 2), gx)
+        (ph, pw), (dh, dw) = window.padding, window.dilation
+        self._correlate(gy, points, Finish(), (ph - 2 * dh, pw - 2 * dw), window.dilation, gx)
 
     def weight_grad(self, x: Array, gy: Array, window: Window, gw: Array) -> None:
         """gw = Gᵀ [Σ over tiles of (A gy Aᵀ) ⊙ (Bᵀ x B)] G."""
-        m, t, scratch = self.m, self.m + 2, Scratch()
         oc, _, _, c = gw.shape
-        matrices = self._transforms(x.dtype)
-        places = self._places(gy.shape[:3], max(c, oc))
-        origin = (-window.padding[0], -window.padding[1])
-        if _count(places) <= FEW_TILES:
-            data = self._all_points(x, places, origin, t, matrices.data)  # (t², tiles, C)
-            grads = self._all_points(gy, places, (0, 0), m, matrices.output.T)  # (t², tiles, OC)
-            # In two halves: rounding grows with the length of a sum.
-            halves = threads.blocks(data.shape[1], max(1, -(-data.shape[1] // 2)))
-            sums = np.empty((len(halves), t * t, oc, c), gw.dtype)
+        tt, scratch, matrices = self.t**2, Scratch(), self._transforms(x.dtype)
+        origin = -window.padding[0], -window.padding[1]
+        plan = self._plan(gy.shape[:3], window.dilation, c, oc, HALVES)
+        # Partial sums belong to fixed runs of groups and are added in order: the same bits for any
+        # number of threads.
+        count = RUNS if plan.outer is threads.parallel_for else 1
+        runs = threads.blocks(len(plan.groups), -(-len(plan.groups) // count))
+        sums = np.zeros((len(runs), tt, oc, c), gw.dtype)
 
-            def multiply(k: int) -> None:
-                for half, out in zip(halves, sums, strict=True):
-                    np.matmul(grads[k, half].T, data[k, half], out=out[k])
+        def run_task(r: int) -> None:
+            for group in plan.groups[runs[r]]:
+                data = scratch.get("data", (tt, group.tiles, c), x.dtype)
+                grads = scratch.get("grads", (tt, group.tiles, oc), gy.dtype)
 
-            threads.parallel_for(multiply, t * t)
-        else:
-            # Partial sums belong to fixed runs of blocks and are added in order: the same bits for
-            # any number of threads.
-            runs = threads.blocks(len(places), -(-len(places) // RUNS))
-            sums = np.empty((len(runs), t * t, oc, c), gw.dtype)
+                def transform(i: int, group=group, data=data, grads=grads) -> None:
+                    block, part = group.blocks[i], group.parts[i]
+                    self._points(x, block, origin, self.t, matrices.data, scratch, data[:, part])
+                    self._points(
+                        gy, block, (0, 0), self.m, matrices.output.T, scratch, grads[:, part]
+                    )
 
-            def task(r: int) -> None:
-                for i in range(runs[r].start, runs[r].stop):
-                    data = self._points(x, places[i], origin, t, matrices.data, scratch, "data")
-                    grads = self._points(
-                        gy, places[i], (0, 0), m, matrices.output.T, scratch, "grads"
-                    ).transpose(0, 2, 1)  # (t², OC, tiles)
-                    if i == runs[r].start:
-                        np.matmul(grads, data, out=sums[r])
-                    else:
-                        product = scratch.get("product", sums[r].shape, gw.dtype)
-                        sums[r] += np.matmul(grads, data, out=product)
+                def multiply(p: int, data=data, grads=grads) -> None:
+                    points = plan.points[p]
+                    total = sums[r, points]
+                    product = scratch.get("product", total.shape, gw.dtype)
+                    grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
+                    total += np.matmul(grads_t, data[points], out=product)
 
-            threads.parallel_for(task, len(runs))
+                plan.inner(transform, len(group.blocks))
+                plan.inner(multiply, len(plan.points))
+
+        plan.outer(run_task, len(runs))
         pieces = threads.blocks(oc, -(-oc // (2 * RUNS)))
 
         def finish(p: int) -> None:
             total = sums[:, :, pieces[p]].sum(axis=0)  # (t², OC of this piece, C)
-            flat = matrices.kernel.T @ total.reshape(t * t, -1)  # (9, OC·C)
+            flat = matrices.kernel.T @ total.reshape(tt, -1)  # (9, OC·C)
             gw[pieces[p]] = flat.reshape(3, 3, -1, c).transpose(2, 0, 1, 3)
 
         threads.parallel_for(finish, len(pieces))
 
     # ---- steps ----
 
-    def _correlate(self, x: Array, points: Array, finish: Finish, origin: Pair, y: Array) -> None:
-        """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i + k, j + l)]."""
-        t, oc, scratch = self.m + 2, points.shape[2], Scratch()
-        matrices = self._transforms(x.dtype)
-        places = self._places(y.shape[:3], max(points.shape[1:]))
+    def _correlate(
+        self, x: Array, points: Array, finish: Finish, origin: Pair, dilation: Pair, y: Array
+    ) -> None:
+        """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i, j) + (k, l)·dilation]."""
+        tt, c, oc = points.shape
+        scratch, matrices = Scratch(), self._transforms(x.dtype)
+        plan = self._plan(y.shape[:3], dilation, c, oc)
 
-        def put(products: Array, place: _Place) -> None:
-            flat = products.reshape(t * t, -1)  # (t², tiles·OC)
-            tiles = scratch.get("tiles", (self.m**2, flat.shape[1]), y.dtype)
-            np.matmul(matrices.output, flat, out=tiles)
-            finish(self._write(tiles, y, place))
+        def task(g: int) -> None:
+            group = plan.groups[g]
+            data = scratch.get("data", (tt, group.tiles, c), x.dtype)
+            products = scratch.get("products", (tt, group.tiles, oc), y.dtype)
 
-        if _count(places) <= FEW_TILES:
-            data = self._all_points(x, places, origin, t, matrices.data)  # (t², tiles, C)
-            products = np.empty((*data.shape[:2], oc), y.dtype)
+            def transform(i: int) -> None:
+                part = data[:, group.parts[i]]
+                self._points(x, group.blocks[i], origin, self.t, matrices.data, scratch, part)
 
-            def multiply(k: int) -> None:
+            def multiply(p: int) -> None:
+                k = plan.points[p]
                 np.matmul(data[k], points[k], out=products[k])
 
-            threads.parallel_for(multiply, t * t)
-            parts = _parts(places)
-            threads.parallel_for(lambda i: put(products[:, parts[i]], places[i]), len(places))
-            return
+            def interpolate(i: int) -> None:
+                part = products[:, group.parts[i]]  # (t², tiles, OC)
+                if finish.bias is not None:
+                    part[self.t + 1] += finish.bias  # the point that counts 1 in every output
+                tiles = scratch.get("tiles", (self.m**2, part[0].size), y.dtype)
+                np.matmul(matrices.output, part.reshape(tt, -1), out=tiles)
+                if finish.relu:
+                    np.maximum(tiles, 0, out=tiles)
+                self._write(tiles, y, group.blocks[i])
 
-        def task(i: int) -> None:
-            data = self._points(x, places[i], origin, t, matrices.data, scratch, "data")
-            products = scratch.get("products", (*data.shape[:2], oc), y.dtype)
-            put(np.matmul(data, points, out=products), places[i])
+            plan.inner(transform, len(group.blocks))
+            plan.inner(multiply, len(plan.points))
+            plan.inner(interpolate, len(group.blocks))
 
-        threads.parallel_for(task, len(places))
+        plan.outer(task, len(plan.groups))
+
+    def _plan(
+        self, shape: tuple[int, ...], dilation: Pair, c: int, oc: int, least: int = 1
+    ) -> Plan:
+        """Who does what, for an output (N, OH, OW), in ``least`` groups or more."""
+        m, channels = self.m, max(c, oc)
+        n, rows, columns = (
+            shape[0],
+            *(-(-s // (m * d)) for s, d in zip(shape[1:], dilation, strict=True)),
+        )
+        phases = list(itertools.product(range(dilation[0]), range(dilation[1])))
+
+        def blocks(tiles: int) -> list[Block]:
+            images = threads.blocks(n, max(1, tiles // (rows * columns)))
+            bands = threads.blocks(rows, max(1, tiles // columns))
+            found = itertools.product(phases, images, bands) if n else ()
+            return [Block(phase, dilation, i, band, columns) for phase, i, band in found]
+
+        count, tt = len(phases) * n * rows * columns, self.t**2
+        if count > FEW_TILES and channels < MANY_CHANNELS:
+            tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // (tt * channels))
+            groups = [Group.of([block]) for block in blocks(tiles)]
+            return Plan(groups, threads.parallel_for, _one_by_one, [slice(0, tt)])
+        tiles = max(BLOCK_TILES, GROUP_ELEMENTS // (tt * channels))
+        tiles = max(1, min(tiles, -(-count // least)))
+        small = blocks(max(16, tiles // RUNS))
+        length = max(1, tiles // max((block.tiles for block in small), default=1))
+        groups = [Group.of(small[run]) for run in threads.blocks(len(small), length)]
+        return Plan(groups, _one_by_one, threads.parallel_for, threads.blocks(tt, 1))
 
     def _transforms(self, dtype: Any) -> Transforms:
         squares = (np.kron(a, a).astype(dtype) for a in (_BT[self.m], _G[self.m], _AT[self.m]))
@@ -193,75 +233,46 @@ class Winograd:
         threads.parallel_for(task, len(pieces))
         return points
 
-    def _places(self, shape: tuple[int, ...], channels: int) -> list[_Place]:
-        """(N, OH, OW) cut into blocks of tiles of m × m."""
-        n, rows, columns = shape[0], -(-shape[1] // self.m), -(-shape[2] // self.m)
-        tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // ((self.m + 2) ** 2 * channels))
-        tiles = min(tiles, max(16, -(-n * rows * columns // RUNS)))
-        images = threads.blocks(n, max(1, tiles // (rows * columns)))
-        bands = threads.blocks(rows, max(1, tiles // columns))
-        return [_Place(i, r, columns) for i in images for r in bands] if n else []
-
     def _points(
-        self, x: Array, place: _Place, origin: Pair, size: int, matrix: Array,
-        scratch: Scratch, name: str,
-    ) -> Array:  # fmt: skip
-        """(t², tiles, C): tiles of size × size of one block, at the t² points."""
-        tiles = self._read(x, place, origin, size, scratch)  # (size², tiles·C)
-        points = scratch.get(name, (len(matrix), tiles.shape[1]), x.dtype)
-        return np.matmul(matrix, tiles, out=points).reshape(len(matrix), -1, x.shape[3])
+        self, x: Array, block: Block, origin: Pair, size: int, matrix: Array, scratch: Scratch,
+        out: Array,
+    ) -> None:  # fmt: skip
+        """out (t², tiles, C) = the block's tiles of size × size, m apart, at the t² points.
 
-    def _all_points(
-        self, x: Array, places: list[_Place], origin: Pair, size: int, matrix: Array
-    ) -> Array:
-        """(t², tiles, C): the same for the tiles of all blocks, in memory of its own."""
-        scratch, parts = Scratch(), _parts(places)
-        points = np.empty((len(matrix), _count(places), x.shape[3]), x.dtype)
-
-        def task(i: int) -> None:
-            tiles = self._read(x, places[i], origin, size, scratch)  # (size², tiles·C)
-            np.matmul(matrix, tiles, out=points[:, parts[i]].reshape(len(matrix), -1))
-
-        threads.parallel_for(task, len(places))
-        return points
-
-    def _read(self, x: Array, place: _Place, origin: Pair, size: int, scratch: Scratch) -> Array:
-        """Tiles of size × size, m apart, zero outside x: (size², images·rows·columns·C)."""
+        ``origin`` is the pixel of x at which the first tile of all begins; x is zero outside.
+        """
         m, c = self.m, x.shape[3]
-        count, rows, columns = place.shape
-        top, left = origin[0] + place.rows.start * m, origin[1]
+        x, (top, left) = block.phase_of(x, origin)
+        count, rows, columns = block.shape
         height, width = (rows - 1) * m + size, (columns - 1) * m + size
-        block = region(x, place.images, top, left, height, width, scratch)
-        s_n, s_h, s_w, s_c = block.strides
+        pixels = region(x, block.images, top + block.rows.start * m, left, height, width, scratch)
+        s_n, s_h, s_w, s_c = pixels.strides
         view = np.lib.stride_tricks.as_strided(
-            block,
+            pixels,
             (size, size, count, rows, columns, c),
             (s_h, s_w, s_n, m * s_h, m * s_w, s_c),
             writeable=False,
         )
         tiles = scratch.get("gathered", view.shape, x.dtype)
         np.copyto(tiles, view)
-        return tiles.reshape(size * size, -1)
+        np.matmul(matrix, tiles.reshape(size * size, -1), out=out.reshape(len(matrix), -1))
 
-    def _write(self, tiles: Array, y: Array, place: _Place) -> Array:
-        """Put tiles (m², images·rows·columns·OC) into y, less what sticks out; gives that part."""
-        m, oc = self.m, y.shape[3]
-        block = y[place.images, place.rows.start * m : place.rows.stop * m]
-        count, rows, columns = place.shape
-        fits = block.shape[1] == rows * m and block.shape[2] == columns * m
-        whole = block if fits else np.empty((count, rows * m, columns * m, oc), y.dtype)
-        s_n, s_h, s_w, s_c = whole.strides
-        shape = (m, m, count, rows, columns, oc)
-        strides = (s_h, s_w, s_n, m * s_h, m * s_w, s_c)
-        np.lib.stride_tricks.as_strided(whole, shape, strides)[...] = tiles.reshape(shape)
-        if not fits:
-            block[...] = whole[:, : block.shape[1], : block.shape[2]]
-        return block
+    def _write(self, tiles: Array, y: Array, block: Block) -> None:
+        """Put tiles (m², images·rows·columns·OC) into y, less what sticks out."""
+        m = self.m
+        y, _ = block.phase_of(y, (0, 0))
+        tiles = tiles.reshape(m, m, *block.shape, y.shape[3])
+        band = y[block.images, block.rows.start * m : block.rows.stop * m]
+        for a, b in itertools.product(range(m), repeat=2):
+            target = band[:, a::m, b::m]
+            target[...] = tiles[a, b, :, : target.shape[1], : target.shape[2]]
 
 
-class _Place(NamedTuple):
-    """A block of tiles: some images, some rows of tiles, all columns of tiles."""
+class Block(NamedTuple):
+    """A block of tiles: of one phase of the dilation, some images, some rows, all columns."""
 
+    phase: Pair
+    dilation: Pair
     images: slice
     rows: slice
     columns: int
@@ -271,12 +282,41 @@ class _Place(NamedTuple):
         images, rows = self.images, self.rows
         return images.stop - images.start, rows.stop - rows.start, self.columns
 
+    @property
+    def tiles(self) -> int:
+        return math.prod(self.shape)
 
-def _parts(places: list[_Place]) -> list[slice]:
-    """Where the tiles of each block stand when those of all are in a row."""
-    ends = list(itertools.accumulate((math.prod(place.shape) for place in places), initial=0))
-    return [slice(a, b) for a, b in itertools.pairwise(ends)]
+    def phase_of(self, x: Array, origin: Pair) -> tuple[Array, Pair]:
+        """The pixels of x in this phase, counted from ``origin``, and where that is among them."""
+        (h, top), (w, left) = (
+            divmod(o + p, d)[::-1]
+            for o, p, d in zip(origin, self.phase, self.dilation, strict=True)
+        )
+        return x[:, h :: self.dilation[0], w :: self.dilation[1]], (top, left)
 
 
-def _count(places: list[_Place]) -> int:
-    return sum(math.prod(place.shape) for place in places)
+class Group(NamedTuple):
+    """Blocks that are multiplied together."""
+
+    blocks: list[Block]
+    parts: list[slice]  # of each block among the tiles of all
+    tiles: int
+
+    @classmethod
+    def of(cls, blocks: list[Block]) -> Group:
+        ends = list(itertools.accumulate((block.tiles for block in blocks), initial=0))
+        return cls(blocks, [slice(a, b) for a, b in itertools.pairwise(ends)], ends[-1])
+
+
+class Plan(NamedTuple):
+    """What the threads share out: the groups (``outer``), or the work within each (``inner``)."""
+
+    groups: list[Group]
+    outer: Callable[[Callable[[int], None], int], None]
+    inner: Callable[[Callable[[int], None], int], None]
+    points: list[slice]  # of the t², multiplied at once
+
+
+def _one_by_one(task: Callable[[int], None], count: int) -> None:
+    for i in range(count):
+        task(i)
