@@ -1,0 +1,29 @@
+// What all kernels share. Included first by every .cu file; needs no other header.
+//
+// Conventions
+//   T            float or double, the type of the arrays; sums of T are taken in T
+//   N C H W      images, channels, rows, columns of an input; OC OH OW of an output
+//   arrays       C-contiguous: (N, C, H, W) has pixel (n, c, h, w) at ((n * C + c) * H + h) * W + w
+//   i64          every index that counts elements of an array: there may be more than 2^31
+//   gather form  a thread owns an element of the result and collects what belongs to it, so there
+//                are no atomics and results have the same bits at every run
+
+#pragma once
+
+typedef long long i64;
+typedef unsigned long long u64;
+typedef unsigned int u32;
+
+// One thread for each element, in a loop: right for any number of blocks, so that a launcher may cap
+// their number. Neighbouring threads take neighbouring elements.
+#define FOR_EACH(i, count)                                                        \
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(count);    \
+         i += (i64)gridDim.x * blockDim.x)
+
+template <typename T> struct Limits;
+template <> struct Limits<float> {
+    static __device__ float infinity() { return __int_as_float(0x7f800000); }
+};
+template <> struct Limits<double> {
+    static __device__ double infinity() { return __longlong_as_double(0x7ff0000000000000LL); }
+};

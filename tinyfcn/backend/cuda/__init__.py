@@ -1,0 +1,33 @@
+"""The CUDA backend: primitives made of launches of ``kernels/*.cu``, one file a family.
+
+The same primitives run on a GPU through CuPy and on any machine through the emulator: the engine
+(``Engine`` in launcher.py) is all that differs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.cuda.activation import Activation
+from tinyfcn.backend.cuda.launcher import Engine
+
+
+class CudaBackend(Activation):
+    """Computes with hand-written kernels; see ``tinyfcn.backend.interface`` for the contract."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.name = engine.name
+
+    def as_array(self, data: Any) -> Any:
+        """An array of this backend; Python floats become float32."""
+        array = self.xp.asarray(data)
+        if array.dtype == np.float64 and not hasattr(data, "dtype"):
+            array = array.astype(np.float32)
+        return array
+
+    def to_numpy(self, array: Any) -> Any:
+        """A NumPy array with the same values."""
+        return np.asarray(array) if self.xp is np else self.xp.asnumpy(array)

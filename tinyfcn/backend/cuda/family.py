@@ -1,0 +1,28 @@
+"""What the families of primitives share: an engine to launch on, and arrays of that engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyfcn.backend.cuda.launcher import Engine, Launcher
+
+Array = Any
+Pair = tuple[int, int]
+
+
+class Family:
+    """Base class. Primitives are methods that take and give logical (N, C, H, W) arrays; on this
+    backend they also lie in memory so, C-contiguous."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.launch = Launcher(engine)
+        self.xp = engine.xp
+
+    def contiguous(self, x: Array) -> Array:
+        """``x``, copied if it lies in memory in another order."""
+        return self.xp.ascontiguousarray(x)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A new C-contiguous array; what it holds is undefined."""
+        return self.xp.empty(shape, dtype)
