@@ -1,10 +1,11 @@
 """From a primitive to a kernel: what is declared, how arguments are packed, what is refused.
 
-Every kernel of ``kernels/*.cu`` is declared once, in :data:`KERNELS`, with the file it stands in and
-its parameters; a test holds each declaration against the C++ type. ``Launcher`` looks a kernel up,
-turns the arguments into exactly what the declaration says, and hands them to an engine, which only
-loads files and calls functions. So a launch is checked in one place, the same on every engine:
-CuPy would pass a Python int as eight bytes whatever the kernel wants, and ignores strides.
+Every kernel of ``kernels/*.cu`` is declared once, with the file it stands in and its parameters,
+beside the primitives that launch it; a test holds each declaration against the C++ type.
+``Launcher`` looks a kernel up, turns the arguments into exactly what the declaration says, and
+hands them to an engine, which only loads files and calls functions. So a launch is checked in one
+place, the same on every engine: CuPy would pass a Python int as eight bytes whatever the kernel
+wants, and ignores strides.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Launcher:
         """Run kernel ``name`` for elements of ``dtype``; nothing happens where the grid is empty.
 
         Args:
-            name: a key of :data:`KERNELS`.
+            name: a declared kernel, see ``kernels.py``.
             dtype: float32 or float64, what T stands for.
             grid, block: numbers of blocks and of threads of a block, up to three each.
             arguments: arrays, which must be C-contiguous and of the declared dtype, None for a null
