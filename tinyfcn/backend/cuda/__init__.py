@@ -11,10 +11,32 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.cuda.activation import Activation
+from tinyfcn.backend.cuda.batch_norm import BatchNorm
+from tinyfcn.backend.cuda.confusion import Confusion
+from tinyfcn.backend.cuda.dropout import Dropout
 from tinyfcn.backend.cuda.launcher import Engine
+from tinyfcn.backend.cuda.local_response_norm import LocalResponseNorm
+from tinyfcn.backend.cuda.loss import Loss
+from tinyfcn.backend.cuda.optimizer import Optimizer
+from tinyfcn.backend.cuda.pooling import Pooling
+from tinyfcn.backend.cuda.resample import Resample
+from tinyfcn.backend.cuda.softmax import Softmax
+from tinyfcn.backend.cuda.unpooling import Unpooling
 
 
-class CudaBackend(Activation):
+class CudaBackend(
+    Activation,
+    BatchNorm,
+    Confusion,
+    Dropout,
+    LocalResponseNorm,
+    Loss,
+    Optimizer,
+    Pooling,
+    Resample,
+    Softmax,
+    Unpooling,
+):
     """Computes with hand-written kernels; see ``tinyfcn.backend.interface`` for the contract."""
 
     def __init__(self, engine: Engine) -> None:

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from tinyfcn.backend.cuda import activation
+from tinyfcn.backend.cuda import (
+    activation,
+    batch_norm,
+    confusion,
+    dropout,
+    local_response_norm,
+    loss,
+    optimizer,
+    pooling,
+    resample,
+    softmax,
+    unpooling,
+)
 from tinyfcn.backend.cuda.launcher import Kernel
 
+FAMILIES: tuple[Any, ...] = (
+    activation,
+    batch_norm,
+    confusion,
+    dropout,
+    local_response_norm,
+    loss,
+    optimizer,
+    pooling,
+    resample,
+    softmax,
+    unpooling,
+)
 KERNELS: dict[str, Kernel] = {
-    name: kernel for family in (activation,) for name, kernel in family.KERNELS.items()
+    name: kernel for family in FAMILIES for name, kernel in family.KERNELS.items()
 }
 
 

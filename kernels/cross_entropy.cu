@@ -1,0 +1,89 @@
+// Softmax cross-entropy of each pixel, and the maps between classes and pixels that it is made of.
+//
+//   kernel               computes
+//   cross_entropy        log Σ exp(x) − x[label]
+//   cross_entropy_grad   gx = gy · (softmax(x) − one-hot(label))
+//   take_class           x[label]
+//   put_class            x = value at the label, 0 for the other classes
+//
+// NumPy twins: tinyfcn/backend/cpu/loss.py. x and gx are (N, C, pixels); labels, gy, values and losses
+// (N, pixels). A label of −1 is a pixel that does not count: its loss and its gradient are 0.
+//
+// One version: a thread a pixel goes along its classes. Neighbouring threads have neighbouring pixels,
+// so reads are whole lines; softmax and loss in one kernel save an array of the size of x each way.
+//
+// Run:  python examples/kernel_lab.py run cross_entropy
+
+#include "common.cuh"
+
+// The largest x of a pixel, or NaN if one is, and Σ exp(x − largest).
+template <typename T>
+__device__ void largest_and_sum(const T* __restrict__ x, int classes, i64 pixels, T& largest,
+                                T& sum) {
+    largest = x[0];
+    for (int c = 1; c < classes; ++c) {
+        const T v = x[c * pixels];
+        if (v > largest || v != v) largest = v;
+    }
+    sum = 0;
+    for (int c = 0; c < classes; ++c) sum += exp(x[c * pixels] - largest);
+}
+
+// Where pixel i of all images has its class 0.
+__device__ inline i64 first_class(i64 i, int classes, i64 pixels) {
+    const i64 image = quotient(i, pixels);
+    return image * classes * pixels + (i - image * pixels);
+}
+
+template <typename T>
+__global__ void cross_entropy(const T* __restrict__ x, const int* __restrict__ labels,
+                              T* __restrict__ loss, int classes, i64 pixels, i64 count) {
+    FOR_EACH(i, count) {
+        const int label = labels[i];
+        loss[i] = 0;
+        if (label < 0) continue;
+        const T* logits = x + first_class(i, classes, pixels);
+        T largest, sum;
+        largest_and_sum(logits, classes, pixels, largest, sum);
+        loss[i] = log(sum) - (logits[label * pixels] - largest);
+    }
+}
+
+template <typename T>
+__global__ void cross_entropy_grad(const T* __restrict__ gy, const T* __restrict__ x,
+                                   const int* __restrict__ labels, T* __restrict__ gx, int classes,
+                                   i64 pixels, i64 count) {
+    FOR_EACH(i, count) {
+        const int label = labels[i];
+        const i64 start = first_class(i, classes, pixels);
+        if (label < 0) {
+            for (int c = 0; c < classes; ++c) gx[start + c * pixels] = 0;
+            continue;
+        }
+        T largest, sum;
+        largest_and_sum(x + start, classes, pixels, largest, sum);
+        const T scale = gy[i] / sum;
+        for (int c = 0; c < classes; ++c) {
+            const T g = exp(x[start + c * pixels] - largest) * scale;
+            gx[start + c * pixels] = c == label ? g - gy[i] : g;
+        }
+    }
+}
+
+template <typename T>
+__global__ void take_class(const T* __restrict__ x, const int* __restrict__ labels,
+                           T* __restrict__ values, int classes, i64 pixels, i64 count) {
+    FOR_EACH(i, count) {
+        const int label = labels[i];
+        values[i] = label < 0 ? T(0) : x[first_class(i, classes, pixels) + label * pixels];
+    }
+}
+
+template <typename T>
+__global__ void put_class(const T* __restrict__ values, const int* __restrict__ labels,
+                          T* __restrict__ x, int classes, i64 pixels, i64 count) {
+    FOR_EACH(i, count) {
+        const i64 start = first_class(i, classes, pixels);
+        for (int c = 0; c < classes; ++c) x[start + c * pixels] = c == labels[i] ? values[i] : T(0);
+    }
+}

@@ -1,0 +1,130 @@
+// Max pooling, and the two maps that its indices describe: scatter (unpooling) and gather.
+//
+//   kernel             computes
+//   max_pool2d         the largest of each window, and where in the plane the first of it stands
+//   any_foreign        for each plane, whether an index lies outside its window
+//   scatter_plane      zeros, with each value added at its index
+//   gather_plane       the values that stand at the indices
+//
+// NumPy twins: tinyfcn/backend/cpu/pooling.py. x is (N, C, H, W), outputs and indices (N, C, OH, OW);
+// an index is h · W + w. Padding is −∞ and never has the index.
+//
+// scatter_plane in gather form: a thread owns a pixel and adds up the windows that hold it, in
+// their order. So there are no atomics, and the sums have the same bits every time. A pixel looks at
+// its own few windows; only in a plane with a foreign index, which nobody has who unpools what was
+// pooled, it looks at all.
+//
+// Run:  python examples/kernel_lab.py run max_pool2d
+
+#include "common.cuh"
+
+struct Window {
+    int kernel, stride, padding, dilation;  // along one axis
+
+    // The first pixel of window o, which may lie in the padding.
+    __device__ int start(int o) const { return o * stride - padding; }
+
+    // The same, moved on by whole taps until it is in the image.
+    __device__ int first_inside(int o) const {
+        const int first = start(o);
+        return first < 0 ? first + (-first + dilation - 1) / dilation * dilation : first;
+    }
+
+    // One past the last pixel that window o spans, of n.
+    __device__ int stop(int o, int n) const {
+        const int last = start(o) + (kernel - 1) * dilation;
+        return last < n ? last + 1 : n;
+    }
+
+    // The windows that span pixel i: from … to − 1 of count.
+    __device__ int from(int i) const {
+        const int before = i + padding - (kernel - 1) * dilation;
+        return before <= 0 ? 0 : (before + stride - 1) / stride;
+    }
+    __device__ int to(int i, int count) const {
+        const int last = (i + padding) / stride;
+        return last < count ? last + 1 : count;
+    }
+};
+
+template <typename T>
+__global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
+                           int h, int w, int oh, int ow, int kh, int kw, int sh, int sw, int ph,
+                           int pw, int dh, int dw, i64 count) {
+    const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    FOR_EACH(i, count) {
+        const i64 row = quotient(i, ow), plane = quotient(row, oh);
+        const int o = (int)(row - plane * oh), p = (int)(i - row * ow);
+        const T* image = x + plane * h * w;
+        const int top = rows.first_inside(o), left = columns.first_inside(p);
+        const int bottom = rows.stop(o, h), right = columns.stop(p, w);
+        T best = -Limits<T>::infinity();
+        int where = top * w + left;  // if all are −∞
+        for (int r = top; r < bottom; r += dh) {
+            for (int c = left; c < right; c += dw) {
+                const T v = image[r * w + c];
+                if (v > best || v != v) {  // of several NaN the last one counts
+                    best = v;
+                    where = r * w + c;
+                }
+            }
+        }
+        y[i] = best;
+        if (indices) indices[i] = where;
+    }
+}
+
+constexpr int THREADS = 256;
+
+// A block a plane. It does not ask which taps a dilated window has: scatter_plane does not either.
+__global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ foreign, int w,
+                            int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh,
+                            int dw) {
+    __shared__ int found[THREADS];
+    const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    const int* plane = indices + (i64)blockIdx.x * oh * ow;
+    int mine = 0;
+    for (int i = threadIdx.x; i < oh * ow; i += THREADS) {
+        const int o = i / ow, p = i % ow, r = plane[i] / w, c = plane[i] % w;
+        const bool inside = o >= rows.from(r) && o < rows.to(r, oh) &&
+                            p >= columns.from(c) && p < columns.to(c, ow);
+        if (!inside) mine = 1;
+    }
+    found[threadIdx.x] = mine;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) found[threadIdx.x] |= found[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) foreign[blockIdx.x] = found[0];
+}
+
+template <typename T>
+__global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ indices,
+                              const int* __restrict__ foreign, T* __restrict__ y, int h, int w,
+                              int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw,
+                              int dh, int dw, i64 count) {
+    const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    FOR_EACH(i, count) {
+        const i64 row = quotient(i, w), plane = quotient(row, h);
+        const int r = (int)(row - plane * h), c = (int)(i - row * w);
+        const bool all = foreign[plane];
+        const int top = all ? 0 : rows.from(r), bottom = all ? oh : rows.to(r, oh);
+        const int left = all ? 0 : columns.from(c), right = all ? ow : columns.to(c, ow);
+        const i64 start = plane * oh * ow;
+        T sum = 0;
+        for (int o = top; o < bottom; ++o) {
+            for (int p = left; p < right; ++p) {
+                const i64 at = start + o * ow + p;
+                if (indices[at] == r * w + c) sum += x[at];
+            }
+        }
+        y[i] = sum;
+    }
+}
+
+template <typename T>
+__global__ void gather_plane(const T* __restrict__ x, const int* __restrict__ indices,
+                             T* __restrict__ y, i64 input_plane, i64 output_plane, i64 count) {
+    FOR_EACH(i, count) y[i] = x[quotient(i, output_plane) * input_plane + indices[i]];
+}

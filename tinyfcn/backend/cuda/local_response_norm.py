@@ -1,0 +1,53 @@
+"""Local response normalization: ``kernels/local_response_norm.cu``."""
+
+from __future__ import annotations
+
+import math
+
+from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.cuda.launcher import Kernel
+
+FILE = "local_response_norm.cu"
+OPTIONS = "int channels, i64 pixels, int size, T share, T beta, T k, i64 count"
+KERNELS = {
+    "local_response_norm": Kernel(FILE, f"const T* x, T* y, {OPTIONS}"),
+    "local_response_norm_terms": Kernel(
+        FILE, f"const T* gy, const T* x, T* direct, T* spread, {OPTIONS}"
+    ),
+    "local_response_norm_grad": Kernel(
+        FILE,
+        "const T* direct, const T* spread, const T* x, T* gx, int channels, i64 pixels, int size, "
+        "T factor, i64 count",
+    ),
+}
+
+
+class LocalResponseNorm(Family):
+    """See the section on normalization in ``tinyfcn.backend.interface``."""
+
+    def local_response_norm(
+        self, x: Array, size: int, alpha: float, beta: float, k: float
+    ) -> Array:
+        """x / s^beta with s = k + alpha / size · Σ x² over the ``size`` channels around each."""
+        x = self.contiguous(x)
+        y = self.empty(x.shape, x.dtype)
+        options = x.shape[1], math.prod(x.shape[2:]), size, alpha / size, beta, k, x.size
+        self.launch.each("local_response_norm", x.dtype, x.size, x, y, *options)
+        return y
+
+    def local_response_norm_grad(
+        self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
+    ) -> Array:
+        """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1)."""
+        gy, x = self.contiguous(gy), self.contiguous(x)
+        direct, spread, gx = (self.empty(x.shape, x.dtype) for _ in range(3))
+        channels, pixels = x.shape[1], math.prod(x.shape[2:])
+        self.launch.each(
+            "local_response_norm_terms", x.dtype, x.size, gy, x, direct, spread,
+            channels, pixels, size, alpha / size, beta, k, x.size,
+        )  # fmt: skip
+        self.launch.each(
+            "local_response_norm_grad", x.dtype, x.size, direct, spread, x, gx,
+            channels, pixels, size, 2 * alpha * beta / size, x.size,
+        )  # fmt: skip
+        return gx

@@ -1,0 +1,85 @@
+"""Max pooling, and scatter and gather by its indices: ``kernels/max_pool.cu``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyfcn.backend.cuda.family import Array, Family, Pair
+from tinyfcn.backend.cuda.launcher import THREADS, Kernel
+
+FILE = "max_pool.cu"
+WINDOW = "int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw"
+KERNELS = {
+    "max_pool2d": Kernel(
+        FILE, f"const T* x, T* y, int* indices, int h, int w, int oh, int ow, {WINDOW}, i64 count"
+    ),
+    "any_foreign": Kernel(
+        FILE, f"const int* indices, int* foreign, int w, int oh, int ow, {WINDOW}"
+    ),
+    "scatter_plane": Kernel(
+        FILE,
+        "const T* x, const int* indices, const int* foreign, T* y, int h, int w, int oh, int ow, "
+        f"{WINDOW}, i64 count",
+    ),
+    "gather_plane": Kernel(
+        FILE, "const T* x, const int* indices, T* y, i64 input_plane, i64 output_plane, i64 count"
+    ),
+}
+
+
+class Pooling(Family):
+    """See the section of the same name in ``tinyfcn.backend.interface``.
+
+    Planes have fewer than 2³¹ pixels here; larger ones would need indices of 64 bits.
+    """
+
+    def max_pool2d(
+        self, x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+        indices: bool,
+    ) -> tuple[Array, Array | None]:  # fmt: skip
+        """Maximum of each window and, with ``indices``, where the first maximum stands: int32."""
+        _check_plane("max_pool2d", x.shape[2:])
+        x = self.contiguous(x)
+        y = self.empty((*x.shape[:2], *size), x.dtype)
+        where = self.empty(y.shape, np.int32) if indices else None
+        self.launch.each(
+            "max_pool2d", x.dtype, y.size, x, y, where, *x.shape[2:], *size,
+            *kernel, *stride, *padding, *dilation, y.size,
+        )  # fmt: skip
+        return y, where
+
+    def scatter_plane(
+        self, x: Array, indices: Array, size: Pair,
+        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+    ) -> Array:  # fmt: skip
+        """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index."""
+        _check_plane("scatter_plane", size)
+        x, indices = self.contiguous(x), self._indices(indices)
+        n, c, oh, ow = x.shape
+        y = self.empty((n, c, *size), x.dtype)
+        window = *kernel, *stride, *padding, *dilation
+        foreign = self.empty((n * c,), np.int32)
+        self.launch(
+            "any_foreign", x.dtype, n * c, THREADS, indices, foreign, size[1], oh, ow, *window
+        )
+        self.launch.each(
+            "scatter_plane", x.dtype, y.size, x, indices, foreign, y, *size, oh, ow, *window, y.size
+        )
+        return y
+
+    def gather_plane(self, x: Array, indices: Array) -> Array:
+        """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW)."""
+        _check_plane("gather_plane", x.shape[2:])
+        x, indices = self.contiguous(x), self._indices(indices)
+        y = self.empty(indices.shape, x.dtype)
+        planes = x.shape[2] * x.shape[3], y.shape[2] * y.shape[3]
+        self.launch.each("gather_plane", x.dtype, y.size, x, indices, y, *planes, y.size)
+        return y
+
+    def _indices(self, indices: Array) -> Array:
+        return self.contiguous(indices.astype(np.int32, copy=False))
+
+
+def _check_plane(op: str, size: Pair) -> None:
+    if size[0] * size[1] >= 2**31:
+        raise ValueError(f"{op}: kernels take planes of fewer than 2³¹ pixels, got {size}")

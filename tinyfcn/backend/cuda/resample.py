@@ -1,0 +1,85 @@
+"""Resampling with banded matrices: ``kernels/resample.cu``."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.cuda.launcher import Engine, Kernel
+
+FILE = "resample.cu"
+KERNELS = {
+    "resample2d": Kernel(
+        FILE,
+        "const T* x, T* y, const int* row_bounds, const T* row_weights, int row_width, "
+        "const int* column_bounds, const T* column_weights, int column_width, "
+        "int h, int w, int oh, int ow, i64 count",
+    ),
+}
+
+
+class Bands(NamedTuple):
+    """A matrix (OUT, IN) of which a row has few elements that are not 0, and near each other."""
+
+    bounds: Array  # int32 (OUT, 2): from where to where in each row
+    weights: Array  # (OUT, width): the elements from there on, then zeros
+    width: int
+
+
+class Resample(Family):
+    """See "resampling" in ``tinyfcn.backend.interface``."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        # Matrices come again at every step; their bands stay on the device while they live.
+        self._bands_of: dict[Any, tuple[weakref.ref[Any], Bands]] = {}
+
+    def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
+        """rows · x · columnsᵀ on every plane: (N, C, H, W) → (N, C, OH, OW)."""
+        row_bands, column_bands = self._bands(rows, x.dtype), self._bands(columns, x.dtype)
+        if min(row_bands.width, column_bands.width) <= 3:
+            return self._resample(x, row_bands, column_bands)
+        # An output would sum width · width inputs; in two passes it is width + width. First the
+        # pass that leaves less for the other.
+        none = (self._bands(np.eye(n), x.dtype) for n in x.shape[2:])
+        none_of_rows, none_of_columns = none
+        if rows.shape[0] * columns.shape[1] <= rows.shape[1] * columns.shape[0]:
+            x = self._resample(x, row_bands, none_of_columns)
+            return self._resample(x, self._bands(np.eye(len(rows)), x.dtype), column_bands)
+        x = self._resample(x, none_of_rows, column_bands)
+        return self._resample(x, row_bands, self._bands(np.eye(len(columns)), x.dtype))
+
+    def _resample(self, x: Array, rows: Bands, columns: Bands) -> Array:
+        x = self.contiguous(x)
+        n, c, h, w = x.shape
+        oh, ow = len(rows.bounds), len(columns.bounds)
+        y = self.empty((n, c, oh, ow), x.dtype)
+        self.launch.each("resample2d", x.dtype, y.size, x, y, *rows, *columns, h, w, oh, ow, y.size)
+        return y
+
+    def _bands(self, matrix: Any, dtype: Any) -> Bands:
+        """The bands of a matrix; kept for one that nobody can change."""
+        if matrix.flags.writeable:
+            return self._pack(matrix, dtype)
+        owner = matrix if matrix.base is None else matrix.base
+        key = matrix.ctypes.data, matrix.shape, matrix.strides, np.dtype(dtype)
+        known = self._bands_of.get(key)
+        if known is None or known[0]() is not owner:
+            forget = weakref.ref(owner, lambda _: self._bands_of.pop(key, None))
+            known = self._bands_of[key] = forget, self._pack(matrix, dtype)
+        return known[1]
+
+    def _pack(self, matrix: Any, dtype: Any) -> Bands:
+        used = matrix != 0
+        any_used = used.any(1)
+        start = np.where(any_used, used.argmax(1), 0)
+        stop = np.where(any_used, matrix.shape[1] - used[:, ::-1].argmax(1), 0)
+        width = max(1, int((stop - start).max(initial=0)))
+        places = start[:, None] + np.arange(width)
+        inside = places < stop[:, None]
+        weights = np.where(inside, np.take_along_axis(matrix, places * inside, 1), 0)
+        bounds = np.stack([start, stop], 1).astype(np.int32)
+        return Bands(self.xp.asarray(bounds), self.xp.asarray(weights.astype(dtype)), width)

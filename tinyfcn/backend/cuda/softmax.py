@@ -1,0 +1,34 @@
+"""Softmax along one axis: ``kernels/softmax.cu``."""
+
+from __future__ import annotations
+
+import math
+
+from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.cuda.launcher import Kernel
+
+FILE = "softmax.cu"
+KERNELS = {
+    name: Kernel(FILE, "const T* x, T* y, int size, i64 inner, i64 columns")
+    for name in ("softmax", "log_softmax")
+}
+
+
+class Softmax(Family):
+    """See "along one axis" in ``tinyfcn.backend.interface``."""
+
+    def softmax(self, x: Array, dim: int) -> Array:
+        """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""
+        return self._along("softmax", x, dim)
+
+    def log_softmax(self, x: Array, dim: int) -> Array:
+        """x − log Σ exp(x) along ``dim`` ≥ 0, without overflow."""
+        return self._along("log_softmax", x, dim)
+
+    def _along(self, name: str, x: Array, dim: int) -> Array:
+        x = self.contiguous(x)
+        y = self.empty(x.shape, x.dtype)
+        inner = math.prod(x.shape[dim + 1 :])
+        columns = math.prod(x.shape[:dim]) * inner if x.size else 0
+        self.launch.each(name, x.dtype, columns, x, y, x.shape[dim], inner, columns)
+        return y
