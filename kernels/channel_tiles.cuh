@@ -47,7 +47,7 @@ struct TileWalk {
 __device__ inline double block_sum(double value, double* shared) {
     shared[threadIdx.x] = value;
     __syncthreads();
-    for (int half = TILE_THREADS / 2; half > 0; half /= 2) {
+    for (u32 half = TILE_THREADS / 2; half > 0; half /= 2) {
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
         __syncthreads();
     }

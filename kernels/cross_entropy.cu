@@ -16,14 +16,13 @@
 
 #include "common.cuh"
 
-// The largest x of a pixel, or NaN if one is, and Σ exp(x − largest).
+// The largest x of a pixel and Σ exp(x − largest). Where the first misses a NaN, the sum finds it.
 template <typename T>
 __device__ void largest_and_sum(const T* __restrict__ x, int classes, i64 pixels, T& largest,
                                 T& sum) {
     largest = x[0];
     for (int c = 1; c < classes; ++c) {
-        const T v = x[c * pixels];
-        if (v > largest || v != v) largest = v;
+        if (x[c * pixels] > largest) largest = x[c * pixels];
     }
     sum = 0;
     for (int c = 0; c < classes; ++c) sum += exp(x[c * pixels] - largest);

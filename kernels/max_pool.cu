@@ -92,7 +92,7 @@ __global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ f
     }
     found[threadIdx.x] = mine;
     __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
+    for (u32 half = THREADS / 2; half > 0; half /= 2) {
         if (threadIdx.x < half) found[threadIdx.x] |= found[threadIdx.x + half];
         __syncthreads();
     }

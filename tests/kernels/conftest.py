@@ -1,0 +1,87 @@
+"""What the kernel tests share: the backend in three orders of threads, inputs, and a tolerance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinyfcn.backend import cpu
+from tinyfcn.backend.cuda import CudaBackend, launcher
+from tinyfcn.backend.cuda.emulator import Emulator
+
+
+class Poisoned(CudaBackend):
+    """Gives new arrays full of NaN, or of −77: an element that no thread writes is seen."""
+
+    def empty(self, shape, dtype):
+        array = super().empty(shape, dtype)
+        array.fill(np.nan if array.dtype.kind == "f" else -77)
+        return array
+
+
+@pytest.fixture(scope="session", params=[None, 1, 2], ids=["in order", "seed 1", "seed 2"])
+def cuda(request):
+    """The CUDA backend on the emulator, threads in order or mixed."""
+    return Poisoned(Emulator(seed=request.param))
+
+
+@pytest.fixture(scope="session")
+def twin():
+    """The NumPy backend, the specification."""
+    return cpu.NumpyBackend()
+
+
+@pytest.fixture(autouse=True)
+def _grids_of_two_blocks(monkeypatch):
+    """Small arrays then take several rounds of FOR_EACH."""
+    monkeypatch.setattr(launcher, "LARGEST_GRID", 2)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def numbers(rng):
+    """numbers(*shape, dtype=…): normal ones; 4-D arrays lie in memory channels last."""
+
+    def make(*shape, dtype="float32"):
+        if len(shape) != 4:
+            return rng.standard_normal(shape).astype(dtype)
+        n, c, h, w = shape
+        return rng.standard_normal((n, h, w, c)).astype(dtype).transpose(0, 3, 1, 2)
+
+    return make
+
+
+@pytest.fixture
+def close():
+    """close(actual, expected, terms, scale): holds a float result to one computed in float64.
+
+    A sum of ``terms`` numbers whose absolute values add up to ``scale`` (by default the result) is
+    off by about eps · √terms · scale; 4 more for the operations around it.
+    """
+
+    def check(actual, expected, terms=1, scale=None):
+        assert actual.shape == np.shape(expected)
+        assert actual.flags.c_contiguous
+        eps = np.finfo(actual.dtype).eps
+        scale = np.abs(expected) if scale is None else scale
+        tolerance = eps * (4 + np.sqrt(terms)) * scale + np.finfo(actual.dtype).tiny
+        error = np.abs(actual.astype("float64") - expected)
+        assert (error <= tolerance).all(), f"{(error / tolerance).max()} times the tolerance"
+
+    return check
+
+
+@pytest.fixture
+def same():
+    """same(actual, expected): the same bits but for the sign of 0, in the same dtype and shape."""
+
+    def check(actual, expected):
+        assert actual.dtype == expected.dtype
+        assert actual.flags.c_contiguous
+        np.testing.assert_array_equal(actual, expected)
+
+    return check

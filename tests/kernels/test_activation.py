@@ -1,0 +1,57 @@
+"""kernels/activation.cu against the NumPy twin."""
+
+import numpy as np
+import pytest
+
+COUNTS = [0, 1, 255, 256, 257, 1500]
+EDGES = np.array([np.nan, np.inf, -np.inf, 0.0, 1e-30, -1e-30, 800.0, -800.0])
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_copying_ones_give_the_bits_of_the_twin(cuda, twin, numbers, same, dtype, count):
+    x, gy = (numbers(count, dtype=dtype) for _ in range(2))
+    same(cuda.relu(x), twin.relu(x))
+    same(cuda.relu_grad(gy, x), twin.relu_grad(gy, x))
+    same(cuda.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
+    same(cuda.leaky_relu_grad(gy, x, 0.1), twin.leaky_relu_grad(gy, x, 0.1))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_exponentials(cuda, twin, numbers, close, dtype, count):
+    x = numbers(count, dtype=dtype)
+    wide = x.astype("float64")
+    close(cuda.elu(x, 1.5), twin.elu(wide, 1.5))
+    close(cuda.sigmoid(x), twin.sigmoid(wide))
+
+
+def test_infinities_and_nan(cuda, twin, same, dtype):
+    x = EDGES.astype(dtype)
+    same(cuda.relu(x), twin.relu(x))
+    same(cuda.relu_grad(np.ones_like(x), x), twin.relu_grad(np.ones_like(x), x))
+    same(cuda.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
+    np.testing.assert_allclose(cuda.elu(x, 0.5), twin.elu(x, 0.5), rtol=1e-6)
+    np.testing.assert_allclose(cuda.sigmoid(x), twin.sigmoid(x), rtol=1e-6)
+
+
+def test_any_memory_order_and_any_number_of_axes(cuda, twin, numbers, same):
+    x, gy = numbers(2, 3, 5, 7), numbers(2, 3, 5, 7)
+    assert not x.flags.c_contiguous
+    same(cuda.relu(x), twin.relu(x))
+    same(cuda.relu_grad(gy, x), twin.relu_grad(gy, x))
+    same(cuda.relu(x[::-1, :, ::2, 1:]), twin.relu(x[::-1, :, ::2, 1:]))
+    assert cuda.relu(np.float32(-3)).shape == ()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (3, 1, 40, 40), (1, 2, 70, 71), (300, 2), (0, 3)])
+def test_bias_and_relu(cuda, twin, numbers, same, close, dtype, shape):
+    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    bias = numbers(shape[1], dtype=dtype)
+    y = twin.relu(x + bias.reshape(-1, *[1] * (len(shape) - 2)))
+    same(cuda.bias_relu(x, bias), y)
+
+    gx, gbias = cuda.bias_relu_grad(gy, y)
+    expected = twin.relu_grad(gy, y)
+    same(gx, expected)
+    pixels = (0, *range(2, len(shape)))
+    wide = expected.astype("float64")
+    close(gbias, wide.sum(pixels), 16, np.abs(wide).sum(pixels))

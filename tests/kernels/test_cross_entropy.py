@@ -1,0 +1,57 @@
+"""kernels/cross_entropy.cu against the NumPy twin in float64."""
+
+import numpy as np
+import pytest
+
+SHAPES = [(1, 1), (257, 3), (2, 21, 5, 7), (3, 2, 16, 16), (2, 5, 17, 31), (2, 3, 0, 4)]
+
+
+def labels_for(rng, shape):
+    """Some −1, and not contiguous."""
+    labels = rng.integers(-1, shape[1], (2, *shape[:1], *shape[2:])).astype("int32")
+    return np.moveaxis(labels, 0, -1)[..., 0]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_loss_and_gradient(cuda, twin, numbers, rng, close, dtype, shape):
+    x, labels = 5 * numbers(*shape, dtype=dtype), labels_for(rng, shape)
+    gy = numbers(*labels.shape, dtype=dtype)
+    wide = x.astype("float64")
+    largest = 2 * np.abs(x).max(initial=1)  # exp(v) is as exact as v, which is off by eps · |v|
+    close(cuda.cross_entropy(x, labels), twin.cross_entropy(wide, labels), shape[1], largest)
+    expected = twin.cross_entropy_grad(gy.astype("float64"), wide, labels)
+    close(
+        cuda.cross_entropy_grad(gy, x, labels),
+        expected,
+        shape[1],
+        largest * np.abs(gy).max(initial=0),
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_take_and_put(cuda, twin, numbers, rng, same, dtype, shape):
+    x, labels = numbers(*shape, dtype=dtype), labels_for(rng, shape)
+    values = numbers(*labels.shape, dtype=dtype)
+    same(cuda.take_class(x, labels), twin.take_class(x, labels))
+    same(cuda.put_class(values, labels, shape[1]), twin.put_class(values, labels, shape[1]))
+
+
+def test_large_and_not_finite(cuda, twin, dtype):
+    x = np.array([[1e4, -1e4], [-1e4, 1e4], [np.inf, 0], [np.nan, 0], [0, -np.inf]], dtype)
+    labels = np.array([0, 1, 1, 1, 0], "int32")
+    gy = np.ones(5, dtype)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(
+            cuda.cross_entropy(x, labels), twin.cross_entropy(x, labels), rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            cuda.cross_entropy_grad(gy, x, labels),
+            twin.cross_entropy_grad(gy, x, labels),
+            rtol=1e-6,
+        )
+
+
+def test_what_does_not_count_is_zero_whatever_stands_there(cuda):
+    x, labels = np.full((3, 2), np.nan, "float32"), np.full(3, -1, "int32")
+    assert (cuda.cross_entropy(x, labels) == 0).all()
+    assert (cuda.cross_entropy_grad(np.ones(3, "float32"), x, labels) == 0).all()

@@ -1,0 +1,39 @@
+"""kernels/dropout.cu: the very mask of the NumPy twin."""
+
+import numpy as np
+import pytest
+
+from tinyfcn.backend.cpu.dropout import random_bits
+
+SHAPES = [
+    (1,),
+    (255,),
+    (256,),
+    (257,),
+    (1500,),
+    (3, 5, 7),
+    (2, 3, 5, 7),
+    (1, 1, 16, 16),
+    (2, 7, 9, 11),
+]
+
+
+@pytest.mark.parametrize("p", [0.5, 0.1, 1 - 1e-12])
+@pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 2, 2)])
+def test_bits_of_the_twin(cuda, twin, numbers, same, dtype, shape, p):
+    x = numbers(*shape, dtype=dtype)
+    for seed in (0, 1234567, 2**64 - 1):
+        same(cuda.dropout(x, p, seed), twin.dropout(x, p, seed))
+
+
+def test_a_random_number_at_the_threshold_is_kept(cuda, twin, same):
+    x = np.ones(6, "float32")
+    for number in random_bits(5, 0, 3):
+        p = number / 2**32
+        same(cuda.dropout(x, p, 5), twin.dropout(x, p, 5))
+
+
+def test_what_is_dropped_is_zero_whatever_stood_there(cuda):
+    y = cuda.dropout(np.full(999, np.nan, "float32"), 0.5, 3)
+    assert 400 < (y == 0).sum() < 600
+    assert np.isnan(y[y != 0]).all()

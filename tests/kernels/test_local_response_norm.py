@@ -1,0 +1,22 @@
+"""kernels/local_response_norm.cu against the NumPy twin in float64."""
+
+import pytest
+
+CASES = [((2, 7, 5, 3), 5), ((1, 3, 4), 4), ((1, 2, 16, 16), 1), ((3, 5, 1, 17), 9)]
+CASES += [((1, 1, 1), 2), ((2, 6, 10, 13), 3), ((0, 2, 3), 3)]
+
+
+@pytest.mark.parametrize(("shape", "size"), CASES)
+def test_local_response_norm(cuda, twin, numbers, close, dtype, shape, size):
+    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    options = size, 0.7, 0.75, 1.5
+    wide, wide_gy = x.astype("float64"), gy.astype("float64")
+    close(cuda.local_response_norm(x, *options), twin.local_response_norm(wide, *options), size)
+    # s ≥ 1, so that each of the terms of the gradient is at most |gy x²| of some channel.
+    scale = abs(gy).max(initial=0) * (1 + abs(x).max(initial=0) ** 2)
+    close(
+        cuda.local_response_norm_grad(gy, x, *options),
+        twin.local_response_norm_grad(wide_gy, wide, *options),
+        size,
+        scale,
+    )

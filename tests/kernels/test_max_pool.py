@@ -1,0 +1,108 @@
+"""kernels/max_pool.cu against the NumPy twin."""
+
+import numpy as np
+import pytest
+
+from tinyfcn.functional.sizes import pool_size
+
+# shape, kernel, stride, padding, dilation, ceil_mode
+WINDOWS = [
+    ((2, 3, 8, 9), (2, 2), (2, 2), (0, 0), (1, 1), False),
+    ((2, 3, 9, 7), (3, 2), (2, 3), (1, 1), (1, 1), True),
+    ((1, 2, 17, 16), (3, 3), (1, 1), (1, 1), (1, 1), False),
+    ((2, 1, 13, 11), (3, 3), (2, 1), (1, 1), (2, 3), False),
+    ((3, 2, 4, 5), (2, 3), (3, 4), (0, 1), (1, 1), True),
+    ((1, 1, 1, 1), (1, 1), (1, 1), (0, 0), (1, 1), False),
+    ((1, 1, 40, 43), (3, 3), (2, 2), (0, 0), (1, 1), True),
+    ((0, 2, 4, 4), (2, 2), (2, 2), (0, 0), (1, 1), False),
+]
+
+
+def output_size(shape, kernel, stride, padding, dilation, ceil_mode):
+    return tuple(
+        pool_size(*axis, ceil_mode)
+        for axis in zip(shape[2:], kernel, stride, padding, dilation, strict=True)
+    )
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_pool_scatter_and_gather(cuda, twin, numbers, rng, close, same, dtype, case):
+    shape, *window, ceil_mode = case
+    size = output_size(*case)
+    x = numbers(*shape, dtype=dtype)
+    x = np.round(x * 2)  # with ties
+    expected, where = twin.max_pool2d(x, size, *window, True)
+    y, indices = cuda.max_pool2d(x, size, *window, True)
+    same(y, expected)
+    same(indices, where)
+    y, none = cuda.max_pool2d(x, size, *window, False)
+    same(y, expected)
+    assert none is None
+
+    g = numbers(*y.shape, dtype=dtype)
+    wide = twin.scatter_plane(g.astype("float64"), where, shape[2:], *window)
+    scale = twin.scatter_plane(np.abs(g, dtype="float64"), where, shape[2:], *window)
+    close(cuda.scatter_plane(g, where, shape[2:], *window), wide, 9, scale)
+    same(cuda.gather_plane(x, where), twin.gather_plane(x, where))
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_scatter_of_any_indices(cuda, twin, numbers, rng, close, dtype, case):
+    shape, *window, ceil_mode = case
+    g = numbers(*shape[:2], *output_size(*case), dtype=dtype)
+    indices = rng.integers(0, shape[2] * shape[3], g.shape)  # int64, as a user's may be
+    indices[:, -1] //= 4  # often one pixel for many
+    wide = twin.scatter_plane(g.astype("float64"), indices, shape[2:], *window)
+    scale = twin.scatter_plane(np.abs(g, dtype="float64"), indices, shape[2:], *window)
+    close(cuda.scatter_plane(g, indices, shape[2:], *window), wide, g.size, scale)
+    x = numbers(*shape, dtype=dtype)
+    np.testing.assert_array_equal(cuda.gather_plane(x, indices), twin.gather_plane(x, indices))
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_pooled_indices_are_not_foreign(cuda, twin, numbers, case):
+    """Else the result would be right and slow."""
+    shape, *window, ceil_mode = case
+    _, where = twin.max_pool2d(numbers(*shape), output_size(*case), *window, True)
+    assert not foreign_planes(cuda, where, shape[3], window).any()
+
+
+@pytest.mark.parametrize("number", [1, 127, 128, 255, 256, 305])
+def test_one_foreign_index_in_one_plane(cuda, twin, numbers, close, number):
+    window = (2, 2), (2, 2), (0, 0), (1, 1)
+    x = numbers(2, 2, 36, 34)
+    y, where = twin.max_pool2d(x, (18, 17), *window, True)
+    where[1, 0, number // 17, number % 17] = 0
+    assert foreign_planes(cuda, where, 34, window).tolist() == [0, 0, 1, 0]
+    expected = twin.scatter_plane(y.astype("float64"), where, (36, 34), *window)
+    close(cuda.scatter_plane(y, where, (36, 34), *window), expected, 2)
+
+
+def foreign_planes(cuda, where, width, window):
+    n, c, *size = where.shape
+    foreign = cuda.empty((n * c,), np.int32)
+    pairs = [number for pair in window for number in pair]
+    where = np.ascontiguousarray(where)
+    cuda.launch("any_foreign", "float32", n * c, 256, where, foreign, width, *size, *pairs)
+    return foreign
+
+
+def test_not_finite(cuda, twin, numbers, same, dtype):
+    x = numbers(1, 4, 6, 6, dtype=dtype)
+    x[0, 0, 1, 1] = x[0, 0, 2, 2] = x[0, 0, 0, 1] = np.nan
+    x[0, 1] = -np.inf
+    x[0, 2, ::2] = np.inf
+    x[0, 3] = np.nan
+    for padding in ((0, 0), (1, 1)):
+        case = x.shape, (3, 3), (2, 2), padding, (1, 1), False
+        window = (*case[1:5], True)
+        expected, where = twin.max_pool2d(x, output_size(*case), *window)
+        y, indices = cuda.max_pool2d(x, output_size(*case), *window)
+        same(y, expected)
+        same(indices, where)
+
+
+def test_planes_too_large_for_int32_are_refused(cuda):
+    x = np.broadcast_to(np.float32(0), (1, 1, 2**16, 2**15))
+    with pytest.raises(ValueError, match="max_pool2d: kernels take planes of fewer than 2³¹"):
+        cuda.max_pool2d(x, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1), False)

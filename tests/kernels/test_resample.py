@@ -1,0 +1,72 @@
+"""kernels/resample.cu against the product with the dense matrices."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from tinyfcn.functional.resampling import (
+    adaptive_matrix,
+    average_matrix,
+    bilinear_matrix,
+    nearest_matrix,
+    picking_matrix,
+)
+
+MATRICES = {
+    "average": (average_matrix(9, 3, 2, 1, 5, True), average_matrix(7, 2, 2, 0, 4, False)),
+    "global": (adaptive_matrix(13, 1), adaptive_matrix(11, 1)),
+    "bilinear": (bilinear_matrix(5, 10, None, False), bilinear_matrix(6, 17, None, True)),
+    "smaller": (bilinear_matrix(17, 4, None, False), bilinear_matrix(16, 5, None, False)),
+    "nearest": (nearest_matrix(8, 16, None), nearest_matrix(8, 19, None)),
+    "reflect": (picking_matrix(4, (2, 1, 0, 1, 2, 3, 2)), picking_matrix(5, (0, 0, 1, 2, 3, 4))),
+    "one pixel": (np.eye(1), np.eye(1)),
+    "with gaps": (np.array([[0.0, 0, 0], [1, 0, 2]]), np.array([[0, 3.0, 0, 4], [0, 0, 0, 0]])),
+    "wide": (adaptive_matrix(32, 4), adaptive_matrix(33, 35)),
+}
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("name", MATRICES)
+def test_resample(cuda, numbers, close, dtype, name, adjoint):
+    rows, columns = (m.T if adjoint else m for m in MATRICES[name])
+    x = numbers(2, 3, rows.shape[1], columns.shape[1], dtype=dtype)
+    expected = rows @ x.astype("float64") @ columns.T
+    scale = np.abs(rows) @ np.abs(x, dtype="float64") @ np.abs(columns).T
+    terms = (rows != 0).sum(1).max() * (columns != 0).sum(1).max()
+    close(cuda.resample2d(x, rows, columns), expected, terms, scale)
+
+
+def test_the_twin_says_the_same(cuda, twin, numbers, close):
+    rows, columns = MATRICES["bilinear"]
+    x = numbers(1, 2, 5, 6)
+    close(cuda.resample2d(x, rows, columns), twin.resample2d(x.astype("f8"), rows, columns), 4, 4.0)
+
+
+def test_picked_pixels_are_copies(cuda, numbers, same, dtype):
+    x = numbers(1, 2, 4, 5, dtype=dtype)
+    x[0, 0, 1, 1], x[0, 1, 2, 3] = np.nan, np.inf
+    rows, columns = MATRICES["reflect"]
+    same(cuda.resample2d(x, rows, columns), x[:, :, [2, 1, 0, 1, 2, 3, 2]][..., [0, 0, 1, 2, 3, 4]])
+
+
+def test_of_no_images(cuda):
+    rows, columns = MATRICES["bilinear"]
+    assert cuda.resample2d(np.empty((0, 2, 5, 6)), rows, columns).shape == (0, 2, 10, 17)
+
+
+def test_bands_are_kept_as_long_as_their_matrix(cuda):
+    matrix = np.eye(3)
+    matrix.flags.writeable = False
+    bands = cuda._bands(matrix, "float32")
+    assert cuda._bands(matrix, "float32") is bands
+    assert cuda._bands(matrix.T, "float64") is not bands
+    known = len(cuda._bands_of)
+    del matrix
+    gc.collect()
+    assert len(cuda._bands_of) == known - 2
+
+    changing = np.eye(3)
+    first = cuda._bands(changing, "float32").weights
+    changing *= 2
+    assert (cuda._bands(changing, "float32").weights == 2 * first).all()

@@ -1,0 +1,20 @@
+"""kernels/unpooling.cu against the NumPy twin."""
+
+import numpy as np
+import pytest
+
+CASES = [((2, 3, 4, 5), (2, 3)), ((1, 1, 1, 1), (1, 1)), ((1, 2, 16, 16), (1, 2))]
+CASES += [((3, 1, 7, 6), (3, 1)), ((2, 2, 9, 11), (4, 5)), ((0, 2, 3, 3), (2, 2))]
+
+
+@pytest.mark.parametrize(("shape", "factor"), CASES)
+def test_unpooling(cuda, twin, numbers, same, close, dtype, shape, factor):
+    x = numbers(*shape, dtype=dtype)
+    gy = numbers(*shape[:2], shape[2] * factor[0], shape[3] * factor[1], dtype=dtype)
+    for name in ("unpool_nearest", "unpool_bed_of_nails"):
+        same(getattr(cuda, name)(x, factor), getattr(twin, name)(x, factor))
+    name = "unpool_bed_of_nails_adjoint"
+    same(getattr(cuda, name)(gy, factor), getattr(twin, name)(gy, factor))
+    expected = twin.unpool_nearest_adjoint(gy.astype("float64"), factor)
+    scale = twin.unpool_nearest_adjoint(np.abs(gy, dtype="float64"), factor)
+    close(cuda.unpool_nearest_adjoint(gy, factor), expected, factor[0] * factor[1], scale)
