@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tinyfcn.backend.cpu.layout import channels_last, logical
 from tinyfcn.backend.cpu.threads import blocks, parallel_for
 
-BLOCK = 3 << 17  # elements of a task: a quarter less than elsewhere, its tasks being heavier
+BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
