@@ -58,11 +58,9 @@ class BatchNormGrad(Function):
 
     def forward(self, gy, x, weight, mean, invstd, y):
         self.save_for_backward(gy, x, weight, mean, invstd, y)
-        primitives = backend.active()
-        gbias, gweight = primitives.batch_norm_grad_sums(gy, x, mean, invstd, y)
         share = x.shape[1] / x.size if self.training else 0.0
-        gx = primitives.batch_norm_input_grad(
-            gy, x, mean, invstd, _or_ones(weight, mean), gbias * share, gweight * share, y
+        gx, gbias, gweight = backend.active().batch_norm_grad(
+            gy, x, mean, invstd, _or_ones(weight, mean), share, y
         )
         return gx, gweight, gbias
 

@@ -72,52 +72,44 @@ def batch_norm(x: Any, mean: Any, invstd: Any, weight: Any, bias: Any, relu: boo
     return y
 
 
-def batch_norm_grad_sums(gy: Any, x: Any, mean: Any, invstd: Any, y: Any = None) -> tuple[Any, Any]:
-    """Σ gy and Σ gy · (x − mean) · invstd for each channel; gy counts as 0 where a y ≤ 0."""
+def batch_norm_grad(
+    gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, share: float, y: Any = None
+) -> tuple[Any, Any, Any]:
+    """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)) and both sums, for each channel, with
+    x̂ = (x − mean) · invstd; gy counts as 0 where a y ≤ 0."""
     gy_rows, _ = _image_rows(gy)
     rows, repeat = _image_rows(x)
-    outputs = [] if y is None else [_image_rows(y)[0]]
-    repeated = repeat(mean)
+    out, gx = _like_image_rows(x)
+    masks = [] if y is None else [_image_rows(y)[0], out]
+    means = repeat(mean)
 
-    def terms(gy: Any, x: Any, y: Any = None) -> Iterator[Any]:
+    def terms(gy: Any, x: Any, y: Any = None, out: Any = None) -> Iterator[Any]:
         if y is not None:
-            gy = gy * (y > 0)
+            gy = np.multiply(gy, y > 0, out=out)
         yield gy
-        product = x - repeated
+        product = x - means
         product *= gy
         yield product
 
-    sum_gy, sum_product = _channel_sums(terms, x.shape[1], gy_rows, rows, *outputs)
-    return sum_gy.astype(x.dtype), (sum_product * invstd).astype(x.dtype)
-
-
-def batch_norm_input_grad(
-    gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, mean_gy: Any, mean_gy_xhat: Any,
-    y: Any = None,
-) -> Any:  # fmt: skip
-    """weight · invstd · (gy − mean_gy − x̂ · mean_gy_xhat) with x̂ = (x − mean) · invstd; gy counts
-    as 0 where a y ≤ 0."""
-    gy_rows, _ = _image_rows(gy)
-    y_rows = None if y is None else _image_rows(y)[0]
-    rows, repeat = _image_rows(x)
-    out, gx = _like_image_rows(x)
+    sums = _channel_sums(terms, x.shape[1], gy_rows, rows, *masks)
+    sum_gy, sum_gy_xhat = sums[0].astype(x.dtype), (sums[1] * invstd).astype(x.dtype)
+    if y is not None:
+        gy_rows = out  # with its zeros; the result takes its place
     scale = weight * invstd
-    slope = repeat(scale * invstd * mean_gy_xhat)
-    scale, mean, mean_gy = repeat(scale), repeat(mean), repeat(mean_gy)
+    slopes = repeat(scale * invstd * (sum_gy_xhat * share))
+    scales, mean_gy = repeat(scale), repeat(sum_gy * share)
     pieces = row_blocks(rows)
 
     def task(i: int) -> None:
-        block, gy = out[pieces[i]], gy_rows[pieces[i]]
-        if y_rows is not None:
-            gy = np.multiply(gy, y_rows[pieces[i]] > 0, out=block)
-        np.subtract(gy, mean_gy, out=block)
-        block *= scale
-        deviation = rows[pieces[i]] - mean
-        deviation *= slope
+        block = out[pieces[i]]
+        np.subtract(gy_rows[pieces[i]], mean_gy, out=block)
+        block *= scales
+        deviation = rows[pieces[i]] - means
+        deviation *= slopes
         block -= deviation
 
     parallel_for(task, len(pieces))
-    return gx
+    return gx, sum_gy, sum_gy_xhat
 
 
 def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
