@@ -2,7 +2,7 @@
 
 ``im2col.py`` has the plain version. This one never builds the whole matrix of columns: the windows
 behind some thousand output pixels are gathered into a buffer that stays in the cache, multiplied,
-and forgotten. Padding happens while a tile is gathered. One mechanism, ``correlate``, does the
+and forgotten. Padding happens while a tile is gathered. One mechanism, ``multiply``, does the
 forward pass; the input gradient is the same mechanism again (``phases.py``).
 
 Tiles are independent, so they are spread over the threads. Where a map is so small that there are
@@ -12,6 +12,8 @@ too few tiles to share out (late layers, with their large weights), channels are
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +36,9 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight))."""
     origin = (-window.padding[0], -window.padding[1])
-    correlate(x, weight, finish, y, origin, window.stride, window.dilation)
+    shape, (kh, kw) = y.shape[:3], weight.shape[1:3]
+    tiles = Tiles(x, shape, (kh, kw), origin, window.stride, window.dilation, Scratch())
+    multiply([Product(tiles, weight.reshape(len(weight), -1).T, y)], finish)
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
@@ -54,15 +58,16 @@ class Tiles:
         kernel, stride, dilation: as in the convolution.
         origin: the row and column of x under the first kernel element at output pixel (0, 0);
             negative where padding comes first.
+        scratch: holds the columns; may be shared by several, one tile of one at a time.
     """
 
     def __init__(
         self, x: Array, shape: tuple[int, int, int], kernel: Pair,
-        origin: Pair, stride: Pair, dilation: Pair,
+        origin: Pair, stride: Pair, dilation: Pair, scratch: Scratch,
     ) -> None:  # fmt: skip
         self.x, self.kernel, self.origin = x, kernel, origin
         self.stride, self.dilation = stride, dilation
-        self.scratch = Scratch()
+        self.scratch = scratch
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
         pixels = min(max(TILE_ELEMENTS // self.depth, TILE_PIXELS[0]), TILE_PIXELS[1])
@@ -94,52 +99,57 @@ class Tiles:
         return columns.reshape(-1, self.depth)  # (pixels, KH·KW·C)
 
 
-def correlate(
-    x: Array, weight: Array, finish: Finish, y: Array,
-    origin: Pair, stride: Pair, dilation: Pair,
-) -> None:  # fmt: skip
-    """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i, j)·stride + (k, l)·dilation].
+class Product(NamedTuple):
+    """y = columns · kernels, a tile at a time."""
 
-    x (N, H, W, C), zero outside; weight (OC, KH, KW, C), contiguous; y (N, OH, OW, OC), written.
-    """
-    oc, kh, kw, _ = weight.shape
-    tiles = Tiles(x, y.shape[:3], (kh, kw), origin, stride, dilation)
-    kernels = weight.reshape(oc, -1)  # (OC, KH·KW·C)
-    if len(tiles.places) >= MIN_TILES or oc < 2 * MIN_TILES:
+    tiles: Tiles
+    kernels: Array  # (KH·KW·C, OC)
+    y: Array  # (N, OH, OW, …), as many elements a pixel as OC, in any memory order
 
-        def tile_task(i: int) -> None:
-            block = y[tiles.places[i]]
-            _product(tiles.columns(i), kernels, block)
-            finish(block)
-
-        threads.parallel_for(tile_task, len(tiles.places))
-        return
-    pieces = threads.blocks(oc, -(-oc // MIN_TILES))
-    for i, place in enumerate(tiles.places):
-        columns, block = tiles.columns(i), y[place]
-
-        def piece_task(j: int, columns: Array = columns, block: Array = block) -> None:
-            part = block[..., pieces[j]]
-            _product(columns, kernels[pieces[j]], part)
-            finish(part, pieces[j])
-
-        threads.parallel_for(piece_task, len(pieces))
+    def tile(self, index: int, finish: Finish, matmul: Callable[..., Any] = np.matmul) -> None:
+        """One tile of y."""
+        block = self.y[self.tiles.places[index]]
+        rows = pixel_rows(block) if block.ndim == 4 else None
+        shape = (block.size // self.kernels.shape[1], self.kernels.shape[1])
+        out = self.tiles.scratch.get("product", shape, block.dtype) if rows is None else rows
+        matmul(self.tiles.columns(index), self.kernels, out=out)
+        if rows is None:
+            block[...] = out.reshape(block.shape)
+        finish(block)
 
 
-def _product(columns: Array, kernels: Array, block: Array) -> None:
-    """block (n, rows, OW, OC) = columns (pixels, depth) · kernelsᵀ, straight into its memory."""
-    rows = pixel_rows(block)
-    if rows is not None:
-        np.matmul(columns, kernels.T, out=rows)
+def multiply(products: Sequence[Product], finish: Finish) -> None:
+    """Products into disjoint memory; the threads share out the tiles of all of them."""
+    tiles = [(product, i) for product in products for i in range(len(product.tiles.places))]
+    narrow = all(product.kernels.shape[1] < 2 * MIN_TILES for product in products)
+    if len(tiles) >= MIN_TILES or narrow:
+
+        def task(i: int) -> None:
+            product, index = tiles[i]
+            product.tile(index, finish)
+
+        threads.parallel_for(task, len(tiles))
     else:
-        np.matmul(columns.reshape(*block.shape[:3], -1), kernels.T, out=block)
+        for product, index in tiles:
+            product.tile(index, finish, _share_channels)
+
+
+def _share_channels(columns: Array, kernels: Array, out: Array) -> None:
+    """out = columns · kernels, the columns of out shared out."""
+    pieces = threads.blocks(out.shape[1], -(-out.shape[1] // MIN_TILES))
+
+    def task(i: int) -> None:
+        np.matmul(columns, kernels[:, pieces[i]], out=out[:, pieces[i]])
+
+    threads.parallel_for(task, len(pieces))
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw (OC, KH, KW, C) = Σ over tiles of gyᵀ · columns."""
     oc, kh, kw, _ = gw.shape
     origin = (-window.padding[0], -window.padding[1])
-    tiles = Tiles(x, gy.shape[:3], (kh, kw), origin, window.stride, window.dilation)
+    shape = gy.shape[:3]
+    tiles = Tiles(x, shape, (kh, kw), origin, window.stride, window.dilation, Scratch())
     total = gw.reshape(oc, -1)  # (OC, KH·KW·C)
     count = len(tiles.places)
 
