@@ -39,8 +39,11 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
                 continue
             kernels = _kernels(weight, row, col)  # (KH', KW', OC, phases, C)
             origin, step = (row.origin, col.origin), (row.step, col.step)
-            tiles = Tiles(gy, target.shape[:3], kernels.shape[:2], origin, (1, 1), step, scratch)
-            products.append(Product(tiles, kernels.reshape(tiles.depth, -1), target))
+            outputs = kernels[0, 0, 0].size
+            tiles = Tiles(
+                gy, target.shape[:3], kernels.shape[:2], origin, (1, 1), step, scratch, outputs
+            )
+            products.append(Product(tiles, kernels.reshape(-1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())
 

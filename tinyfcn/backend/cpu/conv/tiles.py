@@ -59,18 +59,20 @@ class Tiles:
         origin: the row and column of x under the first kernel element at output pixel (0, 0);
             negative where padding comes first.
         scratch: holds the columns; may be shared by several, one tile of one at a time.
+        outputs: elements of a pixel that go through a buffer too, and bound the tile.
     """
 
     def __init__(
         self, x: Array, shape: tuple[int, int, int], kernel: Pair,
-        origin: Pair, stride: Pair, dilation: Pair, scratch: Scratch,
+        origin: Pair, stride: Pair, dilation: Pair,
+        scratch: Scratch, outputs: int = 0,
     ) -> None:  # fmt: skip
         self.x, self.kernel, self.origin = x, kernel, origin
         self.stride, self.dilation = stride, dilation
         self.scratch = scratch
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
-        pixels = min(max(TILE_ELEMENTS // self.depth, TILE_PIXELS[0]), TILE_PIXELS[1])
+        pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
         share = max(256, -(-n * oh * self.ow // MIN_TILES))
         pixels = max(1, min(pixels, LARGEST_TILE // self.depth, share))
         images = threads.blocks(n, max(1, pixels // (oh * self.ow)))
