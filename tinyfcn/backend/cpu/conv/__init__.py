@@ -178,9 +178,10 @@ def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) ->
 def _add_bias(y: Array, bias: Array) -> None:
     """For input gradients, whose parts are not written in one piece that could be finished."""
     pieces = [(i, r) for i in range(len(y)) for r in threads.blocks(y.shape[1], 64)]
+    finish = Finish(bias)
 
     def task(i: int) -> None:
         image, rows = pieces[i]
-        y[image, rows] += bias
+        finish(y[image, rows])
 
     threads.parallel_for(task, len(pieces))

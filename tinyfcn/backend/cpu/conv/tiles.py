@@ -21,10 +21,11 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, pixel_rows, region
 from tinyfcn.backend.cpu.layout import Array
 
-TILE_ELEMENTS = 600 << 10  # size of a column matrix: work for long enough that threads, which
+TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
 TILE_PIXELS = (1024, 8192)  # wait for each other between tiles, do not; and bounds on its rows
 LARGEST_TILE = 8 << 20  # elements; layers with huge kernels have fewer rows
 MIN_TILES = 4  # with fewer, the threads share out channels
+NARROW = 64  # output channels up to which a weight gradient is multiplied as (depth, OC)
 PARTIAL_ELEMENTS = 16 << 20  # bound on all partial sums of a weight gradient together
 
 
@@ -150,10 +151,10 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw (OC, KH, KW, C) = Σ over tiles of gyᵀ · columns."""
     oc, kh, kw, _ = gw.shape
     origin = (-window.padding[0], -window.padding[1])
-    shape = gy.shape[:3]
-    tiles = Tiles(x, shape, (kh, kw), origin, window.stride, window.dilation, Scratch())
+    tiles = Tiles(x, gy.shape[:3], (kh, kw), origin, window.stride, window.dilation, Scratch())
     total = gw.reshape(oc, -1)  # (OC, KH·KW·C)
     count = len(tiles.places)
+    narrow = oc <= NARROW  # then up to a third faster; NumPy multiplies in the order of ``out``
 
     def add(i: int, columns: Array, channels: slice, out: Array, first: bool) -> None:
         block = gy[tiles.places[i]][..., channels]
@@ -163,21 +164,29 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
         if first:
             np.matmul(grads.T, columns, out=out)
         else:
-            product = tiles.scratch.get("product", out.shape, out.dtype)
-            out += np.matmul(grads.T, columns, out=product)
+            shape = out.shape[::-1] if narrow else out.shape
+            product = tiles.scratch.get("product", shape, out.dtype)
+            out += np.matmul(grads.T, columns, out=product.T if narrow else product)
 
     # Partial sums belong to fixed runs of tiles and are added in order: the bits of the result do
     # not depend on the number of threads.
     runs = threads.blocks(count, max(1, -(-count // 8), -(-count * total.size // PARTIAL_ELEMENTS)))
     if len(runs) >= MIN_TILES:
-        partial = np.empty((len(runs), *total.shape), total.dtype)
+        shape = total.shape[::-1] if narrow else total.shape
+        memory = np.empty((len(runs), *shape), total.dtype)
+        partial = memory.swapaxes(1, 2) if narrow else memory  # (runs, OC, KH·KW·C)
 
         def run_task(r: int) -> None:
             for i in range(runs[r].start, runs[r].stop):
                 add(i, tiles.columns(i), slice(None), partial[r], i == runs[r].start)
 
         threads.parallel_for(run_task, len(runs))
-        np.sum(partial, axis=0, out=total)
+        channels = threads.blocks(oc, max(1, oc * threads.BLOCK // partial.size))
+
+        def sum_task(j: int) -> None:
+            np.sum(partial[:, channels[j]], axis=0, out=total[channels[j]])
+
+        threads.parallel_for(sum_task, len(channels))
         return
     if count == 0:
         total[...] = 0
