@@ -14,7 +14,7 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 
-BLOCK = 1 << 17  # elements of a block, which stays in the cache
+BLOCK = 1 << 18  # elements of a block
 LARGEST_KERNEL = 225  # elements, each repeated over a row; larger ones go to groups.py
 
 
