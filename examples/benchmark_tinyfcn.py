@@ -142,14 +142,14 @@ def train(n: int, h: int, w: int, width: float = 1.0, batch_norm: bool = False) 
 
 
 def segnet_stage(n: int, c: int, h: int, w: int) -> Step:
-    conv, norm = nn.Conv2d(c, c, 3, padding=1), nn.BatchNorm2d(c)
+    stage = nn.Sequential(nn.Conv2d(c, c, 3, padding=1), nn.BatchNorm2d(c), nn.ReLU())
     pooled, indices = F.max_pool2d(random(n, c, h, w), 2, return_indices=True)
     x = Tensor(pooled.data, requires_grad=True)
 
     def forward() -> Tensor:
-        return F.relu(norm(conv(F.max_unpool2d(x, indices, 2, output_size=(h, w)))))
+        return stage(F.max_unpool2d(x, indices, 2, output_size=(h, w)))
 
-    return forward_backward(forward, x, *conv.parameters(), *norm.parameters())
+    return forward_backward(forward, x, *stage.parameters())
 
 
 # ---- ops ----

@@ -9,11 +9,11 @@ from tinyfcn.backend.cpu import conv
 from tinyfcn.backend.cpu.conv import depthwise, tiles, winograd
 from tinyfcn.backend.cpu.conv.window import Window
 
-FAST = [name for name in conv.ALGORITHMS if name != "im2col"]
+FAST = [name for name in conv.ALGORITHMS if name not in ("im2col", "blocks")]
 
 # How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
 # F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
-ROUNDING = {"tiles": 1, "pointwise": 1, "winograd2": 3, "winograd4": 40}
+ROUNDING = {"tiles": 1, "blocks": 1, "pointwise": 1, "winograd2": 3, "winograd4": 40}
 
 
 def passes(algorithm, x, weight, bias, gy, window):
@@ -68,6 +68,26 @@ def test_equal_to_the_whole_image_version(algorithm, dtype, data):
     assert_close(algorithm, passes(algorithm, *case, window), exact, dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data())
+def test_blocks_equal_the_whole_image_version(dtype, data):
+    draw = data.draw
+    k = draw(st.integers(1, 6))
+    divisors = st.sampled_from([s for s in range(1, k + 1) if k % s == 0])
+    padding = st.integers(0, 3)
+    window = (
+        draw(st.tuples(divisors, divisors)), draw(st.tuples(padding, padding)), (1, 1),
+        draw(st.sampled_from([1, 2])),
+    )  # fmt: skip
+    n, c, oc = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)))
+    h, w = draw(st.tuples(st.integers(1, 17), st.integers(1, 17)))
+    assume(min(h + 2 * window[1][0], w + 2 * window[1][1]) >= k)
+    assert conv.ALGORITHMS["blocks"].applies((k, k), Window(*window[:3]))
+    case = arrays(n, c * window[3], oc * window[3], h, w, k, window, dtype)
+    exact = passes("im2col", *(a.astype("float64") for a in case), window)
+    assert_close("blocks", passes("blocks", *case, window), exact, dtype)
+
+
 SHAPES = [
     (1, 3, 8, 70, 3, ((1, 1), (1, 1), (1, 1), 1)),  # many tiles, some with padding
     (5, 4, 6, 9, 3, ((1, 1), (1, 1), (1, 1), 1)),  # several images in a tile
@@ -84,7 +104,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("few_tiles", [0, 1024])
-@pytest.mark.parametrize("algorithm", ["auto", "tiles", "winograd2", "winograd4"])
+@pytest.mark.parametrize("algorithm", ["auto", "tiles", "blocks", "winograd2", "winograd4"])
 @pytest.mark.parametrize(("n", "c", "oc", "h", "k", "window"), SHAPES)
 def test_the_same_bits_for_any_number_of_threads(
     monkeypatch, algorithm, few_tiles, n, c, oc, h, k, window
@@ -158,6 +178,9 @@ def test_the_rule():
     assert chosen(3, 3, 64, 65536) == "tiles"  # too few channels
     assert chosen(3, 512, 512, 64) == "tiles"  # too few pixels
     assert chosen(7, 512, 4096, 256) == "tiles"
+    assert chosen(16, 21, 21, 1024, stride=(8, 8), padding=(4, 4)) == "blocks"
+    assert chosen(16, 3, 64, 1024, stride=(8, 8)) == "tiles"  # the image is smaller than the pieces
+    assert chosen(8, 21, 21, 1024, stride=(8, 8)) == "tiles"  # one piece
     with conv.using_algorithm("winograd4"):
         assert chosen(3, 3, 64, 64) == "winograd4"
         assert chosen(7, 512, 4096, 256) == "tiles"  # does not apply: the rule decides

@@ -94,6 +94,52 @@ def test_batch_norm_derivatives(shape, training, affine, rng):
     assert gradgradcheck(op, inputs)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(7, 3), (2, 3, 5), (3, 4, 5, 6), (2, 8, 40, 33)])
+def test_a_fused_relu_changes_no_bit_of_value_or_gradient(shape, training, dtype, rng):
+    x, gy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    vectors = [rng.standard_normal(shape[1]).astype(dtype) for _ in range(2)]
+    mean, var = rng.standard_normal(shape[1]).astype(dtype), np.full(shape[1], 2, dtype)
+
+    def run(op, lying):
+        running = mean.copy(), var.copy()
+        inputs = [Tensor(a, requires_grad=True) for a in (lying, *vectors)]
+        y = op(inputs[0], *running, *inputs[1:], training)
+        y.backward(Tensor(gy))
+        assert y.dtype == dtype
+        return [y.numpy(), *running, *(t.grad.numpy() for t in inputs)]
+
+    for lying in layouts(x):
+        fused = run(lambda *inputs: F.batch_norm(*inputs, relu=True), lying)
+        separate = run(lambda *inputs: F.relu(F.batch_norm(*inputs)), lying)
+        assert (fused[0] == 0).any() and (fused[0] > 0).any()
+        for a, b in zip(fused, separate, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_derivatives_through_a_fused_relu(training, affine, rng):
+    x = Tensor(rng.standard_normal((2, 2, 3, 2)), requires_grad=True)
+    vectors = [Tensor(rng.standard_normal(2), requires_grad=True) for _ in range(2 * affine)]
+    mean, var = rng.standard_normal(2), rng.uniform(0.5, 2, 2)
+
+    def op(*inputs):
+        args = inputs[0], mean.copy(), var.copy(), *inputs[1:]
+        return F.batch_norm(*args, training=training, relu=True)
+
+    assert gradcheck(op, [x, *vectors])
+    assert gradgradcheck(op, [x, *vectors])
+
+
+def test_a_fused_relu_lets_nan_through():
+    x = np.ones((2, 1, 2, 2), "float32")
+    x[0, 0, 0, 0] = np.nan
+    y = F.batch_norm(Tensor(x), np.zeros(1, "f4"), np.ones(1, "f4"), relu=True).numpy()
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+
+
 def test_second_derivative_when_the_incoming_gradient_depends_on_x(rng):
     # The gradient of y² / 2 is y: gy is then a function of x, which must not be counted twice.
     x = Tensor(rng.standard_normal((5, 2)), requires_grad=True)
@@ -132,7 +178,20 @@ def test_mean_far_from_zero_loses_no_digits(rng):
     np.testing.assert_allclose(var, exact.var(1), rtol=1e-6)
 
 
-def test_large_input_has_the_same_bits_for_any_number_of_threads(monkeypatch, rng):
+@pytest.mark.parametrize("height", [16, 17, 160])
+def test_statistics_stay_exact_where_few_rows_differ_from_all_others(height, rng):
+    # Every 16th row makes the first guess of the mean: here it is as wrong as it can be.
+    x = rng.standard_normal((1, 2, height, 50))
+    x[:, :, ::16] += np.array([1e4, -1e2]).reshape(1, 2, 1, 1)
+    x = x.astype("float32")
+    mean, var = backend.active().batch_norm_stats(x)
+    exact = x.astype("float64").transpose(1, 0, 2, 3).reshape(2, -1)
+    assert (np.abs(mean - exact.mean(1)) < 1e-6 * exact.std(1)).all()
+    np.testing.assert_allclose(var, exact.var(1), rtol=16 * 2 * np.finfo("float32").eps)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_large_input_has_the_same_bits_for_any_number_of_threads(monkeypatch, rng, relu):
     x = rng.standard_normal((3, 24, 65, 67)).astype("float32")
     gy = rng.standard_normal(x.shape).astype("float32")
     results = []
@@ -140,7 +199,7 @@ def test_large_input_has_the_same_bits_for_any_number_of_threads(monkeypatch, rn
         monkeypatch.setenv("TINYFCN_NUM_THREADS", threads)
         t = Tensor(x, requires_grad=True)
         w = Tensor(np.ones(24, "float32"), requires_grad=True)
-        y = F.batch_norm(t, None, None, w, training=True)
+        y = F.batch_norm(t, None, None, w, training=True, relu=relu)
         y.backward(Tensor(gy))
         results.append((y.numpy(), t.grad.numpy(), w.grad.numpy()))
     for other in results[1:]:

@@ -98,6 +98,11 @@ def test_crop(shape, data):
     assert gradgradcheck(lambda x: fn(x) * fn(x), x, directional=True)
 
 
+def test_crop_that_cuts_nothing_is_the_image():
+    x = tensor(np.ones((1, 2, 3, 4)), requires_grad=True)
+    assert F.crop(x, 0, (3, 4)) is x
+
+
 def test_crop_with_one_number_for_both_axes():
     x = tensor(np.arange(25.0).reshape(1, 1, 5, 5))
     assert F.crop(x, 1, 2).numpy().tolist() == [[[[6, 7], [11, 12]]]]

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tinyfcn.functional as F
-from tinyfcn import Tensor, adjointcheck, gradcheck, gradgradcheck, no_grad, tensor
+from tinyfcn import Tensor, adjointcheck, backend, gradcheck, gradgradcheck, no_grad, tensor
 from tinyfcn.backend.cpu import pooling as primitives
 
 
@@ -132,20 +132,24 @@ def test_max_pool_gradients_of_both_orders(case, return_indices):
     assert gradgradcheck(fn, x, directional=True)
 
 
-def test_blocks_of_rows_join_without_a_seam(rng, monkeypatch):
+@pytest.mark.parametrize("block", [1, 60, 400])  # a row, several, two images
+def test_blocks_join_without_a_seam(rng, monkeypatch, block):
     """Windows that overlap reach into the rows of the next block."""
-    x = rng.standard_normal((2, 3, 23, 9))
-    monkeypatch.setattr(primitives, "BLOCK", 1)
+    x = rng.standard_normal((5, 3, 23, 9))
+    monkeypatch.setattr(primitives, "BLOCK", block)
+    monkeypatch.delattr(primitives, "_scatter_anywhere")
     inner = tensor(x, requires_grad=True)
     y, indices = F.max_pool2d(inner, 3, 2, 1, return_indices=True)
     expected, expected_indices = max_loops(x, ((3, 3), (2, 2), (1, 1), (1, 1)), False)
     np.testing.assert_array_equal(y.numpy(), expected)
     np.testing.assert_array_equal(indices.numpy(), expected_indices)
     y.backward(np.ones(y.shape))
-    counts = np.zeros((2, 3, 23 * 9))
+    counts = np.zeros((5, 3, 23 * 9))
     for place, index in np.ndenumerate(expected_indices):
         counts[(*place[:2], index)] += 1
-    np.testing.assert_array_equal(inner.grad.numpy().reshape(2, 3, -1), counts)
+    np.testing.assert_array_equal(inner.grad.numpy().reshape(5, 3, -1), counts)
+    gathered = backend.active().gather_plane(x, indices.data)
+    np.testing.assert_array_equal(gathered, expected)
 
 
 def test_infinite_gradients_stay_at_their_place():

@@ -208,12 +208,15 @@ def test_errors_name_the_layer_the_argument_and_the_value(message):
         ERRORS[message]()
 
 
-def test_sequential_fuses_convolution_and_relu_without_changing_a_bit(monkeypatch, rng):
+def test_sequential_fuses_a_layer_and_its_relu_without_changing_a_bit(monkeypatch, rng):
     layers = nn.Sequential(
         nn.Conv2d(2, 3, 3),
         nn.ReLU(),
         nn.ReLU(),
         nn.Conv2d(3, 3, 1),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.BatchNorm2d(3),
         nn.LeakyReLU(),
         nn.Conv2d(3, 2, 1),
     )
@@ -222,9 +225,20 @@ def test_sequential_fuses_convolution_and_relu_without_changing_a_bit(monkeypatc
     for layer in layers:
         expected = layer(expected)
     fused = []
-    conv2d = F.conv2d
-    monkeypatch.setattr(
-        F, "conv2d", lambda *args, relu: fused.append(relu) or conv2d(*args, relu=relu)
-    )
+
+    def spy_on(name):
+        op = getattr(F, name)
+        monkeypatch.setattr(
+            F, name, lambda *args, relu: fused.append((name, relu)) or op(*args, relu=relu)
+        )
+
+    spy_on("conv2d")
+    spy_on("batch_norm")
     np.testing.assert_array_equal(layers(x).numpy(), expected.numpy())
-    assert fused == [True, False, False]
+    assert fused == [
+        ("conv2d", True),
+        ("conv2d", False),
+        ("batch_norm", True),
+        ("batch_norm", False),
+        ("conv2d", False),
+    ]

@@ -154,19 +154,20 @@ class Backend(Protocol):
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance of each channel; exact also where the mean is large."""
 
-    def batch_norm(self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array) -> Array:
-        """(x − mean) · invstd · weight + bias."""
+    def batch_norm(
+        self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array, relu: bool = False
+    ) -> Array:
+        """(x − mean) · invstd · weight + bias, or max(that, 0)."""
 
-    def batch_norm_grad_sums(
-        self, gy: Array, x: Array, mean: Array, invstd: Array
-    ) -> tuple[Array, Array]:
-        """Σ gy and Σ gy · x̂ for each channel, with x̂ = (x − mean) · invstd."""
+    def batch_norm_grad(
+        self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
+        y: Array | None = None,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)), and for each channel Σ gy and
+        Σ gy · x̂, with x̂ = (x − mean) · invstd.
 
-    def batch_norm_input_grad(
-        self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array,
-        mean_gy: Array, mean_gy_xhat: Array,
-    ) -> Array:  # fmt: skip
-        """weight · invstd · (gy − mean_gy − x̂ · mean_gy_xhat)."""
+        With the output y of a batch_norm with ``relu``, gy is taken as 0 where y ≤ 0.
+        """
 
     def local_response_norm(
         self, x: Array, size: int, alpha: float, beta: float, k: float

@@ -118,6 +118,8 @@ def crop(x: Tensor, offset: int | Pair, size: int | Pair) -> Tensor:
             f"crop: the window of size {(height, width)} at offset {(top, left)} must lie inside "
             f"x {x.shape}"
         )
+    if (height, width) == x.shape[2:]:
+        return x  # nothing to cut off, and no zeros to put its gradient into
     return x[:, :, top : top + height, left : left + width]
 
 

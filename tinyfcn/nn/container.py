@@ -9,6 +9,7 @@ from typing import Any
 from tinyfcn.nn.activation import ReLU
 from tinyfcn.nn.conv import Conv2d
 from tinyfcn.nn.module import Module
+from tinyfcn.nn.normalization import BatchNorm2d
 
 
 class _Ordered(Module):
@@ -65,11 +66,12 @@ class Sequential(_Ordered):
             self._set(name, module)
 
     def forward(self, x: Any) -> Any:
-        """Apply all modules in order; a convolution and the ReLU behind it in one step."""
+        """Apply all in order; a convolution or batch norm and the ReLU behind it in one step."""
         modules = deque(self.children())
         while modules:
             module = modules.popleft()
-            if type(module) is Conv2d and modules and type(modules[0]) is ReLU:
+            fuses = type(module) in (Conv2d, BatchNorm2d)
+            if fuses and modules and type(modules[0]) is ReLU:
                 modules.popleft()
                 x = module(x, relu=True)
             else:

@@ -55,14 +55,14 @@ class BatchNorm2d(Module):
             self.running_var = Buffer(_vector(np.ones(num_features, np.float32)))
             self.num_batches_tracked = Buffer(_vector(np.zeros((), np.int64)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → the same shape."""
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """(N, C, H, W) → the same shape; with ``relu`` max(that, 0)."""
         check_image("BatchNorm2d", x)
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data[...] += 1
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training or self.running_mean is None, self.momentum, self.eps,
+            self.training or self.running_mean is None, self.momentum, self.eps, relu=relu,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -26,8 +26,7 @@ from tinyfcn.backend.cpu.dropout import dropout
 from tinyfcn.backend.cpu.loss import cross_entropy, cross_entropy_grad, put_class, take_class
 from tinyfcn.backend.cpu.normalization import (
     batch_norm,
-    batch_norm_grad_sums,
-    batch_norm_input_grad,
+    batch_norm_grad,
     batch_norm_stats,
     local_response_norm,
     local_response_norm_grad,
@@ -86,8 +85,7 @@ class NumpyBackend:
     take_class = staticmethod(take_class)
 
     batch_norm = staticmethod(batch_norm)
-    batch_norm_grad_sums = staticmethod(batch_norm_grad_sums)
-    batch_norm_input_grad = staticmethod(batch_norm_input_grad)
+    batch_norm_grad = staticmethod(batch_norm_grad)
     batch_norm_stats = staticmethod(batch_norm_stats)
     local_response_norm = staticmethod(local_response_norm)
     local_response_norm_grad = staticmethod(local_response_norm_grad)

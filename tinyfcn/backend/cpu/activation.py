@@ -14,7 +14,12 @@ from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
 
 def relu(x: Any) -> Any:
     """max(x, 0)."""
-    return elementwise(lambda x, out: np.maximum(x, 0, out=out), x)
+
+    def block(x: Any, out: Any) -> None:
+        out.fill(0)  # NumPy's maximum of two arrays is twice as fast as that of array and number
+        np.maximum(x, out, out=out)
+
+    return elementwise(block, x)
 
 
 def relu_grad(gy: Any, y: Any) -> Any:

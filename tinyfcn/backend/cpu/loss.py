@@ -23,7 +23,9 @@ def cross_entropy(x: Any, labels: Any) -> Any:
     def task(i: int) -> None:
         columns, labels, pixels = rows[pieces[i]].T.copy(), flat[pieces[i]], loss[pieces[i]]
         columns -= columns.max(0)
-        picked = columns[labels, np.arange(labels.size)]  # label −1 picks some finite number
+        position = np.arange(labels.size)
+        position += labels * position.size
+        picked = columns.reshape(-1).take(position, mode="clip")  # some number for label −1
         np.exp(columns, out=columns)
         np.log(columns.sum(0), out=pixels)
         pixels -= picked
@@ -49,8 +51,11 @@ def cross_entropy_grad(gy: Any, x: Any, labels: Any) -> Any:
         columns -= columns.max(0)
         np.exp(columns, out=columns)
         columns *= g / columns.sum(0)
-        columns[labels, np.arange(labels.size)] -= g
-        out[pieces[i]] = columns.T
+        block = out[pieces[i]]
+        block[...] = columns.T
+        position = np.arange(0, block.size, block.shape[1])
+        position += np.maximum(labels, 0)  # for label −1 some place of the same pixel: g is 0
+        block.reshape(-1)[position] -= g
 
     parallel_for(task, len(pieces))
     return gx

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
+from tinyfcn.backend.cpu.threads import blocks, parallel_for
+
+BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
-Slices = tuple[slice, slice]
+Slices = tuple[slice, slice, slice]  # images, rows, columns
 
 
 def max_pool2d(
@@ -32,14 +34,14 @@ def max_pool2d(
     tasks = _row_blocks(n, size[0], size[1] * c)
 
     def task(number: int) -> None:
-        image, rows = tasks[number]
+        images, rows = tasks[number]
         taps = [
-            (tap, outputs, x[image][inputs])
+            (tap, outputs, x[images][inputs])
             for tap, outputs, inputs in _taps(
                 slice(0, h), w, rows, size[1], kernel, stride, padding, dilation
             )
         ]
-        best = y[image, rows]
+        best = y[images, rows]
         if padding == (0, 0):
             best[...] = taps.pop(0)[2]
         else:
@@ -49,8 +51,9 @@ def max_pool2d(
                 np.maximum(best[outputs], values, out=best[outputs])
             return
 
-        winner = _first_taps(rows, size[1], kernel, stride, padding, dilation)
-        winner = np.repeat(winner[:, :, None], c, axis=2)
+        first = _first_taps(rows, size[1], kernel, stride, padding, dilation)
+        winner = np.empty(best.shape, first.dtype)
+        winner[...] = first[:, :, None]
         greater = np.empty(best.shape, bool)
         for tap, outputs, values in taps:
             mask = np.greater(values, best[outputs], out=greater[outputs]).view(np.uint8)
@@ -61,7 +64,7 @@ def max_pool2d(
         if np.isnan(best).any():
             for tap, outputs, values in taps:
                 winner[outputs][np.isnan(values)] = tap
-        _plane_index(winner, where[image, rows], rows, w, kernel, stride, padding, dilation)
+        _plane_index(winner, where[images, rows], rows, w, kernel, stride, padding, dilation)
 
     parallel_for(task, len(tasks))
     return logical(y), None if where is None else logical(where)
@@ -74,7 +77,7 @@ def scatter_plane(
     x, indices = channels_last(x), channels_last(indices)
     n, oh, ow, c = x.shape
     h, w = size
-    y = np.zeros((n, h, w, c), x.dtype)
+    y = np.empty((n, h, w, c), x.dtype)
     # Selecting bits instead of multiplying by 0 and 1, because 0 · ∞ would not be 0.
     bits = np.dtype(f"i{x.dtype.itemsize}")
     overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
@@ -83,20 +86,23 @@ def scatter_plane(
 
     # A task owns rows of the result, so that windows which overlap never meet in another task.
     def task(number: int) -> None:
-        image, rows = tasks[number]
-        values, plane = x[image].view(bits), y[image, rows]
-        for tap, outputs, inputs in _taps(
-            rows, w, slice(0, oh), ow, kernel, stride, padding, dilation
-        ):
-            here = _tap_index(tap, outputs, w, kernel, stride, padding, dilation)
-            here = here.astype(_index_dtype(h * w))[:, :, None]
-            mask = indices[image][outputs] == here
+        images, rows = tasks[number]
+        windows = _reaching(rows, oh, kernel[0], stride[0], padding[0], dilation[0])
+        values, plane = x[images, windows].view(bits), y[images, rows]
+        plane.fill(0)
+        offsets = indices[images, windows] - _origins(
+            windows, values.shape[1:], w, stride, padding, _index_dtype(h * w)
+        )
+        for tap, outputs, inputs in _taps(rows, w, windows, ow, kernel, stride, padding, dilation):
+            kh, kw = divmod(tap, kernel[1])
+            mask = offsets[outputs] == kh * dilation[0] * w + kw * dilation[1]
             found[number] += int(np.count_nonzero(mask))
             negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
+            chosen = (values[outputs] & negated).view(x.dtype)
             if overlap:
-                plane[inputs] += (values[outputs] & negated).view(x.dtype)
+                plane[inputs] += chosen
             else:
-                np.bitwise_and(values[outputs], negated, out=plane[inputs].view(bits))
+                plane[inputs] = chosen
 
     parallel_for(task, len(tasks))
     if sum(found) != x.size:
@@ -122,20 +128,25 @@ def gather_plane(x: Array, indices: Array) -> Array:
     tasks = _row_blocks(n, oh, ow * c)
 
     def task(number: int) -> None:
-        image, rows = tasks[number]
-        flat = indices[image, rows].astype(np.intp)
+        images, rows = tasks[number]
+        flat = indices[images, rows].astype(np.intp)
         flat *= c
         flat += np.arange(c)
-        # Indices are known to be inside; with any mode but "raise", take needs no buffer.
-        np.take(x[image], flat, out=y[image, rows], mode="clip")
+        for image, index, out in zip(x[images], flat, y[images, rows], strict=True):
+            # Indices are known to be inside; with any mode but "raise", take needs no buffer.
+            np.take(image, index, out=out, mode="clip")
 
     parallel_for(task, len(tasks))
     return logical(y)
 
 
-def _row_blocks(n: int, height: int, row: int) -> list[tuple[int, slice]]:
-    """(image, rows) for all images, in blocks of about BLOCK elements, ``row`` elements a row."""
-    return [(image, rows) for image in range(n) for rows in blocks(height, BLOCK // row)]
+def _row_blocks(n: int, height: int, row: int) -> list[tuple[slice, slice]]:
+    """(images, rows): several images or a part of one, about BLOCK elements, ``row`` in a row."""
+    return [
+        (images, rows)
+        for images in blocks(n, BLOCK // (height * row))
+        for rows in blocks(height, BLOCK // row)
+    ]
 
 
 def _taps(
@@ -152,10 +163,11 @@ def _taps(
         out_columns, in_columns = _meet(
             slice(0, w), slice(0, ow), stride[1], kw * dilation[1] - padding[1]
         )
-        yield tap, (out_rows, out_columns), (in_rows, in_columns)
+        images = slice(None)
+        yield tap, (images, out_rows, out_columns), (images, in_rows, in_columns)
 
 
-def _meet(inputs: slice, outputs: slice, stride: int, offset: int) -> Slices:
+def _meet(inputs: slice, outputs: slice, stride: int, offset: int) -> tuple[slice, slice]:
     """The outputs o and the inputs o · stride + offset, as far as both lie inside their slices."""
     first = max(outputs.start, -((offset - inputs.start) // stride))  # the quotient rounded up
     last = min(outputs.stop - 1, (inputs.stop - 1 - offset) // stride)
@@ -166,6 +178,12 @@ def _meet(inputs: slice, outputs: slice, stride: int, offset: int) -> Slices:
         slice(first - outputs.start, last + 1 - outputs.start),
         slice(start, start + (last - first) * stride + 1, stride),
     )
+
+
+def _reaching(rows: slice, oh: int, k: int, s: int, p: int, d: int) -> slice:
+    """The rows of windows that touch these rows of the image."""
+    first = max(0, -((d * (k - 1) - p - rows.start) // s))  # the quotient rounded up
+    return slice(first, max(first, min(oh, (rows.stop - 1 + p) // s + 1)))
 
 
 def _first_taps(
@@ -180,17 +198,18 @@ def _first_taps(
     return (steps[0] * kernel[1] + steps[1]).astype(dtype)
 
 
-def _tap_index(
-    tap: int, outputs: Slices, w: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+def _origins(
+    rows: slice, shape: tuple[int, ...], w: int, stride: Pair, padding: Pair, dtype: Any
 ) -> Array:
-    """(rows, columns): the plane index h · W + w that a tap has in each window of ``outputs``."""
-    rows, columns = (
-        o * s + k * d - p
-        for o, k, s, p, d in zip(
-            _grid(*outputs), divmod(tap, kernel[1]), stride, padding, dilation, strict=True
-        )
+    """The plane index h · W + w of tap 0 in each window: (rows, OW, C) = ``shape``.
+
+    For each channel again: arrays of one shape are added in long inner loops.
+    """
+    h, columns = (
+        o * s - p for o, s, p in zip(_grid(rows, slice(0, shape[1])), stride, padding, strict=True)
     )
-    return rows * w + columns
+    index = (h * w).astype(dtype) + np.repeat(columns, shape[2]).astype(dtype)
+    return index.reshape(shape)
 
 
 def _plane_index(
@@ -199,12 +218,10 @@ def _plane_index(
 ) -> None:  # fmt: skip
     """Turn tap numbers kh · KW + kw into plane indices: those of tap 0 plus kh·DH·W + kw·DW."""
     number = index.dtype.type
-    ow = winner.shape[1]
-    origin = _tap_index(0, (rows, slice(0, ow)), w, kernel, stride, padding, dilation)
     kh = winner // winner.dtype.type(kernel[1])
     np.multiply(kh, number(dilation[0] * w - dilation[1] * kernel[1]), out=index)
     index += winner * number(dilation[1])
-    index += origin.astype(index.dtype)[:, :, None]
+    index += _origins(rows, index.shape[1:], w, stride, padding, index.dtype)
 
 
 def _grid(rows: slice, columns: slice) -> tuple[Array, Array]:

@@ -3,14 +3,16 @@
     im2col.py      the whole image at once: the plain version, and the tests' reference
     tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation
     pointwise.py   1×1 kernels: a plain matrix product
+    blocks.py      kernels of several strides, cut so that no pixel is read twice
     winograd.py    3×3 kernels, dilated or not: fewer multiplications, in two sizes
     phases.py      the input gradient under a stride;  taps.py: for small maps
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
 
 The rule: a 1×1 kernel is a product. A 3×3 kernel between enough channels, on a map large enough to
-pay for the transforms, goes to F(2×2, 3×3), which is as exact as direct convolution. Everything
-else goes to tiles. ``TINYFCN_CONV`` or :func:`using_algorithm` names another one for where it
-applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
+pay for the transforms, goes to F(2×2, 3×3), which is as exact as direct convolution. A kernel of
+several wide strides between few channels goes to blocks, everything else to tiles.
+``TINYFCN_CONV`` or :func:`using_algorithm` names another one for where it applies: ``winograd4``
+multiplies less still, and is about a digit less exact in float32.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv import depthwise, im2col, pointwise, tiles
+from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles
 from tinyfcn.backend.cpu.conv.groups import merge
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
@@ -32,6 +34,7 @@ from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 ALGORITHMS: dict[str, Algorithm] = {
     "im2col": im2col,
     "tiles": tiles,
+    "blocks": blocks,
     "pointwise": pointwise,
     "winograd2": Winograd(2),
     "winograd4": Winograd(4),
@@ -85,6 +88,8 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
         return wanted
     if pointwise.applies(kernel, window):
         return pointwise
+    if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
+        return blocks
     winograd = ALGORITHMS["winograd2"]
     enough = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= WINOGRAD_PIXELS
     return winograd if enough and winograd.applies(kernel, window) else tiles
@@ -173,9 +178,10 @@ def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) ->
 def _add_bias(y: Array, bias: Array) -> None:
     """For input gradients, whose parts are not written in one piece that could be finished."""
     pieces = [(i, r) for i in range(len(y)) for r in threads.blocks(y.shape[1], 64)]
+    finish = Finish(bias)
 
     def task(i: int) -> None:
         image, rows = pieces[i]
-        y[image, rows] += bias
+        finish(y[image, rows])
 
     threads.parallel_for(task, len(pieces))

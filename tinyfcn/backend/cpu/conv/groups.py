@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyfcn.backend.cpu.layout import Array
 
-WIDTH = 16  # channels that a matrix product should have at least
+WIDTH = 16  # channels that a matrix product should have at least; twice as many are too many
 
 
 class Groups(NamedTuple):
@@ -61,10 +61,11 @@ def merge(inputs: int, outputs: int, groups: int) -> Groups:
     Example:
         >>> merge(1, 1, groups=48)
         Groups(parts=3, merged=16, inputs=1, outputs=1)
+        >>> merge(1, 1, groups=21)
+        Groups(parts=1, merged=21, inputs=1, outputs=1)
         >>> merge(64, 64, groups=2)
         Groups(parts=2, merged=1, inputs=64, outputs=64)
     """
-    merged = max(1, min(groups, WIDTH // inputs))
-    while groups % merged:
-        merged -= 1
+    fits = [m for m in range(1, groups + 1) if groups % m == 0 and m * inputs <= 2 * WIDTH] or [1]
+    merged = next((m for m in fits if m * inputs >= WIDTH), fits[-1])
     return Groups(groups // merged, merged, inputs, outputs)

@@ -19,21 +19,33 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.tiles import correlate
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
+from tinyfcn.backend.cpu.conv.tiles import Product, Tiles, multiply
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window
 from tinyfcn.backend.cpu.layout import Array
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     """gx (N, H, W, C) from gy (N, OH, OW, OC)."""
-    flipped = _swap_ends(weight)
     rows, cols = (
         phases(n, k, s, p, d)
         for n, k, s, p, d in zip(gx.shape[1:3], weight.shape[1:3], *window, strict=True)
     )
+    products, scratch = [], Scratch()
     for row in rows:
         for col in cols:
-            _correlate_phases(gy, flipped, gx, window.stride, row, col)
+            target = _pixels(gx, window.stride, row, col)
+            if row.origin is None or col.origin is None:
+                target[...] = 0  # no kernel element ever lands here
+                continue
+            kernels = _kernels(weight, row, col)  # (KH', KW', OC, phases, C)
+            origin, step = (row.origin, col.origin), (row.step, col.step)
+            outputs = kernels[0, 0, 0].size
+            tiles = Tiles(
+                gy, target.shape[:3], kernels.shape[:2], origin, (1, 1), step, scratch, outputs
+            )
+            products.append(Product(tiles, kernels.reshape(-1, outputs), target))
+    products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
+    multiply(products, Finish())
 
 
 class Phases(NamedTuple):
@@ -80,46 +92,27 @@ def phases(n: int, k: int, s: int, p: int, d: int) -> list[Phases]:
     return groups
 
 
-def _correlate_phases(
-    gy: Array, flipped: Array, gx: Array, stride: Pair, row: Phases, col: Phases
-) -> None:
-    """All pixels of gx that belong to these phases; flipped (C, KH, KW, OC)."""
+def _pixels(gx: Array, stride: Pair, row: Phases, col: Phases) -> Array:
+    """The pixels of gx that belong to these phases, (N, rows, columns, phases, phases, C)."""
     n, _, _, c = gx.shape
-    rows, cols = len(row.taps), len(col.taps)
     s_n, s_h, s_w, s_c = gx.strides
-    target = np.lib.stride_tricks.as_strided(
+    return np.lib.stride_tricks.as_strided(
         gx[:, row.first :, col.first :],
-        (n, row.pixels, rows, col.pixels, cols, c),
-        (s_n, stride[0] * s_h, s_h, stride[1] * s_w, s_w, s_c),
+        (n, row.pixels, col.pixels, len(row.taps), len(col.taps), c),
+        (s_n, stride[0] * s_h, stride[1] * s_w, s_h, s_w, s_c),
     )
-    if row.origin is None or col.origin is None:
-        target[...] = 0  # no kernel element ever lands here
-        return
-    taps = np.stack([flipped[:, a, b] for a in row.taps for b in col.taps])
-    kernels = taps.reshape(-1, *taps.shape[2:])  # (rows·cols·C, KH', KW', OC)
-    origin, step = (row.origin, col.origin), (row.step, col.step)
-    if rows == cols == 1:
-        correlate(gy, kernels, Finish(), target[:, :, 0, :, 0], origin, (1, 1), step)
-        return
-    product = np.empty((n, row.pixels, col.pixels, len(kernels)), gx.dtype)
-    correlate(gy, kernels, Finish(), product, origin, (1, 1), step)
-    product = product.reshape(n, row.pixels, col.pixels, rows, cols, c).transpose(0, 1, 3, 2, 4, 5)
-    bands = [(image, band) for image in range(n) for band in threads.blocks(row.pixels, 8)]
-
-    def copy(i: int) -> None:
-        target[bands[i]] = product[bands[i]]
-
-    threads.parallel_for(copy, len(bands))
 
 
-def _swap_ends(weight: Array) -> Array:
-    """(OC, KH, KW, C) → (C, KH, KW, OC), copied in blocks over the threads."""
-    oc, kh, kw, c = weight.shape
-    swapped = np.empty((c, kh, kw, oc), weight.dtype)
-    pieces = threads.blocks(c, 64)
+def _kernels(weight: Array, row: Phases, col: Phases) -> Array:
+    """(KH', KW', OC, phases, C): the kernel elements that reach each phase."""
+    taps = [weight[:, a, b].transpose(1, 2, 0, 3) for a in row.taps for b in col.taps]
+    kh, kw, oc, c = taps[0].shape
+    kernels = np.empty((kh, kw, oc, len(taps), c), weight.dtype)
+    pieces = threads.blocks(oc, max(1, oc * threads.BLOCK // kernels.size))
 
     def task(i: int) -> None:
-        swapped[pieces[i]] = weight[..., pieces[i]].transpose(3, 1, 2, 0)
+        for phase, elements in enumerate(taps):
+            kernels[:, :, pieces[i], phase] = elements[:, :, pieces[i]]
 
     threads.parallel_for(task, len(pieces))
-    return swapped
+    return kernels

@@ -28,10 +28,14 @@ class Finish(NamedTuple):
 
     def __call__(self, block: Array, channels: slice = slice(None)) -> None:
         """max(block + bias, 0) in place; ``channels`` says which of them the block holds."""
+        width = 1
+        if block.flags.c_contiguous:  # row by row: short inner loops cost more than their work
+            width = block.shape[-2]
+            block = block.reshape(*block.shape[:-2], width * block.shape[-1])
         if self.bias is not None:
-            block += self.bias[channels]
-        if self.relu:
-            np.maximum(block, 0, out=block)
+            block += np.tile(self.bias[channels], width)
+        if self.relu:  # NumPy takes the maximum with an array five times faster than with a number
+            np.maximum(block, np.zeros(block.shape[-1], block.dtype), out=block)
 
     def of(self, channels: slice) -> Finish:
         """The same for an output that holds these channels alone."""
