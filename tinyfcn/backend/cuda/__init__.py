@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.cuda.activation import Activation
+from tinyfcn.backend.cuda.convolution import Convolution
 from tinyfcn.backend.cuda.launcher import Engine
 
 
-class CudaBackend(Activation):
+class CudaBackend(Activation, Convolution):
     """Computes with hand-written kernels; see ``tinyfcn.backend.interface`` for the contract."""
 
     def __init__(self, engine: Engine) -> None:

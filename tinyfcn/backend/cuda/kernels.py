@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyfcn.backend.cuda import activation
+from tinyfcn.backend.cuda import activation, convolution, gemm
 from tinyfcn.backend.cuda.launcher import Kernel
 
 KERNELS: dict[str, Kernel] = {
-    name: kernel for family in (activation,) for name, kernel in family.KERNELS.items()
+    name: kernel
+    for family in (activation, convolution, gemm)
+    for name, kernel in family.KERNELS.items()
 }
 
 
