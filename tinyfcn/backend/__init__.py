@@ -1,7 +1,8 @@
 """The switch between backends: who computes the primitives that ops are made of.
 
-``"numpy"`` computes on the CPU. The start value comes from the environment variable
-``TINYFCN_BACKEND``; :func:`use` changes it for the process, :func:`using` for a ``with`` block.
+``"numpy"`` computes on the CPU; ``"emulator"`` runs the CUDA kernels there, slowly. The start value
+comes from the environment variable ``TINYFCN_BACKEND``; :func:`use` changes it for the process,
+:func:`using` for a ``with`` block.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ def _numpy() -> Backend:
     return NumpyBackend()
 
 
-_backends: dict[str, Callable[[], Backend]] = {"numpy": _numpy}
+def _emulator() -> Any:
+    from tinyfcn.backend.cuda import CudaBackend
+    from tinyfcn.backend.cuda.emulator import Emulator
+
+    return CudaBackend(Emulator())
+
+
+_backends: dict[str, Callable[[], Any]] = {"numpy": _numpy, "emulator": _emulator}
 _made: dict[str, Backend] = {}
 
 

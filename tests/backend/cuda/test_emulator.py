@@ -1,0 +1,158 @@
+"""The emulator: kernels run and give what they must."""
+
+import numpy as np
+import pytest
+
+from tinyfcn import backend
+from tinyfcn.backend.cuda.emulator import BuildError, Emulator
+from tinyfcn.backend.cuda.emulator import build as build_module
+from tinyfcn.backend.cuda.launcher import Kernel
+
+SUMS = """
+#include "common.cuh"
+constexpr int THREADS = 64;
+
+// Sums of rows: a tree in shared memory, and its last five steps within a warp.
+template <typename T>
+__global__ void __launch_bounds__(THREADS) row_sums(const T* __restrict__ x, T* __restrict__ y,
+                                                    int columns) {
+    __shared__ T part[THREADS];
+    const int t = threadIdx.x;
+    T sum = 0;
+    for (int i = t; i < columns; i += THREADS) sum += x[(i64)blockIdx.x * columns + i];
+    part[t] = sum;
+    __syncthreads();
+    if (t < 32) {
+        sum = part[t] + part[t + 32];
+        for (int by = 16; by > 0; by /= 2) sum += __shfl_down_sync(0xffffffff, sum, by);
+        if (t == 0) y[blockIdx.x] = sum;
+    }
+}
+
+// The same array turned round, through dynamic shared memory.
+__global__ void reversed(const float* x, float* y) {
+    extern __shared__ float tile[];
+    tile[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
+}
+
+__global__ void votes(const int* x, u32* y) {
+    y[threadIdx.x] = __ballot_sync(0xffffffff, x[threadIdx.x]);
+}
+
+__global__ void lanes(const int* x, int* y) {
+    const int v = x[threadIdx.x], n = blockDim.x, t = threadIdx.x;
+    y[t] = __shfl_sync(0xffffffff, v, 3, 8);
+    y[n + t] = __shfl_up_sync(0xffffffff, v, 2, 8);
+    y[2 * n + t] = __shfl_down_sync(0xffffffff, v, 2, 8);
+    y[3 * n + t] = __shfl_xor_sync(0xffffffff, v, 5);
+}
+
+__global__ void count(int* total) { atomicAdd(total, 1); }
+
+__global__ void who(int* y) {
+    const int thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+    const int block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+    y[block * blockDim.x * blockDim.y * blockDim.z + thread] = block * 1000 + thread;
+}
+"""
+DECLARED = {
+    "row_sums": "const T* x, T* y, int columns",
+    "reversed": "const float* x, float* y",
+    "votes": "const int* x, u32* y",
+    "lanes": "const int* x, int* y",
+    "count": "int* total",
+    "who": "int* y",
+}
+
+
+@pytest.fixture(scope="module", params=[None, 0, 1], ids=["in order", "seed 0", "seed 1"])
+def run(request, tmp_path_factory):
+    """Runs a kernel of SUMS."""
+    folder = tmp_path_factory.mktemp("kernels")
+    shared = Emulator().folder / "common.cuh"
+    (folder / "common.cuh").write_text(shared.read_text())
+    (folder / "sums.cu").write_text(SUMS)
+    kernels = {name: Kernel("sums.cu", parameters) for name, parameters in DECLARED.items()}
+    emulator = Emulator(seed=request.param, folder=folder, kernels=kernels)
+
+    def run(function, grid, block, *arguments, shared_mem=0):
+        emulator.run("sums.cu", function, grid, block, arguments, shared_mem)
+
+    return run
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 63, 64, 200])
+def test_threads_wait_for_each_other_and_share_memory(run, rng, dtype, columns):
+    x = rng.integers(-9, 9, (3, columns)).astype(dtype)
+    y = np.empty(3, dtype)
+    T = "float" if dtype == np.float32 else "double"
+    run(f"row_sums<{T}>", (3, 1, 1), (64, 1, 1), x, y, np.int32(columns))
+    np.testing.assert_array_equal(y, x.sum(1))
+
+
+def test_dynamic_shared_memory(run, rng):
+    x = rng.standard_normal(1024).astype(np.float32)
+    y = np.empty_like(x)
+    run("reversed", (1, 1, 1), (1024, 1, 1), x, y, shared_mem=x.nbytes)
+    np.testing.assert_array_equal(y, x[::-1])
+    with pytest.raises(ValueError, match=r"reversed: expected at most 49152 bytes.*got 49153"):
+        run("reversed", (1, 1, 1), (1024, 1, 1), x, y, shared_mem=48 * 1024 + 1)
+
+
+def test_votes_and_shuffles_of_a_warp(run):
+    x = np.arange(64, dtype=np.int32)
+    y = np.zeros(64, np.uint32)
+    run("votes", (1, 1, 1), (64, 1, 1), (x % 3 == 0).astype(np.int32), y)
+    assert (y[:32] == sum(1 << i for i in range(0, 32, 3))).all()
+    assert (y[32:] == sum(1 << i for i in range(32) if (i + 32) % 3 == 0)).all()
+
+    y = np.zeros((4, 64), np.int32)
+    run("lanes", (1, 1, 1), (64, 1, 1), x, y)
+    np.testing.assert_array_equal(y[0], x // 8 * 8 + 3)
+    np.testing.assert_array_equal(y[1], np.where(x % 8 < 2, x, x - 2))
+    np.testing.assert_array_equal(y[2], np.where(x % 8 > 5, x, x + 2))
+    np.testing.assert_array_equal(y[3], x ^ 5)
+
+
+def test_atomics_count_every_thread(run):
+    total = np.zeros(1, np.int32)
+    run("count", (5, 2, 1), (33, 1, 1), total)
+    assert total[0] == 330
+
+
+def test_every_thread_of_every_block_knows_who_it_is(run):
+    y = np.full(2 * 3 * 2 * 24, -1, np.int32)
+    run("who", (2, 3, 2), (4, 3, 2), y)
+    block, thread = np.divmod(np.arange(y.size), 24)
+    np.testing.assert_array_equal(y, block * 1000 + thread)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_equals_the_twin(rng, dtype):
+    twin = backend._backends["numpy"]()
+    emulated = backend._backends["emulator"]()
+    plain = rng.standard_normal((3, 5, 7, 9)).astype(dtype)
+    plain[0, 0, 0, :3] = np.nan, -np.inf, 0
+    for x in (plain, plain[:, ::2].transpose(0, 2, 3, 1), plain[:0]):
+        y = emulated.relu(x)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, twin.relu(x))
+        gy = rng.standard_normal(x.shape).astype(dtype)
+        np.testing.assert_array_equal(emulated.relu_grad(gy, y), twin.relu_grad(gy, y))
+
+
+def test_without_a_compiler_one_sentence_says_what_to_install(monkeypatch):
+    build_module.compiler_version.cache_clear()
+    monkeypatch.setattr(build_module, "COMPILER", "no-such-compiler")
+    with pytest.raises(BuildError, match=r"with g\+\+, which is not installed.*apt-get"):
+        Emulator().library("activation.cu")
+
+
+def test_what_does_not_compile_is_reported_with_the_words_of_the_compiler(tmp_path):
+    (tmp_path / "bad.cu").write_text("__global__ void bad(float* x) {\n    x[0] = nothing;\n}\n")
+    emulator = Emulator(folder=tmp_path, kernels={"bad": Kernel("bad.cu", "float* x")})
+    with pytest.raises(BuildError, match=r"(?s)does not accept bad:.*bad\.cu:2.*'nothing'"):
+        emulator.library("bad.cu")

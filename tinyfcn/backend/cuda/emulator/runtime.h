@@ -1,0 +1,41 @@
+// Between the kernels and the runtime that runs them: what a thread may ask for, and the table of
+// kernels that a library offers. A library is one .cu file, this header, and runtime.cpp.
+
+#pragma once
+
+#define INSIDE __attribute__((visibility("hidden")))  // reached without the procedure linkage table
+
+struct uint3 {
+    unsigned int x, y, z;
+};
+typedef uint3 dim3;
+
+// Written by the scheduler whenever another thread goes on.
+extern INSIDE uint3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+typedef unsigned long long u64;
+
+// A thread waits for the others of its block, or for those of its warp that are named in a mask.
+// The line, of the call in the .cu file, is what tells one barrier from another.
+INSIDE void wait_for_block(int line);
+INSIDE void wait_for_warp(unsigned int mask, int line);
+
+// Leaves a value for the other lanes named in the mask and waits for theirs; all 32 come back, and
+// those of lanes that took part are valid.
+INSIDE const u64* exchange(unsigned int mask, u64 value, int line);
+
+// A value that a lane left in the last exchange; a fault if it took no part.
+INSIDE u64 left_by(int lane, int line);
+INSIDE int lane();
+INSIDE unsigned int taking_part();
+
+// One kernel as the table lists it. Arguments come in slots of eight bytes.
+struct Instance {
+    const char* name;       // "relu<float>"
+    void (*run)(const u64* slots);
+    const char* signature;  // ends in the C++ type: "[with F = void(const float*, float*, …)]"
+};
+
+}  // namespace emulator
