@@ -1,12 +1,12 @@
 // Batch normalisation, with or without the ReLU behind it. x is (N, C, …), vectors are (C,).
 //
-//   kernel                   computes                                             NumPy twin
-//   batch_norm_tiles         mean and Σ (x − mean)² of each tile of a channel     batch_norm_stats
-//   batch_norm_stats         from these, mean and variance of the channel
-//   batch_norm               (x − mean) · invstd · weight + bias, or max(that, 0) batch_norm
-//   batch_norm_grad_tiles    Σ gy and Σ gy · (x − mean) of each tile              ..._grad_sums
-//   channel_totals           the sums of the tiles, times a factor a channel
-//   batch_norm_input_grad    weight · invstd · (gy − mean_gy − x̂ · mean_gy_xhat)  ..._input_grad
+//   kernel                  computes                                              NumPy twin
+//   batch_norm_tiles        mean and Σ (x − mean)² of each tile of a channel      batch_norm_stats
+//   batch_norm_stats        from these, mean and variance of the channel
+//   batch_norm              (x − mean) · invstd · weight + bias, or max(that, 0)  batch_norm
+//   batch_norm_grad_tiles   Σ gy and Σ gy · (x − mean) of each tile               batch_norm_grad
+//   channel_totals          the sums of the tiles, times a factor a channel
+//   batch_norm_grad         weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂))
 //
 // The twins are in tinyfcn/backend/cpu/normalization.py. With an output y, gy counts as 0 where y ≤ 0.
 //
@@ -131,15 +131,15 @@ __global__ void channel_totals(const double* __restrict__ sums, const T* __restr
 }
 
 template <typename T>
-__global__ void batch_norm_input_grad(const T* __restrict__ gy, const T* __restrict__ x,
-                                      const T* __restrict__ mean, const T* __restrict__ invstd,
-                                      const T* __restrict__ weight, const T* __restrict__ mean_gy,
-                                      const T* __restrict__ mean_gy_xhat, const T* __restrict__ y,
-                                      T* __restrict__ gx, int channels, i64 pixels, i64 count) {
+__global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ x,
+                                const T* __restrict__ mean, const T* __restrict__ invstd,
+                                const T* __restrict__ weight, const T* __restrict__ sum_gy,
+                                const T* __restrict__ sum_gy_xhat, const T* __restrict__ y,
+                                T* __restrict__ gx, T share, int channels, i64 pixels, i64 count) {
     FOR_EACH(i, count) {
         const int c = quotient(i, pixels) % channels;
         const T g = !y || y[i] > 0 ? gy[i] : T(0);
         const T xhat = (x[i] - mean[c]) * invstd[c];
-        gx[i] = weight[c] * invstd[c] * (g - mean_gy[c] - xhat * mean_gy_xhat[c]);
+        gx[i] = weight[c] * invstd[c] * (g - share * (sum_gy[c] + xhat * sum_gy_xhat[c]));
     }
 }

@@ -85,3 +85,29 @@ def same():
         np.testing.assert_array_equal(actual, expected)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def within_rounding():
+    """Compares sums with exact ones: within eps · √terms of the sum of the absolute terms."""
+
+    def check(got, exact, absolute, terms):
+        bound = 2 * np.finfo(got.dtype).eps * np.sqrt(terms + 1) * absolute
+        assert got.shape == exact.shape
+        assert (np.abs(got - exact) <= bound).all(), np.abs(got - exact).max()
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def unaligned():
+    """Copies an array to where no 128-bit load may begin."""
+
+    def copy(array):
+        buffer = np.empty(array.size + 4, array.dtype)
+        first = next(i for i in range(4) if buffer[i:].ctypes.data % 16)
+        view = buffer[first : first + array.size].reshape(array.shape)
+        view[...] = array
+        return view
+
+    return copy

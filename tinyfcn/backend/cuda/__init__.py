@@ -13,6 +13,7 @@ import numpy as np
 from tinyfcn.backend.cuda.activation import Activation
 from tinyfcn.backend.cuda.batch_norm import BatchNorm
 from tinyfcn.backend.cuda.confusion import Confusion
+from tinyfcn.backend.cuda.convolution import Convolution
 from tinyfcn.backend.cuda.dropout import Dropout
 from tinyfcn.backend.cuda.launcher import Engine
 from tinyfcn.backend.cuda.local_response_norm import LocalResponseNorm
@@ -28,6 +29,7 @@ class CudaBackend(
     Activation,
     BatchNorm,
     Confusion,
+    Convolution,
     Dropout,
     LocalResponseNorm,
     Loss,

@@ -32,11 +32,11 @@ KERNELS = {
         "int channels, i64 pixels, i64 count, int tiles",
     ),
     "channel_totals": Kernel(FILE, "const double* sums, const T* factors, T* totals, int tiles"),
-    "batch_norm_input_grad": Kernel(
+    "batch_norm_grad": Kernel(
         FILE,
         "const T* gy, const T* x, const T* mean, const T* invstd, const T* weight, "
-        "const T* mean_gy, const T* mean_gy_xhat, const T* y, T* gx, int channels, i64 pixels, "
-        "i64 count",
+        "const T* sum_gy, const T* sum_gy_xhat, const T* y, T* gx, T share, int channels, "
+        "i64 pixels, i64 count",
     ),
 }
 
@@ -69,32 +69,23 @@ class BatchNorm(ChannelSums):
         )
         return y
 
-    def batch_norm_grad_sums(
-        self, gy: Array, x: Array, mean: Array, invstd: Array, y: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Σ gy and Σ gy · x̂ for each channel, with x̂ = (x − mean) · invstd; gy counts as 0
-        where a y ≤ 0."""
-        gy, x, mean, invstd = (self.contiguous(a) for a in (gy, x, mean, invstd))
+    def batch_norm_grad(
+        self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
+        y: Array | None = None,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)), and for each channel Σ gy and
+        Σ gy · x̂, with x̂ = (x − mean) · invstd; gy counts as 0 where a y ≤ 0."""
+        gy, x, *vectors = (self.contiguous(a) for a in (gy, x, mean, invstd, weight))
         y = None if y is None else self.contiguous(y)
+        mean, invstd, _ = vectors
         cut = self.cut(x)
         sums, products = self.empty((2, cut.channels, cut.tiles), np.float64)
         self.launch_tiles("batch_norm_grad_tiles", x.dtype, cut, gy, x, mean, y, sums, products)
-        return (
-            self.channel_totals(sums, None, x.dtype),
-            self.channel_totals(products, invstd, x.dtype),
-        )
-
-    def batch_norm_input_grad(
-        self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array,
-        mean_gy: Array, mean_gy_xhat: Array, y: Array | None = None,
-    ) -> Array:  # fmt: skip
-        """weight · invstd · (gy − mean_gy − x̂ · mean_gy_xhat); gy counts as 0 where a y ≤ 0."""
-        given = gy, x, mean, invstd, weight, mean_gy, mean_gy_xhat
-        arrays = [self.contiguous(a) for a in given]
-        y = None if y is None else self.contiguous(y)
+        sum_gy = self.channel_totals(sums, None, x.dtype)
+        sum_gy_xhat = self.channel_totals(products, invstd, x.dtype)
         gx = self.empty(x.shape, x.dtype)
-        pixels = math.prod(x.shape[2:])
         self.launch.each(
-            "batch_norm_input_grad", x.dtype, x.size, *arrays, y, gx, x.shape[1], pixels, x.size
-        )
-        return gx
+            "batch_norm_grad", x.dtype, x.size, gy, x, *vectors, sum_gy, sum_gy_xhat, y, gx,
+            share, cut.channels, cut.pixels, x.size,
+        )  # fmt: skip
+        return gx, sum_gy, sum_gy_xhat

@@ -100,7 +100,8 @@ def _compile(
         code.write_text(text)
         command = [COMPILER, *FLAGS, *flags, f"-I{HERE}", f"-I{folder}", str(code), "-o", str(made)]
         command += ["-shared", "-x", "none", str(runtime)] if runtime else ["-c"]
-        answer = subprocess.run(command, capture_output=True, text=True)
+        english = {**os.environ, "LC_ALL": "C"}
+        answer = subprocess.run(command, capture_output=True, text=True, env=english)
         if answer.returncode:
             raise BuildError(f"g++ does not accept {name}:\n{answer.stderr}")
         target.with_suffix(".log").write_text(answer.stderr)

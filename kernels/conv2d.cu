@@ -1,0 +1,244 @@
+// Convolution as an implicit matrix product: the columns of im2col are never written, a loader
+// looks their elements up in the image while it fills shared memory.
+//
+//   kernel                 NumPy twin           C       rows     columns        summed over
+//   conv2d                 conv2d               y       OC / G   N OH OW        C / G, KH, KW
+//   conv2d_input_grad      conv2d_input_grad    gx      C / G    N H W          OC / G, KH, KW
+//   conv2d_weight_grad     conv2d_weight_grad   parts   OC / G   C / G KH KW    N, OH, OW
+//
+// x, gx (N, C, H, W); y, gy (N, OC, OH, OW); weight (OC, C / G, KH, KW); bias may be null. Any
+// stride, padding, dilation and groups; a group is a product of its own.
+//
+// Over conv2d_direct.cu it gains what gemm_4 gains over gemm_1 (see gemm.cu and tile.cuh): every
+// element fetched serves 64 products.
+//
+// Run:  python examples/kernel_lab.py run conv2d
+
+#include "geometry.cuh"
+#include "tile.cuh"
+
+// Loads columns of windows: a thread has one pixel of the result, and goes on over channel, row and
+// column of the kernel. Tap (c, i, j) is source pixel (c, top + i * down, left + j * right).
+template <typename T> struct WindowLoader {
+    const T* image;  // channel 0 of the group
+    int height, width, top, left;
+    int rows, columns, down, right;  // of the kernel, and from tap to tap
+    int terms;
+    T held[SHARE];
+
+    __device__ void fetch(int k0) {
+        const int k = k0 + (int)threadIdx.x / TILE * SHARE;
+        int j = k % columns, i = k / columns % rows, c = k / columns / rows;
+#pragma unroll
+        for (int s = 0; s < SHARE; s++) {
+            const int h = top + i * down, w = left + j * right;
+            const bool inside = k + s < terms && within(h, height) && within(w, width);
+            held[s] = inside ? image[(c * height + h) * width + w] : T(0);
+            if (++j == columns) {
+                j = 0;
+                if (++i == rows) i = 0, c++;
+            }
+        }
+    }
+
+    __device__ void put(Slice<T>& slice) const {
+#pragma unroll
+        for (int s = 0; s < SHARE; s++)
+            slice[threadIdx.x / TILE * SHARE + s][threadIdx.x % TILE] = held[s];
+    }
+};
+
+// Grid: columns / 64, rows / 64, G.
+template <typename T>
+__global__ void __launch_bounds__(THREADS)
+conv2d(const T* __restrict__ x, const T* __restrict__ weight, const T* __restrict__ bias,
+       T* __restrict__ y, GEOMETRY, int relu) {
+    __shared__ Slices<T> slices;
+    const int rows = OC / G, channels = C / G, terms = channels * KH * KW, pixels = OH * OW;
+    const int row0 = blockIdx.y * TILE, column0 = blockIdx.x * TILE, group = blockIdx.z;
+    const int oc0 = group * rows + row0, columns = N * pixels;
+
+    const int own = column0 + threadIdx.x % TILE;
+    const int n = own / pixels, oh = own % pixels / OW, ow = own % OW;
+    MatrixLoader<T> left(weight + (i64)oc0 * terms, terms, 1, rows - row0, terms);
+    WindowLoader<T> right = {
+        x + ((i64)n * C + group * channels) * H * W,
+        own < columns ? H : 0, W, oh * SH - PH, ow * SW - PW, KH, KW, DH, DW, terms, {}};
+    T sum[ROWS][COLUMNS];
+    multiply(slices, left, right, 0, terms, sum);
+
+    finish(sum, bias ? bias + oc0 : bias, rows - row0, relu);
+    write(sum, rows - row0, columns - column0, pixels % Vector<T>::SIZE == 0 && aligned(y),
+          [&](int row, int column) {
+              const int p = column0 + column;
+              return y + ((i64)(p / pixels) * OC + oc0 + row) * pixels + p % pixels;
+          });
+}
+
+// The input gradient under a stride S falls into S * S smaller problems, its phases. Along one
+// axis, pixel h met tap k in output (h + P - k * D) / S, if that is a whole number; so pixels a, a +
+// S, a + 2 S, .. met the same taps, `first`, `first + step`, .., and pixel a + S * u met tap number i
+// of them in output start + u - i * apart. Without a stride there is one phase with all taps.
+struct Phase {
+    int first, step, taps, start, apart, pixels;
+    __device__ Phase(int a, int size, int K, int S, int P, int D) {
+        step = 1;
+        while (step * D % S != 0) step++;
+        first = 0;
+        while (first < step && (a + P - first * D) % S != 0) first++;
+        taps = first < step && first < K ? (K - first + step - 1) / step : 0;
+        start = (a + P - first * D) / S;
+        apart = step * D / S;
+        pixels = a < size ? (size - a + S - 1) / S : 0;
+    }
+};
+
+// Loads weights for the input gradient: line c and term (oc, i, j). A thread has one term of a
+// step, and every 8th channel of 64.
+template <typename T> struct TapLoader {
+    const T* weight;  // of the group, from the tile's first channel
+    int lines, terms;
+    int channels, KH, KW;  // from one oc to the next
+    const Phase &y, &x;
+    T held[SHARE];
+
+    __device__ void fetch(int k0) {
+        const int k = k0 + threadIdx.x % DEPTH;
+        const int j = k % x.taps, i = k / x.taps % y.taps, oc = k / x.taps / y.taps;
+        const int tap = (y.first + i * y.step) * KW + x.first + j * x.step;
+        const T* from = weight + (i64)oc * channels * KH * KW + tap;
+#pragma unroll
+        for (int s = 0; s < SHARE; s++) {
+            const int line = threadIdx.x / DEPTH + s * (THREADS / DEPTH);
+            held[s] = k < terms && line < lines ? from[line * KH * KW] : T(0);
+        }
+    }
+
+    __device__ void put(Slice<T>& slice) const {
+#pragma unroll
+        for (int s = 0; s < SHARE; s++)
+            slice[threadIdx.x % DEPTH][threadIdx.x / DEPTH + s * (THREADS / DEPTH)] = held[s];
+    }
+};
+
+// Grid: SH * SW * (columns of the largest phase) / 64, rows / 64, G.
+template <typename T>
+__global__ void __launch_bounds__(THREADS)
+conv2d_input_grad(const T* __restrict__ gy, const T* __restrict__ weight,
+                  const T* __restrict__ bias, T* __restrict__ gx, GEOMETRY) {
+    __shared__ Slices<T> slices;
+    const int rows = C / G, channels = OC / G;
+    const int tiles = gridDim.x / (SH * SW), phase = blockIdx.x / tiles;
+    const Phase down(phase / SW, H, KH, SH, PH, DH), across(phase % SW, W, KW, SW, PW, DW);
+    const int pixels = down.pixels * across.pixels, columns = N * pixels;
+    const int row0 = blockIdx.y * TILE, column0 = blockIdx.x % tiles * TILE, group = blockIdx.z;
+    if (column0 >= columns) return;
+
+    const int own = column0 + threadIdx.x % TILE;
+    const int n = own / pixels, u = own % pixels / across.pixels, v = own % across.pixels;
+    const int terms = channels * down.taps * across.taps;
+    TapLoader<T> left = {
+        weight + ((i64)group * channels * rows + row0) * KH * KW,
+        rows - row0, terms, rows, KH, KW, down, across, {}};
+    WindowLoader<T> right = {
+        gy + ((i64)n * OC + group * channels) * OH * OW,
+        own < columns ? OH : 0, OW, down.start + u, across.start + v,
+        down.taps, across.taps, -down.apart, -across.apart, terms, {}};
+    T sum[ROWS][COLUMNS];
+    multiply(slices, left, right, 0, terms, sum);
+
+    const int c0 = group * rows + row0;
+    finish(sum, bias ? bias + c0 : bias, rows - row0, false);
+    const bool vectors = SH * SW == 1 && pixels % Vector<T>::SIZE == 0 && aligned(gx);
+    write(sum, rows - row0, columns - column0, vectors, [&](int row, int column) {
+        const int p = column0 + column, q = p % pixels;
+        const int h = phase / SW + q / across.pixels * SH, w = phase % SW + q % across.pixels * SW;
+        return gx + (((i64)(p / pixels) * C + c0 + row) * H + h) * W + w;
+    });
+}
+
+// Where the kernel's element behind a column of the weight gradient looks, from the top left corner
+// of a window; far outside if there is no such column.
+struct Tap {
+    int channel, h, w;
+};
+
+// Loads both operands of the weight gradient, which are summed over pixels p = (n, oh, ow). A thread
+// has one pixel of a step, and every 8th row or column.
+template <typename T> struct PixelLoader {
+    const T* data;  // of the group; of the tile's first row
+    i64 image;      // elements from one image to the next
+    int OH, OW, end;
+    T held[SHARE];
+
+    __device__ void put(Slice<T>& slice) const {
+#pragma unroll
+        for (int s = 0; s < SHARE; s++)
+            slice[threadIdx.x % DEPTH][threadIdx.x / DEPTH + s * (THREADS / DEPTH)] = held[s];
+    }
+};
+
+template <typename T> struct GradLoader : PixelLoader<T> {  // element (row, p) of gy
+    int lines;
+    __device__ void fetch(int k0) {
+        const int p = k0 + threadIdx.x % DEPTH, pixels = this->OH * this->OW;
+        const T* from = this->data + p / pixels * this->image + p % pixels;
+#pragma unroll
+        for (int s = 0; s < SHARE; s++) {
+            const int line = threadIdx.x / DEPTH + s * (THREADS / DEPTH);
+            this->held[s] = p < this->end && line < lines ? from[line * pixels] : T(0);
+        }
+    }
+};
+
+template <typename T> struct PatchLoader : PixelLoader<T> {  // what tap `column` saw at p
+    const Tap* taps;
+    int H, W, SH, SW, PH, PW;
+    __device__ void fetch(int k0) {
+        const int p = k0 + threadIdx.x % DEPTH, pixels = this->OH * this->OW;
+        const int top = p % pixels / this->OW * SH - PH, left = p % this->OW * SW - PW;
+        const T* from = this->data + p / pixels * this->image;
+#pragma unroll
+        for (int s = 0; s < SHARE; s++) {
+            const Tap tap = taps[threadIdx.x / DEPTH + s * (THREADS / DEPTH)];
+            const int h = top + tap.h, w = left + tap.w;
+            const bool inside = p < this->end && within(h, H) && within(w, W);
+            this->held[s] = inside ? from[(tap.channel * H + h) * W + w] : T(0);
+        }
+    }
+};
+
+// Grid: columns / 64, rows / 64, G * S. The pixels are shared out to S blocks, `share` each, which
+// is a multiple of 16; parts (S, OC, C / G, KH, KW) is for sum_parts to add up.
+template <typename T>
+__global__ void __launch_bounds__(THREADS)
+conv2d_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restrict__ parts,
+                   GEOMETRY, int share) {
+    __shared__ Slices<T> slices;
+    __shared__ Tap taps[TILE];
+    const int rows = OC / G, channels = C / G, columns = channels * KH * KW;
+    const int row0 = blockIdx.y * TILE, column0 = blockIdx.x * TILE;
+    const int group = blockIdx.z % G, part = blockIdx.z / G;
+    const int pixels = N * OH * OW, begin = part * share;
+    const int end = pixels - begin < share ? pixels : begin + share;
+
+    if (threadIdx.x < TILE) {
+        const int column = column0 + threadIdx.x;
+        taps[threadIdx.x] = {column / (KH * KW), column / KW % KH * DH, column % KW * DW};
+        if (column >= columns) taps[threadIdx.x].h = -(1 << 30);
+    }
+    __syncthreads();
+
+    const int oc0 = group * rows + row0;
+    GradLoader<T> left = {
+        {gy + (i64)oc0 * OH * OW, (i64)OC * OH * OW, OH, OW, end, {}}, rows - row0};
+    PatchLoader<T> right = {
+        {x + (i64)group * channels * H * W, (i64)C * H * W, OH, OW, end, {}},
+        taps, H, W, SH, SW, PH, PW};
+    T sum[ROWS][COLUMNS];
+    multiply(slices, left, right, begin, end, sum);
+
+    T* corner = parts + ((i64)part * OC + oc0) * columns + column0;
+    write(sum, rows - row0, columns - column0, columns % Vector<T>::SIZE == 0 && aligned(parts),
+          [&](int row, int column) { return corner + (i64)row * columns + column; });
+}

@@ -1,0 +1,92 @@
+// Matrix product C = A B: (M, K) and (K, N) give (M, N).
+//
+//   kernel   NumPy twin   what it adds                                  grid           block
+//   gemm_1   a @ b        nothing: a thread sums up an element of C      N/16, M/16     16, 16
+//   gemm_2                tiles of A and B in shared memory: an element  N/16, M/16     16, 16
+//                         read from global memory serves 16 threads
+//   gemm_3                4 x 4 sums of a thread in registers: two       N/64, M/64     16, 16
+//                         shared loads for four products, not for one
+//   gemm_4                128-bit loads and stores, 8 x 4 sums, double   N/64, M/64     128
+//                         buffering; no bank conflict over two ways: see tile.cuh
+//
+// Element (m, k) of A stands at a[m * a_row + k * a_column], and B likewise, so that a transposed
+// matrix is one with its strides swapped; C is C-contiguous. Any M, N, K.
+//
+// Run:  python examples/kernel_lab.py run gemm_4
+
+#include "tile.cuh"
+
+template <typename T>
+__global__ void gemm_1(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b,
+                       i64 b_row, i64 b_column, T* __restrict__ c, int M, int N, int K) {
+    const int n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int m = blockIdx.y * blockDim.y + threadIdx.y;
+    if (m >= M || n >= N) return;
+    T sum = 0;
+    for (int k = 0; k < K; k++) sum += a[m * a_row + k * a_column] * b[k * b_row + n * b_column];
+    c[(i64)m * N + n] = sum;
+}
+
+constexpr int SIDE = 16;  // of a block, and of a tile of gemm_2
+
+template <typename T>
+__global__ void gemm_2(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b,
+                       i64 b_row, i64 b_column, T* __restrict__ c, int M, int N, int K) {
+    __shared__ T left[SIDE][SIDE], right[SIDE][SIDE];
+    const int x = threadIdx.x, y = threadIdx.y;
+    const int n = blockIdx.x * SIDE + x, m = blockIdx.y * SIDE + y;
+    T sum = 0;
+    for (int k0 = 0; k0 < K; k0 += SIDE) {
+        left[y][x] = m < M && k0 + x < K ? a[m * a_row + (k0 + x) * a_column] : T(0);
+        right[y][x] = k0 + y < K && n < N ? b[(k0 + y) * b_row + n * b_column] : T(0);
+        __syncthreads();
+        for (int k = 0; k < SIDE; k++) sum += left[y][k] * right[k][x];
+        __syncthreads();
+    }
+    if (m < M && n < N) c[(i64)m * N + n] = sum;
+}
+
+constexpr int EACH = 4;  // rows and columns of a thread of gemm_3, SIDE apart
+
+template <typename T>
+__global__ void gemm_3(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b,
+                       i64 b_row, i64 b_column, T* __restrict__ c, int M, int N, int K) {
+    __shared__ T left[SIDE][TILE + 1], right[SIDE][TILE];  // k first; + 1 against bank conflicts
+    const int x = threadIdx.x, y = threadIdx.y;
+    const int n0 = blockIdx.x * TILE, m0 = blockIdx.y * TILE;
+    T sum[EACH][EACH] = {};
+    for (int k0 = 0; k0 < K; k0 += SIDE) {
+        for (int i = 0; i < EACH; i++) {
+            const int row = y + i * SIDE, m = m0 + row;
+            left[x][row] = m < M && k0 + x < K ? a[m * a_row + (k0 + x) * a_column] : T(0);
+            const int column = x + i * SIDE, n = n0 + column;
+            right[y][column] = k0 + y < K && n < N ? b[(k0 + y) * b_row + n * b_column] : T(0);
+        }
+        __syncthreads();
+        for (int k = 0; k < SIDE; k++)
+            for (int i = 0; i < EACH; i++)
+                for (int j = 0; j < EACH; j++)
+                    sum[i][j] += left[k][y + i * SIDE] * right[k][x + j * SIDE];
+        __syncthreads();
+    }
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++) {
+            const int m = m0 + y + i * SIDE, n = n0 + x + j * SIDE;
+            if (m < M && n < N) c[(i64)m * N + n] = sum[i][j];
+        }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(THREADS)
+gemm_4(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b, i64 b_row,
+       i64 b_column, T* __restrict__ c, int M, int N, int K) {
+    __shared__ Slices<T> slices;
+    const int n0 = blockIdx.x * TILE, m0 = blockIdx.y * TILE;
+    MatrixLoader<T> left(a + m0 * a_row, a_row, a_column, M - m0, K);
+    MatrixLoader<T> right(b + n0 * b_column, b_column, b_row, N - n0, K);
+    T sum[ROWS][COLUMNS];
+    multiply(slices, left, right, 0, K, sum);
+    T* corner = c + (i64)m0 * N + n0;
+    write(sum, M - m0, N - n0, N % Vector<T>::SIZE == 0 && aligned(c),
+          [&](int row, int column) { return corner + (i64)row * N + column; });
+}

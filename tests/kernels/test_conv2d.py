@@ -1,0 +1,210 @@
+"""Every algorithm of convolution against the NumPy backend in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tinyfcn.backend.cpu import NumpyBackend
+from tinyfcn.backend.cuda import convolution
+from tinyfcn.backend.cuda.convolution import algorithm, geometry
+
+ALGORITHMS = ["auto", "direct", "implicit", "im2col"]
+TWIN = NumpyBackend()
+
+
+class Case:
+    """A convolution with its arrays, and the exact results of its three primitives."""
+
+    def __init__(self, x, weight, stride=1, padding=0, dilation=1, groups=1, dtype=np.float32):
+        rng = np.random.default_rng(0)
+        pairs = ((v, v) if isinstance(v, int) else v for v in (stride, padding, dilation))
+        self.window = (*pairs, groups)
+        self.size, self.kernel = x[2:], weight[2:]
+        self.x, self.weight = (rng.standard_normal(s).astype(dtype) for s in (x, weight))
+        self.bias = rng.standard_normal(weight[0]).astype(dtype)
+        self.input_bias = rng.standard_normal(x[1]).astype(dtype)
+        y = TWIN.conv2d(self.x, self.weight, None, *self.window)
+        self.gy = rng.standard_normal(y.shape).astype(dtype)
+
+    def run(self, backend, change=lambda a: a):
+        """Output, input gradient and weight gradient by ``backend``, of changed arrays."""
+        x, weight, bias, input_bias, gy = (
+            change(a) for a in (self.x, self.weight, self.bias, self.input_bias, self.gy)
+        )
+        return (
+            backend.conv2d(x, weight, bias, *self.window),
+            backend.conv2d_input_grad(gy, weight, input_bias, self.size, *self.window),
+            backend.conv2d_weight_grad(x, gy, self.kernel, *self.window),
+        )
+
+    def check(self, backend, within_rounding, change=lambda a: a):
+        got = self.run(backend, change)
+        exact = self.run(TWIN, lambda a: a.astype(np.float64))
+        absolute = self.run(TWIN, lambda a: np.abs(a.astype(np.float64)))
+        groups, area = self.window[-1], self.kernel[0] * self.kernel[1]
+        terms = (
+            self.x.shape[1] // groups * area,
+            self.gy.shape[1] // groups * area,
+            self.gy.size // max(self.gy.shape[1], 1),
+        )
+        for result, *expected in zip(got, exact, absolute, terms, strict=True):
+            assert result.dtype == self.x.dtype
+            assert result.flags.c_contiguous
+            within_rounding(result, *expected)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@given(data=st.data())
+def test_any_window(cuda, name, within_rounding, data):
+    draw = data.draw
+    pair = lambda low, high: draw(st.tuples(*[st.integers(low, high)] * 2))  # noqa: E731
+    stride, padding, dilation, kernel = pair(1, 4), pair(0, 3), pair(1, 3), pair(1, 4)
+    h, w = pair(1, 12)
+    for size, p, d, k in zip((h, w), padding, dilation, kernel, strict=True):
+        assume(size + 2 * p > d * (k - 1))
+    n, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 3]))
+    c, oc = pair(1, 9)
+    case = Case(
+        (n, groups * c, h, w), (groups * oc, c, *kernel), stride, padding, dilation, groups,
+        draw(st.sampled_from([np.float32, np.float64])),
+    )  # fmt: skip
+    with algorithm.using(name):
+        case.check(cuda, within_rounding)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("channels", [(63, 65), (64, 64), (65, 1), (1, 63)])
+def test_around_the_edges_of_tiles(cuda, channels, kernel, dtype, within_rounding):
+    c, oc = channels
+    for h, w in [(1, 64), (5, 13), (9, 7), (8, 8)]:  # 64, 65, 63 and 64 pixels
+        case = Case((2, c, h, w), (oc, c, kernel, kernel), padding=kernel // 2, dtype=dtype)
+        case.check(cuda, within_rounding)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_upsampling_by_a_large_stride(cuda, name, within_rounding):
+    """The transposed convolution of FCN-32s, in little: most taps of a pixel meet nothing."""
+    with algorithm.using(name):
+        Case((1, 5, 40, 40), (5, 5, 16, 16), stride=8).check(cuda, within_rounding)
+        Case((1, 5, 23, 9), (4, 5, 3, 2), stride=(7, 3), dilation=(2, 3)).check(
+            cuda, within_rounding
+        )
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_however_arrays_lie_in_memory(cuda, kernel, name, within_rounding, unaligned):
+    case = Case((2, 6, 10, 8), (7, 6, kernel, kernel))
+    with algorithm.using(name):
+        case.check(cuda, within_rounding, unaligned)
+        case.check(cuda, within_rounding, np.asfortranarray)
+        case.check(cuda, within_rounding, lambda a: np.repeat(a, 2, axis=-1)[..., ::2])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_empty_arrays(cuda, kernel, name):
+    window = (1, 1), (0, 0), (1, 1), 1
+    with algorithm.using(name):
+        no_images = Case((0, 2, 9, 9), (3, 2, kernel, kernel))
+        for got, exact in zip(no_images.run(cuda), no_images.run(TWIN), strict=True):
+            np.testing.assert_array_equal(got, exact)
+
+        no_channels, weight = np.ones((2, 0, 9, 9)), np.ones((3, 0, kernel, kernel))
+        y = cuda.conv2d(no_channels, weight, np.arange(3.0), *window)
+        np.testing.assert_array_equal(y, np.broadcast_to(np.arange(3)[:, None, None], y.shape))
+        gx = cuda.conv2d_input_grad(y, weight, None, (9, 9), *window)
+        assert gx.shape == no_channels.shape
+        gw = cuda.conv2d_weight_grad(no_channels, y, (kernel, kernel), *window)
+        assert gw.shape == weight.shape
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_relu_and_no_bias(cuda, kernel, name):
+    case = Case((2, 9, 8, 9), (70, 9, kernel, kernel))
+    with algorithm.using(name):
+        plain = cuda.conv2d(case.x, case.weight, case.bias, *case.window)
+        y = cuda.conv2d(case.x, case.weight, case.bias, *case.window, relu=True)
+        np.testing.assert_array_equal(y, np.maximum(plain, 0))
+
+        unbiased = cuda.conv2d(case.x, case.weight, None, *case.window)
+        zero = cuda.conv2d(case.x, case.weight, np.zeros_like(case.bias), *case.window)
+        np.testing.assert_array_equal(unbiased, zero)
+
+        case.x[0, 0, 3, 3] = np.nan
+        y = cuda.conv2d(case.x, case.weight, case.bias, *case.window, relu=True)
+        assert np.isnan(y[0]).any() and not np.isnan(y[1]).any()
+
+
+def test_mixed_dtypes_give_the_larger_one(cuda):
+    case = Case((1, 3, 9, 9), (4, 3, 3, 3))
+    y = cuda.conv2d(case.x, case.weight.astype(np.float64), case.bias, *case.window)
+    assert y.dtype == np.float64
+
+
+def test_long_sums_are_cut_and_have_the_same_bits_in_any_order(cuda, within_rounding, monkeypatch):
+    case = Case((2, 3, 60, 50), (5, 3, 3, 3), padding=1)
+    parts = []
+    add = cuda._sum_parts
+    monkeypatch.setattr(cuda, "_sum_parts", lambda p: parts.append(len(p)) or add(p))
+    case.check(cuda, within_rounding)
+    assert parts[0] > 20
+    first = case.run(cuda)
+    monkeypatch.setattr(cuda.engine, "seed", 7)
+    for a, b in zip(first, case.run(cuda), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_rule(cuda, monkeypatch):
+    monkeypatch.delenv("TINYFCN_CUDA_CONV", raising=False)
+    launched = []
+
+    class Launch:
+        def __call__(self, name, *_):
+            launched.append(name)
+
+        def each(self, name, *_):
+            launched.append(name)
+
+    monkeypatch.setattr(cuda, "launch", Launch())
+
+    def chosen(*arguments, **options):
+        Case(*arguments, **options).run(cuda)
+        names, launched[:] = launched[:2], []
+        return names
+
+    plain = ((1, 9, 8, 8), (9, 9, 1, 1))
+    assert chosen(*plain) == ["conv1x1", "conv1x1"]
+    implicit = ["conv2d", "conv2d_input_grad"]
+    assert chosen(*plain, padding=1) == implicit
+    assert chosen(*plain, stride=2) == implicit
+    assert chosen((1, 9, 8, 7), (9, 9, 1, 1)) == implicit  # 56 pixels are less than a tile
+    assert chosen((1, 9, 8, 8), (9, 9, 3, 3)) == implicit
+    assert chosen((1, 9, 8, 8), (9, 1, 3, 3), groups=9)[0] == "conv2d_direct"
+    monkeypatch.setenv("TINYFCN_CUDA_CONV", "direct")
+    assert chosen(*plain)[0] == "conv2d_direct"
+    with algorithm.using("implicit"):
+        assert chosen(*plain) == implicit
+    monkeypatch.setenv("TINYFCN_CUDA_CONV", "winograd")
+    with pytest.raises(
+        ValueError, match="TINYFCN_CUDA_CONV: expected one of auto, direct, implicit"
+    ):
+        chosen(*plain)
+
+
+@pytest.mark.parametrize(
+    "what, x, y, kernel",
+    [
+        ("an image of the input", (1, 2**11, 2**10, 2**10), (1, 1, 1, 1), (1, 1)),
+        ("an image of the output", (1, 1, 1, 1), (1, 2**11, 2**10, 2**10), (1, 1)),
+        ("the weight", (1, 2**11, 1, 1), (1, 2**11, 1, 1), (32, 16)),
+        ("one channel of all inputs", (2**11, 1, 2**10, 2**10), (2**11, 1, 1, 1), (1, 1)),
+        ("one channel of all outputs", (2**11, 1, 1, 1), (2**11, 1, 2**10, 2**10), (1, 1)),
+    ],
+)  # fmt: skip
+def test_what_an_int_cannot_count_is_refused(what, x, y, kernel):
+    with pytest.raises(ValueError, match=f"conv2d: {what} may have {convolution.LARGEST} elements"):
+        geometry("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)

@@ -1,0 +1,81 @@
+"""The four versions of the matrix product against NumPy's in float64."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tinyfcn.backend.cuda import gemm
+
+VERSIONS = ["1", "2", "3", "4"]
+EDGES = (1, 15, 16, 17, 63, 64, 65)  # around the tiles of all versions
+
+
+def arrange(a, how, unaligned):
+    """The same matrix, otherwise in memory."""
+    if how == "transposed":
+        return np.asfortranarray(a)
+    if how == "strided":
+        wide = np.zeros((a.shape[0], 2 * a.shape[1]), a.dtype)
+        wide[:, ::2] = a
+        return wide[:, ::2]
+    return unaligned(a) if how == "unaligned" else a
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_size(cuda, version, dtype, rng, within_rounding):
+    for m, n, k in itertools.product(EDGES, EDGES, (1, 16, 17, 40)):
+        a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        a, b = a.astype(dtype), b.astype(dtype)
+        with gemm.algorithm.using(version):
+            c = cuda.gemm(a, b)
+        assert c.dtype == dtype
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        within_rounding(c, a @ b, np.abs(a) @ np.abs(b), k)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_order_in_memory(cuda, version, dtype, rng, within_rounding, unaligned):
+    ways = ("plain", "transposed", "strided", "unaligned")
+    for (m, n, k), left, right in itertools.product([(65, 68, 36), (3, 70, 18)], ways, ways):
+        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        out = unaligned(np.full((m, n), np.nan, dtype))
+        with gemm.algorithm.using(version):
+            c = cuda.gemm(arrange(a, left, unaligned), arrange(b, right, unaligned), out)
+        assert c is out
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        within_rounding(c, a @ b, np.abs(a) @ np.abs(b), k)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_empty(cuda, version):
+    with gemm.algorithm.using(version):
+        for m, n, k in [(0, 3, 2), (3, 0, 2), (3, 2, 0)]:
+            c = cuda.gemm(np.ones((m, k)), np.ones((k, n)))
+            np.testing.assert_array_equal(c, np.zeros((m, n)))
+
+
+def test_shapes_that_do_not_fit_are_named(cuda):
+    with pytest.raises(ValueError, match=r"gemm: a has 3 columns, but b has 4 rows"):
+        cuda.gemm(np.ones((2, 3)), np.ones((4, 5)))
+
+
+def test_the_environment_and_a_with_block_choose(cuda, monkeypatch):
+    launched = []
+    monkeypatch.setattr(cuda, "launch", lambda name, *_: launched.append(name))
+
+    def product():
+        cuda.gemm(np.ones((2, 3)), np.ones((3, 4)))
+        return launched.pop() if launched else "cublas"
+
+    monkeypatch.delenv("TINYFCN_CUDA_GEMM", raising=False)
+    assert product() == "gemm_4"
+    monkeypatch.setenv("TINYFCN_CUDA_GEMM", "2")
+    assert product() == "gemm_2"
+    with gemm.algorithm.using("cublas"):
+        assert product() == "cublas"
+    monkeypatch.setenv("TINYFCN_CUDA_GEMM", "5")
+    with pytest.raises(ValueError, match=r"TINYFCN_CUDA_GEMM: expected one of auto, 1, .* got '5'"):
+        product()

@@ -1,0 +1,20 @@
+"""Sums over images and pixels."""
+
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1, 1), (2, 3, 5, 51), (1, 2, 16, 16), (3, 1, 1, 257), (2, 5, 130, 70), (0, 3, 4, 4),
+     (2, 0, 4, 4), (2, 3, 0, 4)],
+)  # fmt: skip
+def test_sum_pixels(cuda, shape, dtype, rng, within_rounding):
+    x = rng.standard_normal(shape).astype(dtype)
+    for array in (x, x[..., ::-1], np.asfortranarray(x)):
+        got = cuda.sum_pixels(array)
+        assert got.dtype == dtype
+        exact = x.astype(np.float64)
+        terms = x.size // max(shape[1], 1)
+        within_rounding(got, exact.sum((0, 2, 3)), np.abs(exact).sum((0, 2, 3)), terms)

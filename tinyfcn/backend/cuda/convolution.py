@@ -1,0 +1,291 @@
+"""Convolution: three primitives, several algorithms, and the rule that picks one.
+
+    direct      ``kernels/conv2d_direct.cu``: by the definition; for few channels a group
+    implicit    ``kernels/conv2d.cu``: a matrix product that looks its columns up in the image
+    im2col      ``kernels/im2col.cu``: the columns written out, then ``gemm.py``
+    1×1         ``kernels/conv1x1.cu``: a plain product
+
+The rule: a 1×1 kernel on a map of at least one tile is a plain product, groups of a few channels
+are convolved directly, everything else implicitly. ``TINYFCN_CUDA_CONV`` or ``algorithm.using``
+names another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tinyfcn.backend.cuda.family import Array, Pair
+from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
+from tinyfcn.backend.cuda.launcher import Kernel
+from tinyfcn.backend.cuda.setting import Setting
+
+GEOMETRY = (
+    "int N, int C, int H, int W, int OC, int OH, int OW, int KH, int KW, "
+    "int SH, int SW, int PH, int PW, int DH, int DW, int G"
+)
+COLUMNS = (
+    "int C, int H, int W, int OH, int OW, int KH, int KW, "
+    "int SH, int SW, int PH, int PW, int DH, int DW"
+)
+FORWARD = f"const T* x, const T* weight, const T* bias, T* y, {GEOMETRY}, int relu"
+INPUT_GRAD = f"const T* gy, const T* weight, const T* bias, T* gx, {GEOMETRY}"
+KERNELS = {
+    "conv2d": Kernel("conv2d.cu", FORWARD),
+    "conv2d_input_grad": Kernel("conv2d.cu", INPUT_GRAD),
+    "conv2d_weight_grad": Kernel(
+        "conv2d.cu", f"const T* x, const T* gy, T* parts, {GEOMETRY}, int share"
+    ),
+    "conv2d_direct": Kernel("conv2d_direct.cu", FORWARD),
+    "conv2d_direct_input_grad": Kernel("conv2d_direct.cu", INPUT_GRAD),
+    "conv2d_direct_weight_grad": Kernel(
+        "conv2d_direct.cu", f"const T* x, const T* gy, T* gw, {GEOMETRY}"
+    ),
+    "conv1x1": Kernel(
+        "conv1x1.cu",
+        "const T* a, i64 a_row, i64 a_column, const T* x, const T* bias, T* y, "
+        "int M, int P, int K, int relu",
+    ),
+    "im2col": Kernel("im2col.cu", f"const T* x, T* columns, {COLUMNS}"),
+    "col2im": Kernel("im2col.cu", f"const T* columns, T* gx, {COLUMNS}"),
+    "sum_pixels": Kernel("sums.cu", "const T* x, T* parts, i64 N, int C, int P"),
+    "sum_parts": Kernel("sums.cu", "const T* parts, T* y, i64 count, int S"),
+}
+
+DEPTH = 16  # of tile.cuh: shares of the pixels are multiples of it
+SUM_THREADS = 256  # of sums.cu
+LARGEST = 2**31 - TILE  # what an int counts, with room for the last tile
+FEW_CHANNELS = 8  # below this, on both sides of a group, tiles of 64 are mostly empty
+BLOCKS = 512  # enough to keep a GPU busy: long sums are cut into so many shares
+LARGEST_AXIS = 2**16 - 1  # of a grid, but for the first
+
+algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col"))
+
+
+class Geometry(NamedTuple):
+    """What a convolution is: the parameters GEOMETRY of the kernels, in their order."""
+
+    n: int
+    c: int
+    h: int
+    w: int
+    oc: int
+    oh: int
+    ow: int
+    kh: int
+    kw: int
+    sh: int
+    sw: int
+    ph: int
+    pw: int
+    dh: int
+    dw: int
+    groups: int
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The parameters COLUMNS: those of one image of x."""
+        return self.c, self.h, self.w, *self[5:15]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it is a plain product of the channels of each pixel, and worth one an image."""
+        plain = self[7:16] == (1, 1, 1, 1, 0, 0, self.dh, self.dw, 1)
+        return plain and self.h * self.w >= TILE and self.n <= LARGEST_AXIS
+
+
+def geometry(
+    op: str, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Geometry:  # fmt: skip
+    """Of the convolution that makes (N, OC, OH, OW) = y of (N, C, H, W) = x.
+
+    Raises:
+        ValueError: if there is more of something than the kernels can count.
+    """
+    g = Geometry._make((*x, *y[1:], *kernel, *stride, *padding, *dilation, groups))
+    for what, count in {
+        "an image of the input": g.c * g.h * g.w,
+        "an image of the output": g.oc * g.oh * g.ow,
+        "the weight": g.oc * g.c // groups * g.kh * g.kw,
+        "one channel of all inputs": g.n * g.h * g.w,
+        "one channel of all outputs": g.n * g.oh * g.ow,
+    }.items():
+        if count > LARGEST:
+            raise ValueError(
+                f"{op}: {what} may have {LARGEST} elements on this backend, got {count}: "
+                f"input {x}, output {y}, kernel {tuple(kernel)}, groups {groups}"
+            )
+    return g
+
+
+class Convolution(Gemm):
+    """See the section of the same name in ``tinyfcn.backend.interface``."""
+
+    def conv2d(
+        self, x: Array, weight: Array, bias: Array | None,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
+    ) -> Array:  # fmt: skip
+        """(N, C, H, W) and (OC, C/G, KH, KW) and (OC,) → (N, OC, OH, OW), or max(that, 0)."""
+        x, weight, bias = self._prepared(x, weight, bias)
+        n, c, *size = x.shape
+        oc, _, *kernel = weight.shape
+        oh, ow = (
+            (s + 2 * p - d * (k - 1) - 1) // t + 1
+            for s, k, t, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+        )
+        y = self.empty((n, oc, oh, ow), x.dtype)
+        g = geometry("conv2d", x.shape, y.shape, kernel, stride, padding, dilation, groups)
+        match self._choose(g):
+            case "1x1":
+                self._product(weight, (c, 1), x, bias, y, relu)
+            case "direct":
+                self.launch.each(
+                    "conv2d_direct", x.dtype, y.size, x, weight, bias, y, *g, int(relu)
+                )
+            case "im2col":
+                self._im2col_forward(x, weight, bias, y, g, relu)
+            case _:
+                grid = tiles(n * oh * ow), tiles(oc // groups), groups
+                self.launch("conv2d", x.dtype, grid, THREADS, x, weight, bias, y, *g, int(relu))
+        return y
+
+    def conv2d_input_grad(
+        self, gy: Array, weight: Array, bias: Array | None, size: Pair,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> Array:  # fmt: skip
+        """Adjoint of conv2d in x: (N, OC, OH, OW) → (N, C, H, W) with (H, W) = size; bias (C,)."""
+        gy, weight, bias = self._prepared(gy, weight, bias)
+        n, oc, oh, ow = gy.shape
+        c = weight.shape[1] * groups
+        gx = self.empty((n, c, *size), gy.dtype)
+        kernel = weight.shape[2:]
+        g = geometry(
+            "conv2d_input_grad", gx.shape, gy.shape, kernel, stride, padding, dilation, groups
+        )
+        match self._choose(g):
+            case "1x1":
+                self._product(weight, (1, c), gy, bias, gx, relu=False)
+            case "direct":
+                self.launch.each(
+                    "conv2d_direct_input_grad", gy.dtype, gx.size, gy, weight, bias, gx, *g
+                )
+            case "im2col":
+                self._im2col_input_grad(gy, weight, bias, gx, g)
+            case _:
+                phase = n * tiles(g.h, g.sh) * tiles(g.w, g.sw)  # pixels of the largest
+                grid = tiles(phase) * g.sh * g.sw, tiles(c // groups), groups
+                self.launch("conv2d_input_grad", gy.dtype, grid, THREADS, gy, weight, bias, gx, *g)
+        return gx
+
+    def conv2d_weight_grad(
+        self, x: Array, gy: Array, kernel: Pair,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> Array:  # fmt: skip
+        """Adjoint of conv2d in weight: (N, C, H, W), (N, OC, OH, OW) → (OC, C/G, KH, KW)."""
+        x, gy, _ = self._prepared(x, gy, None)
+        g = geometry(
+            "conv2d_weight_grad", x.shape, gy.shape, kernel, stride, padding, dilation, groups
+        )
+        shape = g.oc, g.c // groups, *kernel
+        if algorithm() == "direct":
+            gw = self.empty(shape, x.dtype)
+            self.launch.each("conv2d_direct_weight_grad", x.dtype, gw.size, x, gy, gw, *g)
+            return gw
+        if algorithm() == "im2col":
+            return self._im2col_weight_grad(x, gy, g)
+        # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
+        pixels = g.n * g.oh * g.ow
+        columns, rows = tiles(shape[1] * g.kh * g.kw), tiles(g.oc // groups)
+        shares = BLOCKS // max(columns * rows * groups, 1)
+        share = DEPTH * max(tiles(pixels, DEPTH * max(shares, 1)), DEPTH)
+        shares = max(tiles(pixels, share), 1)
+        parts = self.empty((shares, *shape), x.dtype)
+        grid = columns, rows, groups * shares
+        self.launch("conv2d_weight_grad", x.dtype, grid, THREADS, x, gy, parts, *g, share)
+        return self._sum_parts(parts)
+
+    def sum_pixels(self, x: Array) -> Array:
+        """(N, C, H, W) → (C,): the sum over images and pixels."""
+        x = self.contiguous(x)
+        n, c, h, w = x.shape
+        shares = min(BLOCKS // max(c, 1), n * h * w // (DEPTH * SUM_THREADS))
+        parts = self.empty((max(shares, 1), c), x.dtype)
+        self.launch("sum_pixels", x.dtype, (c, len(parts)), SUM_THREADS, x, parts, n, c, h * w)
+        return self._sum_parts(parts)
+
+    def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
+        """All C-contiguous and of the dtype of the result."""
+        dtype = self.xp.result_type(x, y)
+        return tuple(  # type: ignore[return-value]
+            None if a is None else self.xp.ascontiguousarray(a, dtype) for a in (x, y, bias)
+        )
+
+    def _choose(self, g: Geometry) -> str:
+        wanted = algorithm()
+        if wanted != "auto":
+            return wanted
+        if g.pointwise:
+            return "1x1"
+        return "direct" if g.groups * FEW_CHANNELS > max(g.c, g.oc) else "implicit"
+
+    def _product(
+        self, weight: Array, strides: Pair, x: Array, bias: Array | None, y: Array, relu: bool
+    ) -> None:
+        """y = A x + bias for every image, where A is the weights with these strides."""
+        n, k, h, w = x.shape
+        m = y.shape[1]
+        grid = tiles(h * w), tiles(m), n
+        self.launch(
+            "conv1x1", x.dtype, grid, THREADS, weight, *strides, x, bias, y, m, h * w, k, int(relu)
+        )
+
+    def _sum_parts(self, parts: Array) -> Array:
+        """The sum over the first axis, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        y = self.empty(parts.shape[1:], parts.dtype)
+        self.launch.each("sum_parts", parts.dtype, y.size, parts, y, y.size, len(parts))
+        return y
+
+    # ---- by im2col, image by image: the columns of one take KH · KW times its memory ----
+
+    def _im2col_forward(
+        self, x: Array, weight: Array, bias: Array | None, y: Array, g: Geometry, relu: bool
+    ) -> None:
+        matrices, images, columns = self._by_groups(weight, y, g)
+        for i in range(g.n):
+            self.launch.each("im2col", x.dtype, columns.size, x[i], columns, *g.columns)
+            for j in range(g.groups):
+                self.gemm(matrices[j], columns[j], images[i, j])
+        if bias is not None:
+            y += bias[:, None, None]
+        if relu:
+            self.xp.maximum(y, 0, out=y)
+
+    def _im2col_input_grad(
+        self, gy: Array, weight: Array, bias: Array | None, gx: Array, g: Geometry
+    ) -> None:
+        matrices, images, columns = self._by_groups(weight, gy, g)
+        for i in range(g.n):
+            for j in range(g.groups):
+                self.gemm(matrices[j].T, images[i, j], columns[j])
+            self.launch.each("col2im", gx.dtype, gx[i].size, columns, gx[i], *g.columns)
+        if bias is not None:
+            gx += bias[:, None, None]
+
+    def _im2col_weight_grad(self, x: Array, gy: Array, g: Geometry) -> Array:
+        gw = self.xp.zeros((g.oc, g.c // g.groups, g.kh, g.kw), x.dtype)
+        matrices, images, columns = self._by_groups(gw, gy, g)
+        for i in range(g.n):
+            self.launch.each("im2col", x.dtype, columns.size, x[i], columns, *g.columns)
+            for j in range(g.groups):
+                matrices[j] += self.gemm(images[i, j], columns[j].T)
+        return gw
+
+    def _by_groups(self, weight: Array, y: Array, g: Geometry) -> tuple[Array, Array, Array]:
+        """Weights (G, OC/G, K), y (N, G, OC/G, OH·OW), new columns (G, K, OH·OW); K = C/G·KH·KW."""
+        k, rows, pixels = g.c // g.groups * g.kh * g.kw, g.oc // g.groups, g.oh * g.ow
+        columns = self.empty((g.groups, k, pixels), y.dtype)
+        return (
+            weight.reshape(g.groups, rows, k), y.reshape(g.n, g.groups, rows, pixels), columns
+        )  # fmt: skip

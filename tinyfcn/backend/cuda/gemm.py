@@ -1,0 +1,63 @@
+"""Matrix products: ``kernels/gemm.cu`` in its four versions, or the library of the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.cuda.launcher import Kernel
+from tinyfcn.backend.cuda.setting import Setting
+
+FILE = "gemm.cu"
+PARAMETERS = (
+    "const T* a, i64 a_row, i64 a_column, const T* b, i64 b_row, i64 b_column, "
+    "T* c, int M, int N, int K"
+)
+KERNELS = {f"gemm_{version}": Kernel(FILE, PARAMETERS) for version in range(1, 5)}
+
+TILE = 64  # TILE and THREADS of tile.cuh, SIDE of gemm.cu
+THREADS = 128
+SIDE = 16
+
+# The numbers are the versions in gemm.cu. "cublas" is the array module's own product; "auto" is
+# that on a GPU, and version 4 in the emulator.
+algorithm = Setting("TINYFCN_CUDA_GEMM", ("auto", "1", "2", "3", "4", "cublas"))
+
+
+def tiles(size: int, tile: int = TILE) -> int:
+    """How many tiles cover ``size`` elements."""
+    return -(-size // tile)
+
+
+class Gemm(Family):
+    """Matrix products of arrays of one floating dtype."""
+
+    def gemm(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """a · b: (M, K) and (K, N) → (M, N), into the C-contiguous ``out`` if given.
+
+        A transposed matrix (``a.T``) is read where it lies; any other order is copied.
+        """
+        (m, k), (inner, n) = a.shape, b.shape
+        if inner != k:
+            raise ValueError(f"gemm: a has {k} columns, but b has {inner} rows: {a.shape, b.shape}")
+        c = self.empty((m, n), a.dtype) if out is None else out
+        version = algorithm()
+        if version == "auto":
+            version = "4" if self.xp is np else "cublas"
+        if version == "cublas":
+            return self.xp.matmul(a, b, out=c)
+        grid, block = {
+            "1": ((tiles(n, SIDE), tiles(m, SIDE)), (SIDE, SIDE)),
+            "2": ((tiles(n, SIDE), tiles(m, SIDE)), (SIDE, SIDE)),
+            "3": ((tiles(n), tiles(m)), (SIDE, SIDE)),
+            "4": ((tiles(n), tiles(m)), (THREADS,)),
+        }[version]
+        operands = *self._strided(a), *self._strided(b)
+        self.launch(f"gemm_{version}", a.dtype, grid, block, *operands, c, m, n, k)
+        return c
+
+    def _strided(self, a: Array) -> tuple[Array, int, int]:
+        """A C-contiguous array, and how far apart rows and columns of ``a`` lie in it."""
+        if not a.flags.c_contiguous and a.T.flags.c_contiguous:
+            return a.T, 1, a.shape[0]
+        return self.contiguous(a), a.shape[1], 1
