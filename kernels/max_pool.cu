@@ -84,8 +84,9 @@ __global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ f
     const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
     const int* plane = indices + (i64)blockIdx.x * oh * ow;
     int mine = 0;
-    for (int i = threadIdx.x; i < oh * ow; i += THREADS) {
-        const int o = i / ow, p = i % ow, r = plane[i] / w, c = plane[i] % w;
+    for (i64 i = threadIdx.x; i < (i64)oh * ow; i += THREADS) {
+        const int o = (int)quotient(i, ow), p = (int)(i - (i64)o * ow);
+        const int r = plane[i] / w, c = plane[i] % w;
         const bool inside = o >= rows.from(r) && o < rows.to(r, oh) &&
                             p >= columns.from(c) && p < columns.to(c, ow);
         if (!inside) mine = 1;

@@ -54,6 +54,7 @@ class Pooling(Family):
     ) -> Array:  # fmt: skip
         """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index."""
         _check_plane("scatter_plane", size)
+        _check_plane("scatter_plane", x.shape[2:])
         x, indices = self.contiguous(x), self._indices(indices)
         n, c, oh, ow = x.shape
         y = self.empty((n, c, *size), x.dtype)

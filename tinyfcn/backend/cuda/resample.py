@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from tinyfcn.backend.cuda.family import Array, Family
 from tinyfcn.backend.cuda.launcher import Engine, Kernel
 
 FILE = "resample.cu"
+DIRECT = 16  # inputs of an output that are worth less than an array in between
 KERNELS = {
     "resample2d": Kernel(
         FILE,
@@ -40,17 +42,17 @@ class Resample(Family):
     def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
         """rows · x · columnsᵀ on every plane: (N, C, H, W) → (N, C, OH, OW)."""
         row_bands, column_bands = self._bands(rows, x.dtype), self._bands(columns, x.dtype)
-        if min(row_bands.width, column_bands.width) <= 3:
+        widths = row_bands.width, column_bands.width
+        if 1 in widths or widths[0] * widths[1] <= DIRECT:
             return self._resample(x, row_bands, column_bands)
-        # An output would sum width · width inputs; in two passes it is width + width. First the
-        # pass that leaves less for the other.
-        none = (self._bands(np.eye(n), x.dtype) for n in x.shape[2:])
-        none_of_rows, none_of_columns = none
-        if rows.shape[0] * columns.shape[1] <= rows.shape[1] * columns.shape[0]:
-            x = self._resample(x, row_bands, none_of_columns)
-            return self._resample(x, self._bands(np.eye(len(rows)), x.dtype), column_bands)
-        x = self._resample(x, none_of_rows, column_bands)
-        return self._resample(x, row_bands, self._bands(np.eye(len(columns)), x.dtype))
+        # In two passes an output costs the sum of the widths and not their product. First comes
+        # the pass that leaves less for the other.
+        (oh, h), (ow, w) = rows.shape, columns.shape
+        if oh * w <= h * ow:
+            x = self._resample(x, row_bands, self._bands(_identity(w), x.dtype))
+            return self._resample(x, self._bands(_identity(oh), x.dtype), column_bands)
+        x = self._resample(x, self._bands(_identity(h), x.dtype), column_bands)
+        return self._resample(x, row_bands, self._bands(_identity(ow), x.dtype))
 
     def _resample(self, x: Array, rows: Bands, columns: Bands) -> Array:
         x = self.contiguous(x)
@@ -83,3 +85,11 @@ class Resample(Family):
         weights = np.where(inside, np.take_along_axis(matrix, places * inside, 1), 0)
         bounds = np.stack([start, stop], 1).astype(np.int32)
         return Bands(self.xp.asarray(bounds), self.xp.asarray(weights.astype(dtype)), width)
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(n: int) -> Any:
+    """The matrix that leaves an axis of n pixels as it is; read-only, so its bands are kept."""
+    matrix = np.eye(n)
+    matrix.flags.writeable = False
+    return matrix
