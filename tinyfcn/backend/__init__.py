@@ -27,9 +27,9 @@ def _numpy() -> Backend:
 
 def _emulator() -> Any:
     from tinyfcn.backend.cuda import CudaBackend
-    from tinyfcn.backend.cuda.emulator import Emulator
+    from tinyfcn.backend.cuda.emulator import from_environment
 
-    return CudaBackend(Emulator())
+    return CudaBackend(from_environment())
 
 
 _backends: dict[str, Callable[[], Any]] = {"numpy": _numpy, "emulator": _emulator}

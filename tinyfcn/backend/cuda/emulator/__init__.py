@@ -1,12 +1,19 @@
 """The emulator: runs the unmodified ``kernels/*.cu`` on any machine with g++, on NumPy arrays.
 
 Each .cu file becomes a shared library (build.py): a header gives g++ the words of CUDA (dialect.h)
-and a small runtime runs the threads of a block as fibers (runtime.cpp).
+and a small runtime runs the threads of a block as fibers (runtime.cpp). Three modes:
+
+- "fast" for whole models. Barriers and warps are checked; with ``guard`` an access beyond an array
+  is caught too.
+- "check" watches every access to memory (watch.h): exact bounds, races, shared memory that nobody
+  wrote, misaligned vectors; and counts with ``profile`` what accesses cost. For small shapes.
+- "debug" is compiled for gdb: ``break activation.cu:17 if threadIdx.x == 3 && blockIdx.x == 0``.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,64 +23,46 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.cuda.emulator import build
-from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, kernel_error
+from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three, names_of
+from tinyfcn.backend.cuda.emulator.library import Array, Launch, Library
+from tinyfcn.backend.cuda.emulator.poison import PoisonedNumpy
+from tinyfcn.backend.cuda.emulator.profile import Cost, costs
 from tinyfcn.backend.cuda.launcher import Kernel
 
-__all__ = ["BuildError", "Emulator", "KernelError"]
-
-
-_Three = ctypes.c_uint * 3
-
-
-class _Instance(ctypes.Structure):
-    """As in runtime.h."""
-
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("run", ctypes.c_void_p), ("signature", ctypes.c_char_p),
-    ]  # fmt: skip
-
-
-class Library:
-    """The compiled kernels of one .cu file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.code = ctypes.CDLL(str(path))
-        self.code.kernels.restype = ctypes.POINTER(_Instance)
-        self.code.launch.argtypes = [
-            ctypes.c_int, _Three, _Three, ctypes.c_char_p, ctypes.c_uint64,
-            ctypes.POINTER(Fault),
-        ]  # fmt: skip
-        self.numbers: dict[str, int] = {}
-        self.signatures: dict[str, str] = {}  # the C++ type: "void(const float*, float*, …)"
-        for number, instance in enumerate(self.code.kernels()):
-            if instance.name is None:
-                break
-            name = instance.name.decode()
-            self.numbers[name] = number
-            self.signatures[name] = instance.signature.decode().split("F = ")[1].rstrip("]")
+__all__ = ["BuildError", "Cost", "Emulator", "KernelError", "from_environment"]
 
 
 class Emulator:
     """An engine (see ``Engine`` in launcher.py) that needs no GPU.
 
     Args:
-        seed: None runs threads and blocks in order; a number runs them in an order drawn from it.
+        mode: "fast", "check" or "debug".
+        seed: None runs threads and blocks in order; a number ≥ 0 in an order drawn from it.
+        guard: run on copies of the arrays, with forbidden memory before and behind each. Not
+            needed in mode "check".
+        poison: new arrays, and shared memory before each block, are full of NaN.
+        profile: in mode "check", collect what :meth:`profile` tells.
         folder: of the .cu files, ``kernels/`` by default.
         kernels: the declarations of the kernels in it, all declared ones by default.
     """
 
     name = "emulator"
-    xp: Any = np
 
     def __init__(
-        self, mode: str = "fast", seed: int | None = None,
+        self, mode: str = "fast", seed: int | None = None, guard: bool = False,
+        poison: bool = True, profile: bool = False,
         folder: Path | None = None, kernels: Mapping[str, Kernel] | None = None,
     ) -> None:  # fmt: skip
         if mode not in build.MODES:
             raise ValueError(f"emulator: expected mode {', '.join(build.MODES)}, got {mode!r}")
+        if profile and mode != "check":
+            raise ValueError(f"emulator: profile needs mode check, got {mode!r}")
+        self.xp: Any = PoisonedNumpy() if poison else np
         self.mode = mode
         self.seed = seed
+        self.guard = guard and mode != "check"
+        self.poison = poison
+        self._profile: dict[tuple[str, str, int, str, str], Cost] | None = {} if profile else None
         self._folder = folder
         self._kernels = kernels
         self._libraries: dict[str, Library] = {}
@@ -97,27 +86,36 @@ class Emulator:
             self._kernels = KERNELS
         return self._kernels
 
+    @property
+    def files(self) -> list[str]:
+        """The .cu files of the declared kernels."""
+        return sorted({kernel.file for kernel in self.kernels.values()})
+
+    def instances(self, file: str) -> list[str]:
+        """The names of the kernels in a file, each template for float and for double."""
+        return [
+            f"{name}<{T}>" if kernel.templated else name
+            for name, kernel in self.kernels.items() if kernel.file == file
+            for T in (("float", "double") if kernel.templated else ("",))
+        ]  # fmt: skip
+
     def library(self, file: str) -> Library:
         """The library of a .cu file; compiled if that was not done before."""
         if file not in self._libraries:
-            instances = [
-                f"{name}<{T}>" if kernel.templated else name
-                for name, kernel in self.kernels.items() if kernel.file == file
-                for T in (("float", "double") if kernel.templated else ("",))
-            ]  # fmt: skip
-            self._libraries[file] = Library(build.library(self.folder / file, instances, self.mode))
+            made = build.library(self.folder / file, self.instances(file), self.mode)
+            self._libraries[file] = Library(made)
         return self._libraries[file]
 
     def build_all(self) -> None:
         """Compile all files now, side by side, and not each when it is first needed."""
-        files = sorted({kernel.file for kernel in self.kernels.values()})
+        files = self.files
         self.library(files[0])  # and with it the runtime that all share
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.library, files))
 
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
-        arguments: tuple[Any, ...], shared_mem: int,
+        arguments: tuple[Any, ...], shared_mem: int = 0,
     ) -> None:  # fmt: skip
         """Run ``function``, "relu<float>" say, on NumPy arrays, None and NumPy scalars.
 
@@ -125,21 +123,63 @@ class Emulator:
             BuildError: if the file does not compile.
             KernelError: if the kernel does what it must not.
         """
-        library = self.library(file)
         if shared_mem > build.DYNAMIC_SHARED:
             raise ValueError(
                 f"{function}: expected at most {build.DYNAMIC_SHARED} bytes of dynamic shared "
                 f"memory, got {shared_mem}"
             )
-        slots = b"".join(_slot(value) for value in arguments)
+        library = self.library(file)
+        arrays = [
+            Array(a.ctypes.data, a.nbytes, min(a.itemsize, 4), i)
+            for i, a in enumerate(arguments) if isinstance(a, np.ndarray)
+        ]  # fmt: skip
+        launch = Launch(
+            library.numbers[function], Three(*grid), Three(*block), shared_mem,
+            0 if self.seed is None else self.seed + 1,
+            self.guard, self.poison, self._profile is not None,
+            len(arguments), len(arrays), b"".join(map(_slot, arguments)),
+            (Array * len(arrays))(*arrays),
+        )  # fmt: skip
         fault = Fault()
         with self._lock:
-            failed = library.code.launch(
-                library.numbers[function], _Three(*grid), _Three(*block), slots,
-                0 if self.seed is None else self.seed + 1, fault,
-            )  # fmt: skip
-        if failed:
-            raise kernel_error(function, file, fault)
+            library.code.launch(launch, fault)
+        if fault.kind:
+            names = names_of(self.kernels[function.split("<")[0]].parameters)
+            raise KernelError(function, file, fault, names, arguments, library.path)
+        if self._profile is not None:
+            for cost in costs(function, library):
+                known = self._profile.get(cost.key)
+                self._profile[cost.key] = cost if known is None else known + cost
+
+    def profile(self) -> list[Cost]:
+        """What accesses to memory cost, for each kernel and line, since the emulator was made."""
+        if self._profile is None:
+            raise ValueError('emulator: profile() needs Emulator(mode="check", profile=True)')
+        return [self._profile[key] for key in sorted(self._profile)]
+
+
+def from_environment() -> Emulator:
+    """The emulator that $TINYFCN_EMULATOR describes: "fast", "check" or "fast,guard,seed=3".
+
+    Raises:
+        ValueError: if there is another word in it.
+    """
+    text = os.environ.get("TINYFCN_EMULATOR", "fast")
+    options: dict[str, Any] = {}
+    for word in filter(None, text.split(",")):
+        key, _, value = word.partition("=")
+        if word in build.MODES:
+            options["mode"] = word
+        elif word == "guard":
+            options["guard"] = True
+        elif key == "seed" and value.isdigit():
+            options["seed"] = int(value)
+        else:
+            raise ValueError(
+                f"TINYFCN_EMULATOR: expected {', '.join(build.MODES)}, guard, or seed=<number>, "
+                f"got {word!r} in {text!r}"
+            )
+    return Emulator(**options)
 
 
 def _slot(value: Any) -> bytes:
@@ -147,5 +187,5 @@ def _slot(value: Any) -> bytes:
     if value is None:
         return bytes(8)
     if isinstance(value, np.ndarray):
-        return int(value.ctypes.data).to_bytes(8, "little")
+        return ctypes.c_size_t(value.ctypes.data).value.to_bytes(8, "little")
     return value.tobytes().ljust(8, b"\0")

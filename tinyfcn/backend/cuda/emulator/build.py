@@ -1,4 +1,8 @@
-"""From a .cu file to a shared library, with g++; kept in a cache folder."""
+"""From a .cu file to a shared library, with g++; kept in a cache folder.
+
+A library is the .cu file between a header and a table of its kernels, and the runtime. Each is
+compiled alone, and each object is named by the hash of everything that goes into it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tinyfcn.backend.cuda.emulator.errors import BuildError
 
@@ -19,32 +24,53 @@ FLAGS = [
     "-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
     "-fno-gnu-unique",  # shared memory of a template is not shared with another library
     "-ffp-contract=off",  # the same results whatever the processor
+    "-U_FORTIFY_SOURCE",  # which takes a change of stacks for an attack
     "-Wall", "-Wextra", "-Wno-unknown-pragmas",
 ]  # fmt: skip
-MODES = {"fast": ["-O2"]}
-DYNAMIC_SHARED = 48 * 1024  # bytes; more, a GPU only gives on request
+DYNAMIC_SHARED = 48 * 1024  # bytes: MOST_DYNAMIC of runtime.h
+
+
+class Mode(NamedTuple):
+    """How kernels are compiled, and how the runtime is."""
+
+    kernels: list[str]
+    runtime: list[str]
+
+
+# -g1 has the lines, for addr2line, and no more.
+MODES = {
+    "fast": Mode(["-O2", "-g1"], ["-O2"]),
+    "check": Mode(
+        ["-O1", "-g1", "-DTINYFCN_CHECK", "-fsanitize=thread,bounds,alignment",
+         "--param=tsan-instrument-func-entry-exit=0"],
+        ["-O2", "-g1", "-DTINYFCN_CHECK"],
+    ),
+    "debug": Mode(["-O0", "-g3"], ["-O1", "-g"]),
+}  # fmt: skip
 
 # extern __shared__ float tile[];
-_EXTERN_SHARED = re.compile(r"extern\s+__shared__\s+([^;\[]*?)\b(\w+)\s*\[\s*\]\s*;")
+_EXTERN_SHARED = re.compile(r"\bextern\s+__shared__\s+([^;\[]*?)\b(\w+)\s*\[\s*\]\s*;")
+_ALIGNMENT = re.compile(r"(__align__|alignas)\s*\(.*?\)")
 
 
 def cache_folder() -> Path:
-    """$TINYFCN_CACHE, else the user's cache folder, else a temporary one."""
-    if "TINYFCN_CACHE" in os.environ:
-        candidates = [Path(os.environ["TINYFCN_CACHE"])]
-    else:
-        users = os.environ.get("XDG_CACHE_HOME")
-        candidates = [Path(users) if users else Path("~/.cache").expanduser()]
-        candidates = [candidates[0] / "tinyfcn"]
-    candidates.append(Path(tempfile.gettempdir()) / f"tinyfcn-{os.getuid()}")
-    for folder in candidates:
+    """$TINYFCN_CACHE, else the user's cache folder, else a temporary one.
+
+    Raises:
+        BuildError: if none can be written.
+    """
+    named = os.environ.get("TINYFCN_CACHE")
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    wished = Path(named) if named else users / "tinyfcn"
+    for folder in (wished, Path(tempfile.gettempdir()) / f"tinyfcn-{os.getuid()}"):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
             continue
-        if os.access(folder, os.W_OK):
+        # A library is code: what another user could have put there is not run.
+        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
             return folder
-    raise BuildError(f"no folder for compiled kernels: cannot write to {candidates[-1]}")
+    raise BuildError(f"emulator: cannot write compiled kernels to {wished}; set TINYFCN_CACHE")
 
 
 @functools.cache
@@ -66,44 +92,74 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
     Raises:
         BuildError: if there is no compiler, or with its words if it refuses the file.
     """
-    runtime = _compile(
-        (HERE / "runtime.cpp").read_text(), "runtime", MODES[mode], sorted(HERE.glob("*.h")), HERE
-    )
-    headers = sorted(HERE.glob("*.h")) + sorted(source.parent.glob("*.cuh"))
-    text = source.read_text()
-    dynamic = "".join(
-        f"alignas(16) thread_local unsigned char {name}[{DYNAMIC_SHARED}];\n"
-        if "unsigned char" in kind
-        else f"thread_local {kind}{name}[{DYNAMIC_SHARED} / sizeof({kind})];\n"
-        for kind, name in dict.fromkeys(_EXTERN_SHARED.findall(text))
-    )
-    table = "".join(f"    INSTANCE({name}),\n" for name in instances)
-    wrapper = (
-        f'#include "dialect.h"\n#line 1 "{source.name}"\n{text}\n#line 1 "instances"\n{dynamic}'
-        f'extern "C" const emulator::Instance instances[] = {{\n{table}    {{0, 0, 0}},\n}};\n'
-    )
-    return _compile(wrapper, source.stem, MODES[mode], headers, source.parent, runtime)
-
-
-def _compile(
-    text: str, name: str, flags: list[str], headers: list[Path], folder: Path,
-    runtime: Path | None = None,
-) -> Path:  # fmt: skip
-    """An object file, or with ``runtime`` a library, named by the hash of all that goes into it."""
-    parts = [text, compiler_version(), *FLAGS, *flags, *(h.read_text() for h in headers)]
-    digest = hashlib.sha256("\0".join([*parts, str(runtime)]).encode()).hexdigest()[:20]
-    target = cache_folder() / f"{name}-{digest}{'.so' if runtime else '.o'}"
-    if target.exists():
-        return target
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        code, made = Path(temporary) / f"{name}.cpp", Path(temporary) / target.name
-        code.write_text(text)
-        command = [COMPILER, *FLAGS, *flags, f"-I{HERE}", f"-I{folder}", str(code), "-o", str(made)]
-        command += ["-shared", "-x", "none", str(runtime)] if runtime else ["-c"]
-        english = {**os.environ, "LC_ALL": "C"}
-        answer = subprocess.run(command, capture_output=True, text=True, env=english)
-        if answer.returncode:
-            raise BuildError(f"g++ does not accept {name}:\n{answer.stderr}")
-        target.with_suffix(".log").write_text(answer.stderr)
-        os.replace(made, target)
+    own = sorted(HERE.glob("*.h"))
+    runtime = _object((HERE / "runtime.cpp").read_text(), "runtime", MODES[mode].runtime, own, HERE)
+    headers = own + sorted(source.parent.glob("*.cuh"))
+    text = _wrapped(source, instances, str(source) if mode == "debug" else source.name)
+    kernels = _object(text, source.stem, MODES[mode].kernels, headers, source.parent)
+    target = kernels.with_name(f"{kernels.stem}-{runtime.stem}.so")
+    if not target.exists():
+        _run([COMPILER, "-shared", str(kernels), str(runtime)], target)
     return target
+
+
+def warnings(source: Path, instances: Sequence[str], mode: str = "fast") -> str:
+    """What g++ said about a file that it accepted."""
+    made = library(source, instances, mode)
+    return made.with_name("-".join(made.stem.split("-")[:2]) + ".log").read_text()
+
+
+def _wrapped(source: Path, instances: Sequence[str], name: str) -> str:
+    """The C++ file that is compiled for a .cu file."""
+    text = source.read_text()
+    arrays = dict.fromkeys(_EXTERN_SHARED.findall(text))
+    dynamic = "".join(
+        f"alignas(16) thread_local {kind}{array}[{DYNAMIC_SHARED} / sizeof({element})];\n"
+        for kind, array in arrays
+        for element in (_ALIGNMENT.sub("", kind),)
+    )
+    addresses = "".join(f"(char*){array}, " for _, array in arrays)
+    table = "".join(f"    INSTANCE({instance}),\n" for instance in instances)
+    return f"""#include "dialect.h"
+#line 1 "{name}"
+{text}
+#line 1 "table"
+{dynamic}
+char* dynamic_shared(int number) {{
+    char* const arrays[] = {{{addresses}nullptr}};
+    return arrays[number];
+}}
+const emulator::Instance instances[] = {{
+{table}    {{nullptr, nullptr, nullptr}},
+}};
+"""
+
+
+def _object(text: str, name: str, flags: list[str], headers: list[Path], folder: Path) -> Path:
+    """The object file of a C++ text; what the compiler warns of is beside it, as .log."""
+    parts = [text, compiler_version(), *FLAGS, *flags, *(h.read_text() for h in headers)]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    target = cache_folder() / f"{name}-{digest}.o"
+    if not target.exists():
+        with tempfile.TemporaryDirectory() as temporary:
+            code = Path(temporary) / f"{name}.cpp"
+            code.write_text(text)
+            command = [COMPILER, *FLAGS, *flags, f"-I{HERE}", f"-I{folder}", "-c", str(code)]
+            said = _run(command, target)
+        target.with_suffix(".log").write_text(said)
+    return target
+
+
+def _run(command: list[str], target: Path) -> str:
+    """Runs a compiler; the target is there whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        made = Path(temporary) / target.name
+        answer = subprocess.run(
+            [*command, "-o", str(made)], capture_output=True, text=True,
+            env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
+        if answer.returncode:
+            name = target.stem.split("-")[0]
+            raise BuildError(f"g++ does not accept {name}:\n{answer.stderr}")
+        os.replace(made, target)
+    return answer.stderr

@@ -113,18 +113,28 @@ inline int __all_sync(unsigned int mask, int vote, AT) {
 }
 inline unsigned int __activemask() { return 0xffffffff; }
 
-// ---- atomics: threads take turns only where they wait, so plain operations are atomic ----
+// ---- atomics: threads give way only where they wait, so plain operations are atomic ----
 
-#define ATOMIC template <typename T> inline T
+#define ATOMIC(name, store)                                                            \
+    template <typename T>                                                              \
+    UNSEEN T name(T* at, T value) {                                                    \
+        emulator::atomic_access(at, sizeof(T), __builtin_return_address(0));           \
+        const T old = *at;                                                             \
+        store;                                                                         \
+        return old;                                                                    \
+    }
 
-ATOMIC atomicAdd(T* at, T value) { const T old = *at; *at = old + value; return old; }
-ATOMIC atomicSub(T* at, T value) { const T old = *at; *at = old - value; return old; }
-ATOMIC atomicMax(T* at, T value) { const T old = *at; if (value > old) *at = value; return old; }
-ATOMIC atomicMin(T* at, T value) { const T old = *at; if (value < old) *at = value; return old; }
-ATOMIC atomicExch(T* at, T value) { const T old = *at; *at = value; return old; }
-ATOMIC atomicOr(T* at, T value) { const T old = *at; *at = old | value; return old; }
-ATOMIC atomicAnd(T* at, T value) { const T old = *at; *at = old & value; return old; }
-ATOMIC atomicCAS(T* at, T expected, T value) {
+ATOMIC(atomicAdd, *at = old + value)
+ATOMIC(atomicSub, *at = old - value)
+ATOMIC(atomicMax, if (value > old) *at = value)
+ATOMIC(atomicMin, if (value < old) *at = value)
+ATOMIC(atomicExch, *at = value)
+ATOMIC(atomicOr, *at = old | value)
+ATOMIC(atomicAnd, *at = old & value)
+
+template <typename T>
+UNSEEN T atomicCAS(T* at, T expected, T value) {
+    emulator::atomic_access(at, sizeof(T), __builtin_return_address(0));
     const T old = *at;
     if (old == expected) *at = value;
     return old;

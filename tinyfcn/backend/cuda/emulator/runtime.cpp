@@ -5,25 +5,28 @@
 // up the rest. So a kernel that never waits runs all its threads on one stack, and in a kernel that
 // waits every thread has its own. When no thread can go on, the scheduler lets those go whose barrier
 // is complete; if there are none, the kernel is at fault.
+//
+// A fault, also one that the processor or the checks of watch.h report in the middle of a thread, is
+// written down and ends the launch: the scheduler goes on and the thread never does.
 
 #include "runtime.h"
 
-#include <stdio.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "fault.h"
+#include "guard.h"
+#include "image.h"
 #include "stack.h"
 
 uint3 threadIdx, blockIdx, blockDim, gridDim;
 
-extern "C" const emulator::Instance instances[];
-
 namespace emulator {
 namespace {
 
-const int MOST_THREADS = 1024, WARP = 32;
+const int MOST_THREADS = 1024, WARP = 32, MOST_ARGUMENTS = 64;
 
 enum State { NEW, READY, AT_BLOCK, AT_WARP, DONE };
 
@@ -37,6 +40,7 @@ struct Thread {
     uint3 index;
     Worker* worker;
     unsigned int mask;  // of the lanes it waits for
+    bool orders;        // whether memory is in order after it
     int line;           // where it waits
     u64 left;           // for the other lanes
 };
@@ -56,9 +60,13 @@ int order[MOST_THREADS], begun;  // order[begun:] are the threads that no worker
 Stack scheduler;
 Worker* current;
 const Instance* kernel;
-const u64* slots;
+u64 slots[MOST_ARGUMENTS];
+const Launch* launched;
 Fault* fault;
+Guarded guarded[MOST_ARGUMENTS];
 u64 random_state;  // 0: in order
+Image image;
+bool waited;  // a thread of this block did
 
 u64 random_number() {  // SplitMix64
     u64 z = random_state += 0x9e3779b97f4a7c15;
@@ -102,11 +110,13 @@ void resume(Worker* worker) {
     switch_stack(scheduler, worker->stack);
 }
 
-void wait(State state, unsigned int mask, int line) {
+void wait(State state, unsigned int mask, bool orders, int line) {
     Thread& thread = threads[current->thread];
     thread.state = state;
     thread.mask = mask;
+    thread.orders = orders;
     thread.line = line;
+    waited = true;
     switch_stack(current->stack, scheduler);
 }
 
@@ -124,6 +134,31 @@ void blame(int kind, int number, int line) {
     switch_stack(current->stack, scheduler);
     abort();
 }
+
+// The array that an address belongs to or is nearest to goes into the fault, if one is near.
+void name_array(const void* address) {
+    fault->address = (u64)address;
+    fault->parameter = -1;
+    u64 nearest = FORBIDDEN;
+    for (int i = 0; i < launched->array_count; ++i) {
+        const Array& array = launched->arrays[i];
+        const u64 begin = (u64)(launched->guard ? guarded[i].data : array.data);
+        const u64 at = (u64)address, end = begin + array.bytes;
+        const u64 distance = at < begin ? begin - at : at < end ? 0 : at - end + 1;
+        if (distance >= nearest) continue;
+        nearest = distance;
+        fault->parameter = array.parameter;
+        fault->offset = (long long)(at - begin);
+    }
+}
+
+}  // namespace
+}  // namespace emulator
+
+#include "watch.h"
+
+namespace emulator {
+namespace {
 
 void let_go(int number) { threads[number].state = READY; }
 
@@ -148,6 +183,7 @@ bool release_warps() {
             }
             if (!complete) continue;
             Warp& warp = warps[first / WARP];
+            if (one.orders) watch::warp_in_order(first / WARP, waiting);
             for (int other = 0; other < lanes; ++other) {
                 if (!(waiting >> other & 1)) continue;
                 warp.values[other] = threads[first + other].left;
@@ -179,6 +215,7 @@ bool release_block() {
     const int other = in_warp >= 0 ? (at >= 0 ? at : done) : elsewhere >= 0 ? elsewhere : done;
     if (in_warp < 0 && other < 0) {
         for (int i = 0; i < thread_count; ++i) let_go(i);
+        watch::block_in_order();
         return true;
     }
     const int waiting = in_warp >= 0 ? in_warp : at;
@@ -220,6 +257,10 @@ bool run_block() {
     }
     shuffle(order, thread_count);
     begun = 0;
+    // A kernel that never waits has no use for shared memory.
+    if (waited && launched->poison) memset(image.shared(), POISON, image.shared_bytes);
+    waited = false;
+    watch::block_begins();
     for (;;) {
         while (begun < thread_count) {
             resume(idle_worker());
@@ -240,16 +281,18 @@ bool run_block() {
 
 int lane() { return current->thread % WARP; }
 
-void wait_for_block(int line) { wait(AT_BLOCK, 0, line); }
+void wait_for_block(int line) { wait(AT_BLOCK, 0, true, line); }
 
-void wait_for_warp(unsigned int mask, int line) {
+void wait_for_lanes(unsigned int mask, bool orders, int line) {
     if (!(mask >> lane() & 1)) fail(NOT_IN_MASK, line);
-    wait(AT_WARP, mask, line);
+    wait(AT_WARP, mask, orders, line);
 }
+
+void wait_for_warp(unsigned int mask, int line) { wait_for_lanes(mask, true, line); }
 
 const u64* exchange(unsigned int mask, u64 value, int line) {
     threads[current->thread].left = value;
-    wait_for_warp(mask, line);
+    wait_for_lanes(mask, false, line);  // CUDA promises no order of memory here
     return warps[current->thread / WARP].values;
 }
 
@@ -260,43 +303,141 @@ u64 left_by(int from, int line) {
     return warps[current->thread / WARP].values[from & 31];
 }
 
+namespace {
+
+// ---- signals ----
+
+const int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE}, SIGNAL_COUNT = 3;
+struct sigaction former[SIGNAL_COUNT];
+pthread_t launching;
+
+void on_signal(int number, siginfo_t* about, void* context) {
+    if (!current || !pthread_equal(pthread_self(), launching)) {  // not of a kernel
+        for (int i = 0; i < SIGNAL_COUNT; ++i) sigaction(SIGNALS[i], &former[i], nullptr);
+        return;  // and it comes again
+    }
+    const char* const address = (const char*)about->si_addr;
+    fault->code = image.offset((char*)program_counter(context) + 1);
+    const char* const stack = current->stack.memory;
+    if (number == SIGFPE) fail(DIVISION, 0);
+    if (number == SIGSEGV && about->si_code == SI_KERNEL) fail(MISALIGNED, 0);
+    if (address >= stack && address < stack + STACK_GUARD) fail(STACK, 0);
+    name_array(address);
+    fault->access = wrote(context);
+    fail(OUTSIDE, 0);
+}
+
+// The signals of kernels, while one runs.
+struct Signals {
+    stack_t before;
+    Signals() {
+        static char memory[1 << 16];
+        stack_t own = {};
+        own.ss_sp = memory;
+        own.ss_size = sizeof memory;
+        sigaltstack(&own, &before);
+        struct sigaction action = {};
+        action.sa_sigaction = on_signal;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+        launching = pthread_self();
+        for (int i = 0; i < SIGNAL_COUNT; ++i) sigaction(SIGNALS[i], &action, &former[i]);
+    }
+    ~Signals() {
+        for (int i = 0; i < SIGNAL_COUNT; ++i) sigaction(SIGNALS[i], &former[i], nullptr);
+        sigaltstack(&before, nullptr);
+    }
+};
+
+// ---- arrays ----
+
+void guard_arrays() {
+    for (int i = 0; i < launched->array_count; ++i) {
+        const Array& array = launched->arrays[i];
+        // The same array twice is one array, as in a kernel that works in place.
+        int first = 0;
+        while (launched->arrays[first].data != array.data) ++first;
+        if (first < i)
+            guarded[i] = guarded[first];
+        else
+            guarded[i].make(array);
+        slots[array.parameter] = (u64)guarded[i].data;
+    }
+}
+
+bool guards_hold() {
+    for (int i = 0; i < launched->array_count; ++i) {
+        const long long offset = guarded[i].changed();
+        if (offset == Guarded::NONE) continue;
+        blame(CHANGED, 0, 0);
+        fault->parameter = launched->arrays[i].parameter;
+        fault->offset = offset;
+        return false;
+    }
+    return true;
+}
+
+void give_back_arrays() {
+    for (int i = launched->array_count; i-- > 0;) {
+        int first = 0;
+        while (launched->arrays[first].data != launched->arrays[i].data) ++first;
+        if (first == i) guarded[i].give_back();
+    }
+}
+
+}  // namespace
 }  // namespace emulator
 
 using namespace emulator;
 
-extern "C" __attribute__((visibility("default"))) const Instance* kernels() { return instances; }
+#define OFFERED extern "C" __attribute__((visibility("default")))
 
-// Runs instance number `which`; 0, or the kind of the fault, of which more stands in *report.
-extern "C" __attribute__((visibility("default"))) int launch(int which, const unsigned int* grid,
-                                                             const unsigned int* block,
-                                                             const u64* arguments, u64 seed,
-                                                             Fault* report) {
-    kernel = &instances[which];
-    slots = arguments;
+OFFERED const Instance* kernels() { return instances; }
+
+// Runs a kernel; 0, or the kind of the fault, of which more stands in *report.
+OFFERED int launch(const Launch* what, Fault* report) {
+    launched = what;
+    kernel = &instances[what->instance];
     fault = report;
-    random_state = seed;
+    random_state = what->seed;
+    const unsigned int *grid = what->grid, *block = what->block;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     thread_count = (int)(block[0] * block[1] * block[2]);
-    for (int i = 0; i < thread_count; ++i)
+    for (unsigned int i = 0; i < (unsigned int)thread_count; ++i)
         threads[i].index = {i % block[0], i / block[0] % block[1], i / (block[0] * block[1])};
+    if (what->slot_count > MOST_ARGUMENTS) abort();
+    memcpy(slots, what->slots, what->slot_count * sizeof(u64));
+    image.find(instances);
+    waited = true;  // shared memory is what another launch left
+    if (what->guard) guard_arrays();
+    watch::launch_begins();
 
     const u64 blocks = (u64)grid[0] * grid[1] * grid[2];
     u64* turns = nullptr;
-    if (seed) {
+    if (what->seed) {
         turns = (u64*)malloc(blocks * sizeof(u64));
         for (u64 i = 0; i < blocks; ++i) turns[i] = i;
         shuffle(turns, blocks);
     }
-    for (u64 i = 0; i < blocks; ++i) {
-        const u64 number = turns ? turns[i] : i;
-        blockIdx = {(unsigned int)(number % grid[0]), (unsigned int)(number / grid[0] % grid[1]),
-                    (unsigned int)(number / grid[0] / grid[1])};
-        if (!run_block()) {
-            forget_workers();
-            break;
+    {
+        Signals signals;
+        for (u64 i = 0; i < blocks; ++i) {
+            const u64 number = turns ? turns[i] : i;
+            blockIdx = {(unsigned int)(number % grid[0]),
+                        (unsigned int)(number / grid[0] % grid[1]),
+                        (unsigned int)(number / grid[0] / grid[1])};
+            const bool right = run_block();
+            current = nullptr;
+            if (!right) {
+                forget_workers();
+                break;
+            }
+            watch::block_ends();
+            if (what->guard && !guards_hold()) break;
         }
     }
     free(turns);
+    watch::launch_ends();
+    if (what->guard) give_back_arrays();
     return fault->kind;
 }

@@ -38,4 +38,19 @@ struct Instance {
     const char* signature;  // ends in the C++ type: "[with F = void(const float*, float*, …)]"
 };
 
+const unsigned int MOST_DYNAMIC = 48 * 1024;  // bytes; more, a GPU only gives on request
+
+// Tells the checks of an access that they cannot see: atomic operations are plain ones here.
+#ifdef TINYFCN_CHECK
+#define UNSEEN __attribute__((noinline, no_sanitize("thread")))
+INSIDE void atomic_access(const void* at, int size, const void* code);
+#else
+#define UNSEEN inline
+inline void atomic_access(const void*, int, const void*) {}
+#endif
+
 }  // namespace emulator
+
+// What a library offers, made by build.py: its kernels, and its `extern __shared__` arrays.
+extern "C" INSIDE const emulator::Instance instances[];
+extern "C" INSIDE char* dynamic_shared(int number);

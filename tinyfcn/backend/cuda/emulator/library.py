@@ -1,0 +1,76 @@
+"""A compiled .cu file, loaded into this process."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from tinyfcn.backend.cuda.emulator.errors import Fault, Three
+
+
+class Array(ctypes.Structure):
+    """As in fault.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p), ("bytes", ctypes.c_ulonglong),
+        ("granule", ctypes.c_int), ("parameter", ctypes.c_int),
+    ]  # fmt: skip
+
+
+class Launch(ctypes.Structure):
+    """As in fault.h."""
+
+    _fields_ = [
+        ("instance", ctypes.c_int), ("grid", Three), ("block", Three),
+        ("shared_bytes", ctypes.c_uint), ("seed", ctypes.c_ulonglong),
+        ("guard", ctypes.c_int), ("poison", ctypes.c_int), ("profile", ctypes.c_int),
+        ("slot_count", ctypes.c_int), ("array_count", ctypes.c_int),
+        ("slots", ctypes.c_char_p), ("arrays", ctypes.POINTER(Array)),
+    ]  # fmt: skip
+
+
+class Instance(ctypes.Structure):
+    """As in runtime.h."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p), ("run", ctypes.c_void_p), ("signature", ctypes.c_char_p),
+    ]  # fmt: skip
+
+
+class Row(ctypes.Structure):
+    """As in profile.h."""
+
+    _fields_ = [
+        ("code", ctypes.c_ulonglong), ("kind", ctypes.c_int), ("shared", ctypes.c_int),
+        ("requests", ctypes.c_ulonglong), ("accesses", ctypes.c_ulonglong),
+        ("cost", ctypes.c_ulonglong), ("least", ctypes.c_ulonglong),
+    ]  # fmt: skip
+
+
+class Library:
+    """The compiled kernels of one .cu file.
+
+    Attributes:
+        numbers: of the instances: {"relu<float>": 0, …}.
+        signatures: their C++ types: "void(const float*, float*, long long int)".
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.code = ctypes.CDLL(str(path))
+        self.code.kernels.restype = ctypes.POINTER(Instance)
+        self.code.launch.argtypes = [ctypes.POINTER(Launch), ctypes.POINTER(Fault)]
+        self.numbers: dict[str, int] = {}
+        self.signatures: dict[str, str] = {}
+        for number, instance in enumerate(self.code.kernels()):
+            if instance.name is None:
+                break
+            name = instance.name.decode()
+            self.numbers[name] = number
+            self.signatures[name] = instance.signature.decode().split("F = ")[1].rstrip("]")
+
+    def take_profile(self) -> list[Row]:
+        """What the accesses of each place in the code cost since the last call."""
+        rows = (Row * 65536)()
+        count = self.code.take_profile(rows, len(rows))
+        return list(rows[:count])

@@ -1,0 +1,191 @@
+// Watches every access to memory, in mode "check": g++ puts a call before each one
+// (-fsanitize=thread, bounds, alignment) and the functions called are here, in place of its runtime
+// libraries. In other modes nothing is watched.
+//
+// Global memory has a cell for each element, shared memory for each byte. A cell remembers the last
+// write and the last reads. Two accesses race if one is a write, not both are atomic, and nothing
+// orders them: they are of different blocks, or of different threads of a block with no barrier
+// between them. __syncwarp orders the lanes that it names.
+
+#pragma once
+
+#ifndef TINYFCN_CHECK
+
+namespace emulator {
+namespace watch {
+inline void launch_begins() {}
+inline void launch_ends() {}
+inline void block_begins() {}
+inline void block_ends() {}
+inline void block_in_order() {}
+inline void warp_in_order(int, unsigned int) {}
+}  // namespace watch
+}  // namespace emulator
+
+#else
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "profile.h"
+
+namespace emulator {
+namespace watch {
+
+typedef unsigned int u32;
+
+struct Access {
+    u32 block;     // running number of the block, over all launches; 0 for no access
+    u32 interval;  // running number of the time between two barriers
+    u32 time;      // of the warp: how often its lanes were put in order
+    u32 code;      // offset in the library
+    unsigned short thread;
+    unsigned char kind;
+};
+
+struct Cell {
+    Access write, read;
+    Access other_read;    // by another thread of the block, in the same interval
+    Access foreign_read;  // by another block
+};
+
+// Numbers of the blocks of this launch, to say which one a cell means.
+u32 block_number, interval, first_block;
+uint3* block_indices;
+u32 warp_time[MOST_THREADS / WARP], ordered_at[MOST_THREADS], ordered_with[MOST_THREADS];
+
+Cell* cells[MOST_ARGUMENTS];  // of each array
+Cell* shared_cells;
+char* shared;
+Profile profile;
+
+void launch_begins() {
+    first_block = block_number + 1;
+    block_indices = (uint3*)malloc(sizeof(uint3) * gridDim.x * gridDim.y * gridDim.z);
+    shared = image.shared();
+    if (!shared_cells) shared_cells = (Cell*)calloc(image.shared_bytes + 1, sizeof(Cell));
+    for (int i = 0; i < launched->array_count; ++i) {
+        const Array& array = launched->arrays[i];
+        cells[i] = (Cell*)calloc(array.bytes / array.granule + 1, sizeof(Cell));
+    }
+}
+
+void launch_ends() {
+    free(block_indices);
+    for (int i = 0; i < launched->array_count; ++i) free(cells[i]);
+}
+
+void block_in_order() { ++interval; }
+
+void block_begins() {
+    block_indices[++block_number - first_block] = blockIdx;
+    ++interval;
+    memset(ordered_with, 0, sizeof ordered_with);
+}
+
+void block_ends() {
+    if (launched->profile) profile.add_block();
+}
+
+void warp_in_order(int warp, u32 lanes) {
+    ++warp_time[warp];
+    for (int lane = 0; lane < WARP; ++lane) {
+        if (!(lanes >> lane & 1)) continue;
+        ordered_at[warp * WARP + lane] = warp_time[warp];
+        ordered_with[warp * WARP + lane] = lanes;
+    }
+}
+
+bool ordered(const Access& before, const Access& now) {
+    if (before.block != now.block) return before.block < first_block;  // of an earlier launch
+    if (before.thread == now.thread || before.interval != now.interval) return true;
+    return before.thread / WARP == now.thread / WARP &&
+           ordered_with[now.thread] >> before.thread % WARP & 1 &&
+           before.time < ordered_at[now.thread];
+}
+
+void check_race(const Access& before, const Access& now) {
+    if (!before.block || ordered(before, now)) return;
+    if (before.kind == ATOMIC_ACCESS && now.kind == ATOMIC_ACCESS) return;
+    const uint3 block = block_indices[before.block - first_block];
+    const uint3 thread = threads[before.thread].index;
+    fault->other_block[0] = block.x, fault->other_block[1] = block.y, fault->other_block[2] = block.z;
+    fault->other_thread[0] = thread.x, fault->other_thread[1] = thread.y;
+    fault->other_thread[2] = thread.z;
+    fault->other_code = before.code;
+    fault->access = now.kind;
+    fault->other_access = before.kind;
+    fail(RACE, 0);
+}
+
+void note(Cell& cell, const Access& now) {
+    check_race(cell.write, now);
+    if (now.kind != READ) {
+        check_race(cell.read, now);
+        check_race(cell.other_read, now);
+        check_race(cell.foreign_read, now);
+        cell.write = now;
+        return;
+    }
+    if (cell.read.block != now.block)
+        cell.foreign_read = cell.read;
+    else if (cell.read.thread != now.thread)
+        cell.other_read = cell.read;
+    cell.read = now;
+}
+
+// Dynamic shared memory is always as large as can be; a launch asks for less.
+void check_dynamic(const char* at, int size) {
+    for (int i = 0; const char* const begin = dynamic_shared(i); ++i) {
+        if (at < begin || at >= begin + MOST_DYNAMIC || at + size <= begin + launched->shared_bytes)
+            continue;
+        fault->offset = at - begin;
+        fail(DYNAMIC, 0);
+    }
+}
+
+// What g++'s calls come to. `code` is their return address.
+void access(const char* at, int size, int kind, const void* code) {
+    if (!current || image.contains(at)) return;  // threadIdx, constants
+    const char* const stack = current->stack.memory;
+    if (at >= stack && at < stack + STACK_BYTES) return;  // local variables
+
+    const int thread = current->thread;
+    const Access now = {block_number,           interval, warp_time[thread / WARP],
+                        (u32)image.offset(code), (unsigned short)thread, (unsigned char)kind};
+    fault->code = now.code;
+    fault->size = size;
+    fault->parameter = -1;
+    const bool in_shared = at >= shared && at + size <= shared + image.shared_bytes;
+    if (launched->profile)
+        profile.add({now.code, (u32)thread, (u64)at, size, kind, in_shared});
+    if (in_shared) {
+        fault->access = kind;
+        check_dynamic(at, size);
+        for (int i = 0; i < size; ++i) {
+            Cell& cell = shared_cells[at - shared + i];
+            if (kind != WRITE && cell.write.block != block_number) fail(UNINITIALISED, 0);
+            note(cell, now);
+        }
+        return;
+    }
+    for (int i = 0; i < launched->array_count; ++i) {
+        const Array& array = launched->arrays[i];
+        if (at < array.data || at + size > array.data + array.bytes) continue;
+        fault->parameter = array.parameter;
+        fault->offset = at - array.data;
+        for (int byte = 0; byte < size; byte += array.granule)
+            note(cells[i][(at - array.data + byte) / array.granule], now);
+        return;
+    }
+    name_array(at);
+    fault->access = kind;
+    fail(OUTSIDE, 0);
+}
+
+}  // namespace watch
+}  // namespace emulator
+
+#include "hooks.h"
+
+#endif
