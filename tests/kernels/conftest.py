@@ -9,8 +9,14 @@ from tinyfcn.backend.cuda.emulator import Emulator
 
 @pytest.fixture(scope="session", params=[None, 0, 1], ids=["in order", "seed 0", "seed 1"])
 def cuda(request):
-    """The CUDA backend; its engine is the emulator."""
-    return CudaBackend(Emulator(seed=request.param))
+    """The CUDA backend; its engine is the emulator, with forbidden memory around every array."""
+    return CudaBackend(Emulator(seed=request.param, guard=True))
+
+
+@pytest.fixture
+def checked():
+    """The same with every access to memory watched: bounds, races, alignment, costs."""
+    return CudaBackend(Emulator(mode="check", seed=0, profile=True))
 
 
 @pytest.fixture(scope="session")
