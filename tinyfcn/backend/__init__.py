@@ -1,8 +1,8 @@
 """The switch between backends: who computes the primitives that ops are made of.
 
-``"numpy"`` computes on the CPU; ``"emulator"`` runs the CUDA kernels there, slowly. The start value
-comes from the environment variable ``TINYFCN_BACKEND``; :func:`use` changes it for the process,
-:func:`using` for a ``with`` block.
+``"numpy"`` computes on the CPU, ``"cupy"`` on a GPU; ``"emulator"`` runs the kernels of the GPU on
+the CPU, slowly. The start value comes from the environment variable ``TINYFCN_BACKEND``;
+:func:`use` changes it for the process, :func:`using` for a ``with`` block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,18 @@ def _emulator() -> Any:
     return CudaBackend(from_environment())
 
 
-_backends: dict[str, Callable[[], Any]] = {"numpy": _numpy, "emulator": _emulator}
+def _cupy() -> Any:
+    from tinyfcn.backend.cuda import CudaBackend
+    from tinyfcn.backend.cuda.cupy_engine import CupyEngine
+
+    return CudaBackend(CupyEngine())
+
+
+_backends: dict[str, Callable[[], Any]] = {
+    "numpy": _numpy,
+    "cupy": _cupy,
+    "emulator": _emulator,
+}
 _made: dict[str, Backend] = {}
 
 
@@ -41,6 +52,8 @@ def use(name: str) -> Backend:
 
     Raises:
         ValueError: if there is no backend of that name.
+        DeviceError: for "cupy", if there is no GPU that CuPy can use.
+        BuildError: for "emulator", at the first kernel, if g++ is missing.
 
     Example:
         >>> from tinyfcn import backend

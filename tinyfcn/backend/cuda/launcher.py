@@ -11,6 +11,7 @@ wants, and ignores strides.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,6 +43,15 @@ class Kernel(NamedTuple):
     def templated(self) -> bool:
         """Whether there are two of it, for float and for double."""
         return any(kind.replace("const ", "").rstrip("*") == "T" for kind in self.types)
+
+
+def instances(kernels: Mapping[str, Kernel], file: str) -> list[str]:
+    """The names of the kernels in a file, ["relu<float>", "relu<double>", …]."""
+    return [
+        f"{name}{suffix}"
+        for name, kernel in kernels.items() if kernel.file == file
+        for suffix in (("<float>", "<double>") if kernel.templated else ("",))
+    ]  # fmt: skip
 
 
 class Engine(Protocol):

@@ -27,7 +27,7 @@ from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError,
 from tinyfcn.backend.cuda.emulator.library import Array, Launch, Library
 from tinyfcn.backend.cuda.emulator.poison import PoisonedNumpy
 from tinyfcn.backend.cuda.emulator.profile import Cost, costs
-from tinyfcn.backend.cuda.launcher import Kernel
+from tinyfcn.backend.cuda.launcher import Kernel, instances
 
 __all__ = ["BuildError", "Cost", "Emulator", "KernelError", "from_environment"]
 
@@ -91,18 +91,10 @@ class Emulator:
         """The .cu files of the declared kernels."""
         return sorted({kernel.file for kernel in self.kernels.values()})
 
-    def instances(self, file: str) -> list[str]:
-        """The names of the kernels in a file, each template for float and for double."""
-        return [
-            f"{name}<{T}>" if kernel.templated else name
-            for name, kernel in self.kernels.items() if kernel.file == file
-            for T in (("float", "double") if kernel.templated else ("",))
-        ]  # fmt: skip
-
     def library(self, file: str) -> Library:
         """The library of a .cu file; compiled if that was not done before."""
         if file not in self._libraries:
-            made = build.library(self.folder / file, self.instances(file), self.mode)
+            made = build.library(self.folder / file, instances(self.kernels, file), self.mode)
             self._libraries[file] = Library(made)
         return self._libraries[file]
 

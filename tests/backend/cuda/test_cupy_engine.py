@@ -1,0 +1,123 @@
+"""The GPU backend without a GPU: what it hands to CuPy, and what it says where CuPy cannot work."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from tinyfcn import backend
+from tinyfcn.backend.cuda import CudaBackend, device
+from tinyfcn.backend.cuda.cupy_engine import CupyEngine
+from tinyfcn.backend.cuda.device import DeviceError
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy's."""
+
+
+def fake_cupy(built=13000, devices=1):
+    """A module with as much of CuPy as is asked for; ``devices`` may be an exception."""
+    cupy = types.ModuleType("cupy")
+    cupy.__getattr__ = lambda name: getattr(np, name)
+
+    def device_count():
+        if isinstance(devices, Exception):
+            raise devices
+        return devices
+
+    cupy.cuda = types.SimpleNamespace(
+        driver=types.SimpleNamespace(get_build_version=lambda: built),
+        runtime=types.SimpleNamespace(getDeviceCount=device_count),
+    )
+    return cupy
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretends to be a machine with these packages, this driver and this CuPy."""
+
+    def machine(packages, driver, cupy):
+        monkeypatch.setattr(device, "installed", lambda: packages)
+        monkeypatch.setattr(device, "driver_version", lambda: driver)
+        monkeypatch.setitem(sys.modules, "cupy", cupy)  # None: import fails
+
+    return machine
+
+
+NO_DEVICE = CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+OLD_DRIVER = CUDARuntimeError("cudaErrorInsufficientDriver: driver version is insufficient")
+CUPY_12, CUPY_13 = {"cupy-cuda12x": "14.2.0"}, {"cupy-cuda13x": "14.2.0"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "driver", "cupy", "found", "advice"),
+    [
+        ({}, 0, None, "no CuPy; no NVIDIA driver",
+         "install the driver of an NVIDIA GPU, then pip install cupy-cuda12x or cupy-cuda13x"),
+        ({}, 12040, None, "no CuPy; an NVIDIA driver for CUDA 12.4",
+         'pip install "cupy-cuda12x[ctk]"'),
+        ({}, 13010, None, "driver for CUDA 13.1", 'pip install "cupy-cuda13x[ctk]"'),
+        ({}, 11080, None, "driver for CUDA 11.8", "install a newer NVIDIA driver"),
+        (CUPY_13, 0, fake_cupy(13000, OLD_DRIVER),
+         "cupy-cuda13x 14.2.0; no NVIDIA driver; CuPy was built for CUDA 13.0; cudaErrorInsuff",
+         "install the driver"),
+        (CUPY_13, 12040, fake_cupy(13000, OLD_DRIVER),
+         "an NVIDIA driver for CUDA 12.4; CuPy was built for CUDA 13.0",
+         'pip uninstall cupy-cuda13x, then pip install "cupy-cuda12x[ctk]"'),
+        (CUPY_12, 13000, fake_cupy(12090, NO_DEVICE), "cudaErrorNoDevice",
+         "make a GPU visible to this process"),
+        (CUPY_12, 12040, fake_cupy(12090, 0), "no device", "make a GPU visible to this process"),
+        ({**CUPY_12, **CUPY_13}, 13000, fake_cupy(), "cupy-cuda12x 14.2.0, cupy-cuda13x 14.2.0",
+         "keep one of cupy-cuda12x, cupy-cuda13x"),
+        (CUPY_12, 12040, None, "import cupy fails", "pip uninstall cupy-cuda12x, then pip install"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_in_one_error(machine, packages, driver, cupy, found, advice):
+    machine(packages, driver, cupy)
+    former = backend.active()
+    with pytest.raises(DeviceError) as caught:
+        backend.use("cupy")
+    assert backend.active() is former
+    message = str(caught.value)
+    assert message.startswith("backend cupy: found ")
+    assert found in message and f"To use a GPU, {advice}" in message
+
+
+def test_this_machine_is_asked():
+    assert all(name.startswith("cupy") for name in device.installed())
+    assert device.driver_version() >= 0
+
+
+def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(machine):
+    made, launched = [], []
+
+    class RawModule:
+        def __init__(self, **options):
+            made.append(options)
+
+        def get_function(self, name):
+            return lambda *args, **options: launched.append((name, args, options))
+
+    cupy = fake_cupy()
+    cupy.RawModule = RawModule
+    machine(CUPY_13, 13000, cupy)
+    gpu = CudaBackend(CupyEngine())
+    assert gpu.name == "cupy" and gpu.xp is cupy
+    x = np.ones((2, 3), np.float32)
+    gpu.relu(x)
+    gpu.relu(x.astype(np.float64))
+
+    (options,) = made  # one module for the file
+    assert "__global__ void relu(" in options["code"]
+    assert set(options["name_expressions"]) >= {"relu<float>", "relu_grad<double>"}
+    assert options["options"][0] == "-std=c++17"
+    assert any(o.startswith("-I") and o.endswith("kernels") for o in options["options"])
+    (name, (grid, block, arguments), keywords), (other, *_) = launched
+    assert (name, other) == ("relu<float>", "relu<double>")
+    assert (grid, block, keywords) == ((1, 1, 1), (256, 1, 1), {"shared_mem": 0})
+    assert arguments[0] is x and arguments[2].dtype == np.int64 and arguments[2] == 6
+
+    gpu.engine.run("activation.cu", "relu<float>", grid, block, (None,), 0)
+    null = launched[-1][1][2][0]
+    assert null == 0 and null.itemsize == 8

@@ -1,0 +1,70 @@
+"""NVIDIA's compiler accepts every kernel without a warning, and all fits into registers."""
+
+import pytest
+
+from tinyfcn.backend.cuda import nvrtc
+from tinyfcn.backend.cuda.kernels import KERNELS, folder
+from tinyfcn.backend.cuda.launcher import instances
+
+FILES = sorted({kernel.file for kernel in KERNELS.values()})
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_every_kernel_compiles_without_warnings_and_spills(file, architecture):
+    names = instances(KERNELS, file)
+    usages = nvrtc.compile_file(folder() / file, names, architecture)
+    assert {usage.kernel for usage in usages} >= set(names)
+    for usage in usages:
+        assert usage.spills == 0, usage
+        assert usage.shared <= 48 * 1024, usage
+        assert 0 < usage.registers <= 255, usage
+
+
+def test_every_file_of_kernels_is_declared():
+    assert sorted(path.name for path in folder().glob("*.cu")) == FILES
+
+
+def test_warnings_errors_and_spills_are_found(tmp_path):
+    source = tmp_path / "bad.cu"
+    source.write_text("__global__ void bad(float* x) {\n    int unused;\n    x[0] = 1;\n}\n")
+    with pytest.raises(
+        nvrtc.Refused, match=r"(?s)bad\.cu for sm_80.*bad\.cu\(2\).*never referenced"
+    ):
+        nvrtc.compile_file(source, ["bad"], "sm_80")
+    source.write_text("__global__ void bad(float* x) { x[0] = INFINITY; }\n")
+    with pytest.raises(nvrtc.Refused, match="INFINITY"):
+        nvrtc.compile_file(source, ["bad"], "sm_80")
+    sums = "".join(f"v{i} = v{i} * a + x[{i} * n];" for i in range(64))
+    source.write_text(
+        "__global__ void __launch_bounds__(1024, 2) bad(float* x, float a, int n) {\n"
+        + "".join(f"float v{i} = x[{i}];" for i in range(64))
+        + f"for (int k = 0; k < n; ++k, x += n) {{ {sums} }}\n"
+        + "".join(f"x[{i}] = v{i};" for i in range(64))
+        + "}\n"
+    )
+    (usage,) = nvrtc.compile_file(source, ["bad"], "sm_80")
+    assert usage.kernel == "bad" and usage.spills > 0 and usage.registers == 32
+
+
+def test_the_table_has_registers_shared_memory_and_stack(tmp_path):
+    source = tmp_path / "tile.cu"
+    source.write_text(
+        "template <typename T> __global__ void tile(T* x) {\n"
+        "    __shared__ T t[64];\n    t[threadIdx.x] = x[threadIdx.x];\n    __syncthreads();\n"
+        "    x[threadIdx.x] = t[63 - threadIdx.x];\n}\n"
+    )
+    usages = nvrtc.compile_file(source, ["tile<float>", "tile<double>"], "sm_75")
+    assert {(u.kernel, u.shared, u.stack) for u in usages} == {
+        ("tile<float>", 256, 0), ("tile<double>", 512, 0)
+    }  # fmt: skip
+    assert all(u.registers >= 4 for u in usages)
+
+
+def test_the_command_prints_the_table_and_fails_if_nvrtc_is_missing(capsys, monkeypatch):
+    assert nvrtc.main(["sm_80"]) == 0
+    assert "relu_grad<double>" in capsys.readouterr().out
+    monkeypatch.setattr(nvrtc.metadata, "files", lambda name: [])
+    monkeypatch.setattr(nvrtc.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert nvrtc.main(["sm_80"]) == 1
+    assert "pip install nvidia-cuda-nvrtc" in capsys.readouterr().err

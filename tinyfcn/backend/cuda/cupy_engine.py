@@ -1,0 +1,49 @@
+"""Kernels on a GPU, through CuPy, which compiles each .cu file for the GPU it finds."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.cuda.device import require_device
+from tinyfcn.backend.cuda.kernels import KERNELS, folder
+from tinyfcn.backend.cuda.launcher import instances
+
+
+class CupyEngine:
+    """An engine (see ``Engine`` in launcher.py) on the current device.
+
+    Raises:
+        DeviceError: if there is no GPU that CuPy can use.
+    """
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        self.xp: Any = require_device()
+        self._modules: dict[str, Any] = {}
+
+    def run(
+        self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
+        arguments: tuple[Any, ...], shared_mem: int,
+    ) -> None:  # fmt: skip
+        """Launch on the current stream; the kernel may still run when this returns."""
+        if file not in self._modules:
+            self._modules[file] = self._module(file)
+        # CuPy has no null pointer: its None is no argument at all.
+        packed = tuple(np.uintp(0) if a is None else a for a in arguments)
+        kernel = self._modules[file].get_function(function)
+        kernel(grid, block, packed, shared_mem=shared_mem)
+
+    def _module(self, file: str) -> Any:
+        # CuPy keeps what it compiled by the text of the .cu file and the options; the headers that
+        # the file includes are told apart by a hash among the options.
+        headers = b"".join(h.read_bytes() for h in sorted(folder().glob("*.cuh")))
+        digest = hashlib.sha256(headers).hexdigest()[:16]
+        return self.xp.RawModule(
+            code=(folder() / file).read_text(),
+            options=("-std=c++17", f"-I{folder()}", f"-DTINYFCN_HEADERS=0x{digest}"),
+            name_expressions=instances(KERNELS, file),
+        )

@@ -1,0 +1,92 @@
+"""Is there a GPU that CuPy can use? If not, what is missing: one answer to every way it fails."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x", "cupy")
+
+
+class DeviceError(RuntimeError):
+    """The GPU backend cannot work on this machine; says what was found and what to do."""
+
+
+def require_device() -> Any:
+    """The module ``cupy``, if it can use a GPU.
+
+    Raises:
+        DeviceError: if CuPy, the driver or the device is missing, or they do not fit together.
+    """
+    packages = installed()
+    driver = driver_version()
+    found = [", ".join(f"{name} {version}" for name, version in packages.items()) or "no CuPy"]
+    found.append(f"an NVIDIA driver for CUDA {_dotted(driver)}" if driver else "no NVIDIA driver")
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        if packages:
+            found.append(f"import cupy fails: {error}")
+        raise _error(found, _advice(driver, packages)) from error
+
+    built: int = cupy.cuda.driver.get_build_version()
+    found.append(f"CuPy was built for CUDA {_dotted(built)}")
+    try:
+        devices = int(cupy.cuda.runtime.getDeviceCount())
+    except RuntimeError as error:  # CUDARuntimeError
+        found.append(str(error))
+        raise _error(found, _advice(driver, packages, built)) from error
+    if len(packages) > 1:
+        raise _error(found, f"keep one of {', '.join(packages)}: pip uninstall the others")
+    if devices == 0:
+        found.append("no device")
+        raise _error(found, "make a GPU visible to this process (CUDA_VISIBLE_DEVICES, or the "
+                            "container's options)")  # fmt: skip
+    return cupy
+
+
+def installed() -> dict[str, str]:
+    """The packages that hold CuPy, with their versions."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def driver_version() -> int:
+    """The newest CUDA that the NVIDIA driver serves, 12040 for 12.4; 0 without a driver."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    version = ctypes.c_int()
+    try:
+        failed = ctypes.CDLL(name).cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 0
+    return 0 if failed else version.value
+
+
+def _advice(driver: int, packages: dict[str, str], built: int = 0) -> str:
+    if not driver:
+        return (
+            "install the driver of an NVIDIA GPU, then pip install cupy-cuda12x or cupy-cuda13x "
+            'for the CUDA version that nvidia-smi shows; without a GPU use backend "numpy"'
+        )
+    if driver < 12000:
+        return "install a newer NVIDIA driver, for CUDA 12 or later"
+    if built and built // 1000 <= driver // 1000:
+        return "make a GPU visible to this process (CUDA_VISIBLE_DEVICES), or restart the driver"
+    remove = "".join(f"pip uninstall {name}, then " for name in packages)
+    return f'{remove}pip install "cupy-cuda{min(driver // 1000, 13)}x[ctk]"'
+
+
+def _error(found: list[str], advice: str) -> DeviceError:
+    return DeviceError(f"backend cupy: found {'; '.join(found)}. To use a GPU, {advice}.")
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"

@@ -1,0 +1,166 @@
+"""Compiles every kernel with NVIDIA's own compiler, on any machine: no GPU and no driver.
+
+    python -m tinyfcn.backend.cuda.nvrtc
+
+prints a row for each kernel and architecture, and fails on any warning and on any spill. It is the
+compiler and these are the options that CuPy uses on a GPU. The emulator's g++ cannot stand in for
+it: it accepts what a GPU has not, such as the headers of the system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from tinyfcn.backend.cuda.kernels import KERNELS, folder
+from tinyfcn.backend.cuda.launcher import instances
+
+ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
+OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+PACKAGE = "nvidia-cuda-nvrtc"
+
+_LIBRARY = re.compile(r"libnvrtc\.so\.\d+$|nvrtc64_\d+_0\.dll$")
+
+
+class CompilerMissing(RuntimeError):
+    """There is no NVRTC library on this machine."""
+
+
+class Refused(RuntimeError):
+    """NVRTC does not accept a file, or warns."""
+
+
+class Usage(NamedTuple):
+    """What one kernel takes of a multiprocessor."""
+
+    kernel: str
+    architecture: str
+    registers: int  # of a thread
+    shared: int  # bytes of a block, without dynamic shared memory
+    spills: int  # bytes that did not fit into registers, stored and loaded
+    stack: int  # bytes of a thread
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kernel:32} {self.architecture} {self.registers:4} registers "
+            f"{self.shared:6} bytes shared {self.stack:4} stack {self.spills:4} spilled"
+        )
+
+
+def library() -> ctypes.CDLL:
+    """NVRTC, from its wheel or from an installed CUDA toolkit.
+
+    Raises:
+        CompilerMissing: if there is neither.
+    """
+    names: list[str] = []
+    for package in (PACKAGE, f"{PACKAGE}-cu12"):
+        try:
+            files = metadata.files(package) or []
+        except metadata.PackageNotFoundError:
+            continue
+        names += [str(file.locate()) for file in files if _LIBRARY.match(file.name)]
+    for name in [*names, "libnvrtc.so"]:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise CompilerMissing(f"NVRTC, which compiles kernels without a GPU, is missing: pip install "
+                          f"{PACKAGE}")  # fmt: skip
+
+
+def compile_file(
+    source: Path, names: Sequence[str], architecture: str, options: Iterable[str] = OPTIONS
+) -> list[Usage]:
+    """Compile the kernels ``names``, ["relu<float>", …], of a .cu file.
+
+    Raises:
+        Refused: with the compiler's words, if there is an error or a warning.
+    """
+    nvrtc = library()
+
+    def call(function: str, *arguments: object) -> int:
+        return int(getattr(nvrtc, f"nvrtc{function}")(*arguments))
+
+    program = ctypes.c_void_p()
+    text, name = source.read_bytes(), source.name.encode()
+    call("CreateProgram", ctypes.byref(program), text, name, 0, None, None)
+    try:
+        for kernel in names:
+            call("AddNameExpression", program, kernel.encode())
+        words = [
+            *options, f"-arch={architecture}", f"-I{source.parent}", "--ptxas-options=-v",
+        ]  # fmt: skip
+        given = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
+        failed = call("CompileProgram", program, len(words), given)
+        size = ctypes.c_size_t()
+        call("GetProgramLogSize", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(max(size.value, 1))
+        call("GetProgramLog", program, buffer)
+        log = buffer.value.decode()
+        if failed or "warning" in log.lower():
+            raise Refused(f"NVRTC does not accept {source.name} for {architecture}:\n{log}")
+        lowered = {}
+        for kernel in names:
+            symbol = ctypes.c_char_p()
+            call("GetLoweredName", program, kernel.encode(), ctypes.byref(symbol))
+            lowered[(symbol.value or b"").decode()] = kernel
+    finally:
+        call("DestroyProgram", ctypes.byref(program))
+    return list(_usages(log, lowered, architecture))
+
+
+def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> list[Usage]:
+    """Every declared kernel for every architecture."""
+    files = sorted({kernel.file for kernel in KERNELS.values()})
+    return [
+        usage
+        for file in files
+        for architecture in architectures
+        for usage in compile_file(folder() / file, instances(KERNELS, file), architecture)
+    ]
+
+
+def _usages(log: str, kernels: dict[str, str], architecture: str) -> Iterable[Usage]:
+    """Read from what ptxas says with -v."""
+    for part in log.split("Compiling entry function '")[1:]:
+        symbol = part.split("'", 1)[0]
+
+        def number(pattern: str, part: str = part) -> int:
+            return sum(int(found) for found in re.findall(pattern, part))
+
+        yield Usage(
+            kernels.get(symbol, symbol), architecture,
+            registers=number(r"Used (\d+) registers"),
+            shared=number(r"(\d+) bytes smem"),
+            spills=number(r"(\d+) bytes spill"),
+            stack=number(r"(\d+) bytes stack frame"),
+        )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("architectures", nargs="*", default=ARCHITECTURES, metavar="sm_80")
+    wanted = parser.parse_args(arguments).architectures
+    try:
+        usages = compile_all(wanted)
+    except (CompilerMissing, Refused) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for usage in usages:
+        print(usage)
+    spilled = [usage for usage in usages if usage.spills]
+    for usage in spilled:
+        print(f"{usage.kernel} spills registers on {usage.architecture}", file=sys.stderr)
+    return 1 if spilled else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
