@@ -93,8 +93,15 @@ struct Phase {
     }
 };
 
-// Loads weights for the input gradient: line c and term (oc, i, j). A thread has one term of a
-// step, and every 8th channel of 64.
+// What the loaders below have in common: a thread has one term of a step, and every 8th line.
+__device__ inline int own_term() { return threadIdx.x % DEPTH; }
+__device__ inline int own_line(int s) { return threadIdx.x / DEPTH + s * (THREADS / DEPTH); }
+template <typename T> __device__ void put_own(const T (&held)[SHARE], Slice<T>& slice) {
+#pragma unroll
+    for (int s = 0; s < SHARE; s++) slice[own_term()][own_line(s)] = held[s];
+}
+
+// Loads weights for the input gradient: line c and term (oc, i, j).
 template <typename T> struct TapLoader {
     const T* weight;  // of the group, from the tile's first channel
     int lines, terms;
@@ -103,22 +110,18 @@ template <typename T> struct TapLoader {
     T held[SHARE];
 
     __device__ void fetch(int k0) {
-        const int k = k0 + threadIdx.x % DEPTH;
+        const int k = k0 + own_term();
         const int j = k % x.taps, i = k / x.taps % y.taps, oc = k / x.taps / y.taps;
         const int tap = (y.first + i * y.step) * KW + x.first + j * x.step;
         const T* from = weight + (i64)oc * channels * KH * KW + tap;
 #pragma unroll
         for (int s = 0; s < SHARE; s++) {
-            const int line = threadIdx.x / DEPTH + s * (THREADS / DEPTH);
+            const int line = own_line(s);
             held[s] = k < terms && line < lines ? from[line * KH * KW] : T(0);
         }
     }
 
-    __device__ void put(Slice<T>& slice) const {
-#pragma unroll
-        for (int s = 0; s < SHARE; s++)
-            slice[threadIdx.x % DEPTH][threadIdx.x / DEPTH + s * (THREADS / DEPTH)] = held[s];
-    }
+    __device__ void put(Slice<T>& slice) const { put_own(held, slice); }
 };
 
 // Grid: SH * SW * (columns of the largest phase) / 64, rows / 64, G.
@@ -163,49 +166,46 @@ struct Tap {
     int channel, h, w;
 };
 
-// Loads both operands of the weight gradient, which are summed over pixels p = (n, oh, ow). A thread
-// has one pixel of a step, and every 8th row or column.
-template <typename T> struct PixelLoader {
-    const T* data;  // of the group; of the tile's first row
-    i64 image;      // elements from one image to the next
-    int OH, OW, end;
+// The weight gradient is summed over pixels p = (n, oh, ow). Loads element (row, p) of gy.
+template <typename T> struct GradLoader {
+    const T* gy;  // of the group, from the tile's first row
+    i64 image;    // elements from one image to the next
+    int pixels, end, lines;
     T held[SHARE];
 
-    __device__ void put(Slice<T>& slice) const {
-#pragma unroll
-        for (int s = 0; s < SHARE; s++)
-            slice[threadIdx.x % DEPTH][threadIdx.x / DEPTH + s * (THREADS / DEPTH)] = held[s];
-    }
-};
-
-template <typename T> struct GradLoader : PixelLoader<T> {  // element (row, p) of gy
-    int lines;
     __device__ void fetch(int k0) {
-        const int p = k0 + threadIdx.x % DEPTH, pixels = this->OH * this->OW;
-        const T* from = this->data + p / pixels * this->image + p % pixels;
+        const int p = k0 + own_term();
+        const T* from = gy + p / pixels * image + p % pixels;
 #pragma unroll
         for (int s = 0; s < SHARE; s++) {
-            const int line = threadIdx.x / DEPTH + s * (THREADS / DEPTH);
-            this->held[s] = p < this->end && line < lines ? from[line * pixels] : T(0);
+            const int line = own_line(s);
+            held[s] = p < end && line < lines ? from[line * pixels] : T(0);
         }
     }
+    __device__ void put(Slice<T>& slice) const { put_own(held, slice); }
 };
 
-template <typename T> struct PatchLoader : PixelLoader<T> {  // what tap `column` saw at p
+// Loads what tap `column` sees of x from the window at p.
+template <typename T> struct PatchLoader {
+    const T* x;  // of the group
+    i64 image;   // elements from one image to the next
     const Tap* taps;
-    int H, W, SH, SW, PH, PW;
+    int H, W, OH, OW, SH, SW, PH, PW, end;
+    T held[SHARE];
+
     __device__ void fetch(int k0) {
-        const int p = k0 + threadIdx.x % DEPTH, pixels = this->OH * this->OW;
-        const int top = p % pixels / this->OW * SH - PH, left = p % this->OW * SW - PW;
-        const T* from = this->data + p / pixels * this->image;
+        const int p = k0 + own_term(), pixels = OH * OW;
+        const int top = p % pixels / OW * SH - PH, left = p % OW * SW - PW;
+        const T* from = x + p / pixels * image;
 #pragma unroll
         for (int s = 0; s < SHARE; s++) {
-            const Tap tap = taps[threadIdx.x / DEPTH + s * (THREADS / DEPTH)];
+            const Tap tap = taps[own_line(s)];
             const int h = top + tap.h, w = left + tap.w;
-            const bool inside = p < this->end && within(h, H) && within(w, W);
-            this->held[s] = inside ? from[(tap.channel * H + h) * W + w] : T(0);
+            const bool inside = p < end && within(h, H) && within(w, W);
+            held[s] = inside ? from[(tap.channel * H + h) * W + w] : T(0);
         }
     }
+    __device__ void put(Slice<T>& slice) const { put_own(held, slice); }
 };
 
 // Grid: columns / 64, rows / 64, G * S. The pixels are shared out to S blocks, `share` each, which
@@ -231,10 +231,10 @@ conv2d_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restr
 
     const int oc0 = group * rows + row0;
     GradLoader<T> left = {
-        {gy + (i64)oc0 * OH * OW, (i64)OC * OH * OW, OH, OW, end, {}}, rows - row0};
+        gy + (i64)oc0 * OH * OW, (i64)OC * OH * OW, OH * OW, end, rows - row0, {}};
     PatchLoader<T> right = {
-        {x + (i64)group * channels * H * W, (i64)C * H * W, OH, OW, end, {}},
-        taps, H, W, SH, SW, PH, PW};
+        x + (i64)group * channels * H * W, (i64)C * H * W, taps,
+        H, W, OH, OW, SH, SW, PH, PW, end, {}};
     T sum[ROWS][COLUMNS];
     multiply(slices, left, right, begin, end, sum);
 

@@ -149,8 +149,8 @@ __device__ void finish(T (&sum)[ROWS][COLUMNS], const T* bias, int rows, bool re
 }
 
 // Loads from a matrix: line l (a row of A, a column of B) and term k stand at
-// data[l * line_stride + k * term_stride]. Goes along whichever lies side by side in memory, by
-// 128-bit loads where the matrix is aligned to them.
+// data[l * line_stride + k * term_stride]. Neighbouring threads go along whichever lies side by side
+// in memory, by 128-bit loads if the matrix is aligned to them.
 template <typename T> struct MatrixLoader {
     static constexpr int V = Vector<T>::SIZE;
     const T* data;  // line 0 of the tile, term 0
@@ -163,43 +163,53 @@ template <typename T> struct MatrixLoader {
         : data(data), line_stride(line_stride), term_stride(term_stride), lines(lines),
           terms(terms) {
         along_terms = term_stride == 1;
-        const i64 other = along_terms ? line_stride : term_stride;
-        vectors = (along_terms || line_stride == 1) && other % V == 0 && aligned(data);
+        const bool whole = along_terms ? line_stride % V == 0 && terms % V == 0
+                                       : term_stride % V == 0 && lines % V == 0;
+        vectors = (along_terms || line_stride == 1) && whole && aligned(data);
     }
 
-    // Where vector i of this thread begins in the slice.
-    __device__ void place(int i, int& line, int& term) const {
-        const int v = threadIdx.x + i * THREADS;
-        line = along_terms ? v / (DEPTH / V) : v % (TILE / V) * V;
-        term = along_terms ? v % (DEPTH / V) * V : v / (TILE / V);
+    // Where piece i of this thread begins in the slice, in pieces of SIZE elements.
+    template <int SIZE> __device__ void place(int i, int& line, int& term) const {
+        const int piece = threadIdx.x + i * THREADS;
+        line = along_terms ? piece / (DEPTH / SIZE) : piece % (TILE / SIZE) * SIZE;
+        term = along_terms ? piece % (DEPTH / SIZE) * SIZE : piece / (TILE / SIZE);
     }
 
     __device__ void fetch(int k0) {
-        const i64 stride = along_terms ? term_stride : line_stride;
+        int line, term;
+        if (vectors) {
 #pragma unroll
-        for (int i = 0; i < SHARE / V; i++) {
-            int line, term;
-            place(i, line, term);
-            term += k0;
-            const T* from = data + line * line_stride + term * term_stride;
-            const bool inside = line < lines && term < terms;
-            const int left = !inside ? 0 : along_terms ? terms - term : lines - line;
-            if (vectors && left >= V) {
-                const Vector<T> v = *(const Vector<T>*)from;
+            for (int i = 0; i < SHARE / V; i++) {
+                place<V>(i, line, term);
+                Vector<T> v = {};
+                if (line < lines && k0 + term < terms)
+                    v = *(const Vector<T>*)(data + line * line_stride + (k0 + term) * term_stride);
 #pragma unroll
                 for (int e = 0; e < V; e++) held[i * V + e] = v.at[e];
-            } else {
+            }
+        } else {
 #pragma unroll
-                for (int e = 0; e < V; e++) held[i * V + e] = e < left ? from[e * stride] : T(0);
+            for (int i = 0; i < SHARE; i++) {
+                place<1>(i, line, term);
+                const bool inside = line < lines && k0 + term < terms;
+                held[i] = inside ? data[line * line_stride + (k0 + term) * term_stride] : T(0);
             }
         }
     }
 
     __device__ void put(Slice<T>& slice) const {
+        int line, term;
+        if (!vectors) {
+#pragma unroll
+            for (int i = 0; i < SHARE; i++) {
+                place<1>(i, line, term);
+                slice[term][line] = held[i];
+            }
+            return;
+        }
 #pragma unroll
         for (int i = 0; i < SHARE / V; i++) {
-            int line, term;
-            place(i, line, term);
+            place<V>(i, line, term);
             if (along_terms) {
 #pragma unroll
                 for (int e = 0; e < V; e++) slice[term + e][line] = held[i * V + e];

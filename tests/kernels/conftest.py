@@ -21,8 +21,15 @@ class Poisoned(CudaBackend):
 
 @pytest.fixture(scope="session", params=[None, 1, 2], ids=["in order", "seed 1", "seed 2"])
 def cuda(request):
-    """The CUDA backend on the emulator, threads in order or mixed."""
-    return Poisoned(Emulator(seed=request.param))
+    """The CUDA backend on the emulator, threads in order or mixed, with forbidden memory around
+    every array."""
+    return Poisoned(Emulator(seed=request.param, guard=True))
+
+
+@pytest.fixture
+def checked():
+    """The same with every access to memory watched: bounds, races, alignment, costs."""
+    return CudaBackend(Emulator(mode="check", seed=0, profile=True))
 
 
 @pytest.fixture(scope="session")

@@ -208,3 +208,19 @@ def test_the_rule(cuda, monkeypatch):
 def test_what_an_int_cannot_count_is_refused(what, x, y, kernel):
     with pytest.raises(ValueError, match=f"conv2d: {what} may have {convolution.LARGEST} elements"):
         geometry("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_access_is_allowed(checked, dtype, name, within_rounding):
+    with algorithm.using(name):
+        for case in [
+            Case((2, 6, 9, 7), (65, 6, 3, 3), padding=1, dtype=dtype),
+            Case((1, 6, 8, 5), (10, 3, 2, 3), (2, 3), (1, 2), (1, 2), groups=2, dtype=dtype),
+            Case((1, 9, 8, 9), (8, 9, 1, 1), dtype=dtype),
+        ]:
+            case.check(checked, within_rounding)
+    shared = [cost for cost in checked.engine.profile() if cost.memory == "shared"]
+    for cost in shared:
+        assert cost.factor <= (1 if cost.access == "reads" else 2), cost
+    assert shared or name == "direct"

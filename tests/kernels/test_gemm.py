@@ -79,3 +79,32 @@ def test_the_environment_and_a_with_block_choose(cuda, monkeypatch):
     monkeypatch.setenv("TINYFCN_CUDA_GEMM", "5")
     with pytest.raises(ValueError, match=r"TINYFCN_CUDA_GEMM: expected one of auto, 1, .* got '5'"):
         product()
+
+
+def costs(backend, kernel):
+    """The dearest access to each kind of memory: how many times the least."""
+    found = {}
+    for cost in backend.engine.profile():
+        if cost.kernel.startswith(kernel):
+            kind = cost.memory, cost.access
+            found[kind] = max(found.get(kind, 0), cost.factor)
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_access_is_allowed_and_those_of_the_last_version_are_cheap(checked, dtype, rng):
+    a, b = rng.standard_normal((128, 48)).astype(dtype), rng.standard_normal((48, 64)).astype(dtype)
+    for left, right in itertools.product((a, np.asfortranarray(a)), (b, np.asfortranarray(b))):
+        checked.gemm(left, right)
+    aligned = costs(checked, "gemm_4")
+    assert aligned["shared", "reads"] == 1  # no bank conflict where most time is spent
+    assert aligned["shared", "writes"] <= 2
+    for access in ("reads", "writes"):  # whole sectors, but arrays here may begin inside one
+        assert aligned["global", access] <= 1.3
+
+    a, b = a[:17, :35], b[:35, :19]
+    for version in VERSIONS:
+        with gemm.algorithm.using(version):
+            for left, right in itertools.product((a, np.asfortranarray(a)), (b, b.copy("F"))):
+                np.testing.assert_allclose(checked.gemm(left, right), a @ b, rtol=1e-3, atol=1e-3)
+    assert costs(checked, "gemm_4")["shared", "writes"] <= 2

@@ -53,6 +53,8 @@ KERNELS = {
 
 DEPTH = 16  # of tile.cuh: shares of the pixels are multiples of it
 SUM_THREADS = 256  # of sums.cu
+SHORTEST = 256  # pixels of a share of the weight gradient
+SHORTEST_SUM = 16 * SUM_THREADS  # pixels of a share of a plain sum
 LARGEST = 2**31 - TILE  # what an int counts, with room for the last tile
 FEW_CHANNELS = 8  # below this, on both sides of a group, tiles of 64 are mostly empty
 BLOCKS = 512  # enough to keep a GPU busy: long sums are cut into so many shares
@@ -196,9 +198,8 @@ class Convolution(Gemm):
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
         pixels = g.n * g.oh * g.ow
         columns, rows = tiles(shape[1] * g.kh * g.kw), tiles(g.oc // groups)
-        shares = BLOCKS // max(columns * rows * groups, 1)
-        share = DEPTH * max(tiles(pixels, DEPTH * max(shares, 1)), DEPTH)
-        shares = max(tiles(pixels, share), 1)
+        shares = max(min(BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
+        share = DEPTH * tiles(pixels, DEPTH * shares)
         parts = self.empty((shares, *shape), x.dtype)
         grid = columns, rows, groups * shares
         self.launch("conv2d_weight_grad", x.dtype, grid, THREADS, x, gy, parts, *g, share)
@@ -208,9 +209,9 @@ class Convolution(Gemm):
         """(N, C, H, W) → (C,): the sum over images and pixels."""
         x = self.contiguous(x)
         n, c, h, w = x.shape
-        shares = min(BLOCKS // max(c, 1), n * h * w // (DEPTH * SUM_THREADS))
-        parts = self.empty((max(shares, 1), c), x.dtype)
-        self.launch("sum_pixels", x.dtype, (c, len(parts)), SUM_THREADS, x, parts, n, c, h * w)
+        shares = max(min(BLOCKS // max(c, 1), n * h * w // SHORTEST_SUM), 1)
+        parts = self.empty((shares, c), x.dtype)
+        self.launch("sum_pixels", x.dtype, (c, shares), SUM_THREADS, x, parts, n, c, h * w)
         return self._sum_parts(parts)
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:

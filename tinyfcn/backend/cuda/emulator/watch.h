@@ -164,7 +164,10 @@ void access(const char* at, int size, int kind, const void* code) {
         check_dynamic(at, size);
         for (int i = 0; i < size; ++i) {
             Cell& cell = shared_cells[at - shared + i];
-            if (kind != WRITE && cell.write.block != block_number) fail(UNINITIALISED, 0);
+            if (cell.write.block != block_number) {
+                if (kind != WRITE) fail(UNINITIALISED, 0);
+                cell = Cell();  // what an earlier block left
+            }
             note(cell, now);
         }
         return;
