@@ -6,14 +6,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinyfcn.backend.cpu import conv
-from tinyfcn.backend.cpu.conv import depthwise, tiles, winograd
+from tinyfcn.backend.cpu.conv import depthwise, tiles, winograd, winograd_rows
 from tinyfcn.backend.cpu.conv.window import Window
 
 FAST = [name for name in conv.ALGORITHMS if name not in ("im2col", "blocks")]
 
 # How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
 # F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
-ROUNDING = {"tiles": 1, "blocks": 1, "pointwise": 1, "winograd2": 3, "winograd4": 40}
+ROUNDING = {
+    "tiles": 1, "blocks": 1, "pointwise": 1, "winograd_rows": 2, "winograd2": 3, "winograd4": 40,
+}  # fmt: skip
 
 
 def passes(algorithm, x, weight, bias, gy, window):
@@ -36,13 +38,20 @@ def arrays(n, c, oc, h, w, k, window, dtype="float64", seed=0):
     return x, weight, bias, gy
 
 
-def assert_close(algorithm, got, exact, dtype):
-    """Within what rounding explains: eps times the root of the number of terms."""
+def exact_passes(case, window):
+    return passes("im2col", *(a.astype("float64") for a in case), window)
+
+
+def assert_close(algorithm, got, case, window):
+    """Within what rounding explains: eps times the root of the number of terms, at the size that
+    sums of such terms have where they do not happen to cancel."""
+    dtype = case[0].dtype
+    squares = exact_passes([a.astype("float64") ** 2 for a in case], window)
     eps = np.finfo(dtype).eps * ROUNDING[algorithm]
-    for values, reference in zip(got, exact, strict=True):
+    for values, reference, square in zip(got, exact_passes(case, window), squares, strict=True):
         assert values.dtype == dtype
-        terms = max(np.prod(a.shape[1:]) for a in exact) if values.size else 1
-        bound = 4 * eps * np.sqrt(terms) * np.abs(reference).max(initial=0)
+        terms = max(np.prod(a.shape[1:]) for a in squares) if values.size else 1
+        bound = 4 * eps * np.sqrt(terms * square.max(initial=0))
         assert np.abs(values - reference).max(initial=0) <= bound
 
 
@@ -51,7 +60,8 @@ def assert_close(algorithm, got, exact, dtype):
 @given(data=st.data())
 def test_equal_to_the_whole_image_version(algorithm, dtype, data):
     draw = data.draw
-    k = {"pointwise": 1, "winograd2": 3, "winograd4": 3}.get(algorithm) or draw(st.integers(1, 4))
+    fixed = {"pointwise": 1, "winograd_rows": 3, "winograd2": 3, "winograd4": 3}
+    k = fixed.get(algorithm) or draw(st.integers(1, 4))
     strides = st.integers(1, 3 if algorithm == "tiles" else 1)
     dilations = st.integers(1, 1 if algorithm == "pointwise" else 3)
     stride, dilation = draw(st.tuples(strides, strides)), draw(st.tuples(dilations, dilations))
@@ -64,8 +74,7 @@ def test_equal_to_the_whole_image_version(algorithm, dtype, data):
         assume(size + 2 * pad >= d * (k - 1) + 1)
     assert conv.ALGORITHMS[algorithm].applies((k, k), Window(*window[:3]))
     case = arrays(n, c * groups, oc * groups, h, w, k, window, dtype)
-    exact = passes("im2col", *(a.astype("float64") for a in case), window)
-    assert_close(algorithm, passes(algorithm, *case, window), exact, dtype)
+    assert_close(algorithm, passes(algorithm, *case, window), case, window)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -84,8 +93,7 @@ def test_blocks_equal_the_whole_image_version(dtype, data):
     assume(min(h + 2 * window[1][0], w + 2 * window[1][1]) >= k)
     assert conv.ALGORITHMS["blocks"].applies((k, k), Window(*window[:3]))
     case = arrays(n, c * window[3], oc * window[3], h, w, k, window, dtype)
-    exact = passes("im2col", *(a.astype("float64") for a in case), window)
-    assert_close("blocks", passes("blocks", *case, window), exact, dtype)
+    assert_close("blocks", passes("blocks", *case, window), case, window)
 
 
 SHAPES = [
@@ -104,7 +112,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("few_tiles", [0, 1024])
-@pytest.mark.parametrize("algorithm", ["auto", "tiles", "blocks", "winograd2", "winograd4"])
+@pytest.mark.parametrize("algorithm", ["auto", *FAST])
 @pytest.mark.parametrize(("n", "c", "oc", "h", "k", "window"), SHAPES)
 def test_the_same_bits_for_any_number_of_threads(
     monkeypatch, algorithm, few_tiles, n, c, oc, h, k, window
@@ -113,12 +121,13 @@ def test_the_same_bits_for_any_number_of_threads(
     monkeypatch.setattr(tiles, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
     monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
+    monkeypatch.setattr(winograd_rows, "BLOCK_ELEMENTS", 1 << 13)
+    monkeypatch.setattr(winograd_rows, "BLOCK_ROWS", 64)
     monkeypatch.setattr(depthwise, "BLOCK", 1 << 12)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")
     monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")
     single = passes(algorithm, *case, window)
-    exact = passes("im2col", *(a.astype("float64") for a in case), window)
-    assert_close("winograd4" if algorithm == "winograd4" else "winograd2", single, exact, "float32")
+    assert_close("winograd4" if algorithm == "winograd4" else "winograd2", single, case, window)
     for count in ("2", "3", "7"):
         monkeypatch.setenv("TINYFCN_NUM_THREADS", count)
         for a, b in zip(single, passes(algorithm, *case, window), strict=True):
@@ -143,15 +152,15 @@ def test_depthwise_equals_the_whole_image_version(dtype, data):
     with conv.using_algorithm("im2col"):
         gy = rng.standard_normal(conv.conv2d(x, weight, bias, *window).shape)
     case = [a.astype(dtype) for a in (x, weight, bias, gy)]
-    exact = passes("im2col", *(a.astype("float64") for a in case), window)
-    assert_close("tiles", passes("auto", *case, window), exact, dtype)
+    assert_close("tiles", passes("auto", *case, window), case, window)
 
 
-def test_the_default_is_as_exact_as_a_direct_sum():
-    """On a layer of FCN-8s the errors of F(2×2, 3×3) are at most twice those of tiles."""
+@pytest.mark.parametrize(("channels", "size"), [(96, 46), (192, 24)])  # winograd_rows, winograd2
+def test_the_default_is_as_exact_as_a_direct_sum(channels, size):
+    """On layers of FCN-8s the errors of the default are at most twice those of tiles."""
     window = ((1, 1), (1, 1), (1, 1), 1)
-    case = arrays(1, 128, 128, 32, 32, 3, window, "float32")
-    exact = passes("im2col", *(a.astype("float64") for a in case), window)
+    case = arrays(1, channels, channels, size, size, 3, window, "float32")
+    exact = exact_passes(case, window)
 
     def errors(algorithm):
         got = passes(algorithm, *case, window)
@@ -173,6 +182,8 @@ def test_the_rule():
     assert chosen(1, 512, 21, 4096, padding=(0, 0)) == "pointwise"
     assert chosen(1, 512, 21, 4096, stride=(2, 2), padding=(0, 0)) == "tiles"
     assert chosen(3, 256, 256, 4096) == "winograd2"
+    assert chosen(3, 128, 256, 4096) == "winograd_rows"
+    assert chosen(3, 64, 64, 1024) == "tiles"
     assert chosen(3, 256, 256, 4096, stride=(2, 2)) == "tiles"
     assert chosen(3, 256, 256, 4096, dilation=(2, 4)) == "winograd2"
     assert chosen(3, 3, 64, 65536) == "tiles"  # too few channels

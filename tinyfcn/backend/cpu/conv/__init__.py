@@ -4,15 +4,17 @@
     tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation
     pointwise.py   1×1 kernels: a plain matrix product
     blocks.py      kernels of several strides, cut so that no pixel is read twice
-    winograd.py    3×3 kernels, dilated or not: fewer multiplications, in two sizes
+    winograd_rows.py   kernels 3 high: fewer multiplications down the columns
+    winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     phases.py      the input gradient under a stride;  taps.py: for small maps
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
 
-The rule: a 1×1 kernel is a product. A 3×3 kernel between enough channels, on a map large enough to
-pay for the transforms, goes to F(2×2, 3×3), which is as exact as direct convolution. A kernel of
-several wide strides between few channels goes to blocks, everything else to tiles.
-``TINYFCN_CONV`` or :func:`using_algorithm` names another one for where it applies: ``winograd4``
-multiplies less still, and is about a digit less exact in float32.
+The rule: a 1×1 kernel is a product. A 3×3 kernel without stride goes to F(2×2, 3×3) between many
+channels, to F(2, 3) down the columns between fewer, if the map is large enough to pay for the
+transforms; both are as exact as direct convolution. A kernel of several wide strides between few
+channels goes to blocks, everything else to tiles. ``TINYFCN_CONV`` or :func:`using_algorithm` names
+another one for where it applies: ``winograd4`` multiplies less still, and is about a digit less
+exact in float32.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles
+from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles, winograd_rows
 from tinyfcn.backend.cpu.conv.groups import merge
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
@@ -36,14 +38,15 @@ ALGORITHMS: dict[str, Algorithm] = {
     "tiles": tiles,
     "blocks": blocks,
     "pointwise": pointwise,
+    "winograd_rows": winograd_rows,
     "winograd2": Winograd(2),
     "winograd4": Winograd(4),
 }
 AUTO = "auto"
 
-# Where F(2×2, 3×3) is faster than tiles: channels on both sides, and pixels of a batch.
-WINOGRAD_CHANNELS = 96
-WINOGRAD_PIXELS = 512
+# Where each is fastest: channels on both sides, and pixels of a batch.
+WINOGRAD2 = 192, 512
+WINOGRAD_ROWS = 32, 2048
 
 _chosen: str | None = None
 
@@ -90,9 +93,13 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
         return pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
-    winograd = ALGORITHMS["winograd2"]
-    enough = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= WINOGRAD_PIXELS
-    return winograd if enough and winograd.applies(kernel, window) else tiles
+    if kernel == (3, 3):
+        for name, (channels, area) in (("winograd2", WINOGRAD2), ("winograd_rows", WINOGRAD_ROWS)):
+            found = ALGORITHMS[name]
+            enough = min(inputs, outputs) >= channels and pixels >= area
+            if enough and found.applies(kernel, window):
+                return found
+    return tiles
 
 
 def conv2d(

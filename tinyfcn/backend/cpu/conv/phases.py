@@ -93,14 +93,18 @@ def phases(n: int, k: int, s: int, p: int, d: int) -> list[Phases]:
 
 
 def _pixels(gx: Array, stride: Pair, row: Phases, col: Phases) -> Array:
-    """The pixels of gx that belong to these phases, (N, rows, columns, phases, phases, C)."""
+    """The pixels of gx that belong to these phases, (N, rows, columns, phases, phases, C).
+
+    Of a single phase (N, rows, columns, C): for stride 1 these are rows of a matrix.
+    """
     n, _, _, c = gx.shape
     s_n, s_h, s_w, s_c = gx.strides
-    return np.lib.stride_tricks.as_strided(
+    pixels = np.lib.stride_tricks.as_strided(
         gx[:, row.first :, col.first :],
         (n, row.pixels, col.pixels, len(row.taps), len(col.taps), c),
         (s_n, stride[0] * s_h, stride[1] * s_w, s_h, s_w, s_c),
     )
+    return pixels[:, :, :, 0, 0] if len(row.taps) == len(col.taps) == 1 else pixels
 
 
 def _kernels(weight: Array, row: Phases, col: Phases) -> Array:
