@@ -1,0 +1,30 @@
+"""setup.cfg lists what there is to install."""
+
+import configparser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = configparser.ConfigParser()
+CONFIG.read(ROOT / "setup.cfg", encoding="utf-8")
+
+
+def test_every_package_is_listed():
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "tinyfcn").rglob("__init__.py")
+    }
+    listed = CONFIG["options"]["packages"].split()
+    assert listed == sorted(found | {"tinyfcn.kernels"})
+
+
+def test_every_other_file_is_package_data():
+    data = {
+        package: [pattern.strip() for pattern in patterns.split(",")]
+        for package, patterns in CONFIG["options.package_data"].items()
+    }
+    for path in [*(ROOT / "tinyfcn").rglob("*"), *(ROOT / "kernels").rglob("*")]:
+        if path.is_dir() or path.suffix in (".py", ".pyc", ".md"):
+            continue
+        parts = path.parent.relative_to(ROOT).parts
+        package = "tinyfcn.kernels" if parts[0] == "kernels" else ".".join(parts)
+        assert any(path.match(pattern) for pattern in data.get(package, [])), path
