@@ -1,0 +1,81 @@
+"""Every kernel but those of convolution under the emulator's checks: no access out of bounds, no
+race, no shared memory read before it is written, no barrier that a thread misses."""
+
+import numpy as np
+import pytest
+
+from tinyfcn.backend.cuda import CudaBackend
+from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.functional.resampling import adaptive_matrix, bilinear_matrix
+
+SHAPE = (2, 3, 9, 7)  # 378 elements: more than a block
+RNG = np.random.default_rng(0)
+X, GY, SQUARES = RNG.standard_normal((3, *SHAPE)).astype("float32")
+SQUARES **= 2
+LABELS = RNG.integers(-1, 3, (2, 9, 7)).astype("int32")
+VECTOR = np.array([0.5, 1.0, 2.0], "float32")
+TILES = RNG.standard_normal((2, 1, 50, 45)).astype("float32")  # a channel of two tiles
+POOL = (3, 3), (2, 2), (1, 1), (1, 1)
+OUTPUT = (5, 4)
+INDICES = RNG.integers(0, 63, (2, 3, *OUTPUT)).astype("int32")
+SMALL = X[..., :5, :4].copy()
+
+
+def unpooled(b):
+    _, indices = b.max_pool2d(X, OUTPUT, *POOL, True)
+    return b.scatter_plane(SMALL, indices, SHAPE[2:], *POOL)
+
+
+CALLS = {
+    "relu": lambda b: b.relu(X),
+    "relu_grad": lambda b: b.relu_grad(GY, X),
+    "leaky_relu": lambda b: b.leaky_relu(X, 0.1),
+    "leaky_relu_grad": lambda b: b.leaky_relu_grad(GY, X, 0.1),
+    "elu": lambda b: b.elu(X, 1.0),
+    "sigmoid": lambda b: b.sigmoid(X),
+    "bias_relu": lambda b: b.bias_relu(X, VECTOR),
+    "bias_relu_grad": lambda b: b.bias_relu_grad(TILES, TILES),
+    "softmax": lambda b: b.softmax(X, 1),
+    "log_softmax": lambda b: b.log_softmax(X, 3),
+    "cross_entropy": lambda b: b.cross_entropy(X, LABELS),
+    "cross_entropy_grad": lambda b: b.cross_entropy_grad(GY[:, 0], X, LABELS),
+    "take_class": lambda b: b.take_class(X, LABELS),
+    "put_class": lambda b: b.put_class(GY[:, 0], LABELS, 3),
+    "max_pool2d": lambda b: b.max_pool2d(X, OUTPUT, *POOL, True),
+    "scatter_plane": unpooled,
+    "scatter_plane, any": lambda b: b.scatter_plane(SMALL, INDICES, SHAPE[2:], *POOL),
+    "gather_plane": lambda b: b.gather_plane(X, INDICES),
+    "unpool_nearest": lambda b: b.unpool_nearest(X, (2, 3)),
+    "unpool_nearest_adjoint": lambda b: b.unpool_nearest_adjoint(X, (3, 7)),
+    "unpool_bed_of_nails": lambda b: b.unpool_bed_of_nails(X, (2, 3)),
+    "unpool_bed_of_nails_adjoint": lambda b: b.unpool_bed_of_nails_adjoint(X, (3, 7)),
+    "resample2d": lambda b: b.resample2d(
+        X, bilinear_matrix(9, 14, None, False), bilinear_matrix(7, 5, None, True)
+    ),
+    "resample2d, twice": lambda b: b.resample2d(X, adaptive_matrix(9, 1), adaptive_matrix(7, 1)),
+    "batch_norm_stats": lambda b: b.batch_norm_stats(TILES),
+    "batch_norm": lambda b: b.batch_norm(X, VECTOR, VECTOR, VECTOR, VECTOR, True),
+    "batch_norm_grad": lambda b: b.batch_norm_grad(
+        TILES, TILES, VECTOR[:1], VECTOR[:1], VECTOR[:1], 0.1, TILES
+    ),
+    "local_response_norm": lambda b: b.local_response_norm(X, 3, 0.5, 0.75, 1.0),
+    "local_response_norm_grad": lambda b: b.local_response_norm_grad(GY, X, 3, 0.5, 0.75, 1.0),
+    "dropout": lambda b: b.dropout(X, 0.5, 7),
+    "sgd_update": lambda b: b.sgd_update(
+        X.copy(), GY, SQUARES.copy(), 0.9, 1.0, 0.1, 0.01, True
+    ),
+    "adam_update": lambda b: b.adam_update(
+        X.copy(), GY, GY.copy(), SQUARES.copy(), 0.1, 0.9, 0.99, 1.0, 1e-8, 0.01, 1.0
+    ),
+    "confusion": lambda b: b.confusion(LABELS, np.abs(LABELS), 3, -1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[None, 1], ids=["in order", "seed 1"])
+def checked(request):
+    return CudaBackend(Emulator("check", seed=request.param))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_checks_find_nothing(checked, name):
+    CALLS[name](checked)
