@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import backend
-from tinyfcn.backend.cuda import CudaBackend, device
+from tinyfcn.backend.cuda import CudaBackend, device, launcher
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.device import DeviceError
 
@@ -115,7 +115,7 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
     assert any(o.startswith("-I") and o.endswith("kernels") for o in options["options"])
     (name, (grid, block, arguments), keywords), (other, *_) = launched
     assert (name, other) == ("relu<float>", "relu<double>")
-    assert (grid, block, keywords) == ((1, 1, 1), (256, 1, 1), {"shared_mem": 0})
+    assert (grid, block, keywords) == ((1, 1, 1), (launcher.THREADS, 1, 1), {"shared_mem": 0})
     assert arguments[0] is x and arguments[2].dtype == np.int64 and arguments[2] == 6
 
     gpu.engine.run("activation.cu", "relu<float>", grid, block, (None,), 0)

@@ -1,10 +1,12 @@
 """The emulator: kernels run and give what they must."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
 from tinyfcn import backend
-from tinyfcn.backend.cuda.emulator import BuildError, Emulator
+from tinyfcn.backend.cuda.emulator import BuildError, Emulator, from_environment
 from tinyfcn.backend.cuda.emulator import build as build_module
 from tinyfcn.backend.cuda.launcher import Kernel
 
@@ -156,3 +158,58 @@ def test_what_does_not_compile_is_reported_with_the_words_of_the_compiler(tmp_pa
     emulator = Emulator(folder=tmp_path, kernels={"bad": Kernel("bad.cu", "float* x")})
     with pytest.raises(BuildError, match=r"(?s)does not accept bad:.*bad\.cu:2.*'nothing'"):
         emulator.library("bad.cu")
+
+
+def test_new_arrays_are_full_of_what_shows():
+    assert np.isnan(Emulator().empty((2, 3), np.float32)).all()
+    assert (Emulator().empty((2, 0, 3), np.float64)).shape == (2, 0, 3)
+    assert (Emulator().empty((2,), np.int64) == -1).all()
+
+
+def test_the_environment_chooses_mode_guard_and_order(monkeypatch):
+    monkeypatch.delenv("TINYFCN_EMULATOR", raising=False)
+    assert from_environment().mode == "fast"
+    monkeypatch.setenv("TINYFCN_EMULATOR", "fast,guard,seed=3")
+    emulator = from_environment()
+    assert (emulator.mode, emulator.guard, emulator.seed) == ("fast", True, 3)
+    monkeypatch.setenv("TINYFCN_EMULATOR", "check")
+    assert from_environment().mode == "check"
+    monkeypatch.setenv("TINYFCN_EMULATOR", "fast,seed=x")
+    with pytest.raises(ValueError, match=r"expected fast, check, debug, guard.*got 'seed=x'"):
+        from_environment()
+
+
+def test_the_cache_folder_is_named_or_the_users_or_a_temporary_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINYFCN_CACHE", str(tmp_path / "named"))
+    assert build_module.cache_folder() == tmp_path / "named"
+    monkeypatch.delenv("TINYFCN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    assert build_module.cache_folder() == tmp_path / "users" / "tinyfcn"
+    (tmp_path / "file").write_text("")  # nothing can be made in it
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(build_module.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert build_module.cache_folder().parent == tmp_path
+
+
+def test_a_changed_header_is_compiled_anew(tmp_path):
+    (tmp_path / "value.cuh").write_text("#define VALUE 1\n")
+    (tmp_path / "header.cu").write_text(
+        '#include "value.cuh"\n__global__ void put(int* y) { y[0] = VALUE; }\n'
+    )
+    y = np.zeros(1, np.int32)
+    for value in (1, 2):
+        (tmp_path / "value.cuh").write_text(f"#define VALUE {value}\n")
+        emulator = Emulator(folder=tmp_path, kernels={"put": Kernel("header.cu", "int* y")})
+        emulator.run("header.cu", "put", (1, 1, 1), (1, 1, 1), (y,))
+        assert y[0] == value
+
+
+def test_printf_prints_from_one_thread(tmp_path, capfd):
+    (tmp_path / "say.cu").write_text(
+        "__global__ void say(int of) {\n"
+        '    if (threadIdx.x == 3) printf("thread %d of %d\\n", threadIdx.x, of);\n}\n'
+    )
+    emulator = Emulator("debug", folder=tmp_path, kernels={"say": Kernel("say.cu", "int of")})
+    emulator.run("say.cu", "say", (1, 1, 1), (8, 1, 1), (np.int32(8),))
+    ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr().out == "thread 3 of 8\n"

@@ -125,6 +125,13 @@ __global__ void in_order_by_warp(const float* x, float* y) {
     y[threadIdx.x] = tile[threadIdx.x ^ 1];
 }
 
+__global__ void own_shared_memory(float* y) {
+    __shared__ float tile[32];
+    tile[threadIdx.x] = blockIdx.x;
+    __syncthreads();
+    if (threadIdx.x == 0) y[blockIdx.x] = tile[31];
+}
+
 __global__ void atomics(int* total) {
     atomicAdd(total, 1);
 }
@@ -150,6 +157,7 @@ DECLARED = {
     "deep_stack": "int* y, int n",
     "far_below": "float* y",
     "in_order_by_warp": "const float* x, float* y",
+    "own_shared_memory": "float* y",
     "atomics": "int* total",
 }
 
@@ -270,6 +278,9 @@ def test_what_atomics_and_warps_order_is_no_race(emulator):
     out = y()
     engine.run("mistakes.cu", "in_order_by_warp", (1, 1, 1), (64, 1, 1), (X, out))
     assert (out == 1).all()
+    outs = y(3)
+    engine.run("mistakes.cu", "own_shared_memory", (3, 1, 1), (32, 1, 1), (outs,))
+    assert outs.tolist() == [0, 1, 2]
 
 
 def test_shared_memory_that_nobody_wrote(emulator):

@@ -25,6 +25,10 @@ class CupyEngine:
         self.xp: Any = require_device()
         self._modules: dict[str, Any] = {}
 
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new C-contiguous array; what it holds is undefined."""
+        return self.xp.empty(shape, dtype)
+
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int,

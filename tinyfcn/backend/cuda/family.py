@@ -25,4 +25,4 @@ class Family:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A new C-contiguous array; what it holds is undefined."""
-        return self.xp.empty(shape, dtype)
+        return self.engine.empty(shape, dtype)

@@ -60,6 +60,9 @@ class Engine(Protocol):
     name: str
     xp: Any  # the array module
 
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new C-contiguous array; what it holds is undefined."""
+
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int,

@@ -25,7 +25,6 @@ import numpy as np
 from tinyfcn.backend.cuda.emulator import build
 from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three, names_of
 from tinyfcn.backend.cuda.emulator.library import Array, Launch, Library
-from tinyfcn.backend.cuda.emulator.poison import PoisonedNumpy
 from tinyfcn.backend.cuda.emulator.profile import Cost, costs
 from tinyfcn.backend.cuda.launcher import Kernel, instances
 
@@ -47,6 +46,7 @@ class Emulator:
     """
 
     name = "emulator"
+    xp: Any = np
 
     def __init__(
         self, mode: str = "fast", seed: int | None = None, guard: bool = False,
@@ -57,7 +57,6 @@ class Emulator:
             raise ValueError(f"emulator: expected mode {', '.join(build.MODES)}, got {mode!r}")
         if profile and mode != "check":
             raise ValueError(f"emulator: profile needs mode check, got {mode!r}")
-        self.xp: Any = PoisonedNumpy() if poison else np
         self.mode = mode
         self.seed = seed
         self.guard = guard and mode != "check"
@@ -104,6 +103,13 @@ class Emulator:
         self.library(files[0])  # and with it the runtime that all share
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.library, files))
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """A new array; full of NaN, so that an element that no thread writes shows (``poison``)."""
+        array = np.empty(shape, dtype)
+        if self.poison:
+            array.reshape(-1).view(np.uint8)[...] = 0xFF  # −1 in integers
+        return array
 
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from tinyfcn.backend.cuda.emulator.errors import Fault, Three
+from tinyfcn.backend.cuda.emulator.errors import Fault, Three, places
 
 
 class Array(ctypes.Structure):
@@ -60,6 +60,7 @@ class Library:
         self.code = ctypes.CDLL(str(path))
         self.code.kernels.restype = ctypes.POINTER(Instance)
         self.code.launch.argtypes = [ctypes.POINTER(Launch), ctypes.POINTER(Fault)]
+        self._places: dict[int, tuple[str, int] | None] = {}
         self.numbers: dict[str, int] = {}
         self.signatures: dict[str, str] = {}
         for number, instance in enumerate(self.code.kernels()):
@@ -69,8 +70,11 @@ class Library:
             self.numbers[name] = number
             self.signatures[name] = instance.signature.decode().split("F = ")[1].rstrip("]")
 
-    def take_profile(self) -> list[Row]:
-        """What the accesses of each place in the code cost since the last call."""
-        rows = (Row * 65536)()
-        count = self.code.take_profile(rows, len(rows))
-        return list(rows[:count])
+    def take_profile(self) -> list[tuple[str, int, Row]]:
+        """What accesses cost since the last call: file, line and counts of places in the code."""
+        rows = (Row * 4096)()
+        found = list(rows[: self.code.take_profile(rows, len(rows))])
+        unknown = [row.code for row in found if row.code not in self._places]
+        if unknown:
+            self._places.update(zip(unknown, places(self.path, unknown), strict=True))
+        return [(*(self._places[row.code] or ("?", 0)), row) for row in found]

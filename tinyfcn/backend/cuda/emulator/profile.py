@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinyfcn.backend.cuda.emulator.errors import ACCESSES, places
+from tinyfcn.backend.cuda.emulator.errors import ACCESSES
 from tinyfcn.backend.cuda.emulator.library import Library
 
 
@@ -52,10 +52,8 @@ class Cost(NamedTuple):
 
 def costs(kernel: str, library: Library) -> list[Cost]:
     """The costs of the last launch."""
-    rows = library.take_profile()
-    found = places(library.path, [row.code for row in rows]) if rows else []
     return [
-        Cost(kernel, *(place or ("?", 0)), "shared" if row.shared else "global",
-             ACCESSES[row.kind], row.requests, row.accesses, row.cost, row.least)
-        for row, place in zip(rows, found, strict=True)
+        Cost(kernel, file, line, "shared" if row.shared else "global", ACCESSES[row.kind],
+             row.requests, row.accesses, row.cost, row.least)
+        for file, line, row in library.take_profile()
     ]  # fmt: skip

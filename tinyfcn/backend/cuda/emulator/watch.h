@@ -96,16 +96,16 @@ void warp_in_order(int warp, u32 lanes) {
     }
 }
 
-bool ordered(const Access& before, const Access& now) {
-    if (before.block != now.block) return before.block < first_block;  // of an earlier launch
+bool ordered(const Access& before, const Access& now, bool in_shared) {
+    if (before.block != now.block) return in_shared;  // each block has its own
     if (before.thread == now.thread || before.interval != now.interval) return true;
     return before.thread / WARP == now.thread / WARP &&
            ordered_with[now.thread] >> before.thread % WARP & 1 &&
            before.time < ordered_at[now.thread];
 }
 
-void check_race(const Access& before, const Access& now) {
-    if (!before.block || ordered(before, now)) return;
+void check_race(const Access& before, const Access& now, bool in_shared) {
+    if (!before.block || ordered(before, now, in_shared)) return;
     if (before.kind == ATOMIC_ACCESS && now.kind == ATOMIC_ACCESS) return;
     const uint3 block = block_indices[before.block - first_block];
     const uint3 thread = threads[before.thread].index;
@@ -118,12 +118,12 @@ void check_race(const Access& before, const Access& now) {
     fail(RACE, 0);
 }
 
-void note(Cell& cell, const Access& now) {
-    check_race(cell.write, now);
+void note(Cell& cell, const Access& now, bool in_shared) {
+    check_race(cell.write, now, in_shared);
     if (now.kind != READ) {
-        check_race(cell.read, now);
-        check_race(cell.other_read, now);
-        check_race(cell.foreign_read, now);
+        check_race(cell.read, now, in_shared);
+        check_race(cell.other_read, now, in_shared);
+        check_race(cell.foreign_read, now, in_shared);
         cell.write = now;
         return;
     }
@@ -164,11 +164,8 @@ void access(const char* at, int size, int kind, const void* code) {
         check_dynamic(at, size);
         for (int i = 0; i < size; ++i) {
             Cell& cell = shared_cells[at - shared + i];
-            if (cell.write.block != block_number) {
-                if (kind != WRITE) fail(UNINITIALISED, 0);
-                cell = Cell();  // what an earlier block left
-            }
-            note(cell, now);
+            if (kind != WRITE && cell.write.block != block_number) fail(UNINITIALISED, 0);
+            note(cell, now, true);
         }
         return;
     }
@@ -178,7 +175,7 @@ void access(const char* at, int size, int kind, const void* code) {
         fault->parameter = array.parameter;
         fault->offset = at - array.data;
         for (int byte = 0; byte < size; byte += array.granule)
-            note(cells[i][(at - array.data + byte) / array.granule], now);
+            note(cells[i][(at - array.data + byte) / array.granule], now, false);
         return;
     }
     name_array(at);
