@@ -212,14 +212,20 @@ def test_what_an_int_cannot_count_is_refused(what, x, y, kernel):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_access_is_allowed(checked, dtype, name, within_rounding):
+def test_every_access_is_allowed(checked, dtype, name, within_rounding, unaligned, monkeypatch):
     with algorithm.using(name):
-        for case in [
+        cases = [
             Case((2, 6, 9, 7), (65, 6, 3, 3), padding=1, dtype=dtype),
             Case((1, 6, 8, 5), (10, 3, 2, 3), (2, 3), (1, 2), (1, 2), groups=2, dtype=dtype),
             Case((1, 9, 8, 9), (8, 9, 1, 1), dtype=dtype),
-        ]:
+        ]
+        for case in cases:
             case.check(checked, within_rounding)
+        monkeypatch.setattr(
+            checked, "empty", lambda shape, dtype: unaligned(np.full(shape, np.nan, dtype))
+        )
+        for case in [Case((1, 6, 8, 8), (4, 6, 3, 3), padding=1, dtype=dtype), cases[-1]]:
+            case.check(checked, within_rounding, unaligned)
     shared = [cost for cost in checked.engine.profile() if cost.memory == "shared"]
     for cost in shared:
         assert cost.factor <= (1 if cost.access == "reads" else 2), cost

@@ -92,7 +92,9 @@ def costs(backend, kernel):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_access_is_allowed_and_those_of_the_last_version_are_cheap(checked, dtype, rng):
+def test_every_access_is_allowed_and_those_of_the_last_version_are_cheap(
+    checked, dtype, rng, unaligned
+):
     a, b = rng.standard_normal((128, 48)).astype(dtype), rng.standard_normal((48, 64)).astype(dtype)
     for left, right in itertools.product((a, np.asfortranarray(a)), (b, np.asfortranarray(b))):
         checked.gemm(left, right)
@@ -102,6 +104,7 @@ def test_every_access_is_allowed_and_those_of_the_last_version_are_cheap(checked
     for access in ("reads", "writes"):  # whole sectors, but arrays here may begin inside one
         assert aligned["global", access] <= 1.3
 
+    checked.gemm(unaligned(a), unaligned(b), unaligned(a @ b))
     a, b = a[:17, :35], b[:35, :19]
     for version in VERSIONS:
         with gemm.algorithm.using(version):
