@@ -14,8 +14,8 @@ from tinyfcn.backend.cuda.emulator import Emulator
 def cuda(request):
     """The CUDA backend on the emulator, threads in order or mixed.
 
-    New arrays are full of NaN. In a mixed order, what is beside an array in memory is forbidden too;
-    not so in order, since that takes copies, which lie otherwise than unaligned arrays do.
+    New arrays are full of NaN. In a mixed order, what is beside an array in memory is forbidden
+    too; not so in order, since that takes copies, which lie otherwise than unaligned arrays do.
     """
     return CudaBackend(Emulator(seed=request.param, guard=request.param is not None))
 
