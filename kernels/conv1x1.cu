@@ -6,7 +6,7 @@
 // Element (m, k) of A stands at a[m * a_row + k * a_column]: the weights, or transposed for the
 // gradient. Bias may be null.
 //
-// One version: gemm_4 with an image for B, pixels side by side, so that there is nothing to look up.
+// One version: gemm_4 with an image for B, pixels side by side, so that nothing is looked up.
 //
 // Run:  python examples/kernel_lab.py run conv1x1
 

@@ -76,9 +76,9 @@ conv2d(const T* __restrict__ x, const T* __restrict__ weight, const T* __restric
 }
 
 // The input gradient under a stride S falls into S * S smaller problems, its phases. Along one
-// axis, pixel h met tap k in output (h + P - k * D) / S, if that is a whole number; so pixels a, a +
-// S, a + 2 S, .. met the same taps, `first`, `first + step`, .., and pixel a + S * u met tap number i
-// of them in output start + u - i * apart. Without a stride there is one phase with all taps.
+// axis, pixel h met tap k in output (h + P - k * D) / S, if that is a whole number; so pixels a,
+// a + S, a + 2 S, .. met the same taps, `first`, `first + step`, .., and pixel a + S * u met tap
+// number i of them in output start + u - i * apart. Without a stride one phase has all taps.
 struct Phase {
     int first, step, taps, start, apart, pixels;
     __device__ Phase(int a, int size, int K, int S, int P, int D) {

@@ -7,9 +7,9 @@
 //
 // x, gx (N, C, H, W); y, gy (N, OC, OH, OW); weight, gw (OC, C / G, KH, KW); bias or null.
 //
-// One version: the plain one, to read and to hold the fast ones of conv2d.cu against. It reads every
-// element again for every product, so it is slow, except where each output has few inputs, as in
-// depthwise convolution.
+// One version: the plain one, to read and to hold the fast ones of conv2d.cu against. It reads
+// every element again for every product, so it is slow, except where each output has few inputs,
+// as in depthwise convolution.
 //
 // Run:  python examples/kernel_lab.py run conv2d_direct
 

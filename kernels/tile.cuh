@@ -1,4 +1,4 @@
-// The inner part of every fast product: a block of 128 threads computes 64 x 64 elements of C = A B.
+// The inner part of every fast product: 128 threads, a block, compute 64 x 64 elements of C = A B.
 //
 // The sum over k goes 16 terms at a time. For each of these steps a loader fetches a slice of A
 // (64 rows x 16) and one of B (16 x 64 columns) from global memory into registers, and puts it into
@@ -149,8 +149,8 @@ __device__ void finish(T (&sum)[ROWS][COLUMNS], const T* bias, int rows, bool re
 }
 
 // Loads from a matrix: line l (a row of A, a column of B) and term k stand at
-// data[l * line_stride + k * term_stride]. Neighbouring threads go along whichever lies side by side
-// in memory, by 128-bit loads if the matrix is aligned to them.
+// data[l * line_stride + k * term_stride]. Neighbouring threads go along whichever lies side by
+// side in memory, by 128-bit loads if the matrix is aligned to them.
 template <typename T> struct MatrixLoader {
     static constexpr int V = Vector<T>::SIZE;
     const T* data;  // line 0 of the tile, term 0

@@ -1,6 +1,7 @@
 """The emulator: kernels run and give what they must."""
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ DECLARED = {
 }
 
 
-@pytest.fixture(scope="module", params=[None, 0, 1], ids=["in order", "seed 0", "seed 1"])
+@pytest.fixture(scope="module", params=["in order", "seed 0", "seed 1", "the system's switch"])
 def run(request, tmp_path_factory):
     """Runs a kernel of SUMS."""
     folder = tmp_path_factory.mktemp("kernels")
@@ -77,7 +78,12 @@ def run(request, tmp_path_factory):
     (folder / "common.cuh").write_text(shared.read_text())
     (folder / "sums.cu").write_text(SUMS)
     kernels = {name: Kernel("sums.cu", parameters) for name, parameters in DECLARED.items()}
-    emulator = Emulator(seed=request.param, folder=folder, kernels=kernels)
+    seed = int(request.param[-1]) if request.param.startswith("seed") else None
+    emulator = Emulator(seed=seed, folder=folder, kernels=kernels)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "the system's switch":  # of stacks, where there is no assembly for it
+            patch.setattr(build_module, "FLAGS", [*build_module.FLAGS, "-DTINYFCN_UCONTEXT"])
+        emulator.library("sums.cu")
 
     def run(function, grid, block, *arguments, shared_mem=0):
         emulator.run("sums.cu", function, grid, block, arguments, shared_mem)
@@ -213,3 +219,11 @@ def test_printf_prints_from_one_thread(tmp_path, capfd):
     emulator.run("say.cu", "say", (1, 1, 1), (8, 1, 1), (np.int32(8),))
     ctypes.CDLL(None).fflush(None)
     assert capfd.readouterr().out == "thread 3 of 8\n"
+
+
+def test_threads_of_python_may_share_an_emulator(rng):
+    emulated = backend._backends["emulator"]()
+    x = rng.standard_normal(100_000).astype(np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        for y in pool.map(emulated.relu, [x] * 20):
+            np.testing.assert_array_equal(y, np.maximum(x, 0))

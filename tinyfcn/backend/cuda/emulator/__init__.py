@@ -31,6 +31,10 @@ from tinyfcn.backend.cuda.launcher import Kernel, instances
 __all__ = ["BuildError", "Cost", "Emulator", "KernelError", "from_environment"]
 
 
+# A library runs one launch at a time, and all emulators of a process share the libraries.
+_one_at_a_time = threading.Lock()
+
+
 class Emulator:
     """An engine (see ``Engine`` in launcher.py) that needs no GPU.
 
@@ -65,7 +69,6 @@ class Emulator:
         self._folder = folder
         self._kernels = kernels
         self._libraries: dict[str, Library] = {}
-        self._lock = threading.Lock()  # the runtime of a library runs one launch at a time
 
     @property
     def folder(self) -> Path:
@@ -139,13 +142,14 @@ class Emulator:
             (Array * len(arrays))(*arrays),
         )  # fmt: skip
         fault = Fault()
-        with self._lock:
+        with _one_at_a_time:
             library.code.launch(launch, fault)
+            spent = costs(function, library) if self._profile is not None else []
         if fault.kind:
             names = names_of(self.kernels[function.split("<")[0]].parameters)
             raise KernelError(function, file, fault, names, arguments, library.path)
         if self._profile is not None:
-            for cost in costs(function, library):
+            for cost in spent:
                 known = self._profile.get(cost.key)
                 self._profile[cost.key] = cost if known is None else known + cost
 

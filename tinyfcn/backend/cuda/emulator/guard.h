@@ -10,13 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "fault.h"
 
 namespace emulator {
 
-const unsigned long long FORBIDDEN = 1 << 20, PAGE = 4096;  // bytes; PAGE is but the poison's size
-const int POISON = 0xff;                                    // a NaN in every float, −1 in integers
+const unsigned long long FORBIDDEN = 1 << 20;  // bytes
+const int POISON = 0xff;                       // a NaN in every float, −1 in integers
 
 struct Guarded {
     static const long long NONE = 1LL << 62;
@@ -27,7 +28,8 @@ struct Guarded {
 
     void make(const Array& array) {
         original = &array;
-        const unsigned long long open = (array.bytes + 15 + PAGE - 1) / PAGE * PAGE + PAGE;
+        const unsigned long long page = sysconf(_SC_PAGESIZE);
+        const unsigned long long open = (array.bytes + 15) / page * page + page;
         bytes = open + 2 * FORBIDDEN;
         memory = (char*)mmap(nullptr, bytes, PROT_NONE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
