@@ -16,6 +16,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, nn, optim
 from tinyfcn.data import VOID, DataLoader
+from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, open_datasets
 from tinyfcn.training.description import build_model, describe
 from tinyfcn.training.errors import plain_errors, usage_errors
@@ -42,6 +43,7 @@ def main() -> None:
         preprocessing=description.preprocessing,
         seed=options.seed,
         workers=options.workers,
+        upload=backend.active().upload,
     )
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.
@@ -58,7 +60,7 @@ def main() -> None:
         masks = (sample.mask for sample in training)
         class_weights = median_frequency_weights(masks, training.num_classes)
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(logits: Tensor, labels: Array) -> Tensor:
         return F.cross_entropy(logits, labels, class_weights, VOID, options.loss_reduction)
 
     # Optimizer: weights decay, biases do not and may learn faster.

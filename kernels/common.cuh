@@ -23,9 +23,11 @@ typedef unsigned int u32;
 template <typename T> struct Limits;
 template <> struct Limits<float> {
     static __device__ float infinity() { return __int_as_float(0x7f800000); }
+    static __device__ float nan() { return __int_as_float(0x7fc00000); }
 };
 template <> struct Limits<double> {
     static __device__ double infinity() { return __longlong_as_double(0x7ff0000000000000LL); }
+    static __device__ double nan() { return __longlong_as_double(0x7ff8000000000000LL); }
 };
 
 // The quotient of two indices. Division of 64 bits takes some hundred instructions, of 32 bits about

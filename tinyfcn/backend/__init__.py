@@ -89,4 +89,4 @@ def active() -> Backend:
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     """The NumPy array of any backend's array."""
-    return array if isinstance(array, np.ndarray) else active().to_numpy(array)
+    return array if type(array) is np.ndarray else active().to_numpy(array)

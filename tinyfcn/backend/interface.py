@@ -22,6 +22,10 @@ class Backend(Protocol):
     name: str
     xp: Any  # the array module with NumPy's functions: numpy or cupy
 
+    # Whether looking at a value is free. On a GPU it waits until all work before it is done, so ops
+    # look at no array of the device: where they would refuse what it holds, they give NaN instead.
+    eager: bool
+
     # ---- moving data ----
 
     def as_array(self, data: Any) -> Array:
@@ -29,6 +33,12 @@ class Backend(Protocol):
 
     def to_numpy(self, array: Array) -> Any:
         """A NumPy array with the same values."""
+
+    def upload(self, data: Any) -> Array:
+        """The array of this backend with the values of a NumPy array, ready when this returns.
+
+        For threads that prepare data: it does not disturb the work of the others.
+        """
 
     # ---- convolution: three primitives, closed under differentiation ----
     #
@@ -82,7 +92,10 @@ class Backend(Protocol):
         """
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
-        """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW)."""
+        """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW).
+
+        Where values cannot be looked at (``eager``), an index may lie elsewhere, and gives NaN.
+        """
 
     # ---- unpooling without indices: a pixel becomes a cell of factor = (FH, FW) pixels ----
 

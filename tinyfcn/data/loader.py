@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     """N samples: images float32 (N, 3, H, W), in memory channels-last; labels uint8 (N, H, W)."""
 
     ids: tuple[str, ...]
-    images: NDArray[np.float32]
+    images: Any  # a NumPy array, or what ``upload`` made of it
     labels: NDArray[np.uint8]
 
 
@@ -46,6 +46,8 @@ class DataLoader:
         seed: of order and augmentation.
         workers: threads that prepare batches ahead; 0 prepares them where they are used.
         drop_last: leave out a last batch that is not full.
+        upload: what the worker does with the images of a batch at last: ``backend.active().upload``
+            copies them to the device while that computes on earlier ones.
 
     Samples of different sizes in one batch are padded at the bottom and right to the largest:
     images with zeros, which is the mean colour after preprocessing, labels with void.
@@ -64,6 +66,7 @@ class DataLoader:
         seed: int = 0,
         workers: int = 2,
         drop_last: bool = False,
+        upload: Callable[[Any], Any] = lambda images: images,
     ):
         for name, value, least in (
             ("batch_size", batch_size, 1), ("workers", workers, 0), ("seed", seed, 0),
@@ -78,6 +81,7 @@ class DataLoader:
         self.seed = seed
         self.workers = workers
         self.drop_last = drop_last
+        self.upload = upload
         self.epoch = 0
         self.position = 0  # batches of this epoch already handed out
         if len(self) == 0:
@@ -150,7 +154,7 @@ class DataLoader:
             image[:h, :w] = self.preprocessing.apply(sample.image).transpose(1, 2, 0)
             label[:h, :w] = sample.mask
         ids = tuple(sample.id for sample in samples)
-        return Batch(ids, images.transpose(0, 3, 1, 2), labels)  # logical (N, 3, H, W)
+        return Batch(ids, self.upload(images.transpose(0, 3, 1, 2)), labels)  # (N, 3, H, W)
 
     def _sample(self, index: int, epoch: int) -> Sample:
         name = f"number {index}"

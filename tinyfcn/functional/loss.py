@@ -7,7 +7,9 @@ softmax(x) − one-hot(t), made from the logits again.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
@@ -100,7 +102,9 @@ def cross_entropy(
         A scalar, or (N, …) for ``"none"``.
 
     Raises:
-        ValueError: for a label outside the range, shapes that do not fit, another reduction.
+        ValueError: for a label outside the range, shapes that do not fit, another reduction. Labels
+            that lie on a GPU already are not looked at, which would wait for it; there a label
+            outside the range makes the loss NaN.
         TypeError: if the target is not of an integer dtype.
 
     caffe-segnet divides the weighted sum by the number of labelled pixels instead: take
@@ -112,8 +116,8 @@ def cross_entropy(
         >>> cross_entropy(logits, target, ignore_index=255)  # log 2
         Tensor(0.6931472, dtype=float32)
     """
-    x, labels, weights = _arguments("cross_entropy", x, target, weight, ignore_index, reduction)
-    return _reduce(CrossEntropy()(x, labels), labels, weights, reduction)
+    x, pixels = _arguments("cross_entropy", x, target, weight, ignore_index, reduction)
+    return _reduce(CrossEntropy()(x, pixels.labels), pixels, reduction)
 
 
 def nll_loss(
@@ -134,16 +138,26 @@ def nll_loss(
         >>> nll_loss(log_probabilities, tinyfcn.tensor([0, 1]), reduction="none")
         Tensor([0.5, 1.5], dtype=float32)
     """
-    x, labels, weights = _arguments("nll_loss", x, target, weight, ignore_index, reduction)
-    return _reduce(-TakeClass()(x, labels), labels, weights, reduction)
+    x, pixels = _arguments("nll_loss", x, target, weight, ignore_index, reduction)
+    return _reduce(-TakeClass()(x, pixels.labels), pixels, reduction)
+
+
+class _Pixels(NamedTuple):
+    """What is known of the pixels before their losses."""
+
+    labels: Array  # int32, −1 for a pixel that does not count
+    weights: Array | None  # of the classes
+    wrong: Array | None  # where the label is out of range, if that was not refused
 
 
 def _arguments(
     op: str, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str
-) -> tuple[Tensor, Array, Array | None]:
-    """The checked logits, labels (int32, −1 for a pixel that does not count) and class weights."""
+) -> tuple[Tensor, _Pixels]:
+    """The logits, checked, and the labels and class weights."""
     xp = backend.active().xp
-    x, target = as_tensor(x), as_tensor(target).data
+    x = as_tensor(x)
+    on_host = isinstance(target, np.ndarray)  # so that looking at it waits for nothing
+    target = target if on_host else as_tensor(target).data
     if x.dtype.kind != "f":
         raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
     if target.dtype.kind not in "iu":
@@ -157,32 +171,38 @@ def _arguments(
     classes = x.shape[1]
     ignored = target == ignore_index
     wrong = ((target < 0) | (target >= classes)) & ~ignored
-    if wrong.any():
+    look = on_host or backend.active().eager
+    if look and wrong.any():
         raise ValueError(
             f"{op}: target holds the label {target[wrong][0]}, outside the range 0 … {classes - 1} "
             f"of {classes} classes, and ignore_index is {ignore_index}"
         )
-    labels = xp.where(ignored, xp.int32(-1), target.astype(xp.int32))
+    if on_host:
+        target, ignored = (backend.active().as_array(a) for a in (target, ignored))
+    labels = xp.where(ignored if look else ignored | wrong, xp.int32(-1), target.astype(xp.int32))
+    pixels = _Pixels(labels, None, None if look else wrong)
     if weight is None:
-        return x, labels, None
+        return x, pixels
     weights = as_tensor(weight).data
     if weights.shape != (classes,):
         raise ValueError(
             f"{op}: weight must have shape ({classes},), one factor a class, got {weights.shape}"
         )
-    return x, labels, weights.astype(x.dtype)
+    return x, pixels._replace(weights=weights.astype(x.dtype))
 
 
-def _reduce(losses: Tensor, labels: Array, weights: Array | None, reduction: str) -> Tensor:
+def _reduce(losses: Tensor, pixels: _Pixels, reduction: str) -> Tensor:
     """Weigh the losses of the pixels and sum them up or not."""
     xp = backend.active().xp
-    counts = labels >= 0
-    if weights is None:
-        total = float(counts.sum())
-    else:
-        pixel_weights = weights[labels] * counts
-        losses = losses * Tensor(pixel_weights)
-        total = float(pixel_weights.sum(dtype=xp.float64))
+    if pixels.wrong is not None:
+        losses = losses + Tensor(xp.where(pixels.wrong, xp.nan, 0.0).astype(losses.dtype))
+    counts = pixels.labels >= 0
+    if pixels.weights is not None:
+        counts = pixels.weights[pixels.labels] * counts
+        losses = losses * Tensor(counts)
     if reduction == "none":
         return losses
-    return losses.sum() if reduction == "sum" else losses.sum() / (total or 1.0)
+    if reduction == "sum":
+        return losses.sum()
+    total = counts.sum(dtype=xp.float64)
+    return losses.sum() / Tensor(xp.where(total == 0, 1.0, total).astype(losses.dtype))

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-import tinyfcn
 from tinyfcn import Tensor, backend, random, visualize
 from tinyfcn.data import DataError, DataLoader, Sample, SegmentationDataset
 from tinyfcn.metrics import Scores
@@ -63,7 +62,7 @@ class Trainer:
 
     Args:
         model: gives logits (N, C, H, W).
-        loss: called with logits and labels, gives a scalar Tensor.
+        loss: called with logits and labels (a NumPy array), gives a scalar Tensor.
         optimizer, schedule: the schedule takes one step after each of the optimizer.
         loader: the training batches.
         validation: the data set of the scores.
@@ -78,7 +77,7 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Tensor, Any], Tensor],
         optimizer: Optimizer,
         schedule: Schedule,
         loader: DataLoader,
@@ -185,9 +184,7 @@ class Trainer:
                 group_start = (position - 1) // self.accumulate * self.accumulate
                 group = min(self.accumulate, len(self.loader) - group_start)
 
-                loss = self.loss(
-                    self.model(tinyfcn.tensor(batch.images)), tinyfcn.tensor(batch.labels)
-                )
+                loss = self.loss(self.model(Tensor(batch.images)), batch.labels)
                 value = float(loss.item())
                 if not math.isfinite(value):
                     raise Diverged(self._advice(f"the loss is {value}"))

@@ -121,3 +121,45 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
     gpu.engine.run("activation.cu", "relu<float>", grid, block, (None,), 0)
     null = launched[-1][1][2][0]
     assert null == 0 and null.itemsize == 8
+
+
+def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_given(machine):
+    """CuPy's pool may give the copy memory that work of the current stream still reads."""
+    calls = []
+
+    class Stream:
+        def __init__(self, name="copying", non_blocking=True):
+            self.name = name
+            assert non_blocking
+
+        def record(self):
+            calls.append(f"{self.name} records")
+            return "event"
+
+        def wait_event(self, event):
+            calls.append(f"{self.name} waits for {event}")
+
+        def synchronize(self):
+            calls.append(f"{self.name} is done")
+
+    class DeviceArray:
+        def __init__(self, shape, dtype, order):
+            self.host = np.empty(shape, dtype, order)
+
+        def set(self, source, stream):
+            calls.append(f"copy on {stream.name}")
+            self.host[...] = source
+
+    cupy = fake_cupy()
+    cupy.empty = DeviceArray
+    cupy.cuda.get_current_stream = lambda: Stream("current")
+    cupy.cuda.Stream = Stream
+    cupy.cuda.alloc_pinned_memory = bytearray
+    machine(CUPY_13, 13000, cupy)
+    images = np.arange(24, dtype="float32").reshape(1, 2, 4, 3).transpose(0, 3, 1, 2)
+    array = CudaBackend(CupyEngine()).upload(images)
+    np.testing.assert_array_equal(array.host, images)
+    assert array.host.flags.c_contiguous
+    assert calls == [
+        "current records", "copying waits for event", "copy on copying", "copying is done",
+    ]  # fmt: skip

@@ -44,6 +44,7 @@ class CudaBackend(
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.name = engine.name
+        self.eager = engine.eager
 
     def as_array(self, data: Any) -> Any:
         """An array of this backend; Python floats become float32."""
@@ -51,6 +52,10 @@ class CudaBackend(
         if array.dtype == np.float64 and not hasattr(data, "dtype"):
             array = array.astype(np.float32)
         return array
+
+    def upload(self, data: Any) -> Any:
+        """The array with the values of a NumPy array, ready when this returns."""
+        return self.engine.upload(data)
 
     def to_numpy(self, array: Any) -> Any:
         """A NumPy array with the same values."""

@@ -20,6 +20,7 @@ class CupyEngine:
     """
 
     name = "cupy"
+    eager = False
 
     def __init__(self) -> None:
         self.xp: Any = require_device()
@@ -28,6 +29,24 @@ class CupyEngine:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new C-contiguous array; what it holds is undefined."""
         return self.xp.empty(shape, dtype)
+
+    def upload(self, data: Any) -> Any:
+        """Copy a NumPy array while the device computes; ready when this returns.
+
+        The copy has a stream of its own. That one waits until the current stream has done what it
+        was given so far: its memory may have belonged to an array which that work still reads.
+        """
+        cuda = self.xp.cuda
+        current = cuda.get_current_stream()
+        array = self.xp.empty(data.shape, data.dtype, order="C")
+        pinned = cuda.alloc_pinned_memory(max(1, data.nbytes))
+        source = np.frombuffer(pinned, data.dtype, data.size).reshape(data.shape)
+        source[...] = data
+        copying = cuda.Stream(non_blocking=True)
+        copying.wait_event(current.record())
+        array.set(source, stream=copying)
+        copying.synchronize()
+        return array
 
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],

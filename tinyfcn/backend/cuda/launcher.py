@@ -59,9 +59,13 @@ class Engine(Protocol):
 
     name: str
     xp: Any  # the array module
+    eager: bool  # whether the host may look at values without waiting for the device
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new C-contiguous array; what it holds is undefined."""
+
+    def upload(self, data: Any) -> Any:
+        """The array of this engine with the values of a NumPy array, ready when this returns."""
 
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
