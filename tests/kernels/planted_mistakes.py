@@ -329,8 +329,8 @@ def drill(mistake: Mistake, originals: Path, cache: Path) -> Outcome:
             raise RuntimeError(f"pytest did not run: {answer.stdout}{answer.stderr}")
         for case in ElementTree.parse(report).iter("testcase"):
             for failure in (*case.iter("failure"), *case.iter("error")):
-                said = failure.get("message", "") + (failure.text or "")
-                return Outcome(mistake, caught_by(case, said), name_of(case), seconds)
+                by = caught_by(name_of(case), failure.get("message", ""))
+                return Outcome(mistake, by, name_of(case), seconds)
         return Outcome(mistake, "", "", seconds)
 
 
@@ -339,20 +339,19 @@ def name_of(case: ElementTree.Element) -> str:
     return f"{case.get('classname', '').split('.')[-1]}.py::{case.get('name')}"
 
 
-def caught_by(case: ElementTree.Element, said: str) -> str:
-    """In a word, what caught a mistake: from the test that failed and what it said."""
-    name = name_of(case)
-    if name.startswith("test_nvrtc"):
+def caught_by(test: str, said: str) -> str:
+    """In a word, what caught a mistake: from the test that failed and its exception."""
+    if test.startswith("test_nvrtc"):
         return "NVRTC"
     if "BuildError" in said:
         return "g++"
-    if "every_access" in name:
+    if "every_access" in test:
         return "check build"
     if "KernelError" in said:
-        if "waits" in said.splitlines()[0]:
+        if "waits" in said:
             return "barrier"
-        return "processor" if "divides" in said.splitlines()[0] else "guard"
-    return "seed order" if "[seed" in name else "wrong in order"
+        return "processor" if "divides" in said else "guard"
+    return "seed order" if "[seed" in test else "wrong in order"
 
 
 def drills(mistakes: list[Mistake], jobs: int) -> Iterator[Outcome]:
