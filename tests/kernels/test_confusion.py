@@ -34,7 +34,7 @@ def test_too_many_classes_are_refused(cuda):
 
 def test_every_access_is_allowed(checked, rng):
     """Counts are added with atomics, in the block and for all blocks."""
-    truth, prediction = rng.integers(0, 3, (2, 700)).astype("int32")
+    truth, prediction = rng.integers(0, 3, (2, 5000)).astype("int32")  # two blocks
     counts = checked.confusion(truth, prediction, 3, 2)
     expected = ConfusionMatrix(3)
     expected.update(prediction[truth != 2], truth[truth != 2])

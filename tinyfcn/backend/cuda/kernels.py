@@ -46,8 +46,8 @@ KERNELS: dict[str, Kernel] = {
 def folder() -> Path:
     """The folder of the .cu files.
 
-    $TINYFCN_KERNELS where it is set, so that a changed copy can be tried; else ``kernels/``, which is
-    beside the package in a checkout and inside it when installed.
+    $TINYFCN_KERNELS where it is set, so that a changed copy can be tried; else ``kernels/``, which
+    is beside the package in a checkout and inside it when installed.
 
     Raises:
         FileNotFoundError: if there is no common.cuh in it.
