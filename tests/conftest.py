@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import tinyfcn
 
@@ -13,6 +13,12 @@ settings.register_profile(
     max_examples=40,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+# Where it only matters that a test fails, not by how small an example.
+settings.register_profile(
+    "first failure",
+    settings.get_profile("tinyfcn"),
+    phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("tinyfcn")
 

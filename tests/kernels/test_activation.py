@@ -55,3 +55,16 @@ def test_bias_and_relu(cuda, twin, numbers, same, close, dtype, shape):
     pixels = (0, *range(2, len(shape)))
     wide = expected.astype("float64")
     close(gbias, wide.sum(pixels), 16, np.abs(wide).sum(pixels))
+
+
+def test_every_access_is_allowed(checked, twin, numbers, same, dtype):
+    x, gy, bias = numbers(2, 3, 29, 7, dtype=dtype), numbers(2, 3, 29, 7, dtype=dtype), numbers(3)
+    same(checked.relu(x), twin.relu(x))  # more elements than threads, so that each takes several
+    same(checked.relu_grad(gy, x), twin.relu_grad(gy, x))
+    same(checked.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
+    same(checked.leaky_relu_grad(gy, x, 0.1), twin.leaky_relu_grad(gy, x, 0.1))
+    bias = bias.astype(dtype)
+    same(checked.bias_relu(x, bias), twin.relu(x + bias.reshape(3, 1, 1)))
+    same(checked.bias_relu_grad(gy, x)[0], twin.relu_grad(gy, x))
+    checked.elu(x, 0.5)
+    checked.sigmoid(x)

@@ -92,3 +92,16 @@ def test_forward_and_backward(cuda, twin, numbers, close, dtype, shape, relu):
     )
     scale = weight_size * invstd_size * (gy_size + share * both)
     close(gx, expected[0], 16, scale)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 2, 64, 65)])
+def test_every_access_is_allowed(checked, twin, numbers, close, dtype, shape):
+    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    mean, var = checked.batch_norm_stats(x)
+    expected_mean, expected_var = twin.batch_norm_stats(x.astype("float64"))
+    close(mean, expected_mean, 16, 1.0)
+    close(var, expected_var, 16)
+    y = checked.batch_norm(x, mean, var, var, mean, relu=True)
+    _, sum_gy, _ = checked.batch_norm_grad(gy, x, mean, var, var, 1e-3, y)
+    wide = np.where(y > 0, gy, 0).astype("float64")
+    close(sum_gy, wide.sum((0, 2, 3)), 16, np.abs(wide).sum((0, 2, 3)))

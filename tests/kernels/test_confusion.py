@@ -30,3 +30,12 @@ def test_too_many_classes_are_refused(cuda):
     labels = np.zeros(1, "int32")
     with pytest.raises(ValueError, match="confusion: expected at most 110 classes, got 111"):
         cuda.confusion(labels, labels, 111, 255)
+
+
+def test_every_access_is_allowed(checked, rng):
+    """Counts are added with atomics, in the block and for all blocks."""
+    truth, prediction = rng.integers(0, 3, (2, 5000)).astype("int32")  # two blocks
+    counts = checked.confusion(truth, prediction, 3, 2)
+    expected = ConfusionMatrix(3)
+    expected.update(prediction[truth != 2], truth[truth != 2])
+    np.testing.assert_array_equal(counts, expected.counts)

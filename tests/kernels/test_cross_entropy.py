@@ -55,3 +55,14 @@ def test_what_does_not_count_is_zero_whatever_stands_there(cuda):
     x, labels = np.full((3, 2), np.nan, "float32"), np.full(3, -1, "int32")
     assert (cuda.cross_entropy(x, labels) == 0).all()
     assert (cuda.cross_entropy_grad(np.ones(3, "float32"), x, labels) == 0).all()
+
+
+def test_every_access_is_allowed(checked, twin, numbers, rng, same, dtype):
+    x, labels = numbers(2, 3, 17, 19, dtype=dtype), labels_for(rng, (2, 3, 17, 19))
+    values = numbers(*labels.shape, dtype=dtype)
+    same(checked.take_class(x, labels), twin.take_class(x, labels))
+    same(checked.put_class(values, labels, 3), twin.put_class(values, labels, 3))
+    loss, gx = checked.cross_entropy(x, labels), checked.cross_entropy_grad(values, x, labels)
+    np.testing.assert_allclose(loss, twin.cross_entropy(x, labels), rtol=1e-5, atol=1e-6)
+    expected = twin.cross_entropy_grad(values, x, labels)
+    np.testing.assert_allclose(gx, expected, rtol=1e-5, atol=1e-6)

@@ -37,3 +37,8 @@ def test_what_is_dropped_is_zero_whatever_stood_there(cuda):
     y = cuda.dropout(np.full(999, np.nan, "float32"), 0.5, 3)
     assert 400 < (y == 0).sum() < 600
     assert np.isnan(y[y != 0]).all()
+
+
+def test_every_access_is_allowed(checked, twin, numbers, same, dtype):
+    x = numbers(2, 3, 13, 11, dtype=dtype)
+    same(checked.dropout(x, 0.3, 7), twin.dropout(x, 0.3, 7))

@@ -111,3 +111,24 @@ def test_every_access_is_allowed_and_those_of_the_last_version_are_cheap(
             for left, right in itertools.product((a, np.asfortranarray(a)), (b, b.copy("F"))):
                 np.testing.assert_allclose(checked.gemm(left, right), a @ b, rtol=1e-3, atol=1e-3)
     assert costs(checked, "gemm_4")["shared", "writes"] <= 2
+
+    a, b = a[:16, :32], b[:32, :16]  # whole vectors, but none begins where a vector may
+    out = unaligned(np.empty((16, 16), dtype))
+    checked.gemm(unaligned(a), unaligned(b), out)
+    np.testing.assert_allclose(out, a @ b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_access_to_a_part_of_a_wider_matrix_stays_inside(checked, version, dtype, rng):
+    """The last line ends where the memory does, in the middle of a vector."""
+    m, n, k, wide = 65, 66, 18, 68
+    a, b = rng.standard_normal((k - 1) * wide + m), rng.standard_normal((k - 1) * wide + n)
+    a, b, c = a.astype(dtype), b.astype(dtype), np.empty((m, n), dtype)
+    tile, block = (64, 128) if version == "4" else (64 if version == "3" else 16, (16, 16))
+    grid = gemm.tiles(n, tile), gemm.tiles(m, tile)
+    checked.launch(f"gemm_{version}", dtype, grid, block, a, 1, wide, b, wide, 1, c, m, n, k)
+    left, right = (
+        np.lib.stride_tricks.as_strided(flat, (k, size), (wide * flat.itemsize, flat.itemsize))
+        for flat, size in ((a, m), (b, n))
+    )
+    np.testing.assert_allclose(c, left.T @ right, rtol=1e-3, atol=1e-3)

@@ -20,3 +20,11 @@ def test_local_response_norm(cuda, twin, numbers, close, dtype, shape, size):
         size,
         scale,
     )
+
+
+def test_every_access_is_allowed(checked, twin, numbers, close):
+    x, gy = numbers(2, 7, 9, 5), numbers(2, 7, 9, 5)
+    options = 4, 0.7, 0.75, 1.5
+    wide = x.astype("float64")
+    close(checked.local_response_norm(x, *options), twin.local_response_norm(wide, *options), 4)
+    checked.local_response_norm_grad(gy, x, *options)

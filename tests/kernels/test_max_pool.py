@@ -106,3 +106,15 @@ def test_planes_too_large_for_int32_are_refused(cuda):
     x = np.broadcast_to(np.float32(0), (1, 1, 2**16, 2**15))
     with pytest.raises(ValueError, match="max_pool2d: kernels take planes of fewer than 2³¹"):
         cuda.max_pool2d(x, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1), False)
+
+
+@pytest.mark.parametrize("case", WINDOWS[:5])
+def test_every_access_is_allowed(checked, twin, numbers, same, case):
+    shape, *window, ceil_mode = case
+    x, size = numbers(*shape), output_size(*case)
+    y, where = checked.max_pool2d(x, size, *window, True)
+    same(where, twin.max_pool2d(x, size, *window, True)[1])
+    same(checked.gather_plane(x, where), y)
+    checked.scatter_plane(y, where, shape[2:], *window)
+    where[-1] = 0  # foreign
+    checked.scatter_plane(y, where, shape[2:], *window)

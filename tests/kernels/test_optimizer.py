@@ -60,3 +60,14 @@ def test_one_minus_beta_is_not_taken_in_float32(cuda):
     second[0] = 0
     cuda.adam_update(param, grad, first, second, 0.0, 0.9, 0.9999, 1.0, 1e-8, 0.0, 1.0)
     assert second[0] == np.float32(1 - 0.9999)
+
+
+def test_every_access_is_allowed(checked, twin, numbers, dtype):
+    param, grad, *state = (numbers(3, 301, dtype=dtype) for _ in range(4))
+    state = [np.abs(a) for a in state]
+    expected = param.copy(), grad, *(a.copy() for a in state)
+    checked.sgd_update(param, grad, state[0], 0.9, 1.0, 0.1, 0.01, True)
+    checked.adam_update(param, grad, *state, 0.1, 0.9, 0.99, 0.5, 1e-8, 0.01, 0.99)
+    twin.sgd_update(*expected[:3], 0.9, 1.0, 0.1, 0.01, True)
+    twin.adam_update(*expected, 0.1, 0.9, 0.99, 0.5, 1e-8, 0.01, 0.99)
+    np.testing.assert_allclose(param, expected[0], rtol=1e-4, atol=1e-5)

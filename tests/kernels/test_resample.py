@@ -70,3 +70,12 @@ def test_bands_are_kept_as_long_as_their_matrix(cuda):
     first = cuda._bands(changing, "float32").weights
     changing *= 2
     assert (cuda._bands(changing, "float32").weights == 2 * first).all()
+
+
+@pytest.mark.parametrize("name", ["bilinear", "with gaps", "wide"])
+def test_every_access_is_allowed(checked, numbers, close, name):
+    rows, columns = MATRICES[name]
+    x = numbers(2, 3, rows.shape[1], columns.shape[1])
+    scale = np.abs(rows) @ np.abs(x, dtype="float64") @ np.abs(columns).T
+    expected = rows @ x.astype("float64") @ columns.T
+    close(checked.resample2d(x, rows, columns), expected, 40, scale)

@@ -31,3 +31,11 @@ def test_large_and_not_finite(cuda, twin, dtype):
             np.testing.assert_allclose(
                 cuda.log_softmax(a, dim), twin.log_softmax(a, dim), rtol=1e-6
             )
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_every_access_is_allowed(checked, numbers, dim):
+    x = numbers(2, 5, 17, 19)
+    y = checked.softmax(x, dim)
+    np.testing.assert_allclose(y.sum(dim), 1, rtol=1e-5)
+    np.testing.assert_allclose(checked.log_softmax(x, dim), np.log(y), rtol=1e-4, atol=1e-5)

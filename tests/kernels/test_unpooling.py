@@ -18,3 +18,12 @@ def test_unpooling(cuda, twin, numbers, same, close, dtype, shape, factor):
     expected = twin.unpool_nearest_adjoint(gy.astype("float64"), factor)
     scale = twin.unpool_nearest_adjoint(np.abs(gy, dtype="float64"), factor)
     close(cuda.unpool_nearest_adjoint(gy, factor), expected, factor[0] * factor[1], scale)
+
+
+def test_every_access_is_allowed(checked, twin, numbers, same):
+    x, gy = numbers(2, 3, 9, 11), numbers(2, 3, 18, 33)
+    for name in ("unpool_nearest", "unpool_bed_of_nails"):
+        same(getattr(checked, name)(x, (2, 3)), getattr(twin, name)(x, (2, 3)))
+    name = "unpool_bed_of_nails_adjoint"
+    same(getattr(checked, name)(gy, (2, 3)), getattr(twin, name)(gy, (2, 3)))
+    checked.unpool_nearest_adjoint(gy, (2, 3))

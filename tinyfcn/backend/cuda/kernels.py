@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,21 @@ KERNELS: dict[str, Kernel] = {
 
 
 def folder() -> Path:
-    """The folder of the .cu files: beside the package in a checkout, inside it when installed."""
+    """The folder of the .cu files.
+
+    $TINYFCN_KERNELS where it is set, so that a changed copy can be tried; else ``kernels/``, which
+    is beside the package in a checkout and inside it when installed.
+
+    Raises:
+        FileNotFoundError: if there is no common.cuh in it.
+    """
+    named = os.environ.get("TINYFCN_KERNELS")
     package = Path(__file__).resolve().parents[2]
-    for candidate in (package / "kernels", package.parent / "kernels"):
+    candidates = [Path(named)] if named else [package / "kernels", package.parent / "kernels"]
+    for candidate in candidates:
         if (candidate / "common.cuh").is_file():
             return candidate
-    raise FileNotFoundError(f"no folder kernels/ with common.cuh in {package} or {package.parent}")
+    raise FileNotFoundError(
+        f"no folder of kernels with common.cuh: looked for {' and '.join(map(str, candidates))}"
+        + (", as TINYFCN_KERNELS says" if named else "")
+    )

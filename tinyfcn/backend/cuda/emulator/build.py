@@ -24,6 +24,7 @@ FLAGS = [
     "-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
     "-fno-gnu-unique",  # shared memory of a template is not shared with another library
     "-ffp-contract=off",  # the same results whatever the processor
+    "-fwrapv",  # an int that overflows is wrong here too, as it is on a GPU
     "-U_FORTIFY_SOURCE",  # which takes a change of stacks for an attack
     "-Wall", "-Wextra", "-Wno-unknown-pragmas",
 ]  # fmt: skip

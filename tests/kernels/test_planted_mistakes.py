@@ -1,0 +1,75 @@
+"""The drill of planted mistakes: its table fits the kernels, and it tells right from wrong."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tinyfcn.backend.cuda.emulator.build import cache_folder
+from tinyfcn.backend.cuda.kernels import folder
+
+DRILL = runpy.run_path(str(Path(__file__).with_name("planted_mistakes.py")))
+MISTAKES, Mistake, drill, plant = (DRILL[n] for n in ("MISTAKES", "Mistake", "drill", "plant"))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: f"{m.kernel}: {m.what}")
+def test_every_text_stands_once_in_its_file_and_the_tests_exist(mistake):
+    assert (folder() / mistake.file).read_text().count(mistake.text) == 1
+    assert mistake.replacement != mistake.text
+    for name in mistake.test_files:
+        assert (DRILL["ROOT"] / name.split("::")[0]).is_file()
+
+
+def test_there_are_many_mistakes_in_every_file():
+    assert len(MISTAKES) >= 36
+    assert len({mistake.kernel for mistake in MISTAKES}) >= 12
+    files = {path.name for path in folder().glob("*.cu*")} - {"geometry.cuh"}  # declares only
+    assert {mistake.file for mistake in MISTAKES} == files
+
+
+def test_a_mistake_is_caught_and_what_is_none_is_not():
+    cache = cache_folder()
+    mistake = next(m for m in MISTAKES if m.what == "counter off by one")
+    outcome = drill(mistake, folder(), cache)
+    assert outcome.by == "wrong in order"
+    assert outcome.test.startswith("test_dropout.py::test_bits_of_the_twin[in order")
+    none = mistake._replace(replacement="(1 + i / 2)")
+    assert drill(none, folder(), cache).by == ""
+
+
+@pytest.mark.parametrize("text", ["i", "not there"])
+def test_a_text_that_does_not_stand_there_once_is_refused(tmp_path, text):
+    (tmp_path / "few.cu").write_text("i = i;\n")
+    with pytest.raises(ValueError, match=r"few\.cu, k, a mistake: expected once, found [02] times"):
+        plant(Mistake("few.cu", text, "", "k", "a mistake"), tmp_path)
+
+
+def test_what_caught_it():
+    caught_by = DRILL["caught_by"]
+    assert caught_by("test_a.py::test_b[seed 2-float32]", "AssertionError") == "seed order"
+    assert caught_by("test_a.py::test_b[in order]", "…KernelError: f (a.cu:3)…") == "guard"
+    assert caught_by("test_a.py::test_every_access_is_allowed", "…KernelError…") == "check build"
+    assert caught_by("test_a.py::test_b[seed 1]", "…KernelError: … waits at a …") == "barrier"
+    assert caught_by("test_a.py::test_b", "…BuildError: g++ does not accept a") == "g++"
+
+
+def test_the_table_and_the_exit_status(capsys, monkeypatch):
+    outcomes = [
+        DRILL["Outcome"](MISTAKES[0], "guard", "test_a.py::test_b", 1.0),
+        DRILL["Outcome"](MISTAKES[1], "", "", 1.0),
+    ]
+    main = DRILL["main"]
+    monkeypatch.setitem(main.__globals__, "drills", lambda mistakes, jobs: outcomes[:jobs])
+    assert main(["--only", "FOR_EACH"]) == 0
+    assert main(["--only", "FOR_EACH", "--jobs", "2"]) == 1
+    assert "NOT CAUGHT" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--only", "no such word"])
+
+
+def test_the_environment_names_another_folder_of_kernels(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYFCN_KERNELS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"common\.cuh: looked for .*, as TINYFCN_KERNELS"):
+        folder()
+    (tmp_path / "common.cuh").write_text("")
+    assert folder() == tmp_path
