@@ -18,6 +18,7 @@ import threadpoolctl
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, models, nn, optim
+from tinyfcn.backend.counting import count_multiply_adds
 from tinyfcn.backend.cpu import threads as cpu_threads
 
 CLASSES = 21
@@ -53,37 +54,10 @@ def cpu_name() -> str:
 
 
 def count_flops(step: Step) -> int:
-    """Do the work once; twice the multiply-adds of its convolutions, counted by their shapes.
-
-    Each of the three primitives of a convolution multiplies every weight with every pixel of the
-    side that is the convolution's output; zeros of the padding count.
-    """
-    active: Any = backend.active()
-    total = 0
-
-    def count(name: str, multiply_adds: Callable[..., int]) -> None:
-        primitive = getattr(active, name)
-
-        def counted(*arguments: Any) -> Any:
-            nonlocal total
-            result = primitive(*arguments)
-            total += 2 * multiply_adds(result, *arguments)
-            return result
-
-        setattr(active, name, counted)  # on the instance, in front of the primitive of the class
-
-    def pixels(y: Any) -> int:
-        return int(y.size // y.shape[1])
-
-    count("conv2d", lambda y, x, weight, *_: pixels(y) * weight.size)
-    count("conv2d_input_grad", lambda gx, gy, weight, *_: pixels(gy) * weight.size)
-    count("conv2d_weight_grad", lambda gw, x, gy, *_: pixels(gy) * gw.size)
-    try:
+    """Do the work once; twice the multiply-adds of its convolutions, counted by their shapes."""
+    with count_multiply_adds() as counted:
         step()
-    finally:
-        for name in ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"):
-            delattr(active, name)
-    return total
+    return 2 * counted.total
 
 
 def random(*shape: int, requires_grad: bool = False) -> Tensor:

@@ -5,6 +5,7 @@ from tinyfcn.function import Function
 from tinyfcn.gradcheck import adjointcheck, gradcheck, gradgradcheck
 from tinyfcn.graph import grad
 from tinyfcn.random import manual_seed
+from tinyfcn.summary import summary
 from tinyfcn.tensor import Tensor, is_grad_enabled, no_grad, tensor
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "no_grad",
     "optim",
     "random",
+    "summary",
     "tensor",
     "weights",
 ]

@@ -1,8 +1,9 @@
 """The switch between backends: who computes the primitives that ops are made of.
 
 ``"numpy"`` computes on the CPU, ``"cupy"`` on a GPU; ``"emulator"`` runs the kernels of the GPU on
-the CPU, slowly. The start value comes from the environment variable ``TINYFCN_BACKEND``;
-:func:`use` changes it for the process, :func:`using` for a ``with`` block.
+the CPU, slowly; ``"meta"`` computes nothing but shapes. The start value comes from the environment
+variable ``TINYFCN_BACKEND``; :func:`use` changes it for the process, :func:`using` for a ``with``
+block.
 """
 
 from __future__ import annotations
@@ -39,10 +40,17 @@ def _cupy() -> Any:
     return CudaBackend(CupyEngine())
 
 
+def _meta() -> Any:
+    from tinyfcn.backend.meta import MetaBackend
+
+    return MetaBackend()
+
+
 _backends: dict[str, Callable[[], Any]] = {
     "numpy": _numpy,
     "cupy": _cupy,
     "emulator": _emulator,
+    "meta": _meta,
 }
 _made: dict[str, Backend] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyfcn import nn
@@ -16,14 +16,17 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def names() -> list[str]:
+def names() -> Sequence[str]:
     """The names that :func:`create` knows.
 
     Example:
         >>> names()
         ['fcn32s', 'fcn16s', 'fcn8s', 'vgg16', 'vgg16_bn']
     """
-    return list(_MAKERS)
+    return [*_MAKERS]
+
+
+list = names  # under the name that users of other collections look for
 
 
 def create(name: str, **arguments: Any) -> nn.Module:
@@ -49,6 +52,7 @@ __all__ = [
     "fcn16s",
     "fcn32s",
     "geometry",
+    "list",
     "names",
     "vgg16",
     "vgg16_bn",

@@ -1,0 +1,54 @@
+"""``python -m tinyfcn.models``."""
+
+import runpy
+import sys
+
+import pytest
+
+from tinyfcn import models
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["models", *arguments])
+        try:
+            runpy.run_module("tinyfcn.models.__main__", run_name="__main__")
+            status = 0
+        except SystemExit as stop:
+            status = stop.code
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def test_the_table_has_every_network(call):
+    status, said, _ = call()
+    assert status == 0
+    assert [line.split("`")[1] for line in said.splitlines()[2:]] == models.list()
+
+
+def test_one_network(call):
+    status, said, _ = call(
+        "fcn8s", "width=0.25", "geometry=reference", "--input", "3x375x500", "--num-classes", "2"
+    )
+    assert status == 0
+    assert "1 x 3 x 375 x 500 → 1 x 2 x 375 x 500" in said
+    assert said.splitlines()[-1] == "receptive field 404, stride 32"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fcn9s"], "fcn9s"),
+        (["fcn8s", "widt=2"], "widt"),
+        (["fcn8s", "wide"], "expected KEY=VALUE, got 'wide'"),
+        (["fcn8s", "--input", "3xH"], "expected 3x500x500, got '3xH'"),
+        (["fcn8s", "--input", "4x8x8"], r"(1, 4, 8, 8)"),
+        (["fcn8s", "geometry=round"], "'round'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_clearly(call, arguments, words):
+    status, _, complaint = call(*arguments)
+    assert status == 2
+    assert words in complaint.splitlines()[-1]
