@@ -7,12 +7,23 @@ from typing import Any
 
 from tinyfcn import nn
 from tinyfcn.models import geometry
+from tinyfcn.models.alexnet import alexnet
+from tinyfcn.models.caffenet import caffenet
 from tinyfcn.models.convolutionalize import convolutionalize
 from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
-from tinyfcn.models.vgg import vgg16, vgg16_bn
+from tinyfcn.models.vgg import (
+    vgg11,
+    vgg11_bn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_bn,
+    vgg19,
+    vgg19_bn,
+)
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
     make.__name__: make
@@ -20,6 +31,8 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn32s,
         fcn16s,
         fcn8s,
+        alexnet,
+        caffenet,
         deeplabv3_resnet50,
         deeplabv3_resnet101,
         fcn_resnet50,
@@ -28,8 +41,14 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         resnet34,
         resnet50,
         resnet101,
+        vgg11,
+        vgg11_bn,
+        vgg13,
+        vgg13_bn,
         vgg16,
         vgg16_bn,
+        vgg19,
+        vgg19_bn,
     )
 }
 
@@ -61,6 +80,8 @@ def create(name: str, **arguments: Any) -> nn.Module:
 
 __all__ = [
     "FCN",
+    "alexnet",
+    "caffenet",
     "convolutionalize",
     "create",
     "deeplabv3_resnet50",
@@ -76,6 +97,12 @@ __all__ = [
     "resnet34",
     "resnet50",
     "resnet101",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
     "vgg16",
     "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
 ]
