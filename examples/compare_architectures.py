@@ -1,0 +1,174 @@
+"""Seven ways back to the size of the image, trained alike: scores, size and cost side by side.
+
+A network that labels pixels first makes its maps small, to see far, and must then find its way back
+to the image's outlines. FCN-32s enlarges the coarse scores; FCN-16s and 8s add finer ones; SegNet
+remembers where each maximum stood; U-Net hands whole maps over; DeepLab does not make the maps so
+small in the first place. Here they are trained one after the other, on the same images, in the same
+number of steps, from the same seed:
+
+    python examples/compare_architectures.py
+    python examples/compare_architectures.py --data-root VOCdevkit/VOC2012 --crop 320
+
+Their widths are chosen so that they cost about the same, see the column of multiply-adds. The
+results are architectures.csv, .md and .png, and a run folder for each network; the same command
+goes on after an interruption. --only takes some of the networks. Options that are not known here go
+to train_voc.py, for all alike: try --epochs 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tinyfcn import summary
+from tinyfcn.data import FolderSegmentation, SegmentationDataset, VOCSegmentation, write_voc_tree
+from tinyfcn.summary import amount
+from tinyfcn.training import checkpoint, report
+from tinyfcn.training.description import described, load_model
+from tinyfcn.training.errors import UsageError, plain_errors
+from tinyfcn.training.evaluation import evaluate, predict
+from tinyfcn.training.files import replacing
+from tinyfcn.training.run_folder import RunFolder
+from tinyfcn.visualize import sheet
+
+
+class Network(NamedTuple):
+    """A network as it is trained here."""
+
+    label: str
+    options: tuple[str, ...] = ()  # for train_voc.py
+
+
+FCNS = {"fcn32s": Network("FCN-32s"), "fcn16s": Network("FCN-16s"), "fcn8s": Network("FCN-8s")}
+NETWORKS = {
+    **FCNS,
+}
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+HEAD = (
+    "network", "parameters", "multiply-adds", "minutes",
+    "pixel accuracy", "mean accuracy", "mean IU", "f.w. IU",
+)  # fmt: skip
+ROWS = 5  # images in the picture
+
+
+def compare(text: str, networks: Mapping[str, Network], out: Path) -> None:
+    """Train the networks, then write the table and the picture, named as the folder ``out``."""
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--out", type=Path, default=out, metavar="PATH", help=f"the results (default {out})")
+    add("--data-root", type=Path, metavar="PATH", help="own data, as for train_voc.py")
+    add("--only", metavar="NAMES", help=f"some of {','.join(networks)}")
+    options, for_training = parser.parse_known_args()
+    chosen = _chosen(networks, options.only)
+
+    data_root = options.data_root or write_scenes(options.out / "scenes")
+    runs = {name: options.out / name for name in chosen}
+    for name, network in chosen.items():
+        train(name, network, data_root, runs[name], for_training)
+    stem = options.out / out.name
+    validation = open_validation(data_root, next(iter(runs.values())))
+    write_table(stem, chosen, runs, validation)
+    write_picture(stem, chosen, runs, validation)
+
+
+def _chosen(networks: Mapping[str, Network], only: str | None) -> dict[str, Network]:
+    names = [name.strip() for name in only.split(",")] if only else list(networks)
+    unknown = [name for name in names if name not in networks]
+    if unknown:
+        raise UsageError(f"--only: expected some of {', '.join(networks)}, got {unknown[0]!r}")
+    return {name: networks[name] for name in names}
+
+
+def write_scenes(root: Path) -> Path:
+    """One set of synthetic scenes for all."""
+    write_voc_tree(root, progress=lambda scenes: report.bar(scenes, desc="drawing scenes"))
+    return root
+
+
+def train(name: str, network: Network, data_root: Path, run: Path, options: list[str]) -> None:
+    """Train one network with train_voc.py, or end a training that was interrupted."""
+    print(f"\n{network.label}", flush=True)
+    script = Path(__file__).with_name("train_voc.py")
+    command = [sys.executable, script, "--model", name, "--data-root", data_root, "--out", run]
+    if (run / "last.npz").exists():
+        command.append("--resume")
+    status = subprocess.run([*map(str, command), *network.options, *options]).returncode
+    if status:
+        sys.exit(status)
+
+
+def open_validation(data_root: Path, run: Path) -> SegmentationDataset:
+    """The images that ``run`` was scored on."""
+    path = run / "best.npz"
+    state = checkpoint.load(path)
+    split, classes = state["arguments"]["val_split"], described(state, path).classes
+    if (data_root / "images").is_dir() and (data_root / "masks").is_dir():
+        return FolderSegmentation(data_root, split, classes)
+    return VOCSegmentation(data_root, split, classes)
+
+
+def write_table(
+    stem: Path, networks: Mapping[str, Network], runs: Mapping[str, Path],
+    validation: SegmentationDataset,
+) -> None:  # fmt: skip
+    """Score the best checkpoint of each network; the table goes to the screen and into two files.
+
+    Multiply-adds are those of one image as large as the first.
+    """
+    height, width = validation[0].mask.shape
+    rows = []
+    for name, run in runs.items():
+        model, description = load_model(run / "best.npz")
+        scores = evaluate(model, validation, validation.num_classes, description.preprocessing)
+        cost = summary(model, (3, height, width))
+        seconds = RunFolder(run).read_log()[-1]["seconds"]
+        rows.append(
+            (
+                networks[name].label, f"{cost.parameters:,}", amount(cost.multiply_adds),
+                f"{seconds / 60:.1f}", *(f"{getattr(scores, score):.3f}" for score in SCORES),
+            )
+        )  # fmt: skip
+    text = io.StringIO()
+    csv.writer(text).writerows([HEAD, *rows])
+    with replacing(stem.with_suffix(".csv")) as file:
+        file.write(text.getvalue().encode())
+    lines = [f"| {' | '.join(row)} |" for row in (HEAD, ["---"] * len(HEAD), *rows)]
+    with replacing(stem.with_suffix(".md")) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+    print()
+    for row in (HEAD, *rows):
+        print("  ".join(f"{text:>{n}}" for text, n in zip(row, widths, strict=True)))
+
+
+def write_picture(
+    stem: Path, networks: Mapping[str, Network], runs: Mapping[str, Path],
+    validation: SegmentationDataset,
+) -> None:  # fmt: skip
+    """Image, truth and the answers, a row an image."""
+    samples = [validation[i] for i in range(min(ROWS, len(validation)))]
+    columns = []
+    for run in runs.values():
+        model, description = load_model(run / "best.npz")
+        columns.append([predict(model, [s.image], description.preprocessing)[0] for s in samples])
+    rows = [
+        (sample.image, sample.mask, *answers)
+        for sample, *answers in zip(samples, *columns, strict=True)
+    ]
+    labels = [network.label for network in networks.values()]
+    path = stem.with_suffix(".png")
+    sheet(rows, validation.classes, ("image", "truth", *labels)).save(path)
+    print(f"\n{path} shows {len(rows)} images, the truth and the answers")
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        compare(__doc__, NETWORKS, Path("runs/architectures"))
