@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tinyfcn.models.table import table
 from tinyfcn.training.options import parse_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,11 @@ def test_there_is_something_to_check():
     assert {"LICENSE", "examples/predict.py", "tinyfcn/tensor.py"} <= PATHS
 
 
+def test_the_table_of_networks_is_what_the_networks_are():
+    written = re.search(r"<!-- the output of [^>]*-->\n(.*?)\n<!-- end -->", TEXT, re.DOTALL)
+    assert written.group(1) == table()
+
+
 def test_every_extra_exists():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -80,7 +86,7 @@ def test_every_option_exists(option, capsys):
     with pytest.raises(SystemExit):
         parse_options(["--help"])
     known = capsys.readouterr().out
-    for script in (ROOT / "examples").glob("*.py"):
+    for script in [*(ROOT / "examples").glob("*.py"), ROOT / "tinyfcn" / "models" / "__main__.py"]:
         source = script.read_text("utf-8")
         known += " ".join(re.findall(r'add(?:_argument)?\(\s*"(--[\w-]+)"', source)) + " "
     assert re.search(rf"{option}(?![\w-])", known)

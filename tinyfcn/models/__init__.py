@@ -66,6 +66,16 @@ def names() -> Sequence[str]:
 list = names  # under the name that users of other collections look for
 
 
+def is_classifier(name: str) -> bool:
+    """Whether the network of that name labels images, not pixels.
+
+    Example:
+        >>> is_classifier("vgg16"), is_classifier("fcn8s")
+        (True, False)
+    """
+    return name.startswith(("alexnet", "caffenet", "googlenet", "resnet", "vgg"))
+
+
 def create(name: str, **arguments: Any) -> nn.Module:
     """Make a network by its name, as a training script's ``--model`` gives it.
 
@@ -95,6 +105,7 @@ __all__ = [
     "fcn_resnet50",
     "fcn_resnet101",
     "geometry",
+    "is_classifier",
     "list",
     "names",
     "resnet18",

@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinyfcn import backend, models
 from tinyfcn.summary import amount, pixels, summary
 
-# Who described it.
+# Who described it; the files of the networks say where.
 SOURCES = {
-    "fcn32s": "Long et al. 2015",
-    "fcn16s": "Long et al. 2015",
-    "fcn8s": "Long et al. 2015",
-    "vgg16": "Simonyan, Zisserman 2015",
-    "vgg16_bn": "Simonyan, Zisserman 2015",
+    "alexnet": "Krizhevsky 2014",
+    "caffenet": "Krizhevsky et al. 2012",
+    "deconvnet": "Noh et al. 2015",
+    "deeplab": "Chen et al. 2015",
+    "deeplab_aspp": "Chen et al. 2017",
+    "deeplabv3": "Chen et al. 2017",
+    "fcn_resnet": "torchvision 2019",
+    "fcn": "Long et al. 2015",
+    "googlenet": "Szegedy et al. 2015",
+    "pspnet": "Zhao et al. 2017",
+    "resnet": "He et al. 2016",
+    "segnet": "Badrinarayanan et al. 2017",
+    "unet": "Ronneberger et al. 2015",
+    "vgg": "Simonyan, Zisserman 2015",
 }
-CLASSIFIERS = ("vgg16", "vgg16_bn")
+# Images that networks want in place of those of the table.
+SIDES = {"caffenet": 227}
+ARGUMENTS: dict[str, dict[str, Any]] = {"unet": {"geometry": "aligned"}}
 
 
 def table() -> str:
     """All networks of ``tinyfcn.models``, as a table in Markdown.
 
-    Those that label pixels are asked about an image of 500 × 500 with 21 classes, classifiers about
-    224 × 224 with 1000. The columns are explained in :class:`tinyfcn.summary.Summary`.
+    Those that label pixels are asked about an image of 500 x 500 with 21 classes, classifiers about
+    224 x 224 with 1000. The columns are explained in :class:`tinyfcn.summary.Summary`.
     """
     lines = [
         "| network | image | parameters | multiply-adds | receptive field | stride | source |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in models.names():
-        side, classes = (224, 1000) if name in CLASSIFIERS else (500, 21)
+        side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
+        side = SIDES.get(name, side)
         with backend.using("meta"):
-            model = models.create(name, num_classes=classes)
+            model = models.create(name, num_classes=classes, **ARGUMENTS.get(name, {}))
         s = summary(model, (3, side, side))
         lines.append(
             f"| `{name}` | {side} x {side} | {s.parameters:,} | {amount(s.multiply_adds)} "
-            f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {SOURCES[name]} |"
+            f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {source(name)} |"
         )
     return "\n".join(lines)
+
+
+def source(name: str) -> str:
+    """Who described a network, from the longest beginning of its name that is known.
+
+    Example:
+        >>> source("vgg16_bn")
+        'Simonyan, Zisserman 2015'
+    """
+    return SOURCES[max((known for known in SOURCES if name.startswith(known)), key=len)]

@@ -234,8 +234,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _networks() -> list[str]:
     """The names of the models that label pixels."""
-    classifiers = ("vgg", "alexnet", "caffenet", "googlenet", "resnet")
-    return [name for name in models.names() if not name.startswith(classifiers)]
+    return [name for name in models.names() if not models.is_classifier(name)]
 
 
 def _whole(least: int) -> Callable[[str], int]:
