@@ -191,7 +191,7 @@ def test_networks_are_compared(
     command += ["--out", tmp_path, "--only", "fcn32s,fcn8s", "--epochs", 1, *SMALL]
     status, said, _ = call(*command)
     assert status == 0
-    rows = list(csv.DictReader((tmp_path / "architectures.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "architectures.csv").read_text().splitlines()))
     assert [row["network"] for row in rows] == ["FCN-32s", "FCN-8s"]
     for name, row in zip(("fcn32s", "fcn8s"), rows, strict=True):
         best = RunFolder(tmp_path / name).read_log()[-1]["mean_iu"]
