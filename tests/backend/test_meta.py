@@ -32,6 +32,12 @@ def test_a_large_network_takes_no_memory():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB
 
 
+def test_no_random_numbers_are_drawn():
+    before = tinyfcn.random.get_state()
+    models.fcn8s()
+    assert tinyfcn.random.get_state() == before
+
+
 def test_a_training_step_counted_by_hand():
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(), nn.MaxPool2d(2),
