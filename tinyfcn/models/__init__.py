@@ -9,10 +9,20 @@ from tinyfcn import nn
 from tinyfcn.models import geometry
 from tinyfcn.models.convolutionalize import convolutionalize
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
+from tinyfcn.models.segnet import segnet, segnet_basic
 from tinyfcn.models.vgg import vgg16, vgg16_bn
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
-    make.__name__: make for make in (fcn32s, fcn16s, fcn8s, vgg16, vgg16_bn)
+    make.__name__: make
+    for make in (
+        fcn32s,
+        fcn16s,
+        fcn8s,
+        segnet,
+        segnet_basic,
+        vgg16,
+        vgg16_bn,
+    )
 }
 
 
@@ -20,8 +30,8 @@ def names() -> list[str]:
     """The names that :func:`create` knows.
 
     Example:
-        >>> names()
-        ['fcn32s', 'fcn16s', 'fcn8s', 'vgg16', 'vgg16_bn']
+        >>> names()[:3]
+        ['fcn32s', 'fcn16s', 'fcn8s']
     """
     return list(_MAKERS)
 
@@ -50,6 +60,8 @@ __all__ = [
     "fcn32s",
     "geometry",
     "names",
+    "segnet",
+    "segnet_basic",
     "vgg16",
     "vgg16_bn",
 ]

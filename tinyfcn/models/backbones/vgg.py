@@ -7,11 +7,22 @@ normalization), so weights go over by their names.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from tinyfcn import functional as F
 from tinyfcn import nn
+from tinyfcn.functional.sizes import Pair
 from tinyfcn.tensor import Tensor
 
 # (channels, convolutions) of the five stages; each ends with a 2 × 2 pooling of stride 2.
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+
+class Switches(NamedTuple):
+    """What an unpooling has to know about the pooling that it undoes."""
+
+    indices: Tensor  # where each maximum was, (N, C, OH, OW)
+    size: Pair  # of the map before it
 
 
 class VGG16Trunk(nn.Sequential):
@@ -72,6 +83,21 @@ class VGG16Trunk(nn.Sequential):
             outputs.append(x)
             start = pool + 1
         return outputs
+
+    def pooled_with_switches(self, x: Tensor) -> tuple[Tensor, list[Switches]]:
+        """pool5, and for each pooling where its maxima were: for networks that unpool."""
+        switches = []
+        start = 0
+        for pool in self.pools:
+            x = self[start:pool](x)
+            size = (x.shape[2], x.shape[3])
+            layer = self[pool]
+            x, indices = F.max_pool2d(
+                x, layer.kernel_size, ceil_mode=layer.ceil_mode, return_indices=True
+            )
+            switches.append(Switches(indices, size))
+            start = pool + 1
+        return x, switches
 
     def up_to(self, pool: int) -> nn.Sequential:
         """The layers up to pool ``pool``, 1 … 5, for questions about geometry."""
