@@ -10,6 +10,7 @@ from tinyfcn import models, optim
 NETWORKS = {
     "segnet": {"width": 1 / 16},
     "segnet_basic": {"width": 1 / 8},
+    "unet": {"width": 1 / 16, "geometry": "aligned"},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

@@ -10,6 +10,7 @@ from tinyfcn.models import geometry
 from tinyfcn.models.convolutionalize import convolutionalize
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.segnet import segnet, segnet_basic
+from tinyfcn.models.unet import unet
 from tinyfcn.models.vgg import vgg16, vgg16_bn
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
@@ -20,6 +21,7 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn8s,
         segnet,
         segnet_basic,
+        unet,
         vgg16,
         vgg16_bn,
     )
@@ -62,6 +64,7 @@ __all__ = [
     "names",
     "segnet",
     "segnet_basic",
+    "unet",
     "vgg16",
     "vgg16_bn",
 ]
