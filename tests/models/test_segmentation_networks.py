@@ -8,6 +8,8 @@ import tinyfcn.functional as F
 from tinyfcn import models, optim
 
 NETWORKS = {
+    "deeplab_aspp": {"width": 1 / 16, "batch_norm": True},
+    "deeplab_largefov": {"width": 1 / 16, "batch_norm": True},
     "segnet": {"width": 1 / 16},
     "segnet_basic": {"width": 1 / 8},
     "unet": {"width": 1 / 16, "geometry": "aligned"},

@@ -8,6 +8,7 @@ from typing import Any
 from tinyfcn import nn
 from tinyfcn.models import geometry
 from tinyfcn.models.convolutionalize import convolutionalize
+from tinyfcn.models.deeplab import deeplab_aspp, deeplab_largefov
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.segnet import segnet, segnet_basic
 from tinyfcn.models.unet import unet
@@ -19,6 +20,8 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn32s,
         fcn16s,
         fcn8s,
+        deeplab_aspp,
+        deeplab_largefov,
         segnet,
         segnet_basic,
         unet,
@@ -57,6 +60,8 @@ __all__ = [
     "FCN",
     "convolutionalize",
     "create",
+    "deeplab_aspp",
+    "deeplab_largefov",
     "fcn8s",
     "fcn16s",
     "fcn32s",
