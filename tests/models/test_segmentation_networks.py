@@ -49,12 +49,12 @@ def test_gradients_reach_every_parameter(rng, name):
 
 
 @every_network
-def test_it_learns_one_image_from_random_weights(rng, name):
-    """Left and right half, told apart by their brightness."""
+def test_it_learns_from_random_weights(rng, name):
+    """Left and right half, told apart by their brightness; two images for batch normalization."""
     model = make(name, num_classes=2)
-    labels = np.zeros((1, 40, 40), int)
-    labels[:, :, 20:] = 1
-    x = tinyfcn.tensor((labels[:, None] - 0.5 + 0.1 * rng.random((1, 3, 40, 40))).astype("float32"))
+    labels = np.zeros((2, 40, 40), int)
+    labels[0, :, 20:] = labels[1, :, :20] = 1
+    x = tinyfcn.tensor((labels[:, None] - 0.5 + 0.1 * rng.random((2, 3, 40, 40))).astype("float32"))
     optimizer = optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(25):

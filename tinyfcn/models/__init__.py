@@ -9,7 +9,10 @@ from tinyfcn import nn
 from tinyfcn.models import geometry
 from tinyfcn.models.convolutionalize import convolutionalize
 from tinyfcn.models.deeplab import deeplab_aspp, deeplab_largefov
+from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
+from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
+from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
 from tinyfcn.models.segnet import segnet, segnet_basic
 from tinyfcn.models.unet import unet
 from tinyfcn.models.vgg import vgg16, vgg16_bn
@@ -22,6 +25,14 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn8s,
         deeplab_aspp,
         deeplab_largefov,
+        deeplabv3_resnet50,
+        deeplabv3_resnet101,
+        fcn_resnet50,
+        fcn_resnet101,
+        resnet18,
+        resnet34,
+        resnet50,
+        resnet101,
         segnet,
         segnet_basic,
         unet,
@@ -62,11 +73,19 @@ __all__ = [
     "create",
     "deeplab_aspp",
     "deeplab_largefov",
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
     "fcn8s",
     "fcn16s",
     "fcn32s",
+    "fcn_resnet50",
+    "fcn_resnet101",
     "geometry",
     "names",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
     "segnet",
     "segnet_basic",
     "unet",

@@ -23,7 +23,7 @@ from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.arguments import check_classes, check_images
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
-from tinyfcn.models.backbones.vgg import scaled
+from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.tensor import Tensor
 
 FOV_CHANNELS = 1024

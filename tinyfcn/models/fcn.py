@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair
-from tinyfcn.models.backbones.vgg import VGG16Trunk, scaled
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.vgg import VGG16Trunk
 from tinyfcn.models.geometry import IMAGE, CoordinateMap, coordinate_map, crop_offset
 from tinyfcn.tensor import Tensor
 

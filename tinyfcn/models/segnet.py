@@ -19,10 +19,11 @@ eps 1e-5 (there 1e-9, and statistics computed after training), and its shift beg
 
 from __future__ import annotations
 
-from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.arguments import check_classes, check_images
-from tinyfcn.models.backbones.vgg import Switches, VGG16Trunk, scaled
+from tinyfcn.models.backbones import VGGTrunk
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.unpooling import encode, pool, unpool
 from tinyfcn.tensor import Tensor
 
 # Output channels of the convolutions after each unpooling; the last one gives the classes.
@@ -44,7 +45,7 @@ class SegNet(nn.Module):
     def __init__(self, num_classes: int, width: float) -> None:
         check_classes("segnet", num_classes)
         self.num_classes = num_classes
-        self.encoder = VGG16Trunk(width, batch_norm=True, ceil_mode=True)
+        self.encoder = VGGTrunk(width=width, batch_norm=True, ceil_mode=True)
         self.decoder = nn.ModuleList()
         channels = self.encoder.channels[-1]
         for stage in DECODER:
@@ -60,9 +61,9 @@ class SegNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
         check_images("segnet", x)
-        y, switches = self.encoder.pooled_with_switches(x)
-        for (indices, size), convolutions in zip(reversed(switches), self.decoder, strict=True):
-            y = convolutions(F.max_unpool2d(y, indices, 2, output_size=size))
+        y, switches = encode(self.encoder, x)
+        for switch, convolutions in zip(reversed(switches), self.decoder, strict=True):
+            y = convolutions(unpool(y, switch))
         return self.score(y)
 
 
@@ -97,12 +98,10 @@ class SegNetBasic(nn.Module):
         y = self.normalize(x)
         switches = []
         for convolution in self.encoder:
-            y = convolution(y)
-            size = (y.shape[2], y.shape[3])
-            y, indices = F.max_pool2d(y, 2, ceil_mode=True, return_indices=True)
-            switches.append(Switches(indices, size))
-        for (indices, size), convolution in zip(reversed(switches), self.decoder, strict=True):
-            y = convolution(F.max_unpool2d(y, indices, 2, output_size=size))
+            y, switch = pool(convolution(y))
+            switches.append(switch)
+        for switch, convolution in zip(reversed(switches), self.decoder, strict=True):
+            y = convolution(unpool(y, switch))
         return self.score(y)
 
 

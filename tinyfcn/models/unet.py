@@ -26,7 +26,7 @@ from __future__ import annotations
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.arguments import check_classes, check_images
-from tinyfcn.models.backbones.vgg import scaled
+from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.tensor import Tensor
 
 CHANNELS = (64, 128, 256, 512, 1024)

@@ -7,7 +7,8 @@ Source: Simonyan, Zisserman: Very deep convolutional networks for large-scale im
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.vgg import VGG16Trunk, scaled
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.vgg import VGG16Trunk
 
 
 def vgg16(

@@ -12,7 +12,8 @@ dilation of conv5 and of whatever comes after it.
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.vgg import STAGES, scaled
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.vgg import CHANNELS, CONVOLUTIONS
 
 DILATIONS = (1, 1, 1, 1, 2)  # of the five stages
 
@@ -43,7 +44,8 @@ def dilated_vgg16(
     """
     layers: list[nn.Module] = []
     before = 3
-    for (published, convolutions), dilation, pool in zip(STAGES, DILATIONS, pooling, strict=True):
+    stages = zip(CHANNELS, CONVOLUTIONS[16], DILATIONS, pooling, strict=True)
+    for published, convolutions, dilation, pool in stages:
         after = scaled(published, width)
         for _ in range(convolutions):
             padding = dilation if padded else 0
