@@ -8,6 +8,7 @@ import tinyfcn.functional as F
 from tinyfcn import models, optim
 
 NETWORKS = {
+    "deconvnet": {"width": 1 / 16, "batch_norm": True},
     "deeplab_aspp": {"width": 1 / 16, "batch_norm": True},
     "deeplab_largefov": {"width": 1 / 16, "batch_norm": True},
     "segnet": {"width": 1 / 16},

@@ -8,6 +8,7 @@ from typing import Any
 from tinyfcn import nn
 from tinyfcn.models import geometry
 from tinyfcn.models.convolutionalize import convolutionalize
+from tinyfcn.models.deconvnet import deconvnet
 from tinyfcn.models.deeplab import deeplab_aspp, deeplab_largefov
 from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
@@ -23,6 +24,7 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn32s,
         fcn16s,
         fcn8s,
+        deconvnet,
         deeplab_aspp,
         deeplab_largefov,
         deeplabv3_resnet50,
@@ -71,6 +73,7 @@ __all__ = [
     "FCN",
     "convolutionalize",
     "create",
+    "deconvnet",
     "deeplab_aspp",
     "deeplab_largefov",
     "deeplabv3_resnet50",
