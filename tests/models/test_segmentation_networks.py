@@ -11,6 +11,8 @@ NETWORKS = {
     "deconvnet": {"width": 1 / 16, "batch_norm": True},
     "deeplab_aspp": {"width": 1 / 16, "batch_norm": True},
     "deeplab_largefov": {"width": 1 / 16, "batch_norm": True},
+    "dilation_context": {"width": 1 / 16, "batch_norm": True},
+    "parsenet": {"width": 1 / 16, "batch_norm": True},
     "segnet": {"width": 1 / 16},
     "segnet_basic": {"width": 1 / 8},
     "unet": {"width": 1 / 16, "geometry": "aligned"},

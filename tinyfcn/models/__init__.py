@@ -11,8 +11,10 @@ from tinyfcn.models.convolutionalize import convolutionalize
 from tinyfcn.models.deconvnet import deconvnet
 from tinyfcn.models.deeplab import deeplab_aspp, deeplab_largefov
 from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
+from tinyfcn.models.dilation import dilation_context
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
+from tinyfcn.models.parsenet import parsenet
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
 from tinyfcn.models.segnet import segnet, segnet_basic
 from tinyfcn.models.unet import unet
@@ -29,8 +31,10 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         deeplab_largefov,
         deeplabv3_resnet50,
         deeplabv3_resnet101,
+        dilation_context,
         fcn_resnet50,
         fcn_resnet101,
+        parsenet,
         resnet18,
         resnet34,
         resnet50,
@@ -78,6 +82,7 @@ __all__ = [
     "deeplab_largefov",
     "deeplabv3_resnet50",
     "deeplabv3_resnet101",
+    "dilation_context",
     "fcn8s",
     "fcn16s",
     "fcn32s",
@@ -85,6 +90,7 @@ __all__ = [
     "fcn_resnet101",
     "geometry",
     "names",
+    "parsenet",
     "resnet18",
     "resnet34",
     "resnet50",
