@@ -13,6 +13,7 @@ from tinyfcn.models.convolutionalize import convolutionalize
 from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
+from tinyfcn.models.googlenet import googlenet
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
 from tinyfcn.models.vgg import (
     vgg11,
@@ -37,6 +38,7 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         deeplabv3_resnet101,
         fcn_resnet50,
         fcn_resnet101,
+        googlenet,
         resnet18,
         resnet34,
         resnet50,
@@ -92,6 +94,7 @@ __all__ = [
     "fcn_resnet50",
     "fcn_resnet101",
     "geometry",
+    "googlenet",
     "names",
     "resnet18",
     "resnet34",
