@@ -16,6 +16,7 @@ from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet
 from tinyfcn.models.dilation import dilation_context
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
+from tinyfcn.models.googlenet import googlenet
 from tinyfcn.models.parsenet import parsenet
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
 from tinyfcn.models.segnet import segnet, segnet_basic
@@ -47,6 +48,7 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         dilation_context,
         fcn_resnet50,
         fcn_resnet101,
+        googlenet,
         parsenet,
         resnet18,
         resnet34,
@@ -123,6 +125,7 @@ __all__ = [
     "fcn_resnet50",
     "fcn_resnet101",
     "geometry",
+    "googlenet",
     "is_classifier",
     "list",
     "names",

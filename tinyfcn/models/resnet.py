@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from tinyfcn import nn
 from tinyfcn.models.backbones.resnet import ResNetTrunk
+from tinyfcn.models.convolutionalize import GlobalAvgPool2d
 
 
 def resnet18(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
@@ -63,7 +64,7 @@ def _resnet(depth: int, num_classes: int, width: float) -> nn.Sequential:
     return nn.Sequential(
         {
             **dict(trunk.named_children()),
-            "avgpool": nn.AdaptiveAvgPool2d(1),
+            "avgpool": GlobalAvgPool2d(7),
             "flatten": nn.Flatten(),
             "fc": nn.Linear(trunk.channels[-1], num_classes),
         }
