@@ -1,4 +1,4 @@
-"""Seven ways back to the size of the image, trained alike: scores, size and cost side by side.
+"""Six ways back to the size of the image, trained alike: scores, size and cost side by side.
 
 A network that labels pixels first makes its maps small, to see far, and must then find its way back
 to the image's outlines. FCN-32s enlarges the coarse scores; FCN-16s and 8s add finer ones; SegNet
@@ -48,6 +48,9 @@ class Network(NamedTuple):
 FCNS = {"fcn32s": Network("FCN-32s"), "fcn16s": Network("FCN-16s"), "fcn8s": Network("FCN-8s")}
 NETWORKS = {
     **FCNS,
+    "segnet_basic": Network("SegNet-Basic"),
+    "unet": Network("U-Net", ("--width", "0.09375")),
+    "deeplab_largefov": Network("DeepLab", ("--width", "0.11")),
 }
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
 HEAD = (

@@ -16,7 +16,7 @@ from tinyfcn.summary import _tensors
 
 SMALL = {"width": 1 / 16}
 # Sides of images that all networks can be called on, if not 64 x 96.
-SIDES = {"alexnet": 224, "caffenet": 227, "unet": 140}
+SIDES = {"alexnet": 224, "caffenet": 227, "unet": 188}
 
 
 def meta(make, **arguments):
@@ -60,6 +60,22 @@ def test_fcns_as_published(make, parameters):
     assert fcn.parameters == parameters
     assert (fcn.receptive_field, fcn.stride) == ((404, 404), (32, 32))
     assert fcn.output_shape == (1, 21, 500, 500)
+
+
+@pytest.mark.parametrize(
+    ("make", "classes", "parameters", "field", "stride"),
+    [
+        (models.segnet_basic, 11, 1_416_587, 106, 16),
+        (models.segnet, 11, 29_449_355, 212, 32),
+        # VGG16's poolings span 3 pixels here; a mean over 3 and fc6 with dilation 12 follow:
+        # 99 at conv4_3, + 16 (pool4) + 96 (conv5) + 16 (pool5) + 16 (mean) + 192 (fc6)
+        (models.deeplab_largefov, 21, 20_505_429, 435, 8),
+    ],
+)
+def test_other_networks_as_published(make, classes, parameters, field, stride):
+    summed = summary(meta(make, num_classes=classes), (3, 360, 480))
+    assert summed.parameters == parameters
+    assert (summed.receptive_field, summed.stride) == ((field, field), (stride, stride))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn.backend.counting import MultiplyAdds, count_multiply_adds
-from tinyfcn.backend.meta import Memory, MetaArray, Sight, empty
-from tinyfcn.function import Function
+from tinyfcn.backend.meta import MetaArray, Sight, empty
 from tinyfcn.nn.module import Module, Parameter
 from tinyfcn.tensor import Tensor, set_grad_enabled
 
@@ -161,8 +160,10 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         with _written_down(model, counted) as (layers, maps), set_grad_enabled(True):
             x = Tensor(empty(shape, dtype, (Sight(), Sight())))
             results = list(_tensors(model(x)))
-        kept = _kept(results, [p.data for p in parameters])
-    coarsest = _coarsest([x, *maps, *results])
+            saved = _saved(results)
+        skipped = {id(p.data.memory) for p in parameters}
+        kept = {id(a.memory): a.memory for a in saved if id(a.memory) not in skipped}
+    coarsest = _coarsest([t.data for t in (x, *maps, *results)] + saved)
     return Summary(
         layers,
         shape,
@@ -170,7 +171,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         sum(p.size for p in parameters if p.requires_grad),
         sum(p.size for p in parameters if not p.requires_grad),
         counted.total,
-        kept,
+        sum(memory.nbytes for memory in kept.values()),
         *coarsest,
     )
 
@@ -265,10 +266,9 @@ def _tensors(result: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _kept(results: list[Tensor], parameters: list[Any]) -> int:
-    """Bytes of what the graph behind ``results`` holds, each memory once."""
-    skipped = {id(p.memory) for p in parameters}
-    memories: dict[int, Memory] = {}
+def _saved(results: list[Tensor]) -> list[MetaArray]:
+    """All arrays that the graph behind ``results`` holds; some of them several times."""
+    arrays = []
     nodes = [t._node for t in results if t._node is not None]
     visited: set[int] = set()
     while nodes:
@@ -276,23 +276,17 @@ def _kept(results: list[Tensor], parameters: list[Any]) -> int:
         if id(node) in visited:
             continue
         visited.add(id(node))
-        for array in _saved(node):
-            if id(array.memory) not in skipped:
-                memories[id(array.memory)] = array.memory
+        saved = [
+            x.data if isinstance(x, Tensor) else x.array for x in node._saved or () if x is not None
+        ]
+        arrays += [x for x in saved if isinstance(x, MetaArray)]
         nodes += [edge[0] for edge in node.edges if isinstance(edge, tuple)]
-    return sum(memory.nbytes for memory in memories.values())
+    return arrays
 
 
-def _saved(node: Function) -> Iterator[MetaArray]:
-    for item in node._saved or ():
-        array = item.data if isinstance(item, Tensor) else getattr(item, "array", None)
-        if isinstance(array, MetaArray):
-            yield array
-
-
-def _coarsest(maps: list[Tensor]) -> tuple[Pixels, Pixels]:
+def _coarsest(maps: list[MetaArray]) -> tuple[Pixels, Pixels]:
     """Receptive field and stride of the map with the largest stride, axis by axis."""
-    sights = [t.data.sight for t in maps if t.ndim == 4 and t.data.sight]
+    sights = [x.sight for x in maps if x.ndim == 4 and x.sight]
     found = []
     for axis in (0, 1):
         stride = max(s[axis].stride for s in sights if s[axis].size < math.inf)
