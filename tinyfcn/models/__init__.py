@@ -15,8 +15,11 @@ from tinyfcn.models.dilation import dilation_context
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
 from tinyfcn.models.parsenet import parsenet
+from tinyfcn.models.pspnet import pspnet
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
+from tinyfcn.models.same_resolution import same_resolution
 from tinyfcn.models.segnet import segnet, segnet_basic
+from tinyfcn.models.sliding_window import sliding_window
 from tinyfcn.models.unet import unet
 from tinyfcn.models.vgg import vgg16, vgg16_bn
 
@@ -35,12 +38,15 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn_resnet50,
         fcn_resnet101,
         parsenet,
+        pspnet,
         resnet18,
         resnet34,
         resnet50,
         resnet101,
+        same_resolution,
         segnet,
         segnet_basic,
+        sliding_window,
         unet,
         vgg16,
         vgg16_bn,
@@ -91,12 +97,15 @@ __all__ = [
     "geometry",
     "names",
     "parsenet",
+    "pspnet",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
+    "same_resolution",
     "segnet",
     "segnet_basic",
+    "sliding_window",
     "unet",
     "vgg16",
     "vgg16_bn",
