@@ -65,7 +65,8 @@ class Summary:
         kept_bytes: what the forward pass keeps for a backward pass, parameters apart.
         receptive_field, stride: of the coarsest map, (height, width): where the classes are read
             off, before they are enlarged. Maps of a size that does not depend on the image's, as
-            those of pyramid pooling, count as seeing all of it and are left out here.
+            those of pyramid pooling, count as seeing all of it and are left out here. NaN where it
+            cannot be told: behind an index that picks pixels here and there.
     """
 
     layers: Sequence[Layer] = field(repr=False)
@@ -103,8 +104,10 @@ class Summary:
             f"{self.parameters:,} parameters" + (f", {self.frozen:,} frozen" * bool(self.frozen)),
             f"{amount(self.multiply_adds)} multiply-adds",
             f"{amount(self.kept_bytes)} bytes kept for the backward pass",
-            f"receptive field {pixels(self.receptive_field)}, stride {pixels(self.stride)}",
         ]
+        if not math.isnan(self.stride[0]):
+            field, stride = pixels(self.receptive_field), pixels(self.stride)
+            lines.append(f"receptive field {field}, stride {stride}")
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -163,7 +166,9 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
             saved = _saved(results)
         skipped = {id(p.data.memory) for p in parameters}
         kept = {id(a.memory): a.memory for a in saved if id(a.memory) not in skipped}
-    coarsest = _coarsest([t.data for t in (x, *maps, *results)] + saved)
+    coarsest = ((math.nan, math.nan),) * 2
+    if results[0].data.sight:
+        coarsest = _coarsest([t.data for t in (x, *maps, *results)] + saved)
     return Summary(
         layers,
         shape,
@@ -240,8 +245,9 @@ def _written_down(
 def _layer(
     name: str, module: Module, output: Tensor, parameters: int, multiply_adds: int, nbytes: int
 ) -> Layer:
-    rows, columns = output.data.sight or (Sight(math.nan), Sight(math.nan))
-    is_map = output.ndim == 4
+    sight = output.data.sight
+    rows, columns = sight or (Sight(math.nan), Sight(math.nan))
+    is_map = output.ndim == 4 and sight is not None
     return Layer(
         name,
         type(module).__name__,
@@ -313,7 +319,7 @@ def pixels(both: Pixels) -> str:
         >>> pixels((404.0, 404.0)), pixels((0.5, 3.0)), pixels((math.inf, math.inf))
         ('404', '0.5 x 3', 'all')
     """
-    texts = ["all" if n == math.inf else "" if n != n else f"{n:g}" for n in both]
+    texts = ["all" if n == math.inf else "" if math.isnan(n) else f"{n:g}" for n in both]
     return texts[0] if texts[0] == texts[1] else " x ".join(texts)
 
 

@@ -74,6 +74,7 @@ def test_arrays_behave_as_those_of_numpy_in_their_shapes():
     assert a.sum(axis=(0, 2), keepdims=True).shape == (1, 1, 1)
     assert a.transpose(2, 0, 1).reshape(-1, 2).shape == (4, 2)
     assert a[:, 0, 1:3].memory is a.memory
+    assert a[:, [0, 0, 0], 1].memory.nbytes == 2 * 3 * 4
     assert (a @ np.ones((4, 6), np.float32)).shape == (2, 1, 6)
     assert copy.deepcopy(a).memory is not a.memory
     a[...] = 5

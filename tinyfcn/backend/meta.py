@@ -68,7 +68,7 @@ class MetaArray(np.ndarray[Any, Any]):
 
     Attributes:
         memory: the same object for an array and its views.
-        sight: of rows and columns, or None if no image was followed to here.
+        sight: of rows and columns, or None if the image could not be followed to here.
     """
 
     memory: Memory
@@ -96,6 +96,13 @@ class MetaArray(np.ndarray[Any, Any]):
         if sight and not {2, 3}.isdisjoint(np.atleast_1d(options.get("axis") or 0)):
             sight = everything(sight)
         return empty(result.shape, result.dtype, sight)
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if not any(isinstance(part, np.ndarray | list) for part in parts):
+            return super().__getitem__(index)
+        # Picked here and there: a copy, and no map any more.
+        return empty(np.broadcast_to(np.False_, self.shape)[index].shape, self.dtype)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.sight = seen([self, value])

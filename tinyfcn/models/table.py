@@ -22,7 +22,9 @@ SOURCES = {
     "parsenet": "Liu et al. 2016",
     "pspnet": "Zhao et al. 2017",
     "resnet": "He et al. 2016",
+    "same_resolution": "for comparison",
     "segnet": "Badrinarayanan et al. 2017",
+    "sliding_window": "Cireşan et al. 2012",
     "unet": "Ronneberger et al. 2015",
     "vgg": "Simonyan, Zisserman 2015",
 }
