@@ -112,7 +112,8 @@ MISTAKES = [
     Mistake("channel_tiles.cuh",
         "shared[threadIdx.x] += shared[threadIdx.x + half];\n        __syncthreads();",
         "{\n            shared[threadIdx.x] += shared[threadIdx.x + half];\n"
-        "            __syncthreads();\n        }", "block_sum", "barrier that not all threads reach"),
+        "            __syncthreads();\n        }",
+        "block_sum", "barrier that not all threads reach"),
     Mistake("channel_tiles.cuh", "    __syncthreads();  // nobody", "    // nobody",
         "block_sum", "barrier after the tree removed"),
     Mistake("channel_tiles.cuh", "const double sum = shared[0];",
