@@ -119,6 +119,9 @@ class Emulator:
         """The array itself."""
         return data
 
+    def synchronize(self) -> None:
+        """A kernel is done when ``run`` returns."""
+
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int = 0,
