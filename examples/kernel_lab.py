@@ -22,19 +22,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import kernel_cases
-import numpy as np
+from kernel_work import exact, verdicts, work
 
-from tinyfcn.backend.cpu import NumpyBackend
-from tinyfcn.backend.cuda import CudaBackend, nvrtc
+from tinyfcn.backend.cuda import nvrtc
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.device import DeviceError
-from tinyfcn.backend.cuda.emulator import BuildError, Cost, Emulator, KernelError, from_environment
+from tinyfcn.backend.cuda.emulator import Cost, Emulator, KernelError, from_environment
 from tinyfcn.backend.cuda.kernels import KERNELS
 from tinyfcn.training.errors import UsageError, plain_errors
 
@@ -42,48 +40,12 @@ FINAL = [
     "gemm_4", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_direct",
     "conv2d_direct_input_grad", "max_pool2d", "any_foreign", "scatter_plane", "gather_plane",
 ]  # fmt: skip
-SEEDS = 1, 2
-ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
+SEEDS = 1, 2  # orders of threads and blocks
 DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sector explain
 WAYS = 2  # of a bank conflict
 
 
-class Launch(NamedTuple):
-    """What was run once."""
-
-    function: str
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    seconds: float
-
-
-class Recorder:
-    """An engine that remembers what another one ran. Its arrays begin where those of a GPU may."""
-
-    def __init__(self, engine: Any) -> None:
-        self.engine = engine
-        self.name, self.xp = engine.name, engine.xp
-        self.launches: list[Launch] = []
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        array = self.engine.empty(shape, dtype)
-        return kernel_cases.aligned(array) if self.xp is np else array
-
-    def run(self, file: str, function: str, grid: Any, block: Any, *rest: Any) -> None:
-        if isinstance(self.engine, Emulator):
-            self.engine.library(file)  # compiled before the clock starts
-        start = time.perf_counter()
-        self.engine.run(file, function, grid, block, *rest)
-        if self.xp is not np:
-            self.xp.cuda.Device().synchronize()
-        self.launches.append(Launch(function, grid, block, time.perf_counter() - start))
-
-    def of(self, name: str) -> list[Launch]:
-        """The launches of one kernel."""
-        return [launch for launch in self.launches if launch.function.split("<")[0] == name]
-
-
-# ---- the work of a kernel ----
+# ---- what is asked for ----
 
 
 def case_of(name: str) -> kernel_cases.Case:
@@ -106,41 +68,6 @@ def size_of(case: kernel_cases.Case, wanted: Sequence[int] | None) -> tuple[int,
     return size
 
 
-def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Recorder, list[Any]]:
-    """Do the work of a kernel: what was launched, and the results as NumPy arrays."""
-    recorder = Recorder(engine)
-    backend: Any = CudaBackend(recorder)
-    try:
-        results = _work(backend, name, size, dtype)
-    except (BuildError, ValueError) as error:
-        raise UsageError(f"{name}, size {' '.join(map(str, size))}: {error}") from error
-    if not recorder.of(name):
-        raise UsageError(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
-    return recorder, [backend.to_numpy(result) for result in results]
-
-
-def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any) -> list[Any]:
-    inputs = kernel_cases.Inputs(backend, dtype)
-    results = kernel_cases.CASES[name].work(backend, inputs, *size)
-    return list(results) if isinstance(results, tuple) else [results]
-
-
-def verdicts(results: list[Any], exact: list[Any]) -> Iterator[tuple[bool, str]]:
-    """Of each result whether it is right, and a line about it.
-
-    A sum may be off by some units in the last place of the largest value (eps); whole numbers must
-    be equal.
-    """
-    for got, wanted in zip(results, exact, strict=True):
-        error = float(np.abs(got.astype(np.float64) - wanted).max())
-        allowed, eps = 0.0, ""
-        if got.dtype.kind == "f":
-            unit = float(np.finfo(got.dtype).eps) * max(float(np.abs(wanted).max()), 1e-30)
-            allowed, eps = ALLOWED * unit, f", {error / unit:.1f} eps of the largest value"
-        right = error <= allowed  # which NaN is not
-        yield right, f"{'right' if right else 'WRONG'}, largest error {error:.2g}{eps}"
-
-
 # ---- the commands ----
 
 
@@ -158,13 +85,12 @@ def run(options: argparse.Namespace) -> int:
     if options.backend == "cupy":
         work(engine, name, size, options.dtype)  # compiles
     recorder, results = work(engine, name, size, options.dtype)
-    exact = _work(NumpyBackend(), name, size, np.float64)
     print(f"{name} of {KERNELS[name].file}, {options.dtype}, {_named(case, size)}")
     for function, grid, block, seconds in recorder.launches:
         print(f"  {function:32} grid {_axes(grid):10} block {_axes(block):8} "
               f"{1000 * seconds:8.2f} ms on {_place(engine)}")  # fmt: skip
     status = 0
-    for result, (right, verdict) in zip(results, verdicts(results, exact), strict=True):
+    for result, (right, verdict) in zip(results, verdicts(results, exact(name, size)), strict=True):
         print(f"  result {result.shape}: {verdict}")
         status |= not right
     return status
@@ -176,11 +102,11 @@ def check(options: argparse.Namespace) -> int:
     larger = tuple(n if letter in "KS" else n + 1
                    for letter, n in zip(case.letters.split(), given, strict=True))  # fmt: skip
     for size in [given] if options.size else [given, larger]:
-        exact = _work(NumpyBackend(), name, size, np.float64)
+        wanted = exact(name, size)
         for seed in SEEDS:
             engine = Emulator("check", seed=seed, folder=options.kernels)
             _, results = work(engine, name, size, options.dtype)  # raises what it finds
-            wrong = [verdict for right, verdict in verdicts(results, exact) if not right]
+            wrong = [verdict for right, verdict in verdicts(results, wanted) if not right]
             found = f"no fault, but {wrong[0]}" if wrong else "no fault, and the result is right"
             print(f"{name}, {options.dtype}, {_named(case, size)}, seed {seed}: {found}")
             if wrong:

@@ -14,8 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from tinyfcn.backend.cuda import nvrtc
 from tinyfcn.backend.cuda.kernels import KERNELS, folder
-from tinyfcn.backend.cuda.nvrtc import CompilerMissing, library
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = "examples/kernel_lab.py"
@@ -126,10 +126,11 @@ def test_check_names_the_lines_of_a_race(call: Call, copy: Path) -> None:
     replace(copy / "gemm.cu", "right[k][x];\n        __syncthreads();", "right[k][x];", of="gemm_2")
     status, said = call("check", "gemm_2", "--kernels", copy)
     assert status == 1
+    found = re.match(r"race: gemm_2<float> \(gemm\.cu:(\d+)\).* at line (\d+) \(race\)", said)
+    assert found, said
     lines = (copy / "gemm.cu").read_text("utf-8").splitlines()
-    reads, writes = map(int, re.findall(r"gemm\.cu:(\d+)|at line (\d+)", said)[0][:1] * 2)
-    assert said.startswith("race: gemm_2<float> (gemm.cu:")
-    assert "left[y][k]" in lines[reads - 1] or "left[y][x] =" in lines[writes - 1]
+    texts = {lines[int(number) - 1].strip()[:13] for number in found.groups()}
+    assert texts & {"left[y][x] = ", "right[y][x] ="} and "for (int k = " in texts
 
 
 def test_profile(call: Call) -> None:
@@ -152,19 +153,21 @@ def test_no_bank_conflict_of_the_final_versions_is_above_two_ways(call: Call) ->
     rows = re.findall(r"shared \w+ +\d+ x +([\d.]+) / +([\d.]+)", said)
     assert len(rows) > 20
     assert all(float(turns) <= 2 * float(least) for turns, least in rows)
-    # Global reads that are marked stand in the lesson, with the reason.
-    for place in re.findall(r"^(\S+:\d+) .*! ", said, re.MULTILINE):
-        assert f"`{place}`" in LESSON
+    # The lesson quotes every line that is marked, and has the reason.
+    for text in re.findall(r"^\S+:\d+ .* ! (.*)$", said, re.MULTILINE):
+        assert f"`{text}" in LESSON
 
 
-def test_resources(call: Call) -> None:
+def test_resources(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
-        library()
-    except CompilerMissing as missing:
+        nvrtc.library()
+    except nvrtc.CompilerMissing as missing:
         pytest.skip(str(missing))
+    one_file = {name: kernel for name, kernel in KERNELS.items() if kernel.file == "sums.cu"}
+    monkeypatch.setattr(nvrtc, "KERNELS", one_file)  # all take their time
     status, said = call("resources", "--arch", "sm_80")
     assert status == 0
-    assert re.search(r"gemm_4<float> +sm_80 +\d+ registers +\d+ bytes shared", said)
+    assert re.search(r"sum_pixels<float> +sm_80 +\d+ registers +1024 bytes shared", said)
 
 
 def test_debug_prints_the_command(call: Call) -> None:
@@ -203,7 +206,7 @@ def test_gdb_stops_in_the_thread() -> None:
         ("profile", "error: profile: expected the name of a kernel, or --all"),
         ("debug no", "error: no kernel is called 'no'"),
         ("run relu --size 3 3", "error: --size: expected N C H W, each at least 1, such as 2 8"),
-        ("run conv2d --size 1 1 1 1 1 4 9", "error: conv2d, size 1 1 1 1 1 4 9: "),
+        ("run max_pool2d --size 1 1 1 1", "error: max_pool2d: with size 1 1 1 1 it has nothing"),
         ("run relu --kernels . --backend cupy", "has no common.cuh"),
     ],
 )
