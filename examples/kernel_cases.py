@@ -212,7 +212,7 @@ def of_labels(does: str, name: str) -> Case:
 
 def conv(does: str, algorithm: str, work: Callable[..., Any], kernel: int = 3) -> Case:
     size = 1, 16, 16, 32, 64, kernel, 1
-    return Case(does, "N C H W OC K S", size, by(convolution.algorithm, algorithm, work))
+    return Case(does, "N C H W OC KERNEL STRIDE", size, by(convolution.algorithm, algorithm, work))
 
 
 def matmul(does: str, version: str) -> Case:

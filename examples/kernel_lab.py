@@ -99,8 +99,10 @@ def run(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     name, case = options.kernel, case_of(options.kernel)
     given = size_of(case, options.size)
-    larger = tuple(n if letter in "KS" else n + 1
-                   for letter, n in zip(case.letters.split(), given, strict=True))  # fmt: skip
+    larger = tuple(
+        n if letter in ("KERNEL", "STRIDE") else n + 1
+        for letter, n in zip(case.letters.split(), given, strict=True)
+    )
     for size in [given] if options.size else [given, larger]:
         wanted = exact(name, size)
         for seed in SEEDS:

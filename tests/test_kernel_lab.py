@@ -118,8 +118,8 @@ def test_check(call: Call) -> None:
 
 def test_check_takes_two_sizes_if_none_is_given(call: Call) -> None:
     _, said = call("check", "conv1x1")
-    assert "N C H W OC K S = 1 16 16 32 64 1 1, seed 2" in said
-    assert "N C H W OC K S = 2 17 17 33 65 1 1, seed 2" in said
+    assert "N C H W OC KERNEL STRIDE = 1 16 16 32 64 1 1, seed 2" in said
+    assert "N C H W OC KERNEL STRIDE = 2 17 17 33 65 1 1, seed 2" in said
 
 
 def test_check_names_the_lines_of_a_race(call: Call, copy: Path) -> None:
