@@ -201,6 +201,15 @@ def of_arrays(does: str, name: str, arrays: int, *options: Any) -> Case:
     return image(does, work)
 
 
+def of_cells(does: str, name: str) -> Case:
+    """The primitive ``name`` of an image that is whole cells of 2 x 2 pixels."""
+
+    def work(b: Any, inputs: Inputs, n: int, c: int, h: int, w: int) -> Any:
+        return getattr(b, name)(inputs.normal(n, c, 2 * h, 2 * w), (2, 2))
+
+    return image(does, work)
+
+
 def of_labels(does: str, name: str) -> Case:
     """The primitive ``name`` of an image with a channel for each class, and its labels."""
 
@@ -280,13 +289,11 @@ CASES = {
     "softmax": of_arrays("exp(x) / Σ exp(x)", "softmax", 1, 1),
     "log_softmax": of_arrays("x - log Σ exp(x)", "log_softmax", 1, 1),
     "unpool_nearest": of_arrays("a pixel in its whole cell", "unpool_nearest", 1, (2, 2)),
-    "unpool_nearest_adjoint": of_arrays(
-        "the sum of each cell", "unpool_nearest_adjoint", 1, (2, 2)
-    ),
+    "unpool_nearest_adjoint": of_cells("the sum of each cell", "unpool_nearest_adjoint"),
     "unpool_bed_of_nails": of_arrays(
         "a pixel in the corner of its cell", "unpool_bed_of_nails", 1, (2, 2)
     ),
-    "unpool_bed_of_nails_adjoint": of_arrays(
-        "the corner of each cell", "unpool_bed_of_nails_adjoint", 1, (2, 2)
+    "unpool_bed_of_nails_adjoint": of_cells(
+        "the corner of each cell", "unpool_bed_of_nails_adjoint"
     ),
 }

@@ -68,6 +68,14 @@ def size_of(case: kernel_cases.Case, wanted: Sequence[int] | None) -> tuple[int,
     return size
 
 
+def larger(case: kernel_cases.Case) -> tuple[int, ...]:
+    """The size of a case with one more along every axis: no multiple of a block."""
+    return tuple(
+        n if letter in ("KERNEL", "STRIDE") else n + 1
+        for letter, n in zip(case.letters.split(), case.size, strict=True)
+    )
+
+
 # ---- the commands ----
 
 
@@ -99,11 +107,7 @@ def run(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     name, case = options.kernel, case_of(options.kernel)
     given = size_of(case, options.size)
-    larger = tuple(
-        n if letter in ("KERNEL", "STRIDE") else n + 1
-        for letter, n in zip(case.letters.split(), given, strict=True)
-    )
-    for size in [given] if options.size else [given, larger]:
+    for size in [given] if options.size else [given, larger(case)]:
         wanted = exact(name, size)
         for seed in SEEDS:
             engine = Emulator("check", seed=seed, folder=options.kernels)

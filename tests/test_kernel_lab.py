@@ -92,6 +92,13 @@ def test_every_kernel_runs_and_is_right(lab: ModuleType, call: Call, name: str) 
     assert set(lab.kernel_cases.CASES) == set(KERNELS)
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_case_works_in_the_larger_size(lab: ModuleType, call: Call, name: str) -> None:
+    size = lab.larger(lab.case_of(name))
+    status, said = call("run", name, "--dtype", "float64", "--size", *size)
+    assert status == 0, said
+
+
 def test_run_of_another_size_and_dtype(call: Call) -> None:
     status, said = call("run", "gemm_2", "--size", 5, 7, 3, "--dtype", "float64")
     assert status == 0
