@@ -435,14 +435,14 @@ def main(arguments: list[str] | None = None) -> int:
     for mistake, by, test, seconds in drills(chosen, options.jobs):
         missed += not by
         print(
-            f"{mistake.file:22} {mistake.kernel:25} {mistake.what:50} "
+            f"{mistake.file:22} {mistake.kernel:27} {mistake.what:50} "
             f"{by or 'NOT CAUGHT':14} {seconds:4.0f} s  {test}",
             flush=True,
         )
-    kernels = len({m.kernel for m in chosen})
+    places = len({m.kernel for m in chosen})
     print(
-        f"{len(chosen)} mistakes in {kernels} kernels: {len(chosen) - missed} caught, "
-        f"{missed} not, {time.perf_counter() - start:.0f} s"
+        f"{len(chosen)} mistakes in {places} kernels and their parts: "
+        f"{len(chosen) - missed} caught, {missed} not, {time.perf_counter() - start:.0f} s"
     )
     return 1 if missed else 0
 
