@@ -380,6 +380,8 @@ def drill(mistake: Mistake, originals: Path, cache: Path) -> Outcome:
         except subprocess.TimeoutExpired:
             return Outcome(mistake, "no end", "", LONGEST)
         seconds = time.perf_counter() - start
+        if answer.returncode < 0:  # ended by a signal: in order, nothing guards the heap
+            return Outcome(mistake, "crash", "", seconds)
         if answer.returncode not in (0, 1):
             raise RuntimeError(f"pytest did not run: {answer.stdout}{answer.stderr}")
         for case in ElementTree.parse(report).iter("testcase"):
