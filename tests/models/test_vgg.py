@@ -1,4 +1,4 @@
-"""VGG16: torchvision's keys, shapes and number of parameters."""
+"""VGG: torchvision's keys, shapes and numbers of parameters."""
 
 import numpy as np
 import pytest
@@ -46,6 +46,44 @@ def test_batch_norm_stands_after_each_convolution():
     assert "features.1.running_var" in model.state_dict()
 
 
+# torchvision's letters A, B, D, E: channels of the convolutions, M for a pooling.
+CONFIGURATIONS = {
+    11: "64 M 128 M 256 256 M 512 512 M 512 512 M",
+    13: "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M",
+    16: "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M",
+    19: "64 64 M 128 128 M 256 256 256 256 M 512 512 512 512 M 512 512 512 512 M",
+}
+PARAMETERS = {
+    (11, False): 132_863_336, (11, True): 132_868_840, (13, False): 133_047_848,
+    (13, True): 133_053_736, (16, False): 138_357_544, (16, True): 138_365_992,
+    (19, False): 143_667_240, (19, True): 143_678_248,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("depth", "batch_norm"), PARAMETERS)
+def test_every_depth_has_torchvisions_keys_and_count(monkeypatch, depth, batch_norm):
+    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+    model = getattr(models, f"vgg{depth}" + "_bn" * batch_norm)()
+    expected, index, before = {}, 0, 3
+    for item in CONFIGURATIONS[depth].split():
+        if item == "M":
+            assert isinstance(model.features[index], nn.MaxPool2d)
+            index += 1
+            continue
+        expected[f"features.{index}.weight"] = (int(item), before, 3, 3)
+        expected[f"features.{index}.bias"] = (int(item),)
+        if batch_norm:
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                expected[f"features.{index + 1}.{name}"] = (int(item),)
+            expected[f"features.{index + 1}.num_batches_tracked"] = ()
+        index, before = index + 2 + batch_norm, int(item)
+    for index, shape in LINEAR.items():
+        expected[f"classifier.{index}.weight"] = shape
+        expected[f"classifier.{index}.bias"] = shape[:1]
+    assert {name: tensor.shape for name, tensor in model._state().items()} == expected
+    assert nn.count_parameters(model) == PARAMETERS[depth, batch_norm]
+
+
 def test_width_scales_everything_but_the_classes():
     model = models.vgg16(width=1 / 8)
     assert {name: p.shape for name, p in model.named_parameters()} == shapes(1 / 8)
@@ -73,6 +111,10 @@ def test_pools_are_where_the_trunk_says(rng):
 def test_errors():
     with pytest.raises(ValueError, match="vgg16: num_classes must be at least 1, got 0"):
         models.vgg16(num_classes=0)
+    with pytest.raises(ValueError, match="vgg19: num_classes must be at least 1, got -1"):
+        models.vgg19_bn(num_classes=-1)
+    with pytest.raises(ValueError, match=r"depth must be one of \[11, 13, 16, 19\], got 12"):
+        models.backbones.VGGTrunk(depth=12)
     with pytest.raises(ValueError, match=r"width 0.001 leaves 0 of 64 channels"):
         models.vgg16(width=0.001)
     with pytest.raises(ValueError, match=r"width -1 leaves -64 of 64 channels"):

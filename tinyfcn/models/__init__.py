@@ -7,12 +7,51 @@ from typing import Any
 
 from tinyfcn import nn
 from tinyfcn.models import geometry
+from tinyfcn.models.alexnet import alexnet
+from tinyfcn.models.caffenet import caffenet
 from tinyfcn.models.convolutionalize import convolutionalize
+from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
-from tinyfcn.models.vgg import vgg16, vgg16_bn
+from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
+from tinyfcn.models.googlenet import googlenet
+from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
+from tinyfcn.models.vgg import (
+    vgg11,
+    vgg11_bn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_bn,
+    vgg19,
+    vgg19_bn,
+)
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
-    make.__name__: make for make in (fcn32s, fcn16s, fcn8s, vgg16, vgg16_bn)
+    make.__name__: make
+    for make in (
+        fcn32s,
+        fcn16s,
+        fcn8s,
+        alexnet,
+        caffenet,
+        deeplabv3_resnet50,
+        deeplabv3_resnet101,
+        fcn_resnet50,
+        fcn_resnet101,
+        googlenet,
+        resnet18,
+        resnet34,
+        resnet50,
+        resnet101,
+        vgg11,
+        vgg11_bn,
+        vgg13,
+        vgg13_bn,
+        vgg16,
+        vgg16_bn,
+        vgg19,
+        vgg19_bn,
+    )
 }
 
 
@@ -20,8 +59,8 @@ def names() -> list[str]:
     """The names that :func:`create` knows.
 
     Example:
-        >>> names()
-        ['fcn32s', 'fcn16s', 'fcn8s', 'vgg16', 'vgg16_bn']
+        >>> names()[:3]
+        ['fcn32s', 'fcn16s', 'fcn8s']
     """
     return list(_MAKERS)
 
@@ -43,13 +82,30 @@ def create(name: str, **arguments: Any) -> nn.Module:
 
 __all__ = [
     "FCN",
+    "alexnet",
+    "caffenet",
     "convolutionalize",
     "create",
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
     "fcn8s",
     "fcn16s",
     "fcn32s",
+    "fcn_resnet50",
+    "fcn_resnet101",
     "geometry",
+    "googlenet",
     "names",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
     "vgg16",
     "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
 ]

@@ -14,9 +14,20 @@ from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, pair
 
 
-def convolutionalize(
-    classifier: nn.Sequential, map_size: int | Pair | None = None
-) -> nn.Sequential:
+class GlobalAvgPool2d(nn.AdaptiveAvgPool2d):
+    """The mean over the whole map, (N, C, H, W) → (N, C, 1, 1).
+
+    Args:
+        map_size: height and width of the map at the classifier's native image size. Pooling does
+            not need it; :func:`convolutionalize` does, and cannot see it.
+    """
+
+    def __init__(self, map_size: int | Pair) -> None:
+        super().__init__(1)
+        self.map_size = pair("GlobalAvgPool2d", "map_size", map_size, minimum=1)
+
+
+def convolutionalize(classifier: nn.Module, map_size: int | Pair | None = None) -> nn.Sequential:
     """Turn a classifier of fixed-size images into a network that maps images of any larger size to
     score maps.
 
@@ -26,10 +37,13 @@ def convolutionalize(
     would squeeze every image into one size, becomes the pooling that it is at the native size.
 
     Args:
-        classifier: a chain of layers, chains of layers, and blocks without any of the above.
+        classifier: a chain of layers, chains of layers, and blocks without any of the above; or a
+            network with a method ``chain`` that gives one, as GoogLeNet with its auxiliary
+            classifiers.
         map_size: height and width of the map that enters ``AdaptiveAvgPool2d`` or else ``Flatten``
             at the classifier's native image size. By default the size that the first Linear
-            expects, taken to be square; a pooling to 1 × 1 hides it, so it has to be told then.
+            expects, taken to be square. A pooling to 1 × 1 hides it, so it has to be told then,
+            unless it is a :class:`GlobalAvgPool2d` as in this package's classifiers.
 
     Returns:
         A chain with the same names and copies of the weights: images (N, C, H, W) → scores
@@ -57,6 +71,8 @@ def convolutionalize(
         >>> dense(tinyfcn.tensor(np.zeros((1, 3, 20, 16), np.float32))).shape
         (1, 10, 5, 3)
     """
+    if hasattr(classifier, "chain"):
+        classifier = classifier.chain()
     if not isinstance(classifier, nn.Sequential):
         kind = type(classifier).__name__
         raise TypeError(f"convolutionalize: expected a Sequential classifier, got {kind}")
@@ -94,11 +110,12 @@ class _Converter:
             return nn.Identity()
         if isinstance(module, nn.Linear):
             return self._convolution(module)
-        for inner in module.modules():
-            self.channels = getattr(inner, "out_channels", self.channels)
+        self.channels = _out_channels(module) or self.channels
         return copy.deepcopy(module)
 
     def _pooling(self, pool: nn.AdaptiveAvgPool2d) -> nn.Module:
+        if self.map_size is None and isinstance(pool, GlobalAvgPool2d):
+            self.map_size = pool.map_size
         if self.map_size is None:
             if pool.output_size == (1, 1):
                 raise ValueError(
@@ -152,3 +169,12 @@ class _Converter:
                 + (f"map of size {size}" if self.map_size else "square map; pass map_size")
             )
         return size
+
+
+def _out_channels(module: nn.Module) -> int | None:
+    """Channels of its output, where it says so or its last convolution does; else None."""
+    channels: int | None = getattr(module, "out_channels", None)
+    if channels is None:
+        for child in module.children():
+            channels = _out_channels(child) or channels
+    return channels

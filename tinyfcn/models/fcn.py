@@ -20,21 +20,33 @@ padding f / 2, which leaves every pixel centred where it belongs. No crop has to
 at 0. Pooling rounds up, so that the enlarged map is never smaller than the finer one, whatever the
 image's size: what is too much on the right and at the bottom is cut off.
 
+Most trunks have odd windows instead of VGG's even ones. Padded by half of them, they centre pixel i
+of a map of stride s on pixel s · i of the image, and enlarging has an odd kernel, 2f − 1, that
+leaves it there. The last row of scores is then up to f − 1 pixels away from the border; it is
+repeated once, so that these pixels are interpolated too. GoogLeNet and ResNet have no hidden fully
+connected layers, so neither has an FCN made of them.
+
 ``"reference"``: as published. conv1_1 is padded by 100, so that even one pixel fills fc6's 7 × 7
 window; nothing after it is padded, and the maps are shifted against each other. The crops start at
 offsets that :mod:`tinyfcn.models.geometry` derives from the layers. This fits the published
-weights, and costs 1.8 times the arithmetic at 375 × 500.
+weights, and costs 1.8 times the arithmetic at 375 × 500. It exists for VGG, and as FCN-32s for
+AlexNet and CaffeNet, whose scores lie between the pixels for a kernel of 64, so that it is 63.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair
-from tinyfcn.models.backbones.vgg import VGG16Trunk, scaled
+from tinyfcn.models.backbones.alexnet import AlexNetTrunk, CaffeNetTrunk
+from tinyfcn.models.backbones.googlenet import GoogLeNetTrunk
+from tinyfcn.models.backbones.resnet import ResNetTrunk
+from tinyfcn.models.backbones.trunk import Trunk, scaled
+from tinyfcn.models.backbones.vgg import VGGTrunk
 from tinyfcn.models.geometry import IMAGE, CoordinateMap, coordinate_map, crop_offset
 from tinyfcn.tensor import Tensor
 
@@ -57,8 +69,54 @@ SKIPS = {
     ),
 }
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}
-BACKBONES = {"vgg16": VGG16Trunk}
+
 REFERENCE_PADDING = 100
+
+
+def _vgg(width: float, batch_norm: bool, aligned: bool, depth: int) -> Trunk:
+    return VGGTrunk(width, batch_norm, True, 1 if aligned else REFERENCE_PADDING, depth)
+
+
+def _alexnet(
+    width: float, batch_norm: bool, aligned: bool, trunk: type[AlexNetTrunk | CaffeNetTrunk]
+) -> Trunk:
+    if aligned:
+        return trunk(width, batch_norm, ceil_mode=False, first_padding=5, pool_padding=1)
+    return trunk(width, batch_norm, ceil_mode=True, first_padding=REFERENCE_PADDING)
+
+
+def _googlenet(width: float, batch_norm: bool, aligned: bool) -> Trunk:
+    return GoogLeNetTrunk(width, "torchvision" if batch_norm else "bvlc", centred=True)
+
+
+def _resnet(width: float, batch_norm: bool, aligned: bool, depth: int) -> Trunk:
+    return ResNetTrunk(depth, width)
+
+
+class Backbone(NamedTuple):
+    """What an FCN has to know about a classifier."""
+
+    trunk: Callable[[float, bool, bool], Trunk]  # of width, batch_norm, aligned
+    fc6: int = 0  # side of fc6's window; 0 where there are no hidden fully connected layers
+    skips: bool = True  # whether there is an FCN-16s and an FCN-8s
+    reference: bool = False  # whether there is a published padding
+    centred: bool = True  # whether all windows but fc6's are odd
+    dropout: bool = True  # whether the classifier has any
+
+
+BACKBONES = {
+    **{
+        f"vgg{depth}": Backbone(partial(_vgg, depth=depth), 7, reference=True, centred=False)
+        for depth in (16, 11, 13, 19)
+    },
+    "alexnet": Backbone(partial(_alexnet, trunk=AlexNetTrunk), 6, skips=False, reference=True),
+    "caffenet": Backbone(partial(_alexnet, trunk=CaffeNetTrunk), 6, skips=False, reference=True),
+    "googlenet": Backbone(_googlenet),
+    **{
+        f"resnet{depth}": Backbone(partial(_resnet, depth=depth), dropout=False)
+        for depth in (18, 34, 50, 101)
+    },
+}
 
 
 class FCN(nn.Module):
@@ -69,8 +127,10 @@ class FCN(nn.Module):
 
     Attributes:
         backbone: the trunk; its keys are ``backbone.0.weight`` … as in ``features.0.weight`` of
-            :func:`tinyfcn.models.vgg16`.
-        fc6, fc7, score_fr, score_pool4, score_pool3: convolutions.
+            :func:`tinyfcn.models.vgg16`, or ``backbone.conv1.weight`` … as in ``conv1.weight`` of
+            the other classifiers.
+        fc6, fc7, score_fr, score_pool4, score_pool3: convolutions. GoogLeNet and ResNet have no
+            fc6 and fc7, and for "pool4" and "pool3" their last maps of stride 16 and 8.
         upscore, upscore2, upscore_pool4, upscore16, upscore8: transposed convolutions that begin as
             bilinear interpolation, each class by itself. They are parameters, saved like any other,
             but frozen (``requires_grad`` is False) unless they are to be learned.
@@ -92,34 +152,39 @@ class FCN(nn.Module):
         recompute: bool = False,
     ) -> None:
         self.name = f"fcn{stride}s"
-        if backbone not in BACKBONES:
-            known = ", ".join(BACKBONES)
-            raise ValueError(f"{self.name}: backbone must be one of {known}, got {backbone!r}")
-        if geometry not in ("aligned", "reference"):
-            raise ValueError(
-                f"{self.name}: geometry must be 'aligned' or 'reference', got {geometry!r}"
-            )
-        if num_classes < 1:
-            raise ValueError(f"{self.name}: num_classes must be at least 1, got {num_classes}")
+        _check(self.name, stride, backbone, num_classes, geometry)
         self.num_classes, self.geometry, self.at_once = num_classes, geometry, at_once
         self.recompute = recompute
         self.skips, self.last = SKIPS[stride], LAST[stride]
-        aligned = geometry == "aligned"
+        kind, aligned = BACKBONES[backbone], geometry == "aligned"
+        self.centred = kind.centred
 
-        hidden = scaled(4096, width)
-        first_padding = 1 if aligned else REFERENCE_PADDING
-        self.backbone = BACKBONES[backbone](width, batch_norm, True, first_padding)
+        self.backbone = kind.trunk(width, batch_norm, aligned)
         channels = self.backbone.channels
-        self.fc6 = nn.Conv2d(channels[-1], hidden, 7, padding=3 if aligned else 0)
-        self.fc7 = nn.Conv2d(hidden, hidden, 1)
-        self.bn6: nn.Module = nn.BatchNorm2d(hidden) if batch_norm else nn.Identity()
-        self.bn7: nn.Module = nn.BatchNorm2d(hidden) if batch_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        hidden = channels[-1]
+        if kind.fc6:
+            hidden = scaled(4096, width)
+            self.fc6 = nn.Conv2d(
+                channels[-1], hidden, kind.fc6, padding=kind.fc6 // 2 if aligned else 0
+            )
+            self.fc7 = nn.Conv2d(hidden, hidden, 1)
+            self.bn6: nn.Module = nn.BatchNorm2d(hidden) if batch_norm else nn.Identity()
+            self.bn7: nn.Module = nn.BatchNorm2d(hidden) if batch_norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout if kind.dropout else 0.0)
         self.score_fr = _scoring(hidden, num_classes)
+
+        def upsampling(factor: int) -> nn.ConvTranspose2d:
+            kernel = 2 * factor - 1 if kind.centred else 2 * factor
+            padding = (kernel - factor) // 2 if aligned else 0
+            if aligned and kind.centred:
+                # An even fc6 puts pixel i at 32 i − 16: less padding, and the crop sets it right.
+                padding = factor // 2 if kind.fc6 else factor - 1
+            return _upsampling(num_classes, kernel, factor, padding, learn_upsampling)
+
         for skip in self.skips:
             setattr(self, skip.score, _scoring(channels[skip.pool - 1], num_classes))
-            setattr(self, skip.upsample, _upsampling(num_classes, 2, aligned, learn_upsampling))
-        setattr(self, self.last, _upsampling(num_classes, stride, aligned, learn_upsampling))
+            setattr(self, skip.upsample, upsampling(2))
+        setattr(self, self.last, upsampling(stride))
         self.offsets = self._derive_offsets()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,17 +192,29 @@ class FCN(nn.Module):
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"{self.name}: expected images (N, 3, H, W), got shape {x.shape}")
         pools = self.backbone.features(x, self.recompute)
-        y = self.dropout(F.relu(self.bn6(self.fc6(pools[-1]))))
-        y = self.dropout(F.relu(self.bn7(self.fc7(y))))
-        y = self.score_fr(y)
+        y = self.score_fr(self._hidden(pools[-1]))
         for skip in self.skips:
             finer = pools[skip.pool - 1]
             if self.at_once:
                 finer = finer * skip.scale
-            y = getattr(self, skip.upsample)(y)
+            y = self._enlarge(skip.upsample, y)
             y = _add_overlap(y, getattr(self, skip.score)(finer), self.offsets[skip.score])
         _, _, height, width = x.shape
-        return F.crop(getattr(self, self.last)(y), self.offsets[self.last], (height, width))
+        return F.crop(self._enlarge(self.last, y), self.offsets[self.last], (height, width))
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """The classifier's layers between trunk and scores."""
+        if hasattr(self, "fc6"):
+            x = self.dropout(F.relu(self.bn6(self.fc6(x))))
+            x = F.relu(self.bn7(self.fc7(x)))
+        return self.dropout(x)
+
+    def _enlarge(self, name: str, y: Tensor) -> Tensor:
+        """Through the transposed convolution of that name."""
+        if self.centred and not hasattr(self, "fc6"):
+            y = F.pad(y, (0, 1, 0, 1), "replicate")
+        larger: Tensor = getattr(self, name)(y)
+        return larger
 
     def load_coarser(self, state: Mapping[str, Any]) -> None:
         """Go on from the weights of the next coarser network: FCN-16s from FCN-32s, 8s from 16s.
@@ -167,7 +244,8 @@ class FCN(nn.Module):
             return coordinate_map(layers, axis, start)
 
         offsets = {}
-        scores = follow(self.backbone.up_to(5), self.fc6, self.fc7, self.score_fr)
+        hidden = [self.fc6, self.fc7] if hasattr(self, "fc6") else []
+        scores = follow(self.backbone, *hidden, self.score_fr)
         for skip in self.skips:
             scores = follow(getattr(self, skip.upsample), start=scores)
             finer = follow(self.backbone.up_to(skip.pool), getattr(self, skip.score))
@@ -191,17 +269,21 @@ def fcn32s(
     """FCN-32s: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
     Args:
-        backbone: the trunk, "vgg16".
+        backbone: the trunk, one of "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet18",
+            "resnet34", "resnet50" and "resnet101"; for FCN-32s also "caffenet", the published
+            FCN-AlexNet, and "alexnet", torchvision's.
         num_classes: number of classes, background included.
         width: multiplies the numbers of channels of trunk, fc6 and fc7; 1/8 learns on a CPU.
         batch_norm: whether batch normalization follows every convolution of the trunk, fc6 and fc7.
-            Recommended when training from scratch; published weights have none.
-        geometry: "aligned" or "reference"; see the head of this file.
+            Recommended when training from scratch; published weights have none. GoogLeNet has
+            torchvision's form with it and BVLC's without; ResNet always has it.
+        geometry: "aligned" or "reference"; see the head of this file. Nothing is published for
+            "googlenet" and the ResNets.
         at_once: multiply pool4 by 0.01 and pool3 by 0.0001, so that the gradients of all skips are
             of similar size and they can be trained together (TPAMI, "8s-at-once"). The factors suit
             the activations of published weights, which are in the hundreds; with batch_norm they
             would silence the skips.
-        dropout: probability after fc6 and fc7.
+        dropout: probability after fc6 and fc7, or before GoogLeNet's scores; ResNet has none.
         learn_upsampling: train the transposed convolutions too, instead of keeping them bilinear.
         recompute: keep little of the trunk for the backward pass and compute it again: less memory
             for large images, one more forward pass (:func:`tinyfcn.nn.recompute`).
@@ -262,6 +344,23 @@ def fcn8s(
     )  # fmt: skip
 
 
+def _check(name: str, stride: int, backbone: str, num_classes: int, geometry: str) -> None:
+    if backbone not in BACKBONES:
+        known = ", ".join(BACKBONES)
+        raise ValueError(f"{name}: backbone must be one of {known}, got {backbone!r}")
+    if stride != 32 and not BACKBONES[backbone].skips:
+        raise ValueError(f"{name}: there is no {name} with backbone {backbone!r}, only fcn32s")
+    if geometry not in ("aligned", "reference"):
+        raise ValueError(f"{name}: geometry must be 'aligned' or 'reference', got {geometry!r}")
+    if geometry == "reference" and not BACKBONES[backbone].reference:
+        raise ValueError(
+            f"{name}: geometry must be 'aligned' with backbone {backbone!r}, since nothing is "
+            "published to refer to, got 'reference'"
+        )
+    if num_classes < 1:
+        raise ValueError(f"{name}: num_classes must be at least 1, got {num_classes}")
+
+
 def _scoring(channels: int, num_classes: int) -> nn.Conv2d:
     """A 1 × 1 convolution of zeros: every class begins equally likely (section 4.3)."""
     layer = nn.Conv2d(channels, num_classes, 1)
@@ -269,11 +368,12 @@ def _scoring(channels: int, num_classes: int) -> nn.Conv2d:
     return layer
 
 
-def _upsampling(num_classes: int, factor: int, aligned: bool, learned: bool) -> nn.ConvTranspose2d:
+def _upsampling(
+    num_classes: int, kernel: int, factor: int, padding: int, learned: bool
+) -> nn.ConvTranspose2d:
     """Bilinear enlargement by ``factor``, each class by itself (section 3.3)."""
-    padding = factor // 2 if aligned else 0
     layer = nn.ConvTranspose2d(
-        num_classes, num_classes, 2 * factor, factor, padding, groups=num_classes, bias=False
+        num_classes, num_classes, kernel, factor, padding, groups=num_classes, bias=False
     )
     nn.init.bilinear_(layer.weight)
     layer.requires_grad_(learned)

@@ -14,6 +14,9 @@ the difference of the shifts b makes the shifts equal too. That is where the pub
 (and 5, 9, 27, 31, 18) come from; with exact fractions there is nothing to round. The idea is that
 of Caffe's ``coord_map.py`` (Shelhamer et al.).
 
+A block with several branches (of ResNet, of GoogLeNet) names the one that sees most, in a method
+``widest_path``; its branches move coordinates alike, or their results could not be joined.
+
 Everything here is about one axis at a time: 0 is height, 1 is width.
 """
 
@@ -140,6 +143,8 @@ def _flat(layers: Iterable[nn.Module]) -> Iterator[Any]:
     for layer in layers:
         if isinstance(layer, nn.Sequential):
             yield from _flat(layer)
+        elif hasattr(layer, "widest_path"):  # a block; its other branches keep the same centres
+            yield from _flat(layer.widest_path())
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d | nn.AvgPool2d):
             yield layer
         elif not isinstance(layer, _PIXEL_BY_PIXEL):

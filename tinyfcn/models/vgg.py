@@ -1,13 +1,22 @@
-"""VGG16, the classifier that the published FCNs are made of.
+"""VGG11, 13, 16 and 19: classifiers of 3 × 3 convolutions and three fully connected layers.
 
-Source: Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition
-(2015), configuration D. Keys and shapes are torchvision's; 138,357,544 parameters.
+VGG16 is what the published FCNs are made of. Source: Simonyan, Zisserman: Very deep convolutional
+networks for large-scale image recognition (2015), configurations A, B, D and E. Keys and shapes are
+torchvision's.
+
+| network | parameters  | with batch normalization |
+|---------|-------------|--------------------------|
+| VGG11   | 132,863,336 | 132,868,840              |
+| VGG13   | 133,047,848 | 133,053,736              |
+| VGG16   | 138,357,544 | 138,365,992              |
+| VGG19   | 143,667,240 | 143,678,248              |
 """
 
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.vgg import VGG16Trunk, scaled
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.vgg import VGGTrunk
 
 
 def vgg16(
@@ -26,14 +35,64 @@ def vgg16(
         7 × 7, which does nothing at 224 × 224, makes other sizes fit; for a map of scores instead
         see :func:`tinyfcn.models.convolutionalize`.
 
+    Raises:
+        ValueError: naming the argument that does not fit.
+
     Example:
         >>> model = vgg16(num_classes=10, width=1 / 64)
         >>> list(model.state_dict())[-2:]
         ['classifier.6.weight', 'classifier.6.bias']
     """
+    return _vgg(16, num_classes, width, batch_norm, dropout)
+
+
+def vgg11(
+    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
+) -> nn.Sequential:
+    """VGG11; arguments and result are those of :func:`vgg16`."""
+    return _vgg(11, num_classes, width, batch_norm, dropout)
+
+
+def vgg13(
+    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
+) -> nn.Sequential:
+    """VGG13; arguments and result are those of :func:`vgg16`."""
+    return _vgg(13, num_classes, width, batch_norm, dropout)
+
+
+def vgg19(
+    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
+) -> nn.Sequential:
+    """VGG19; arguments and result are those of :func:`vgg16`."""
+    return _vgg(19, num_classes, width, batch_norm, dropout)
+
+
+def vgg11_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """:func:`vgg11` with batch normalization."""
+    return vgg11(num_classes, width, batch_norm=True, dropout=dropout)
+
+
+def vgg13_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """:func:`vgg13` with batch normalization."""
+    return vgg13(num_classes, width, batch_norm=True, dropout=dropout)
+
+
+def vgg16_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """:func:`vgg16` with batch normalization."""
+    return vgg16(num_classes, width, batch_norm=True, dropout=dropout)
+
+
+def vgg19_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """:func:`vgg19` with batch normalization."""
+    return vgg19(num_classes, width, batch_norm=True, dropout=dropout)
+
+
+def _vgg(
+    depth: int, num_classes: int, width: float, batch_norm: bool, dropout: float
+) -> nn.Sequential:
     if num_classes < 1:
-        raise ValueError(f"vgg16: num_classes must be at least 1, got {num_classes}")
-    trunk = VGG16Trunk(width, batch_norm)
+        raise ValueError(f"vgg{depth}: num_classes must be at least 1, got {num_classes}")
+    trunk = VGGTrunk(width, batch_norm, depth=depth)
     hidden = scaled(4096, width)
     classifier = nn.Sequential(
         nn.Linear(trunk.channels[-1] * 7 * 7, hidden),
@@ -52,8 +111,3 @@ def vgg16(
             "classifier": classifier,
         }
     )
-
-
-def vgg16_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg16` with batch normalization."""
-    return vgg16(num_classes, width, batch_norm=True, dropout=dropout)

@@ -1,21 +1,27 @@
-"""The convolutional part of VGG16: thirteen 3 × 3 convolutions and five poolings.
+"""The convolutional part of VGG: 3 × 3 convolutions in five stages, each ended by a pooling.
 
-Source: Simonyan, Zisserman: Very deep convolutional networks (2015), configuration D. The layers
-stand in a row under torchvision's numbers ("0.weight" is conv1_1, "28.weight" conv5_3 without batch
-normalization), so weights go over by their names.
+Source: Simonyan, Zisserman: Very deep convolutional networks (2015), configurations A, B, D and E.
+The layers stand in a row under torchvision's numbers ("0.weight" is conv1_1, "28.weight" conv5_3 of
+VGG16 without batch normalization), so weights go over by their names.
 """
 
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.tensor import Tensor
+from tinyfcn.models.backbones.trunk import Trunk, scaled
 
-# (channels, convolutions) of the five stages; each ends with a 2 × 2 pooling of stride 2.
-STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+CHANNELS = (64, 128, 256, 512, 512)
+# By depth, the fully connected layers counted: the number of convolutions of the five stages.
+CONVOLUTIONS = {
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
 
 
-class VGG16Trunk(nn.Sequential):
-    """VGG16 up to its last pooling.
+class VGGTrunk(Trunk):
+    """VGG up to its last pooling.
 
     Args:
         width: multiplies the numbers of channels.
@@ -23,13 +29,14 @@ class VGG16Trunk(nn.Sequential):
         ceil_mode: how pooling rounds: up as in Caffe, or down as in torchvision.
         first_padding: padding of conv1_1; the published FCNs have 100 there, see
             ``tinyfcn.models.fcn``.
+        depth: 11, 13, 16 or 19.
 
     Attributes:
         pools: index of the pooling that ends each stage, at strides 2, 4, 8, 16, 32.
         channels: number of channels after each of them.
 
     Example:
-        >>> trunk = VGG16Trunk(width=1 / 16)
+        >>> trunk = VGGTrunk(width=1 / 16)
         >>> trunk.pools, trunk.channels
         ((4, 9, 16, 23, 30), (4, 8, 16, 32, 32))
     """
@@ -40,12 +47,15 @@ class VGG16Trunk(nn.Sequential):
         batch_norm: bool = False,
         ceil_mode: bool = False,
         first_padding: int = 1,
+        depth: int = 16,
     ) -> None:
+        if depth not in CONVOLUTIONS:
+            raise ValueError(f"VGGTrunk: depth must be one of {list(CONVOLUTIONS)}, got {depth}")
         layers: list[nn.Module] = []
         pools: list[int] = []
-        self.channels = tuple(scaled(channels, width) for channels, _ in STAGES)
+        channels = tuple(scaled(wide, width) for wide in CHANNELS)
         before = 3
-        for after, (_, convolutions) in zip(self.channels, STAGES, strict=True):
+        for after, convolutions in zip(channels, CONVOLUTIONS[depth], strict=True):
             for _ in range(convolutions):
                 padding = 1 if layers else first_padding
                 layers.append(nn.Conv2d(before, after, 3, padding=padding))
@@ -56,42 +66,7 @@ class VGG16Trunk(nn.Sequential):
             pools.append(len(layers))
             layers.append(nn.MaxPool2d(2, ceil_mode=ceil_mode))
         self.pools = tuple(pools)
-        super().__init__(*layers)
-
-    def features(self, x: Tensor, recompute: bool = False) -> list[Tensor]:
-        """The outputs of the five poolings, at strides 2, 4, 8, 16, 32: pool1 … pool5.
-
-        With ``recompute`` the stages keep nothing between their poolings for the backward pass, see
-        :func:`tinyfcn.nn.recompute`.
-        """
-        outputs = []
-        start = 0
-        for pool in self.pools:
-            stage: nn.Sequential = self[start : pool + 1]
-            x = nn.recompute(stage, x) if recompute else stage(x)
-            outputs.append(x)
-            start = pool + 1
-        return outputs
-
-    def up_to(self, pool: int) -> nn.Sequential:
-        """The layers up to pool ``pool``, 1 … 5, for questions about geometry."""
-        layers: nn.Sequential = self[: self.pools[pool - 1] + 1]
-        return layers
+        super().__init__({str(i): layer for i, layer in enumerate(layers)}, self.pools, channels)
 
 
-def scaled(channels: int, width: float) -> int:
-    """``channels`` times ``width``, rounded.
-
-    Raises:
-        ValueError: if nothing is left.
-
-    Example:
-        >>> scaled(64, 0.25)
-        16
-    """
-    n = round(channels * width)
-    if n < 1:
-        raise ValueError(
-            f"width {width} leaves {n} of {channels} channels; it must be at least {1 / channels}"
-        )
-    return n
+VGG16Trunk = VGGTrunk  # the depth that everything else is built on

@@ -1,0 +1,119 @@
+"""The convolutional parts of AlexNet and CaffeNet: five convolutions, three poolings, stride 32.
+
+|       | AlexNet (torchvision's)      | CaffeNet                                    |
+|-------|------------------------------|---------------------------------------------|
+| conv1 | 64, 11 × 11, stride 4        | 96, 11 × 11, stride 4                       |
+| pool1 | 3 × 3, stride 2              | 3 × 3, stride 2, then response normalization|
+| conv2 | 192, 5 × 5                   | 256, 5 × 5, in two groups                   |
+| pool2 | 3 × 3, stride 2              | 3 × 3, stride 2, then response normalization|
+| conv3 | 384, 3 × 3                   | 384, 3 × 3                                  |
+| conv4 | 256, 3 × 3                   | 384, 3 × 3, in two groups                   |
+| conv5 | 256, 3 × 3                   | 256, 3 × 3, in two groups                   |
+| pool5 | 3 × 3, stride 2              | 3 × 3, stride 2                             |
+
+Source: Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
+networks (NIPS 2012), which normalizes before it pools; torchvision's form is that of Krizhevsky:
+One weird trick (2014); CaffeNet is BVLC's.
+"""
+
+from __future__ import annotations
+
+from tinyfcn import nn
+from tinyfcn.models.backbones.trunk import Trunk, scaled
+
+
+class AlexNetTrunk(Trunk):
+    """AlexNet up to its last pooling; the layers have torchvision's numbers ("0.weight" …).
+
+    Args:
+        width: multiplies the numbers of channels.
+        batch_norm: whether batch normalization follows every convolution.
+        ceil_mode: how pooling rounds: up as in Caffe, or down as in torchvision.
+        first_padding: padding of conv1.
+        pool_padding: padding of the poolings.
+
+    Attributes:
+        ends: conv1, pool1, pool2 and pool5, at strides 4, 8, 16, 32.
+        channels: number of channels after each of them.
+
+    Example:
+        >>> AlexNetTrunk(width=1 / 16).channels
+        (4, 4, 12, 16)
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        ceil_mode: bool = False,
+        first_padding: int = 2,
+        pool_padding: int = 0,
+    ) -> None:
+        a, b, c, d = (scaled(channels, width) for channels in (64, 192, 384, 256))
+        pool = (3, 2, pool_padding)
+        layers = [
+            *_convolution(nn.Conv2d(3, a, 11, 4, first_padding), batch_norm),
+            nn.MaxPool2d(*pool, ceil_mode=ceil_mode),
+            *_convolution(nn.Conv2d(a, b, 5, padding=2), batch_norm),
+            nn.MaxPool2d(*pool, ceil_mode=ceil_mode),
+            *_convolution(nn.Conv2d(b, c, 3, padding=1), batch_norm),
+            *_convolution(nn.Conv2d(c, d, 3, padding=1), batch_norm),
+            *_convolution(nn.Conv2d(d, d, 3, padding=1), batch_norm),
+            nn.MaxPool2d(*pool, ceil_mode=ceil_mode),
+        ]
+        pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        named = {str(i): layer for i, layer in enumerate(layers)}
+        super().__init__(named, (pools[0] - 1, *pools), (a, a, b, d))
+
+
+class CaffeNetTrunk(Trunk):
+    """CaffeNet up to its last pooling; the layers have their names in Caffe ("conv1.weight" …).
+
+    Args:
+        width, batch_norm, pool_padding: as for :class:`AlexNetTrunk`; with batch normalization a
+            layer ``bn1`` … ``bn5`` follows each convolution.
+        ceil_mode: how pooling rounds; up in Caffe.
+        first_padding: padding of conv1; 100 in the published FCN.
+
+    Attributes:
+        ends: conv1, pool1 and pool2 with their normalization, pool5, at strides 4, 8, 16, 32.
+        channels: number of channels after each of them.
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        ceil_mode: bool = True,
+        first_padding: int = 0,
+        pool_padding: int = 0,
+    ) -> None:
+        # Two groups need even numbers of channels.
+        a, b, c = (2 * scaled(channels // 2, width) for channels in (96, 256, 384))
+        convolutions = (
+            nn.Conv2d(3, a, 11, 4, first_padding),
+            nn.Conv2d(a, b, 5, padding=2, groups=2),
+            nn.Conv2d(b, c, 3, padding=1),
+            nn.Conv2d(c, c, 3, padding=1, groups=2),
+            nn.Conv2d(c, b, 3, padding=1, groups=2),
+        )
+        layers: dict[str, nn.Module] = {}
+        ends = []
+        for i, convolution in enumerate(convolutions, start=1):
+            names = (f"conv{i}", f"bn{i}", f"relu{i}") if batch_norm else (f"conv{i}", f"relu{i}")
+            layers.update(zip(names, _convolution(convolution, batch_norm), strict=True))
+            if i == 1:
+                ends.append(len(layers) - 1)
+            if i in (1, 2, 5):
+                layers[f"pool{i}"] = nn.MaxPool2d(3, 2, pool_padding, ceil_mode=ceil_mode)
+            if i in (1, 2):
+                layers[f"norm{i}"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+            if i in (1, 2, 5):
+                ends.append(len(layers) - 1)
+        super().__init__(layers, tuple(ends), (a, a, b, b))
+
+
+def _convolution(convolution: nn.Conv2d, batch_norm: bool) -> list[nn.Module]:
+    if batch_norm:
+        return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
+    return [convolution, nn.ReLU()]

@@ -1,0 +1,150 @@
+"""The convolutional part of GoogLeNet: a stem and nine inception blocks, which look at their input
+through windows of several sizes at once.
+
+    x ─┬─ 1 × 1 ───────────────────┐
+       ├─ 1 × 1 → 3 × 3 ───────────┤
+       ├─ 1 × 1 → 5 × 5 ───────────┼─ cat
+       └─ max pool 3 × 3 → 1 × 1 ──┘
+
+There are two published forms, with one set of names here, torchvision's:
+
+"bvlc": that of the paper, as BVLC trained it. Response normalization in the stem, biases; pooling
+rounds up.
+
+"torchvision": batch normalization after every convolution instead, no biases. What should be 5 × 5
+is 3 × 3, a known mistake that its weights were trained with, and the last pooling is 2 × 2.
+
+Source: Szegedy et al.: Going deeper with convolutions (CVPR 2015), table 1.
+"""
+
+from __future__ import annotations
+
+from tinyfcn import functional as F
+from tinyfcn import nn
+from tinyfcn.models.backbones.trunk import Trunk, scaled
+from tinyfcn.tensor import Tensor
+
+FORMS = ("torchvision", "bvlc")
+
+# Channels of a block: 1 × 1; 3 × 3 and the 1 × 1 before it; 5 × 5 alike; the 1 × 1 after pooling.
+BLOCKS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+class Inception(nn.Module):
+    """Four branches, joined: (N, C, H, W) → (N, out_channels, H, W).
+
+    Args:
+        in_channels: C.
+        channels: six numbers as in ``BLOCKS``.
+        form: "torchvision" or "bvlc".
+    """
+
+    def __init__(self, in_channels: int, channels: tuple[int, ...], form: str) -> None:
+        ones, before_threes, threes, before_fives, fives, pooled = channels
+        large = 5 if form == "bvlc" else 3
+        self.out_channels = ones + threes + fives + pooled
+        self.branch1 = convolution(in_channels, ones, 1, form)
+        self.branch2 = nn.Sequential(
+            convolution(in_channels, before_threes, 1, form),
+            convolution(before_threes, threes, 3, form),
+        )
+        self.branch3 = nn.Sequential(
+            convolution(in_channels, before_fives, 1, form),
+            convolution(before_fives, fives, large, form),
+        )
+        self.branch4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), convolution(in_channels, pooled, 1, form)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the branches find, one after the other in the channels."""
+        return F.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
+
+    def widest_path(self) -> list[nn.Module]:
+        """The branch that sees most."""
+        return [self.branch3]
+
+
+class GoogLeNetTrunk(Trunk):
+    """GoogLeNet up to its last block.
+
+    Args:
+        width: multiplies the numbers of channels.
+        form: "torchvision" or "bvlc".
+        centred: pad every pooling by 1, instead of rounding its size up, so that pixel i of a map
+            of stride s is centred on pixel s · i of the image; the last pooling is 3 × 3 then in
+            both forms.
+
+    Attributes:
+        ends: conv1, conv3, inception3b, 4e, 5b (or the normalization after them), at strides 2, 4,
+            8, 16, 32.
+        channels: number of channels after each of them.
+
+    Example:
+        >>> GoogLeNetTrunk(width=1 / 16).channels
+        (4, 12, 30, 52, 64)
+    """
+
+    def __init__(
+        self, width: float = 1.0, form: str = "torchvision", centred: bool = False
+    ) -> None:
+        if form not in FORMS:
+            raise ValueError(f"GoogLeNetTrunk: form must be one of {FORMS}, got {form!r}")
+
+        def pooling(kernel: int = 3) -> nn.MaxPool2d:
+            if centred:
+                return nn.MaxPool2d(3, stride=2, padding=1)
+            return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
+
+        stem, channels = scaled(64, width), scaled(192, width)
+        layers: dict[str, nn.Module] = {}
+        ends, widths = [], []
+
+        def end_stage(channels: int) -> None:
+            ends.append(len(layers) - 1)
+            widths.append(channels)
+
+        layers["conv1"] = convolution(3, stem, 7, form, stride=2)
+        end_stage(stem)
+        layers["maxpool1"] = pooling()
+        if form == "bvlc":
+            layers["norm1"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        layers["conv2"] = convolution(stem, stem, 1, form)
+        layers["conv3"] = convolution(stem, channels, 3, form)
+        if form == "bvlc":
+            layers["norm2"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        end_stage(channels)
+        layers["maxpool2"] = pooling()
+        for name, numbers in BLOCKS.items():
+            block = Inception(channels, tuple(scaled(n, width) for n in numbers), form)
+            layers[f"inception{name}"] = block
+            channels = block.out_channels
+            if name in ("3b", "4e", "5b"):
+                end_stage(channels)
+            if name == "3b":
+                layers["maxpool3"] = pooling()
+            if name == "4e":
+                layers["maxpool4"] = pooling(2 if form == "torchvision" else 3)
+        super().__init__(layers, tuple(ends), tuple(widths))
+
+
+def convolution(
+    in_channels: int, channels: int, kernel: int, form: str, stride: int = 1
+) -> nn.Sequential:
+    """Convolution that keeps the size (but for the stride), batch norm in one form, ReLU."""
+    layers: dict[str, nn.Module] = {
+        "conv": nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=form == "bvlc"),
+    }
+    if form == "torchvision":
+        layers["bn"] = nn.BatchNorm2d(channels, eps=0.001)
+    return nn.Sequential({**layers, "relu": nn.ReLU()})

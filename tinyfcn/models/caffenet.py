@@ -1,0 +1,55 @@
+"""CaffeNet: AlexNet as BVLC trained it, which "FCN-AlexNet" is made of.
+
+Source: Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
+networks (NIPS 2012); BVLC's reference model, which pools before it normalizes. The layers have
+their names in Caffe; 60,965,224 parameters.
+"""
+
+from __future__ import annotations
+
+from tinyfcn import nn
+from tinyfcn.models.backbones.alexnet import CaffeNetTrunk
+from tinyfcn.models.backbones.trunk import scaled
+
+
+def caffenet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """CaffeNet: 227 × 227 images (N, 3, 227, 227) → class scores (N, num_classes).
+
+    Args:
+        num_classes: number of scores.
+        width: multiplies all other numbers of channels.
+        dropout: probability after the two hidden fully connected layers.
+
+    Returns:
+        A chain of ``conv1`` … ``pool5``, ``flatten``, ``fc6``, ``fc7``, ``fc8`` and what is in
+        between. Other sizes than 227 (or 199 … 230, whose maps are as large) need
+        :func:`tinyfcn.models.convolutionalize`.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = caffenet(num_classes=10, width=1 / 64).eval()
+        >>> model(tinyfcn.tensor(np.zeros((1, 3, 227, 227), np.float32))).shape
+        (1, 10)
+        >>> list(model.state_dict())[-2:]
+        ['fc8.weight', 'fc8.bias']
+    """
+    if num_classes < 1:
+        raise ValueError(f"caffenet: num_classes must be at least 1, got {num_classes}")
+    trunk = CaffeNetTrunk(width)
+    hidden = scaled(4096, width)
+    return nn.Sequential(
+        {
+            **dict(trunk.named_children()),
+            "flatten": nn.Flatten(),
+            "fc6": nn.Linear(trunk.channels[-1] * 6 * 6, hidden),
+            "relu6": nn.ReLU(),
+            "drop6": nn.Dropout(dropout),
+            "fc7": nn.Linear(hidden, hidden),
+            "relu7": nn.ReLU(),
+            "drop7": nn.Dropout(dropout),
+            "fc8": nn.Linear(hidden, num_classes),
+        }
+    )

@@ -1,0 +1,128 @@
+"""torchvision's FCN on ResNet: a dilated trunk at stride 8, a small head, bilinear enlargement.
+
+    image → ResNet, output stride 8 → layer4 → head → enlarge 8 times → "out"
+                                      layer3 → head → enlarge 8 times → "aux"
+
+This is not the network of Long et al.: it has neither skips nor transposed convolutions
+(``fcn8s(backbone="resnet50")`` has both). The second head, on layer3, is there to learn: its loss,
+weighted by 0.5, brings a gradient to the middle of the trunk. It takes no part in the answer.
+
+Source: torchvision.models.segmentation; keys and shapes are its own. 35,322,218 parameters with
+ResNet-50, 54,314,346 with ResNet-101.
+"""
+
+from __future__ import annotations
+
+from tinyfcn import functional as F
+from tinyfcn import nn
+from tinyfcn.models.backbones.resnet import ResNetTrunk
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.tensor import Tensor
+
+
+class FCNHead(nn.Sequential):
+    """3 × 3 convolution to a quarter of the channels, then scores: (N, C, h, w) → (N, K, h, w)."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        between = scaled(in_channels, 1 / 4)
+        super().__init__(
+            nn.Conv2d(in_channels, between, 3, padding=1, bias=False),
+            nn.BatchNorm2d(between),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Conv2d(between, num_classes, 1),
+        )
+
+
+class DilatedResNet(nn.Module):
+    """A ResNet of output stride 8 with a head on layer4, and one on layer3 for learning.
+
+    Called on images (N, 3, H, W) it gives scores (N, classes, H, W), in training too;
+    :meth:`outputs` gives those of both heads.
+
+    Args:
+        backbone: the trunk.
+        classifier: layer4's map (N, C, h, w) → scores (N, classes, h, w).
+        aux_classifier: the same on layer3's map, or None.
+    """
+
+    def __init__(
+        self, backbone: ResNetTrunk, classifier: nn.Module, aux_classifier: nn.Module | None
+    ) -> None:
+        self.backbone = backbone
+        self.classifier = classifier
+        self.aux_classifier = aux_classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) → scores (N, classes, H, W)."""
+        return self._scores(x, self.classifier, self._features(x)[-1])
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """The scores of both heads, "out" and (if there is one) "aux", each (N, classes, H, W).
+
+        The published training minimizes the loss of "out" plus 0.5 times that of "aux".
+
+        Example:
+            >>> import numpy as np, tinyfcn
+            >>> import tinyfcn.functional as F
+            >>> model = fcn_resnet50(num_classes=3, width=1 / 32)
+            >>> images = tinyfcn.tensor(np.zeros((2, 3, 32, 32), np.float32))
+            >>> labels = np.zeros((2, 32, 32), np.int64)
+            >>> scores = model.outputs(images)
+            >>> loss = F.cross_entropy(scores["out"], labels)
+            >>> loss = loss + 0.5 * F.cross_entropy(scores["aux"], labels)
+        """
+        features = self._features(x)
+        scores = {"out": self._scores(x, self.classifier, features[-1])}
+        if self.aux_classifier is not None:
+            scores["aux"] = self._scores(x, self.aux_classifier, features[-2])
+        return scores
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise ValueError(
+                f"{type(self).__name__}: expected images (N, 3, H, W), got shape {x.shape}"
+            )
+        return self.backbone.features(x)
+
+    @staticmethod
+    def _scores(x: Tensor, head: nn.Module, features: Tensor) -> Tensor:
+        _, _, height, width = x.shape
+        return F.interpolate(head(features), (height, width), mode="bilinear")
+
+
+def fcn_resnet50(num_classes: int = 21, width: float = 1.0, aux_loss: bool = True) -> DilatedResNet:
+    """torchvision's FCN on ResNet-50: images (N, 3, H, W) → scores (N, num_classes, H, W).
+
+    Args:
+        num_classes: number of classes, background included.
+        width: multiplies all other numbers of channels.
+        aux_loss: whether to have the second head, as the published weights do.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = fcn_resnet50(num_classes=3, width=1 / 32).eval()
+        >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
+        (1, 3, 33, 47)
+    """
+    return _fcn_resnet(50, num_classes, width, aux_loss)
+
+
+def fcn_resnet101(
+    num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
+) -> DilatedResNet:
+    """torchvision's FCN on ResNet-101; the arguments are those of :func:`fcn_resnet50`."""
+    return _fcn_resnet(101, num_classes, width, aux_loss)
+
+
+def _fcn_resnet(depth: int, num_classes: int, width: float, aux_loss: bool) -> DilatedResNet:
+    if num_classes < 1:
+        raise ValueError(f"fcn_resnet{depth}: num_classes must be at least 1, got {num_classes}")
+    trunk = ResNetTrunk(depth, width, output_stride=8)
+    *_, middle, last = trunk.channels
+    return DilatedResNet(
+        trunk, FCNHead(last, num_classes), FCNHead(middle, num_classes) if aux_loss else None
+    )
