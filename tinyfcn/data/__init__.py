@@ -4,6 +4,7 @@ To read in this order: conventions, palette, dataset, voc, transforms, preproces
 synthetic.
 """
 
+from tinyfcn.data.border_weights import border_weights
 from tinyfcn.data.conventions import DataError, check_sample, read_image, read_mask, write_mask
 from tinyfcn.data.dataset import ConcatDataset, Sample, SegmentationDataset
 from tinyfcn.data.folder import FolderSegmentation
@@ -53,6 +54,7 @@ __all__ = [
     "SceneStyle",
     "SegmentationDataset",
     "VOCSegmentation",
+    "border_weights",
     "check_sample",
     "draw_scene",
     "index_to_rgb",

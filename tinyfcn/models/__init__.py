@@ -10,21 +10,18 @@ from tinyfcn.models import geometry
 from tinyfcn.models.alexnet import alexnet
 from tinyfcn.models.caffenet import caffenet
 from tinyfcn.models.convolutionalize import convolutionalize
+from tinyfcn.models.deconvnet import deconvnet
+from tinyfcn.models.deeplab import deeplab_aspp, deeplab_largefov
 from tinyfcn.models.deeplabv3_resnet import deeplabv3_resnet50, deeplabv3_resnet101
+from tinyfcn.models.dilation import dilation_context
 from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
 from tinyfcn.models.googlenet import googlenet
+from tinyfcn.models.parsenet import parsenet
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
-from tinyfcn.models.vgg import (
-    vgg11,
-    vgg11_bn,
-    vgg13,
-    vgg13_bn,
-    vgg16,
-    vgg16_bn,
-    vgg19,
-    vgg19_bn,
-)
+from tinyfcn.models.segnet import segnet, segnet_basic
+from tinyfcn.models.unet import unet
+from tinyfcn.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
     make.__name__: make
@@ -34,11 +31,16 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn8s,
         alexnet,
         caffenet,
+        deconvnet,
+        deeplab_aspp,
+        deeplab_largefov,
         deeplabv3_resnet50,
         deeplabv3_resnet101,
+        dilation_context,
         fcn_resnet50,
         fcn_resnet101,
         googlenet,
+        parsenet,
         resnet18,
         resnet34,
         resnet50,
@@ -47,6 +49,9 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         vgg11_bn,
         vgg13,
         vgg13_bn,
+        segnet,
+        segnet_basic,
+        unet,
         vgg16,
         vgg16_bn,
         vgg19,
@@ -86,8 +91,12 @@ __all__ = [
     "caffenet",
     "convolutionalize",
     "create",
+    "deconvnet",
+    "deeplab_aspp",
+    "deeplab_largefov",
     "deeplabv3_resnet50",
     "deeplabv3_resnet101",
+    "dilation_context",
     "fcn8s",
     "fcn16s",
     "fcn32s",
@@ -96,10 +105,14 @@ __all__ = [
     "geometry",
     "googlenet",
     "names",
+    "parsenet",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
+    "segnet",
+    "segnet_basic",
+    "unet",
     "vgg11",
     "vgg11_bn",
     "vgg13",

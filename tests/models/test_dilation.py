@@ -1,0 +1,91 @@
+"""Yu and Koltun's network: published counts, sizes and receptive field; where scores lie."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import tinyfcn
+from tinyfcn import models, nn
+from tinyfcn.models.dilation import MARGIN, context_module, mirror
+from tinyfcn.models.geometry import coordinate_map, output_size, receptive_field
+
+TINY = 1 / 64
+
+
+def image(rng, *shape):
+    return tinyfcn.tensor(rng.standard_normal(shape).astype(np.float32))
+
+
+def test_numbers_of_parameters_are_the_published_ones(monkeypatch):
+    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+    model = models.dilation_context()
+    front_end = nn.count_parameters(model.backbone) + nn.count_parameters(model.head)
+    assert front_end == 134_346_581  # VGG16's, with a classifier of 21 classes
+    for classes in (2, 21):
+        expected = 64 * classes**2 + 8 * classes
+        assert nn.count_parameters(context_module(classes)) == expected
+
+
+def test_dilations_are_the_published_ones():
+    model = models.dilation_context(width=TINY)
+    convolutions = [m for m in [*model.backbone, *model.head] if isinstance(m, nn.Conv2d)]
+    assert [m.dilation[0] for m in convolutions] == [1] * 10 + [2] * 3 + [4, 1, 1]
+    assert sum(isinstance(m, nn.MaxPool2d) for m in model.backbone) == 3
+    context = [m for m in model.context if isinstance(m, nn.Conv2d)]
+    assert [m.dilation[0] for m in context] == [1, 1, 2, 4, 8, 16, 1, 1]
+    # After each layer, table 1 of the paper.
+    fields = [receptive_field(context[: i + 1])[0] for i in range(8)]
+    assert fields == [3, 5, 9, 17, 33, 65, 67, 67]
+
+
+def test_the_margin_is_what_the_front_end_takes_away():
+    """900 pixels with their margins give 66 scores, which is an eighth of the 528 without."""
+    model = models.dilation_context(width=TINY, geometry="reference")
+    layers = [model.backbone, model.head]
+    assert output_size(layers, 900) == 66 == (900 - 2 * MARGIN) // 8
+    place = coordinate_map(layers)
+    # What lies at pixel 186 + 3.5 is seen by the first score: the middle of its 8 pixels.
+    assert place.scale * (MARGIN + Fraction(7, 2)) + place.shift == 0
+    aligned = coordinate_map([*(m := models.dilation_context(width=TINY)).backbone, m.head])
+    assert aligned.scale * Fraction(7, 2) + aligned.shift == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 3), (100, 65)])
+def test_any_size_comes_back_with_mirrors(rng, size):
+    model = models.dilation_context(2, width=TINY, geometry="reference").eval()
+    with tinyfcn.no_grad():
+        assert model(image(rng, 1, 3, *size)).shape == (1, 2, *size)
+
+
+@pytest.mark.parametrize("kind", ["basic", "large"])
+def test_the_context_module_begins_as_the_identity(rng, kind):
+    module = context_module(3, kind)
+    x = rng.random((1, 3, 20, 30)).astype(np.float32)
+    assert np.allclose(module(tinyfcn.tensor(x)).numpy(), x, rtol=1e-6)
+
+
+def test_the_front_end_alone(rng):
+    model = models.dilation_context(2, width=TINY, context=None).eval()
+    both = models.dilation_context(2, width=TINY).eval()
+    both.load_state_dict({**both.state_dict(), **model.state_dict()})
+    x = image(rng, 1, 3, 40, 40)
+    with tinyfcn.no_grad():
+        scores = model.head(model.backbone(x))
+        assert np.allclose(both.context(scores).numpy(), np.maximum(scores.numpy(), 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (4, 1), (7, 9)])
+def test_mirrors_are_those_of_numpy(rng, size):
+    x = rng.standard_normal((2, 3, *size))
+    for left, right, top, bottom in ((0, 0, 0, 0), (3, 20, 1, 9), (11, 0, 0, 2)):
+        y = mirror(tinyfcn.tensor(x), (left, right, top, bottom)).numpy()
+        borders = ((0, 0), (0, 0), (top, bottom), (left, right))
+        assert np.array_equal(y, np.pad(x, borders, "reflect"))
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="geometry must be 'aligned' or 'reference', got 'x'"):
+        models.dilation_context(geometry="x")
+    with pytest.raises(ValueError, match="context must be 'basic', 'large' or None, got 'huge'"):
+        models.dilation_context(context="huge")

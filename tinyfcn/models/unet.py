@@ -1,0 +1,148 @@
+"""U-Net: the whole feature maps of the way down are handed over to the way up.
+
+Source: Ronneberger, Fischer, Brox: U-Net, convolutional networks for biomedical image segmentation
+(MICCAI 2015), section 2.
+
+    image → [conv conv] ────────── crop, concatenate ──────────→ [conv conv] → 1 × 1 → scores
+                 └ pool → [conv conv] ── crop, concatenate ──→ [conv conv] ┘ enlarge
+                               └ pool →       …         → enlarge ┘
+
+Four times the map is halved and its channels are doubled, 64 to 1024; then four times a 2 × 2
+transposed convolution enlarges it and halves the channels, the map of the same size from the way
+down is laid beside it, and two convolutions join both.
+
+``geometry="reference"``: as published, no convolution is padded, and maps are cropped in the middle
+to fit. Every score has seen real pixels only, but the scores cover the image without a margin of 92
+pixels: 572 → 388. Images larger than that, with their margins, are what
+:mod:`tinyfcn.training.overlap_tile` is for. The image's sides must be 16·b + 60, so that no
+pooling meets an odd map.
+
+``geometry="aligned"``: every convolution is padded by 1, pooling rounds up, and scores of any size
+come back as large as the image.
+"""
+
+from __future__ import annotations
+
+from tinyfcn import functional as F
+from tinyfcn import nn
+from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.tensor import Tensor
+
+CHANNELS = (64, 128, 256, 512, 1024)
+
+
+class UNet(nn.Module):
+    """U-Net; made by :func:`unet`, where the arguments are explained.
+
+    Attributes:
+        down: five pairs of convolutions, at strides 1, 2, 4, 8, 16.
+        enlarge: four transposed convolutions, from the coarsest to the finest.
+        up: four pairs of convolutions, each after one of them.
+        score: a 1 × 1 convolution.
+        margin: pixels of the image on each side that have no score, 92 or 0.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        width: float,
+        batch_norm: bool,
+        geometry: str,
+        dropout: float,
+    ) -> None:
+        check_classes("unet", num_classes)
+        if in_channels < 1:
+            raise ValueError(f"unet: in_channels must be at least 1, got {in_channels}")
+        if geometry not in ("aligned", "reference"):
+            raise ValueError(f"unet: geometry must be 'aligned' or 'reference', got {geometry!r}")
+        self.num_classes, self.in_channels, self.geometry = num_classes, in_channels, geometry
+        padding = 1 if geometry == "aligned" else 0
+        self.margin = 0 if geometry == "aligned" else 92
+        channels = [scaled(c, width) for c in CHANNELS]
+
+        self.down, self.enlarge, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for before, after in zip([in_channels, *channels], channels, strict=False):
+            self.down.append(_two_convolutions(before, after, padding, batch_norm))
+        self.dropout = nn.Dropout(dropout)
+        for coarse, fine in zip(channels[:0:-1], channels[-2::-1], strict=True):
+            self.enlarge.append(nn.ConvTranspose2d(coarse, fine, 2, stride=2))
+            self.up.append(_two_convolutions(2 * fine, fine, padding, batch_norm))
+        self.score = nn.Conv2d(channels[0], num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → (N, num_classes, H − 2 · margin, W − 2 · margin)."""
+        check_images("unet", x, self.in_channels)
+        self._check_size(x.shape[2:])
+        handed_over = []
+        for stage, convolutions in enumerate(self.down):
+            if stage:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+            x = convolutions(x)
+            handed_over.append(x)
+        x = self.dropout(handed_over.pop())
+        for enlarge, convolutions in zip(self.enlarge, self.up, strict=True):
+            x = convolutions(self._join(handed_over.pop(), enlarge(x)))
+        return self.score(x)
+
+    def _join(self, finer: Tensor, enlarged: Tensor) -> Tensor:
+        """Side by side, over the pixels that both show."""
+        height, width = finer.shape[2:]
+        if self.geometry == "aligned":  # Pooling an odd map has rounded up.
+            return F.cat([finer, F.crop(enlarged, 0, (height, width))], 1)
+        h, w = enlarged.shape[2:]
+        middle = F.crop(finer, ((height - h) // 2, (width - w) // 2), (h, w))
+        return F.cat([middle, enlarged], 1)
+
+    def _check_size(self, size: tuple[int, ...]) -> None:
+        if self.geometry == "reference" and any(n < 188 or (n - 60) % 16 for n in size):
+            raise ValueError(
+                "unet: without padding, height and width must be 16·b + 60 and at least 188 (188, "
+                f"204, …, 572, …), got {size[0]} x {size[1]}; see tinyfcn.training.overlap_tile "
+                "for images of any size, or use geometry='aligned'"
+            )
+
+
+def unet(
+    num_classes: int = 2,
+    in_channels: int = 3,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    geometry: str = "reference",
+    dropout: float = 0.5,
+) -> UNet:
+    """U-Net: images (N, in_channels, H, W) → scores; 23 convolutions, 31,030,658 parameters for 2
+    classes of grey images.
+
+    Weights begin as in the paper, normal with variance 2 / (number of inputs of a neuron). Its loss
+    weighs pixels by their distance to the borders of cells: :func:`tinyfcn.data.border_weights`.
+
+    Args:
+        num_classes: number of classes, background included.
+        in_channels: 1 for grey images, as published, 3 for colour.
+        width: multiplies the numbers of channels.
+        batch_norm: whether batch normalization follows every 3 × 3 convolution; published: no.
+        geometry: "reference" or "aligned"; see the head of this file.
+        dropout: probability at the end of the way down.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = unet(in_channels=1, width=1 / 64)
+        >>> model(tinyfcn.tensor(np.zeros((1, 1, 188, 204), np.float32))).shape
+        (1, 2, 4, 20)
+    """
+    return UNet(num_classes, in_channels, width, batch_norm, geometry, dropout)
+
+
+def _two_convolutions(before: int, after: int, padding: int, batch_norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (before, after):
+        layers.append(nn.Conv2d(channels, after, 3, padding=padding))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(after))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)

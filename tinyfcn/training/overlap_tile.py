@@ -1,0 +1,89 @@
+"""Prediction of large images tile by tile, without seams.
+
+Source: Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), section 2 and figure 2.
+
+A score depends on the pixels around it. So every tile is computed from a window that is larger than
+the tile by a margin on each side; windows overlap, tiles do not. Beyond the image's border the
+window shows the image mirrored. Memory depends on the tile alone.
+"""
+
+from __future__ import annotations
+
+import tinyfcn
+from tinyfcn import backend
+from tinyfcn.nn import Module
+from tinyfcn.tensor import Array, Tensor
+
+
+def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 92) -> Tensor:
+    """The scores of a model for images of any size, computed tile by tile.
+
+    Args:
+        model: gives for a window of tile + 2 · margin pixels scores of either the tile alone, as
+            U-Net without padding does, or of the whole window, of which the margin is thrown away.
+            It runs as ``model.eval()`` and is left in the mode it was in.
+        images: (N, C, H, W), H and W of at least 1.
+        tile: side of a tile, in pixels; for U-Net 16·b + 4.
+        margin: how far beyond a tile the model looks; 92 for U-Net.
+
+    Returns:
+        Scores (N, num_classes, H, W), without a graph. Where the model looks no further than the
+        margin and tile is a multiple of its stride, they are those of the whole image, mirrored
+        beyond its border, in one pass.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = tinyfcn.models.unet(in_channels=1, width=1 / 64)
+        >>> images = tinyfcn.tensor(np.zeros((1, 1, 50, 33), np.float32))
+        >>> overlap_tile(model, images, tile=36).shape
+        (1, 2, 50, 33)
+    """
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"overlap_tile: images must be (N, C, H, W), got shape {images.shape}")
+    if tile < 1 or margin < 0:
+        raise ValueError(
+            f"overlap_tile: tile must be at least 1 and margin at least 0, got {tile} and {margin}"
+        )
+    xp = backend.active().xp
+    height, width = images.shape[2:]
+    rows, columns = range(0, height, tile), range(0, width, tile)
+    borders = [(margin, margin + len(steps) * tile - n)
+               for steps, n in ((rows, height), (columns, width))]  # fmt: skip
+    mirrored = xp.pad(images.data, [(0, 0), (0, 0), *borders], "reflect")
+    scores = None
+    training = model.training
+    model.eval()
+    try:
+        with tinyfcn.no_grad():
+            for top in rows:
+                for left in columns:
+                    side = tile + 2 * margin
+                    window = mirrored[:, :, top : top + side, left : left + side]
+                    part = _middle(model(Tensor(window)), tile, margin)
+                    if scores is None:
+                        shape = (*part.shape[:2], height, width)
+                        scores = xp.empty(shape, part.dtype)
+                    bottom, right = min(top + tile, height), min(left + tile, width)
+                    scores[:, :, top:bottom, left:right] = part[
+                        :, :, : bottom - top, : right - left
+                    ]
+    finally:
+        model.train(training)
+    return Tensor(scores)
+
+
+def _middle(scores: Tensor, tile: int, margin: int) -> Array:
+    size = scores.shape[2:]
+    if size == (tile, tile):
+        middle: Array = scores.data
+        return middle
+    if size != (tile + 2 * margin,) * 2:
+        raise ValueError(
+            f"overlap_tile: for a window of {tile + 2 * margin} pixels the model gave scores of "
+            f"size {size}; expected the tile, {tile}, or the window. Set tile and margin to suit"
+        )
+    middle = scores.data[:, :, margin : margin + tile, margin : margin + tile]
+    return middle
