@@ -16,10 +16,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinyfcn.weights import npz, pytorch, safetensors
+from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
 from tinyfcn.weights.file import WeightFile, WeightsError
 
-READERS = (npz, pytorch, safetensors)
+READERS = (npz, pytorch, safetensors, matconvnet, caffe)
 _LONGEST_MESSAGE = 500  # it may quote what is in the file
 
 
