@@ -307,7 +307,12 @@ def test_going_on_refuses_what_does_not_fit_and_changes_nothing():
 
 
 ERRORS = {
-    "fcn8s: backbone must be one of vgg16, got 'resnet'": {"backbone": "resnet"},
+    r"fcn8s: backbone must be one of vgg16, .*, resnet101, got 'resnet'": {"backbone": "resnet"},
+    "fcn8s: there is no fcn8s with backbone 'caffenet', only fcn32s": {"backbone": "caffenet"},
+    "geometry must be 'aligned' with backbone 'resnet50', since nothing is published": {
+        "backbone": "resnet50",
+        "geometry": "reference",
+    },
     "fcn8s: geometry must be 'aligned' or 'reference', got 'padded'": {"geometry": "padded"},
     "fcn8s: num_classes must be at least 1, got 0": {"num_classes": 0},
     "width 0.001 leaves 0 of 4096 channels|width 0.001 leaves 0 of 64": {"width": 0.001},

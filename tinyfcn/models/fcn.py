@@ -20,11 +20,13 @@ padding f / 2, which leaves every pixel centred where it belongs. No crop has to
 at 0. Pooling rounds up, so that the enlarged map is never smaller than the finer one, whatever the
 image's size: what is too much on the right and at the bottom is cut off.
 
-Most trunks have odd windows instead of VGG's even ones. Padded by half of them, they centre pixel i
-of a map of stride s on pixel s · i of the image, and enlarging has an odd kernel, 2f − 1, that
-leaves it there. The last row of scores is then up to f − 1 pixels away from the border; it is
-repeated once, so that these pixels are interpolated too. GoogLeNet and ResNet have no hidden fully
-connected layers, so neither has an FCN made of them.
+The other trunks have odd windows, where VGG's poolings are even. Padded by half of them, they
+centre pixel i of a map of stride s on pixel s · i of the image, and enlarging has an odd kernel,
+2f − 1, that leaves it there. The last row of scores is then up to f − 1 pixels away from the
+border; it is repeated once, so that these pixels are interpolated too. Only AlexNet's fc6 is even,
+6 × 6: padded by 3 it gives one row of scores more, half a step further out on both sides, and the
+crop starts at 31. GoogLeNet and ResNet have no hidden fully connected layers, so neither has an FCN
+made of them.
 
 ``"reference"``: as published. conv1_1 is padded by 100, so that even one pixel fills fc6's 7 × 7
 window; nothing after it is padded, and the maps are shifted against each other. The crops start at
@@ -157,7 +159,7 @@ class FCN(nn.Module):
         self.recompute = recompute
         self.skips, self.last = SKIPS[stride], LAST[stride]
         kind, aligned = BACKBONES[backbone], geometry == "aligned"
-        self.centred = kind.centred
+        self.repeats_last = kind.centred and not kind.fc6
 
         self.backbone = kind.trunk(width, batch_norm, aligned)
         channels = self.backbone.channels
@@ -175,10 +177,9 @@ class FCN(nn.Module):
 
         def upsampling(factor: int) -> nn.ConvTranspose2d:
             kernel = 2 * factor - 1 if kind.centred else 2 * factor
-            padding = (kernel - factor) // 2 if aligned else 0
-            if aligned and kind.centred:
-                # An even fc6 puts pixel i at 32 i − 16: less padding, and the crop sets it right.
-                padding = factor // 2 if kind.fc6 else factor - 1
+            padding = 0
+            if aligned:
+                padding = factor - 1 if self.repeats_last else factor // 2
             return _upsampling(num_classes, kernel, factor, padding, learn_upsampling)
 
         for skip in self.skips:
@@ -211,7 +212,7 @@ class FCN(nn.Module):
 
     def _enlarge(self, name: str, y: Tensor) -> Tensor:
         """Through the transposed convolution of that name."""
-        if self.centred and not hasattr(self, "fc6"):
+        if self.repeats_last:
             y = F.pad(y, (0, 1, 0, 1), "replicate")
         larger: Tensor = getattr(self, name)(y)
         return larger
