@@ -7,7 +7,7 @@ import pytest
 
 import tinyfcn
 from tinyfcn import models, nn
-from tinyfcn.models.dilation import MARGIN, context_module, mirror
+from tinyfcn.models.dilation import MARGIN, context_module
 from tinyfcn.models.geometry import coordinate_map, output_size, receptive_field
 
 TINY = 1 / 64
@@ -73,15 +73,6 @@ def test_the_front_end_alone(rng):
     with tinyfcn.no_grad():
         scores = model.head(model.backbone(x))
         assert np.allclose(both.context(scores).numpy(), np.maximum(scores.numpy(), 0), atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 5), (4, 1), (7, 9)])
-def test_mirrors_are_those_of_numpy(rng, size):
-    x = rng.standard_normal((2, 3, *size))
-    for left, right, top, bottom in ((0, 0, 0, 0), (3, 20, 1, 9), (11, 0, 0, 2)):
-        y = mirror(tinyfcn.tensor(x), (left, right, top, bottom)).numpy()
-        borders = ((0, 0), (0, 0), (top, bottom), (left, right))
-        assert np.array_equal(y, np.pad(x, borders, "reflect"))
 
 
 def test_errors():

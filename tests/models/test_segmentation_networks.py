@@ -6,6 +6,8 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, optim
+from tinyfcn.training.description import describe
+from tinyfcn.training.options import parse_options
 
 NETWORKS = {
     "deconvnet": {"width": 1 / 16, "batch_norm": True},
@@ -13,8 +15,11 @@ NETWORKS = {
     "deeplab_largefov": {"width": 1 / 16, "batch_norm": True},
     "dilation_context": {"width": 1 / 16, "batch_norm": True},
     "parsenet": {"width": 1 / 16, "batch_norm": True},
+    "pspnet": {"width": 1 / 16, "aux_loss": False},
+    "same_resolution": {"width": 1 / 8},
     "segnet": {"width": 1 / 16},
     "segnet_basic": {"width": 1 / 8},
+    "sliding_window": {"width": 1 / 8},
     "unet": {"width": 1 / 16, "geometry": "aligned"},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -51,7 +56,7 @@ def test_gradients_reach_every_parameter(rng, name):
     assert all(p.grad.numpy().any() for p in weights)
 
 
-@every_network
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "sliding_window"])
 def test_it_learns_from_random_weights(rng, name):
     """Left and right half, told apart by their brightness; two images for batch normalization."""
     model = make(name, num_classes=2)
@@ -73,5 +78,14 @@ def test_it_learns_from_random_weights(rng, name):
 def test_errors(rng, name):
     with pytest.raises(ValueError, match=f"{name}: num_classes must be at least 1, got 0"):
         make(name, num_classes=0)
-    with pytest.raises(ValueError, match=rf"{name}: expected images .*got shape \(1, 2, 8, 8\)"):
+    blamed = "DilatedResNet" if name == "pspnet" else name
+    with pytest.raises(ValueError, match=rf"{blamed}: expected images .*got shape \(1, 2, 8, 8\)"):
         make(name)(image(rng, 1, 2, 8, 8))
+
+
+@every_network
+def test_it_can_be_trained_from_the_command_line(rng, name):
+    options = parse_options(["--model", name, "--width", "0.03125"])
+    model = describe(options, ("background", "cat")).build().eval()
+    with tinyfcn.no_grad():
+        assert model(image(rng, 1, 3, 20, 31)).shape == (1, 2, 20, 31)

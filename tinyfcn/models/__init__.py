@@ -18,8 +18,11 @@ from tinyfcn.models.fcn import FCN, fcn8s, fcn16s, fcn32s
 from tinyfcn.models.fcn_resnet import fcn_resnet50, fcn_resnet101
 from tinyfcn.models.googlenet import googlenet
 from tinyfcn.models.parsenet import parsenet
+from tinyfcn.models.pspnet import pspnet
 from tinyfcn.models.resnet import resnet18, resnet34, resnet50, resnet101
+from tinyfcn.models.same_resolution import same_resolution
 from tinyfcn.models.segnet import segnet, segnet_basic
+from tinyfcn.models.sliding_window import sliding_window
 from tinyfcn.models.unet import unet
 from tinyfcn.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
@@ -41,6 +44,7 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         fcn_resnet101,
         googlenet,
         parsenet,
+        pspnet,
         resnet18,
         resnet34,
         resnet50,
@@ -49,8 +53,10 @@ _MAKERS: dict[str, Callable[..., nn.Module]] = {
         vgg11_bn,
         vgg13,
         vgg13_bn,
+        same_resolution,
         segnet,
         segnet_basic,
+        sliding_window,
         unet,
         vgg16,
         vgg16_bn,
@@ -106,12 +112,15 @@ __all__ = [
     "googlenet",
     "names",
     "parsenet",
+    "pspnet",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
+    "same_resolution",
     "segnet",
     "segnet_basic",
+    "sliding_window",
     "unet",
     "vgg11",
     "vgg11_bn",

@@ -24,6 +24,7 @@ from tinyfcn import nn
 from tinyfcn.models.arguments import check_classes, check_images
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.mirror import mirror
 from tinyfcn.tensor import Tensor
 
 HIDDEN, STRIDE = 4096, 8
@@ -146,30 +147,6 @@ def context_module(channels: int, kind: str = "basic") -> nn.Sequential:
         if isinstance(layer, nn.Conv2d):
             _copying_(layer, channels)
     return nn.Sequential(*layers)
-
-
-def mirror(x: Tensor, borders: tuple[int, int, int, int]) -> Tensor:
-    """``F.pad(x, borders, "reflect")``, mirrored again and again where a border is larger than the
-    image: (left, right, top, bottom).
-
-    Example:
-        >>> import tinyfcn
-        >>> mirror(tinyfcn.tensor([[[[1.0, 2.0, 3.0]]]]), (5, 0, 0, 0))
-        Tensor([[[[2., 1., 2., 3., 2., 1., 2., 3.]]]], dtype=float32)
-    """
-    left, right, top, bottom = borders
-    height, width = x.shape[2:]
-    if width == 1:  # a line has nothing to mirror
-        x, left, right = F.pad(x, (left, right), "replicate"), 0, 0
-    if height == 1:
-        x, top, bottom = F.pad(x, (0, 0, top, bottom), "replicate"), 0, 0
-    while left or right or top or bottom:
-        # At most from one mirror to the next: only there may the next reflection begin.
-        across, down = min(left, width - 1), min(top, height - 1)
-        back, up = min(right, width - 1), min(bottom, height - 1)
-        x = F.pad(x, (across, back, down, up), "reflect")
-        left, right, top, bottom = left - across, right - back, top - down, bottom - up
-    return x
 
 
 def _copying_(layer: nn.Conv2d, channels: int) -> None:
