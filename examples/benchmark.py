@@ -13,7 +13,8 @@ time and both see the same machine. The table gives
 ms       median of the repetitions; ops run forward and backward
 GFLOP/s  two for each multiply-add of the convolutions, counted by their shapes, over that time
 sgemm    the same as a share of what a 2048³ float32 matrix product reaches at best on the threads
-MB       peak memory of the whole process, interpreter and libraries included on both sides
+MB       peak memory of the whole process, interpreter and libraries included on both sides; not
+         that of a GPU
 ratios   ours / PyTorch's; below 1 is faster, or smaller
 """
 

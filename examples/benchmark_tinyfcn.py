@@ -44,6 +44,11 @@ def setup(threads: int, backend_name: str) -> dict[str, Any]:
     }
 
 
+def synchronize() -> None:
+    """Wait for a GPU; what it was given is not done when a step returns."""
+    backend.active().synchronize()
+
+
 def cpu_name() -> str:
     cpus = Path("/proc/cpuinfo")
     if cpus.exists():

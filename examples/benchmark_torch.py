@@ -18,10 +18,20 @@ Step = Callable[[], object]
 
 
 def setup(threads: int, backend_name: str) -> dict[str, Any]:
-    """Choose the threads; PyTorch has no use for the backend's name."""
+    """Choose the threads, and the GPU if our side computes on one."""
     torch.set_num_threads(threads)
+    if backend_name == "cupy":
+        if not torch.cuda.is_available():
+            raise ValueError("--backend cupy: this PyTorch finds no GPU to compare with")
+        torch.set_default_device("cuda")
     torch.manual_seed(0)
     return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def synchronize() -> None:
+    """Wait for a GPU; what it was given is not done when a step returns."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
 
 
 def count_flops(step: Step) -> None:

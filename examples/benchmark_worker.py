@@ -34,6 +34,7 @@ def main(name: str, job: dict[str, Any]) -> None:
             while not seconds or sum(seconds) < float(line):
                 start = time.perf_counter()
                 step()
+                side.synchronize()
                 seconds.append(time.perf_counter() - start)
             answer({"seconds": seconds, "memory": peak_memory()})
     except (ImportError, MemoryError, ValueError) as error:

@@ -5,8 +5,9 @@
    again.
 2. Stack convolutions that keep the image's size. Nothing is done twice, but every layer works at
    full resolution, and after many layers a score has still seen a few pixels only.
-3. An FCN: make the map smaller on the way to the classes, and the scores larger again. It is the
-   largest of the three, sees the most, and is the fastest by far for its size.
+3. An FCN: make the map smaller on the way to the classes, and the scores larger again. Coarse maps
+   are cheap, so there can be many channels and large kernels: for hardly more time than the second
+   it has hundreds of times as many parameters, and a score sees hundreds of pixels.
 
 Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation" (2015),
 sections 2 and 3.

@@ -7,7 +7,7 @@ Each mistake is put into a copy of ``kernels/``, and the tests of that kernel ru
 
 - wrong in order: the result is wrong although threads ran one after the other;
 - seed order: right in order, wrong when threads and blocks take turns at random;
-- guard: an access beyond an array, stopped by forbidden memory around it;
+- guard: an access beyond an array, into memory that is forbidden or nobody's;
 - check build: races, bounds, alignment, shared memory that nobody wrote, what accesses cost;
 - barrier: one that not all threads reach; processor: a division by zero or the like;
 - NVRTC, g++: the compiler refuses it or warns; no end: the tests ran for over a minute.
@@ -104,6 +104,8 @@ MISTAKES = [
         "bias_relu", "channels taken for the last axis"),
     Mistake("activation.cu", "T sum = 0;", "T sum;",
         "bias_relu_grad", "uninitialised accumulator"),
+    Mistake("activation.cu", "y[i] = v > 0 || v != v ? v : T(0);\n    }\n}\n\n// A block",
+        "y[i] = v > 0 ? v : T(0);\n    }\n}\n\n// A block", "bias_relu", "NaN lost"),
 
     Mistake("channel_tiles.cuh", "shared[threadIdx.x] = value;\n    __syncthreads();",
         "shared[threadIdx.x] = value;", "block_sum", "barrier before the tree removed"),
@@ -111,8 +113,8 @@ MISTAKES = [
         "shared[threadIdx.x + half];", "block_sum", "barrier in the tree removed"),
     Mistake("channel_tiles.cuh",
         "shared[threadIdx.x] += shared[threadIdx.x + half];\n        __syncthreads();",
-        "{\n            shared[threadIdx.x] += shared[threadIdx.x + half];\n"
-        "            __syncthreads();\n        }", "block_sum", "barrier that not all threads reach"),
+        "{ shared[threadIdx.x] += shared[threadIdx.x + half]; __syncthreads(); }",
+        "block_sum", "barrier that not all threads reach"),
     Mistake("channel_tiles.cuh", "    __syncthreads();  // nobody", "    // nobody",
         "block_sum", "barrier after the tree removed"),
     Mistake("channel_tiles.cuh", "const double sum = shared[0];",
@@ -123,6 +125,8 @@ MISTAKES = [
     Mistake("channel_tiles.cuh", "offset = (image * channels + channel) * pixels + pixel;",
         "offset = (int)((image * channels + channel) * pixels + pixel);",
         "TileWalk", "int overflow", LARGE),
+    Mistake("channel_tiles.cuh", "to_next_image = (i64)(channels - 1) * pixels",
+        "to_next_image = (i64)channels * pixels", "TileWalk", "wrong stride of images"),
 
     Mistake("batch_norm.cu", "return rest < TILE ? (int)rest : TILE;", "return TILE;",
         "batch_norm_tiles", "the last tile taken for a whole one"),
@@ -134,6 +138,7 @@ MISTAKES = [
         "batch_norm_grad_tiles", ">= for >: a gradient where the ReLU gave 0"),
     Mistake("batch_norm.cu", "(sum_gy[c] + xhat * sum_gy_xhat[c])",
         "(sum_gy[c] - xhat * sum_gy_xhat[c])", "batch_norm_grad", "a sign"),
+    Mistake("batch_norm.cu", "relu && v <= 0", "relu && !(v > 0)", "batch_norm", "NaN lost"),
 
     Mistake("confusion.cu", "t * classes + p : places", "p * classes + t : places",
         "confusion", "swapped indices"),
@@ -149,11 +154,15 @@ MISTAKES = [
         "confusion", "race between threads: a plain sum"),
     Mistake("confusion.cu", "atomicAdd(&counts[k], (u64)block_counts[k]);",
         "counts[k] += block_counts[k];", "confusion", "race between blocks: a plain sum"),
+    Mistake("confusion.cu", "p < classes;", "p <= classes;",
+        "confusion", "<= for <: a class too many"),
 
     Mistake("conv1x1.cu", "x + n * K * P + p0", "x + n * M * P + p0",
         "conv1x1", "wrong stride of images"),
     Mistake("conv1x1.cu", "P % Vector<T>::SIZE == 0 && aligned(y)", "aligned(y)",
         "conv1x1", "misaligned vector store"),
+    Mistake("conv1x1.cu", "const i64 n = blockIdx.z;", "const int n = blockIdx.z;",
+        "conv1x1", "int overflow", LARGE),
 
     Mistake("conv2d.cu", "x + ((i64)n * C + group * channels) * H * W", "x + (i64)n * C * H * W",
         "conv2d", "group offset dropped"),
@@ -175,6 +184,14 @@ MISTAKES = [
         "conv2d_weight_grad", "the last share runs over the end"),
     Mistake("conv2d.cu", ".h = -(1 << 30);\n    }\n    __syncthreads();", ".h = -(1 << 30);\n    }",
         "conv2d_weight_grad", "barrier removed"),
+    Mistake("conv2d.cu", "held[s] = k < terms && line < lines ? from", "held[s] = k < terms ? from",
+        "TapLoader", "guard of the channels dropped"),
+    Mistake("conv2d.cu", "inside = p < end &&", "inside = p <= end &&",
+        "PatchLoader", "<= for <: a pixel too many, times 0"),
+    Mistake("conv2d.cu", "        if (column >= columns) taps[threadIdx.x].h = -(1 << 30);\n", "",
+        "conv2d_weight_grad", "taps that do not exist look into the image"),
+    Mistake("conv2d.cu", "vectors = SH * SW == 1 && pixels", "vectors = pixels",
+        "conv2d_input_grad", "pixels a stride apart written as a vector"),
 
     Mistake("conv2d_direct.cu", "(n * C + oc / OCG * CG)", "(n * C)",
         "conv2d_direct", "group offset dropped"),
@@ -197,6 +214,8 @@ MISTAKES = [
     Mistake("dropout.cu", ">= threshold", "> threshold", "dropout", "> for >="),
     Mistake("dropout.cu", "(image * pixels + pixel) * channels + channel", "i",
         "dropout", "numbered as elements lie in memory"),
+    Mistake("dropout.cu", "(u32)(i % 2 ? z >> 32 : z)", "(u32)(i % 2 ? z : z >> 32)",
+        "dropout", "halves of a random word swapped"),
 
     Mistake("gemm.cu", "if (m >= M || n >= N) return;", "if (m > M || n > N) return;",
         "gemm_1", "off-by-one guard"),
@@ -208,6 +227,8 @@ MISTAKES = [
         "gemm_2", "second barrier removed"),
     Mistake("gemm.cu", "T sum[EACH][EACH] = {};", "T sum[EACH][EACH];",
         "gemm_3", "uninitialised accumulator"),
+    Mistake("gemm.cu", "N % Vector<T>::SIZE == 0 && aligned(c)", "N % Vector<T>::SIZE == 0",
+        "gemm_4", "misaligned vector store"),
 
     Mistake("im2col.cu", "const int kw = row % KW, kh = row / KW % KH;",
         "const int kw = row / KH % KW, kh = row % KH;", "im2col", "swapped indices"),
@@ -243,6 +264,9 @@ MISTAKES = [
     Mistake("max_pool.cu", "x[quotient(i, output_plane) * input_plane",
         "x[(int)quotient(i, output_plane) * (int)input_plane",
         "gather_plane", "int overflow", LARGE),
+    Mistake("max_pool.cu",
+        "&&\n                            p >= columns.from(c) && p < columns.to(c, ow);", ";",
+        "any_foreign", "a foreign column not seen"),
 
     Mistake("optimizer.cu", "grad[i] + decay * param[i];\n        T move",
         "grad[i] - decay * param[i];\n        T move", "sgd_update", "sign of the weight decay"),
@@ -259,6 +283,8 @@ MISTAKES = [
         "sum = row_weights[across + r] * part", "resample2d", "missing accumulate"),
     Mistake("resample.cu", "along = (i64)p * column_width - left", "along = (i64)p * column_width",
         "resample2d", "wrong start of a band"),
+    Mistake("resample.cu", "x + (plane * h + r) * w", "x + (int)(plane * h + r) * w",
+        "resample2d", "int overflow", LARGE),
 
     Mistake("softmax.cu", "T largest = x[0];", "T largest = 0;",
         "softmax", "underflow: the largest of a column is at least 0"),
@@ -275,6 +301,8 @@ MISTAKES = [
         "sum_pixels", "written by a thread that waits for no other"),
     Mistake("sums.cu", "parts[s * count + i]", "parts[s + i * S]",
         "sum_parts", "swapped indices"),
+    Mistake("sums.cu", "const i64 all = N * P;", "const int all = N * P;",
+        "sum_pixels", "int overflow", LARGE),
 
     Mistake("tile.cuh", "half = 1 - half;", "half = 0;", "multiply", "double buffer not toggled"),
     Mistake("tile.cuh", "b.put(shared.b[0]);\n    __syncthreads();", "b.put(shared.b[0]);",
@@ -291,6 +319,14 @@ MISTAKES = [
         "finish", "NaN lost", "test_conv2d.py"),
     Mistake("tile.cuh", "data[line * line_stride", "data[line * (int)line_stride",
         "MatrixLoader", "int overflow", LARGE),
+    Mistake("tile.cuh", "if (row >= rows) continue;", "if (row > rows) continue;",
+        "write", "off-by-one guard"),
+    Mistake("tile.cuh", "if (vectors && column < columns) {", "if (vectors) {",
+        "write", "a vector beyond the last column"),
+    Mistake("tile.cuh", "bias && row < rows ? bias[row]", "bias ? bias[row]",
+        "finish", "bias beyond the last row", "test_conv2d.py"),
+    Mistake("tile.cuh", "line_stride % V == 0 && terms % V == 0", "line_stride % V == 0",
+        "MatrixLoader", "a vector beyond the last term"),
 
     Mistake("unpooling.cu", "const bool corner = row == source * fh && column % fw == 0;",
         "const bool corner = column % fw == 0;", "unpool_bed_of_nails", "a column for a corner"),
@@ -298,6 +334,8 @@ MISTAKES = [
         "unpool_nearest_adjoint", "wrong stride of rows"),
     Mistake("unpooling.cu", "quotient(row, fh) * w + column / fw",
         "quotient(row, fh) * w + column % w", "unpool_nearest", "% for /"),
+    Mistake("unpooling.cu", "gx[i] = gy[row * fh * (w * fw)", "gx[i] = gy[(int)row * fh * (w * fw)",
+        "unpool_bed_of_nails_adjoint", "int overflow", LARGE),
 ]  # fmt: skip
 
 
@@ -342,6 +380,8 @@ def drill(mistake: Mistake, originals: Path, cache: Path) -> Outcome:
         except subprocess.TimeoutExpired:
             return Outcome(mistake, "no end", "", LONGEST)
         seconds = time.perf_counter() - start
+        if answer.returncode < 0:  # ended by a signal: in order, nothing guards the heap
+            return Outcome(mistake, "crash", "", seconds)
         if answer.returncode not in (0, 1):
             raise RuntimeError(f"pytest did not run: {answer.stdout}{answer.stderr}")
         for case in ElementTree.parse(report).iter("testcase"):
@@ -397,14 +437,14 @@ def main(arguments: list[str] | None = None) -> int:
     for mistake, by, test, seconds in drills(chosen, options.jobs):
         missed += not by
         print(
-            f"{mistake.file:22} {mistake.kernel:25} {mistake.what:50} "
+            f"{mistake.file:22} {mistake.kernel:27} {mistake.what:50} "
             f"{by or 'NOT CAUGHT':14} {seconds:4.0f} s  {test}",
             flush=True,
         )
-    kernels = len({m.kernel for m in chosen})
+    places = len({m.kernel for m in chosen})
     print(
-        f"{len(chosen)} mistakes in {kernels} kernels: {len(chosen) - missed} caught, "
-        f"{missed} not, {time.perf_counter() - start:.0f} s"
+        f"{len(chosen)} mistakes in {places} kernels and their parts: "
+        f"{len(chosen) - missed} caught, {missed} not, {time.perf_counter() - start:.0f} s"
     )
     return 1 if missed else 0
 

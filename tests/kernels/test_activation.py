@@ -49,6 +49,10 @@ def test_bias_and_relu(cuda, twin, numbers, same, close, dtype, shape):
     y = twin.relu(x + bias.reshape(-1, *[1] * (len(shape) - 2)))
     same(cuda.bias_relu(x, bias), y)
 
+    if x.size:
+        x[0, 0] = np.nan
+        assert np.isnan(cuda.bias_relu(x, bias)[0, 0]).all()
+
     gx, gbias = cuda.bias_relu_grad(gy, y)
     expected = twin.relu_grad(gy, y)
     same(gx, expected)

@@ -56,6 +56,14 @@ def test_statistics_of_what_is_not_finite(cuda, numbers, value):
 
 
 @pytest.mark.parametrize("relu", [False, True])
+def test_nan_stays(cuda, numbers, relu):
+    x, (mean, weight, bias) = numbers(2, 3, 5, 7), numbers(3, 3)
+    x[1, 2, 3, 4] = np.nan
+    y = cuda.batch_norm(x, mean, np.abs(weight), weight, bias, relu)
+    assert np.isnan(y[1, 2, 3, 4]) and np.isnan(y).sum() == 1
+
+
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 2, 2)])
 def test_forward_and_backward(cuda, twin, numbers, close, dtype, shape, relu):
     x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)

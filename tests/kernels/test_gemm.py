@@ -118,17 +118,22 @@ def test_every_access_is_allowed_and_those_of_the_last_version_are_cheap(
     np.testing.assert_allclose(out, a @ b, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_access_to_a_part_of_a_wider_matrix_stays_inside(checked, version, dtype, rng):
+def test_every_access_to_a_part_of_a_wider_matrix_stays_inside(
+    checked, version, transposed, dtype, rng
+):
     """The last line ends where the memory does, in the middle of a vector."""
     m, n, k, wide = 65, 66, 18, 68
-    a, b = rng.standard_normal((k - 1) * wide + m), rng.standard_normal((k - 1) * wide + n)
-    a, b, c = a.astype(dtype), b.astype(dtype), np.empty((m, n), dtype)
     tile, block = (64, 128) if version == "4" else (64 if version == "3" else 16, (16, 16))
     grid = gemm.tiles(n, tile), gemm.tiles(m, tile)
-    checked.launch(f"gemm_{version}", dtype, grid, block, a, 1, wide, b, wide, 1, c, m, n, k)
-    left, right = (
-        np.lib.stride_tricks.as_strided(flat, (k, size), (wide * flat.itemsize, flat.itemsize))
-        for flat, size in ((a, m), (b, n))
-    )
-    np.testing.assert_allclose(c, left.T @ right, rtol=1e-3, atol=1e-3)
+    matrices, operands = [], []
+    for rows, columns in ((k, m), (n, k)) if transposed else ((m, k), (k, n)):
+        memory = rng.standard_normal((rows - 1) * wide + columns).astype(dtype)
+        strides = wide * memory.itemsize, memory.itemsize
+        matrix = np.lib.stride_tricks.as_strided(memory, (rows, columns), strides)
+        matrices.append(matrix.T if transposed else matrix)
+        operands += [memory, 1, wide] if transposed else [memory, wide, 1]
+    c = np.empty((m, n), dtype)
+    checked.launch(f"gemm_{version}", dtype, grid, block, *operands, c, m, n, k)
+    np.testing.assert_allclose(c, matrices[0] @ matrices[1], rtol=1e-3, atol=1e-3)

@@ -48,7 +48,10 @@ def test_rows_of_a_matrix(launch, large, version):
     assert c.tolist() == [1, 2, 300]
 
 
-def test_channels_of_a_pointwise_convolution(launch, large):
+def test_images_and_channels_of_a_pointwise_convolution(launch, large):
+    y, weight = zeros(), np.array([2], "float32")
+    launch("conv1x1", "float32", (1, 1, 3), 128, weight, 1, 1, large, None, y, 1, HALF, 1, 0)
+    assert y[::HALF].tolist() == [2, 4, 600]
     y, weight = new(64), np.ones(3, "float32")
     launch("conv1x1", "float32", 1, 128, weight, 3, 1, large, None, y, 1, HALF, 3, 0)
     assert y.tolist() == [303, *[0] * 63]
@@ -114,3 +117,11 @@ def test_channels_of_normalization(launch, large):
     y = new(1)
     launch.each("local_response_norm", "float32", 1, large, y, 3, HALF, 5, 0.5, 1.0, 1.0, 1)
     np.testing.assert_allclose(y, 1 / (1 + 0.5 * (1 + 4 + 300**2)), rtol=1e-6)
+
+
+def test_shares_of_a_long_sum(launch):
+    """Their number times that of the pixels has 33 bits, though neither is large."""
+    x, parts = np.zeros(2**22, "float32"), new(2**11)
+    x[-1] = 5
+    launch("sum_pixels", "float32", (1, len(parts)), 256, x, parts, 1, 1, x.size)
+    assert parts[-1] == 5 and not parts[:-1].any()

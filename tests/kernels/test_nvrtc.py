@@ -1,5 +1,7 @@
 """NVIDIA's compiler accepts every kernel without a warning, and all fits into registers."""
 
+import re
+
 import pytest
 
 from tinyfcn.backend.cuda import nvrtc
@@ -19,6 +21,19 @@ def test_every_kernel_compiles_without_warnings_and_spills(file, architecture):
         assert usage.spills == 0, usage
         assert usage.shared <= 48 * 1024, usage
         assert 0 < usage.registers <= 255, usage
+
+
+@pytest.mark.parametrize(
+    "file, name",
+    [("gemm.cu", "gemm_4"), ("conv1x1.cu", "conv1x1"), ("conv2d.cu", "conv2d"),
+     ("conv2d.cu", "conv2d_input_grad"), ("conv2d.cu", "conv2d_weight_grad")],
+)  # fmt: skip
+def test_products_read_shared_memory_by_128_bits(file, name):
+    code = nvrtc.compiled(folder() / file, instances(KERNELS, file), "sm_80").ptx
+    for T, load, of in (("float", "ld.shared.v4.f32", 4), ("double", "ld.shared.v2.f64", 2)):
+        loads = re.findall(r"ld\.shared[.\w]*\.f\d+", code[f"{name}<{T}>"])
+        # 16 terms are unrolled, and each needs 8 + 4 elements.
+        assert loads == [load] * (16 * 12 // of)
 
 
 def test_every_file_of_kernels_is_declared():

@@ -6,6 +6,8 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, optim
+from tinyfcn.training.description import describe
+from tinyfcn.training.options import parse_options
 
 NETWORKS = {
     "deconvnet": {"width": 1 / 16, "batch_norm": True},
@@ -79,3 +81,11 @@ def test_errors(rng, name):
     blamed = "DilatedResNet" if name == "pspnet" else name
     with pytest.raises(ValueError, match=rf"{blamed}: expected images .*got shape \(1, 2, 8, 8\)"):
         make(name)(image(rng, 1, 2, 8, 8))
+
+
+@every_network
+def test_it_can_be_trained_from_the_command_line(rng, name):
+    options = parse_options(["--model", name, "--width", "0.03125"])
+    model = describe(options, ("background", "cat")).build().eval()
+    with tinyfcn.no_grad():
+        assert model(image(rng, 1, 3, 20, 31)).shape == (1, 2, 20, 31)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinyfcn import weights
+from tinyfcn.data import CAFFE
+from tinyfcn.training import checkpoint
 
 
 def test_the_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
@@ -37,3 +41,32 @@ def test_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", w=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match=r"[Oo]bject"):
         weights.load(tmp_path / "a.npz")
+
+
+def test_damaged(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    arrays = {"conv.weight": np.ones((2, 3), np.float32), "n": np.array(3)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    damage(tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "b.npz", **arrays)
+    damage(tmp_path / "b.npz")
+    checkpoint.save(tmp_path / "c.npz", {"model": arrays, "iteration": 7})
+    damage(tmp_path / "c.npz")
+
+
+def test_a_header_that_lies_takes_no_memory(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", w=np.zeros((1000, 10)))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        member = archive.read("w.npy")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("w.npy", member.replace(b"1000, 10), }      ", b"1000, 10000000), }"))
+    with pytest.raises(weights.WeightsError, match="80,000 bytes are not float64 of shape"):
+        weights.load(tmp_path / "b.npz")
+
+
+def test_a_checkpoint_brings_its_preprocessing(tmp_path: Path) -> None:
+    about = {"model": "fcn8s", "preprocessing": CAFFE.to_dict()}
+    state = {"model": {"w": np.ones(3)}, "optimizer": [np.ones(3)], "description": about}
+    checkpoint.save(tmp_path / "a.npz", state)
+    file = weights.read(tmp_path / "a.npz")
+    assert list(file.arrays) == ["w"]
+    assert file.preprocessing == CAFFE

@@ -28,8 +28,9 @@ def _numpy() -> Backend:
 
 def _emulator() -> Any:
     from tinyfcn.backend.cuda import CudaBackend
-    from tinyfcn.backend.cuda.emulator import from_environment
+    from tinyfcn.backend.cuda.emulator import build, from_environment
 
+    build.compiler_version()  # says now, and not at the first kernel, that there is none
     return CudaBackend(from_environment())
 
 
@@ -61,7 +62,7 @@ def use(name: str) -> Backend:
     Raises:
         ValueError: if there is no backend of that name.
         DeviceError: for "cupy", if there is no GPU that CuPy can use.
-        BuildError: for "emulator", at the first kernel, if g++ is missing.
+        BuildError: for "emulator", if g++ is missing.
 
     Example:
         >>> from tinyfcn import backend

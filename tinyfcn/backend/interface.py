@@ -40,6 +40,9 @@ class Backend(Protocol):
         For threads that prepare data: it does not disturb the work of the others.
         """
 
+    def synchronize(self) -> None:
+        """Wait until all work that was given to the device is done; for timings."""
+
     # ---- convolution: three primitives, closed under differentiation ----
     #
     # primitive             is the forward of        is the input gradient of

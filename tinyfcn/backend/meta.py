@@ -195,6 +195,9 @@ class MetaBackend:
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
 
+    def synchronize(self) -> None:
+        pass
+
     # ---- convolution, and matrix products, which are NumPy's own elsewhere ----
 
     def conv2d(self, x, weight, bias, stride, padding, dilation, groups, relu=False):

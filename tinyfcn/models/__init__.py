@@ -24,16 +24,7 @@ from tinyfcn.models.same_resolution import same_resolution
 from tinyfcn.models.segnet import segnet, segnet_basic
 from tinyfcn.models.sliding_window import sliding_window
 from tinyfcn.models.unet import unet
-from tinyfcn.models.vgg import (
-    vgg11,
-    vgg11_bn,
-    vgg13,
-    vgg13_bn,
-    vgg16,
-    vgg16_bn,
-    vgg19,
-    vgg19_bn,
-)
+from tinyfcn.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
     make.__name__: make

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyfcn import backend, nn
 from tinyfcn import functional as F
-from tinyfcn import nn
 from tinyfcn.models.arguments import check_classes, check_images
 from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.mirror import mirror
@@ -68,8 +68,9 @@ class SlidingWindow(nn.Module):
         """(N, C, …) and P corners → (P · N, C, window, window), the images of a corner together."""
         n, c = x.shape[:2]
         steps = np.arange(self.window)
-        rows = (top[:, None] + steps)[:, :, None]  # (P, window, 1)
-        columns = (left[:, None] + steps)[:, None, :]  # (P, 1, window)
+        asarray = backend.active().xp.asarray
+        rows = asarray((top[:, None] + steps)[:, :, None])  # (P, window, 1)
+        columns = asarray((left[:, None] + steps)[:, None, :])  # (P, 1, window)
         windows = x[:, :, rows, columns]  # (N, C, P, window, window)
         return windows.permute(2, 0, 1, 3, 4).reshape(len(top) * n, c, self.window, self.window)
 

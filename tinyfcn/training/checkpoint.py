@@ -83,10 +83,19 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             npz = np.load(file, allow_pickle=False)
             if not isinstance(npz, np.lib.npyio.NpzFile) or JSON not in npz.files:
                 raise CheckpointError(f"{path} is not a tinyfcn checkpoint: {_found(path)}")
-            arrays = dict(npz)
-        tree = json.loads(str(arrays.pop(JSON)))
+            return unpack(dict(npz), path)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {_found(path)}") from error
+
+
+def unpack(arrays: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state in the members of a checkpoint.
+
+    Raises:
+        CheckpointError: if they are of another version.
+        KeyError, ValueError: if they do not belong together.
+    """
+    tree = json.loads(str(arrays[JSON]))
     if tree.get("format") != FORMAT or tree.get("version") != VERSION:
         raise CheckpointError(
             f"{path}: expected a {FORMAT} of version {VERSION}, found "
@@ -129,7 +138,7 @@ def _encode(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> A
     raise TypeError(f"checkpoint: {path} is a {type(value).__name__}, which cannot be saved")
 
 
-def _decode(value: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+def _decode(value: Any, arrays: Mapping[str, Any]) -> Any:
     """The inverse of :func:`_encode`."""
     if isinstance(value, list):
         return [_decode(part, arrays) for part in value]

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
+from tinyfcn.backend.errors import BackendError
 from tinyfcn.data import DataError
 from tinyfcn.training.checkpoint import CheckpointError
 
@@ -65,7 +66,7 @@ def plain_errors() -> Iterator[None]:
     except MemoryError as error:
         _exit(2, f"error: not enough memory: {error}; "
                  "a smaller --batch-size, --crop or --width needs less")  # fmt: skip
-    except (UsageError, DataError, CheckpointError, OSError) as error:
+    except (UsageError, DataError, CheckpointError, BackendError, OSError) as error:
         _exit(2, f"error: {sentence(error)}")
 
 

@@ -1,8 +1,11 @@
 """Read weights from files, each format by its own reader, recognised by what is in the file.
 
 A reader is a module with ``recognises(path, start)``, told the first bytes of the file, and
-``read(path)``, which gives a dict of names to NumPy arrays. A new format is a new module in
-``READERS``.
+``read(path)``, which gives a :class:`WeightFile`: a dict of names to NumPy arrays, and how images
+have to be prepared for them. A new format is a new module in ``READERS``.
+
+Files come from strangers. Nothing in them is executed, sizes are checked before memory is taken,
+and what does not hold together is refused with a :class:`WeightsError`, never read by half.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinyfcn.weights import npz
+from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
+from tinyfcn.weights.file import WeightFile, WeightsError
 
-READERS = (npz,)
+READERS = (npz, pytorch, safetensors, matconvnet, caffe)
+_LONGEST_MESSAGE = 500  # it may quote what is in the file
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -26,7 +31,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if no reader knows the format, or the file is damaged.
+        WeightsError: if no reader knows the format, or the file is damaged; a ValueError.
 
     Example:
         >>> import tempfile, numpy
@@ -37,6 +42,11 @@ def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         (2, 3)
         >>> folder.cleanup()
     """
+    return read(path).arrays
+
+
+def read(path: str | os.PathLike[str]) -> WeightFile:
+    """What :func:`load` gives, with the preprocessing that belongs to it; raises the same."""
     path = Path(path)
     if not path.is_file():
         what = "this is a folder" if path.is_dir() else "there is no such file"
@@ -45,8 +55,14 @@ def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         start = file.read(16)
     for reader in READERS:
         if reader.recognises(path, start):
-            return reader.read(path)
+            try:
+                return reader.read(path)
+            except WeightsError as error:
+                raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
     known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
-    raise ValueError(
+    raise WeightsError(
         f"{path}: not a format of weights that can be read ({known}); it starts with {start!r}"
     )
+
+
+__all__ = ["READERS", "WeightFile", "WeightsError", "load", "read"]

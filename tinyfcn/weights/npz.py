@@ -1,41 +1,82 @@
-"""NumPy's ``.npz``, a zip of ``.npy`` files. Checkpoints of our own are such files too."""
+"""NumPy's ``.npz``, a zip of ``.npy`` files. Checkpoints of our own are such files too.
+
+A ``.npy`` is the bytes ``\\x93NUMPY``, a version, the length of a header, the header (the text of a
+Python dict: dtype, order, shape), and the numbers. ``numpy.load`` would reserve the memory that the
+header asks for before it looks whether the numbers are there; so the header is read here.
+"""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import ast
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.data.preprocessing import Preprocessing
 from tinyfcn.training import checkpoint
+from tinyfcn.weights import zipped
+from tinyfcn.weights.file import WeightFile, WeightsError
+
+_LONGEST_HEADER = 10_000
 
 
 def recognises(path: Path, start: bytes) -> bool:
-    """Whether the file is a zip of nothing but arrays, or was meant to be one and is cut short."""
-    if start[:4] != b"PK\x03\x04":
+    """Whether the file is a zip of nothing but arrays, or was meant to be one and is damaged."""
+    if not start.startswith(zipped.MAGIC):
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return path.suffix == ".npz"
-
-
-def read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays by name; from a checkpoint, the parameters and buffers of its model.
-
-    Raises:
-        ValueError: if the file is truncated or damaged, or holds Python objects.
-    """
-    try:
+    names = zipped.names(path)
+    if names is None:
+        # The end of a zip lists its members; if it is gone, the first member's name decides.
         with open(path, "rb") as file:
-            npz = np.load(file, allow_pickle=False)
-            if checkpoint.JSON not in npz.files:
-                return dict(npz)
-        model: dict[str, NDArray[Any]] = checkpoint.load(path)["model"]
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, checkpoint.CheckpointError) as error:
-        raise ValueError(f"{path}: truncated or damaged .npz file ({error})") from error
-    return model
+            return b".npy" in file.read(512)
+    return all(name.endswith(".npy") for name in names)
+
+
+def read(path: Path) -> WeightFile:
+    """The arrays by name; from a checkpoint, the parameters and buffers of its model."""
+    with zipped.opened(path) as archive:
+        arrays = {name.removesuffix(".npy"): _array(archive, name) for name in archive.names}
+    if checkpoint.JSON not in arrays:
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiub":
+                raise WeightsError(f"{name} is not an array of numbers but of {array.dtype}")
+        return WeightFile(arrays)
+    try:
+        state = checkpoint.unpack(arrays, path)
+        about = state.get("description")
+        preprocessing = about and Preprocessing.from_dict(about["preprocessing"])
+        model = state["model"]
+        if not all(isinstance(array, np.ndarray) for array in model.values()):
+            raise WeightsError("its model holds something else than arrays")
+        return WeightFile(model, preprocessing, about)
+    except WeightsError:
+        raise
+    except (
+        AttributeError, KeyError, TypeError, ValueError, RecursionError, checkpoint.CheckpointError,
+    ) as error:  # fmt: skip
+        raise WeightsError(f"damaged checkpoint ({error!r})") from error
+
+
+def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
+    data = archive.read(name)
+    if data[:6] != b"\x93NUMPY" or len(data) < 12 or data[6] not in (1, 2, 3):
+        raise WeightsError(f"{name} does not start as a .npy does, but with {data[:8]!r}")
+    begin = 10 if data[6] == 1 else 12
+    end = begin + int.from_bytes(data[8:begin], "little")
+    if end - begin > _LONGEST_HEADER:
+        raise WeightsError(f"{name}: its header is {end - begin:,} bytes long: refused")
+    try:
+        header = ast.literal_eval(data[begin:end].decode("latin1").strip())
+        descr, fortran, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
+        dtype = np.dtype(descr) if isinstance(descr, str) else None
+        whole = all(isinstance(n, int) and n >= 0 for n in shape) and isinstance(shape, tuple)
+    except (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+        raise WeightsError(f"{name}: its header cannot be read ({error})") from error
+    if dtype is None or dtype.kind not in "fiubU" or dtype.itemsize == 0 or not whole:
+        raise WeightsError(f"{name} holds objects or records (dtype {descr!r}), not numbers")
+    if len(shape) > 32 or len(data) - end != math.prod(shape) * dtype.itemsize:
+        raise WeightsError(f"{name}: {len(data) - end:,} bytes are not {dtype} of shape {shape}")
+    return np.frombuffer(data, dtype, offset=end).reshape(shape, order="F" if fortran else "C")

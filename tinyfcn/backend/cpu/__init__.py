@@ -108,3 +108,6 @@ class NumpyBackend:
         return np.asarray(array)
 
     upload = as_array
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""

@@ -57,6 +57,10 @@ class CudaBackend(
         """The array with the values of a NumPy array, ready when this returns."""
         return self.engine.upload(data)
 
+    def synchronize(self) -> None:
+        """Wait until all work that was given to the device is done."""
+        self.engine.synchronize()
+
     def to_numpy(self, array: Any) -> Any:
         """A NumPy array with the same values."""
         return np.asarray(array) if self.xp is np else self.xp.asnumpy(array)

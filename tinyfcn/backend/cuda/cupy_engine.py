@@ -48,6 +48,10 @@ class CupyEngine:
         copying.synchronize()
         return array
 
+    def synchronize(self) -> None:
+        """Wait until the current stream is done."""
+        self.xp.cuda.get_current_stream().synchronize()
+
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int,

@@ -8,10 +8,12 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from tinyfcn.backend.errors import BackendError
+
 PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x", "cupy")
 
 
-class DeviceError(RuntimeError):
+class DeviceError(BackendError):
     """The GPU backend cannot work on this machine; says what was found and what to do."""
 
 

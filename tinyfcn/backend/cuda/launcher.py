@@ -67,6 +67,9 @@ class Engine(Protocol):
     def upload(self, data: Any) -> Any:
         """The array of this engine with the values of a NumPy array, ready when this returns."""
 
+    def synchronize(self) -> None:
+        """Wait until all kernels are done."""
+
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int,

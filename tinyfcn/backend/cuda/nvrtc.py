@@ -75,14 +75,28 @@ def library() -> ctypes.CDLL:
                           f"{PACKAGE}")  # fmt: skip
 
 
+class Compiled(NamedTuple):
+    """What NVRTC made of a file."""
+
+    usages: list[Usage]
+    ptx: dict[str, str]  # the body of each kernel in NVIDIA's portable assembly language
+
+
 def compile_file(
     source: Path, names: Sequence[str], architecture: str, options: Iterable[str] = OPTIONS
 ) -> list[Usage]:
-    """Compile the kernels ``names``, ["relu<float>", …], of a .cu file.
+    """What the kernels ``names``, ["relu<float>", …], of a .cu file take.
 
     Raises:
         Refused: with the compiler's words, if there is an error or a warning.
     """
+    return compiled(source, names, architecture, options).usages
+
+
+def compiled(
+    source: Path, names: Sequence[str], architecture: str, options: Iterable[str] = OPTIONS
+) -> Compiled:
+    """The same, with the code."""
     nvrtc = library()
 
     def call(function: str, *arguments: object) -> int:
@@ -111,9 +125,15 @@ def compile_file(
             symbol = ctypes.c_char_p()
             call("GetLoweredName", program, kernel.encode(), ctypes.byref(symbol))
             lowered[(symbol.value or b"").decode()] = kernel
+        call("GetPTXSize", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        call("GetPTX", program, buffer)
+        code = buffer.value.decode()
     finally:
         call("DestroyProgram", ctypes.byref(program))
-    return list(_usages(log, lowered, architecture))
+    bodies = re.findall(r"\.entry (\w+)\((.*?)\n\}", code, re.DOTALL)
+    ptx = {lowered[symbol]: body for symbol, body in bodies if symbol in lowered}
+    return Compiled(list(_usages(log, lowered, architecture)), ptx)
 
 
 def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> list[Usage]:

@@ -119,6 +119,9 @@ class Emulator:
         """The array itself."""
         return data
 
+    def synchronize(self) -> None:
+        """A kernel is done when ``run`` returns."""
+
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int = 0,
@@ -165,8 +168,9 @@ class Emulator:
         return [self._profile[key] for key in sorted(self._profile)]
 
 
-def from_environment() -> Emulator:
-    """The emulator that $TINYFCN_EMULATOR describes: "fast", "check" or "fast,guard,seed=3".
+def from_environment(folder: Path | None = None) -> Emulator:
+    """The emulator that $TINYFCN_EMULATOR describes, "fast", "check" or "fast,guard,seed=3", for
+    the .cu files of a folder, ``kernels/`` by default.
 
     Raises:
         ValueError: if there is another word in it.
@@ -186,7 +190,7 @@ def from_environment() -> Emulator:
                 f"TINYFCN_EMULATOR: expected {', '.join(build.MODES)}, guard, or seed=<number>, "
                 f"got {word!r} in {text!r}"
             )
-    return Emulator(**options)
+    return Emulator(**options, folder=folder)
 
 
 def _slot(value: Any) -> bytes:

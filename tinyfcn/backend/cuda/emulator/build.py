@@ -21,7 +21,7 @@ from tinyfcn.backend.cuda.emulator.errors import BuildError
 HERE = Path(__file__).parent
 COMPILER = "g++"
 FLAGS = [
-    "-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
+    "-xc++", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
     "-fno-gnu-unique",  # shared memory of a template is not shared with another library
     "-ffp-contract=off",  # the same results whatever the processor
     "-fwrapv",  # an int that overflows is wrong here too, as it is on a GPU
@@ -143,7 +143,7 @@ def _object(text: str, name: str, flags: list[str], headers: list[Path], folder:
     target = cache_folder() / f"{name}-{digest}.o"
     if not target.exists():
         with tempfile.TemporaryDirectory() as temporary:
-            code = Path(temporary) / f"{name}.cpp"
+            code = Path(temporary) / f"{name}.cu"  # lines are reported under this name
             code.write_text(text)
             command = [COMPILER, *FLAGS, *flags, f"-I{HERE}", f"-I{folder}", "-c", str(code)]
             said = _run(command, target)

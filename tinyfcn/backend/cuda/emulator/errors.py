@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyfcn.backend.errors import BackendError
+
 Three = ctypes.c_uint * 3
 
 
@@ -45,7 +47,7 @@ KINDS = {
 ACCESSES = ("reads", "writes", "updates")
 
 
-class BuildError(RuntimeError):
+class BuildError(BackendError):
     """The C++ compiler is missing, or refuses a .cu file."""
 
 

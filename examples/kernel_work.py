@@ -1,0 +1,93 @@
+"""Runs what kernel_cases.py has for a kernel, on an engine and on NumPy, and compares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import kernel_cases
+import numpy as np
+
+from tinyfcn.backend.cpu import NumpyBackend
+from tinyfcn.backend.cuda import CudaBackend
+from tinyfcn.backend.cuda.emulator import BuildError, Emulator
+from tinyfcn.training.errors import UsageError
+
+ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
+
+
+class Launch(NamedTuple):
+    """What was run once."""
+
+    function: str
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    seconds: float
+
+
+class Recorder:
+    """An engine that remembers what another one ran. Its arrays begin where those of a GPU may."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.launches: list[Launch] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)  # what is not here the other one does
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        array = self.engine.empty(shape, dtype)
+        return kernel_cases.aligned(array) if self.xp is np else array
+
+    def run(self, file: str, function: str, grid: Any, block: Any, *rest: Any) -> None:
+        if isinstance(self.engine, Emulator):
+            self.engine.library(file)  # compiled before the clock starts
+        start = time.perf_counter()
+        self.engine.run(file, function, grid, block, *rest)
+        self.engine.synchronize()
+        self.launches.append(Launch(function, grid, block, time.perf_counter() - start))
+
+    def of(self, name: str) -> list[Launch]:
+        """The launches of one kernel."""
+        return [launch for launch in self.launches if launch.function.split("<")[0] == name]
+
+
+def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Recorder, list[Any]]:
+    """Do the work of a kernel: what was launched, and the results as NumPy arrays."""
+    recorder = Recorder(engine)
+    backend: Any = CudaBackend(recorder)
+    try:
+        results = _work(backend, name, size, dtype)
+    except (BuildError, ValueError) as error:
+        raise UsageError(f"{name}, size {' '.join(map(str, size))}: {error}") from error
+    if not recorder.of(name):
+        raise UsageError(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
+    return recorder, [backend.to_numpy(result) for result in results]
+
+
+def exact(name: str, size: tuple[int, ...]) -> list[Any]:
+    """The same results by NumPy in float64."""
+    return _work(NumpyBackend(), name, size, np.float64)
+
+
+def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any) -> list[Any]:
+    inputs = kernel_cases.Inputs(backend, dtype)
+    results = kernel_cases.CASES[name].work(backend, inputs, *size)
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def verdicts(results: list[Any], wanted: list[Any]) -> Iterator[tuple[bool, str]]:
+    """Of each result whether it is right, and a line about it.
+
+    A sum may be off by some units in the last place of the largest value (eps); whole numbers must
+    be equal.
+    """
+    for got, right in zip(results, wanted, strict=True):
+        error = float(np.abs(got.astype(np.float64) - right).max())
+        allowed, eps = 0.0, ""
+        if got.dtype.kind == "f":
+            unit = float(np.finfo(got.dtype).eps) * max(float(np.abs(right).max()), 1e-30)
+            allowed, eps = ALLOWED * unit, f", {error / unit:.1f} eps of the largest value"
+        close = error <= allowed  # which NaN is not
+        yield close, f"{'right' if close else 'WRONG'}, largest error {error:.2g}{eps}"

@@ -1,0 +1,268 @@
+"""The kernel lab: every command on a small kernel, and what the kernels' texts promise of it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tinyfcn.backend.cuda import nvrtc
+from tinyfcn.backend.cuda.kernels import KERNELS, folder
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = "examples/kernel_lab.py"
+LESSON = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")
+SHELL = "\n".join(re.findall(r"^```sh\n(.*?)^```$", LESSON, re.MULTILINE | re.DOTALL))
+COMMANDS = [line for line in SHELL.splitlines() if SCRIPT in line]
+COMMANDS += re.findall(rf"`(python {SCRIPT}[^`]*)`", LESSON)
+COMMANDS += [
+    line
+    for source in sorted(folder().glob("*.cu"))
+    for line in re.findall(r"^// Run: +(.*)$", source.read_text(encoding="utf-8"), re.MULTILINE)
+]
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.delenv("TINYFCN_EMULATOR", raising=False)
+    return importlib.import_module("kernel_lab")
+
+
+@pytest.fixture
+def call(lab: ModuleType, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process; gives its exit status and all that it said."""
+
+    def run(*words: object) -> tuple[int, str]:
+        status: object = 0
+        try:
+            with lab.plain_errors():
+                status = lab.main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        if isinstance(status, str):  # sys.exit prints it, and the status is 1
+            return 1, said.out + status
+        assert isinstance(status, int)
+        return status, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the kernels, to spoil."""
+    return Path(shutil.copytree(folder(), tmp_path / "kernels"))
+
+
+def replace(file: Path, old: str, new: str, of: str) -> None:
+    """Change the first ``old`` behind the head of the kernel ``of``."""
+    before, head, after = file.read_text("utf-8").partition(f"{of}(")
+    assert old in after
+    file.write_text(before + head + after.replace(old, new, 1), "utf-8")
+
+
+# ---- the commands ----
+
+
+def test_list(call: Call) -> None:
+    status, said = call("list")
+    assert status == 0
+    for name, kernel in KERNELS.items():
+        assert re.search(rf"^{name} +{kernel.file} +\S", said, re.MULTILINE)
+        assert kernel.parameters in said
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel_runs_and_is_right(lab: ModuleType, call: Call, name: str) -> None:
+    status, said = call("run", name)
+    assert status == 0, said
+    assert re.search(rf"^  {name}\b.* grid .* block .* ms on the CPU$", said, re.MULTILINE)
+    assert "right, largest error" in said and "WRONG" not in said
+    assert set(lab.kernel_cases.CASES) == set(KERNELS)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_case_works_in_the_larger_size(lab: ModuleType, call: Call, name: str) -> None:
+    size = lab.larger(lab.case_of(name))
+    status, said = call("run", name, "--dtype", "float64", "--size", *size)
+    assert status == 0, said
+
+
+def test_run_of_another_size_and_dtype(call: Call) -> None:
+    status, said = call("run", "gemm_2", "--size", 5, 7, 3, "--dtype", "float64")
+    assert status == 0
+    assert "gemm_2 of gemm.cu, float64, M N K = 5 7 3" in said
+    assert "gemm_2<double>" in said and "result (5, 7): right" in said
+
+
+def test_a_wrong_answer_is_called_wrong(call: Call, copy: Path) -> None:
+    replace(copy / "activation.cu", "x[i]", "x[i] + 1", of="relu")
+    status, said = call("run", "relu", "--kernels", copy)
+    assert status == 1
+    assert "result (2, 8, 16, 24): WRONG, largest error 1," in said
+    status, said = call("check", "relu", "--kernels", copy)
+    assert status == 1
+    assert "seed 1: no fault, but WRONG" in said
+
+
+def test_check(call: Call) -> None:
+    status, said = call("check", "gemm_2", "--size", 17, 15, 18)
+    assert status == 0
+    assert said.count("no fault, and the result is right") == 2
+    assert "M N K = 17 15 18, seed 1" in said and "seed 2" in said
+
+
+def test_check_takes_two_sizes_if_none_is_given(call: Call) -> None:
+    _, said = call("check", "conv1x1")
+    assert "N C H W OC KERNEL STRIDE = 1 16 16 32 64 1 1, seed 2" in said
+    assert "N C H W OC KERNEL STRIDE = 2 17 17 33 65 1 1, seed 2" in said
+
+
+def test_check_names_the_lines_of_a_race(call: Call, copy: Path) -> None:
+    replace(copy / "gemm.cu", "right[k][x];\n        __syncthreads();", "right[k][x];", of="gemm_2")
+    status, said = call("check", "gemm_2", "--kernels", copy)
+    assert status == 1
+    found = re.match(r"race: gemm_2<float> \(gemm\.cu:(\d+)\).* at line (\d+) \(race\)", said)
+    assert found, said
+    lines = (copy / "gemm.cu").read_text("utf-8").splitlines()
+    texts = {lines[int(number) - 1].strip()[:13] for number in found.groups()}
+    assert texts & {"left[y][x] = ", "right[y][x] ="} and "for (int k = " in texts
+
+
+def test_profile(call: Call) -> None:
+    status, said = call("profile", "gemm_3", "--size", 64, 64, 16)
+    assert status == 0
+    assert re.search(r"gemm\.cu:\d+ +shared writes .* 2\.00 /  1\.00   left\[x\]\[row\] =", said)
+    assert "!" not in said.split("gemm_3<float>")[1]
+
+
+def test_profile_shows_what_a_change_costs(call: Call, copy: Path) -> None:
+    replace(copy / "gemm.cu", "[TILE + 1]", "[TILE]", of="gemm_3")
+    _, said = call("profile", "gemm_3", "--size", 64, 64, 16, "--kernels", copy)
+    assert re.search(r"shared writes .* 16\.00 /  1\.00 ! left\[x\]\[row\] =", said)
+
+
+def test_no_bank_conflict_of_the_final_versions_is_above_two_ways(call: Call) -> None:
+    status, said = call("profile", "--all")
+    assert status == 0
+    assert said.count("\n\n") == len(importlib.import_module("kernel_lab").FINAL)
+    rows = re.findall(r"shared \w+ +\d+ x +([\d.]+) / +([\d.]+)", said)
+    assert len(rows) > 20
+    assert all(float(turns) <= 2 * float(least) for turns, least in rows)
+    # The lesson quotes every line that is marked, and has the reason.
+    for text in re.findall(r"^\S+:\d+ .* ! (.*)$", said, re.MULTILINE):
+        assert f"`{text}" in LESSON
+
+
+def test_resources(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        nvrtc.library()
+    except nvrtc.CompilerMissing as missing:
+        pytest.skip(str(missing))
+    one_file = {name: kernel for name, kernel in KERNELS.items() if kernel.file == "sums.cu"}
+    monkeypatch.setattr(nvrtc, "KERNELS", one_file)  # all take their time
+    status, said = call("resources", "--arch", "sm_80")
+    assert status == 0
+    assert re.search(r"sum_pixels<float> +sm_80 +\d+ registers +1024 bytes shared", said)
+
+
+def test_debug_prints_the_command(call: Call) -> None:
+    status, said = call("debug", "gemm_2")
+    assert status == 0
+    assert "stops in thread (3, 2) of block (1, 0)" in said
+    command = shlex.split(said.splitlines()[-1])
+    assert command[0] == "TINYFCN_EMULATOR=debug" and command[1] == "gdb"
+    (line,) = re.findall(
+        r"break gemm\.cu:(\d+) if blockIdx\.x == 1 && blockIdx\.y == 0 && "
+        r"threadIdx\.x == 3 && threadIdx\.y == 2",
+        said,
+    )
+    text = (folder() / "gemm.cu").read_text("utf-8").splitlines()
+    assert "left[SIDE][SIDE]" in text[int(line) - 1]
+    assert "stops in thread (3, 0) of block (1, 0)" in call("debug", "relu")[1]
+
+
+@pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
+def test_gdb_stops_in_the_thread() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "debug", "gemm_2", "--gdb"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "ptrace" in done.stderr:
+        pytest.skip(f"gdb may not trace processes here: {done.stderr.splitlines()[-1]}")
+    assert re.search(r"hit Breakpoint 1.*gemm_2<float>", done.stdout, re.DOTALL), done.stderr
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("run gemm_9", "error: no kernel is called 'gemm_9'; there are gemm_1, gemm_2, gemm_3"),
+        ("check nothing", "error: no kernel is called 'nothing'; the command list tells the names"),
+        ("profile no", "error: no kernel is called 'no'"),
+        ("profile", "error: profile: expected the name of a kernel, or --all"),
+        ("debug no", "error: no kernel is called 'no'"),
+        ("run relu --size 3 3", "error: --size: expected N C H W, each at least 1, such as 2 8"),
+        ("run max_pool2d --size 1 1 1 1", "error: max_pool2d: with size 1 1 1 1 it has nothing"),
+        ("run relu --kernels . --backend cupy", "has no common.cuh"),
+    ],
+)
+def test_one_sentence_says_what_is_wrong(call: Call, words: str, sentence: str) -> None:
+    status, said = call(*words.split())
+    assert status == 2
+    assert sentence in said
+
+
+def test_what_does_not_compile_is_an_error(call: Call, copy: Path) -> None:
+    replace(copy / "sums.cu", "T sum = 0;", "T sum = nothing;", of="sum_pixels")
+    status, said = call("run", "sum_pixels", "--kernels", copy)
+    assert status == 2
+    assert "'nothing' was not declared" in said
+
+
+# ---- what is promised ----
+
+
+def test_every_file_says_how_to_run_it() -> None:
+    for source in folder().glob("*.cu"):
+        (name,) = re.findall(r"^// Run: .* run (\w+)$", source.read_text("utf-8"), re.MULTILINE)
+        assert KERNELS[name].file == source.name
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_names_what_exists(lab: ModuleType, line: str, copy: Path) -> None:
+    line = line.replace("/tmp/kernels", str(copy)).replace("KERNEL", "relu")
+    words = shlex.split(line, comments=True)
+    options = lab.parse(words[words.index(SCRIPT) + 1 :])
+    if getattr(options, "kernel", None):
+        case = lab.case_of(options.kernel)
+        assert len(lab.size_of(case, options.size)) == len(case.size)
+
+
+def test_every_change_of_the_lesson_changes_something(copy: Path) -> None:
+    if not shutil.which("sed"):
+        pytest.skip("the lesson uses sed")
+    edits = [line for line in SHELL.splitlines() if line.startswith("sed ")]
+    assert len(edits) >= 4
+    for edit in edits:
+        before = {path.name: path.read_text("utf-8") for path in copy.iterdir()}
+        subprocess.run(shlex.split(edit.replace("/tmp/kernels", str(copy))), check=True)
+        changed = [p for p in copy.iterdir() if before[p.name] != p.read_text("utf-8")]
+        assert len(changed) == 1, edit
+
+
+def test_the_lesson_has_every_file() -> None:
+    for source in folder().glob("*.cu*"):
+        assert f"`{source.name}`" in LESSON
+    for name in KERNELS:
+        assert f"`{name}`" in LESSON

@@ -1,0 +1,75 @@
+"""Damage done to a file of weights, and what must become of it."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyfcn import weights
+
+VARIANTS = 200
+
+
+def variants(whole: bytes) -> Iterator[bytes]:
+    """The file cut short, with bytes changed, with what may be lengths enlarged, with a gap."""
+    rng = np.random.default_rng(0)
+    for number in range(VARIANTS):
+        data = bytearray(whole)
+        # Half of the blows fall where the structure is, at the ends.
+        places = len(data) if number % 8 < 4 else min(len(data), 400)
+        at = int(rng.integers(places))
+        if number % 3 == 0:
+            at = len(data) - 1 - at
+        if number % 4 == 0:
+            del data[at:]
+        elif number % 4 == 1:
+            for place in {at, *rng.integers(len(data), size=rng.integers(4)).tolist()}:
+                data[place] ^= int(rng.integers(1, 256))
+        elif number % 4 == 2:
+            count = int(rng.choice([1, 2, 3, 4, 8]))
+            data[at : at + count] = rng.choice([b"\xff", b"\x7f"]) * count
+        else:
+            del data[at : at + int(rng.integers(1, 9))]
+        yield bytes(data)
+
+
+@pytest.fixture
+def damage(tmp_path: Path) -> Callable[[Path], None]:
+    """Load 200 damaged variants of a file: each is refused in our words, or gives whole arrays
+    (numbers without a checksum may be other numbers); quickly, and in little memory."""
+
+    def check(path: Path) -> None:
+        whole = path.read_bytes()
+        assert len(whole) < 100_000
+        count = len(weights.load(path))
+        target = tmp_path / f"damaged{path.suffix}"
+        refused = 0
+        tracemalloc.start()
+        start = time.monotonic()
+        try:
+            for data in variants(whole):
+                target.write_bytes(data)
+                try:
+                    arrays = weights.load(target)
+                except weights.WeightsError as error:
+                    assert str(target) in str(error)
+                    refused += 1
+                    continue
+                assert len(arrays) <= count
+                for array in arrays.values():
+                    assert isinstance(array, np.ndarray)
+                    assert array.dtype.kind in "fiub"
+                    array.copy()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert refused > VARIANTS // 4
+        assert peak < 70 << 20
+        assert time.monotonic() - start < 20
+
+    return check

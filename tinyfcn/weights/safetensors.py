@@ -1,0 +1,142 @@
+"""safetensors: the length of a header, the header in JSON, the numbers.
+
+The format is simple enough to read and write in a screen each, with every refusal in our own words,
+so the package of that name is not needed. Layout: 8 bytes, the header's length N in little endian;
+N bytes of JSON, ``{"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}``, and
+optionally ``"__metadata__"``, a dict of strings; then the data, which the offsets count from. The
+arrays fill the data without gaps or overlaps.
+
+Source: https://huggingface.co/docs/safetensors (format, section 1).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn.data.preprocessing import TORCHVISION, Preprocessing
+from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
+
+DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
+    "U64": "<u8", "I64": "<i8", "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
+LONGEST_HEADER = 100 * MEBIBYTE
+DESCRIPTION = "tinyfcn"  # the key of the metadata under which a model is described
+
+
+def recognises(path: Path, start: bytes) -> bool:
+    """Whether eight bytes of a bearable length are followed by JSON."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
+
+
+def read(path: Path) -> WeightFile:
+    """The arrays by name; bfloat16, which NumPy lacks, becomes float32.
+
+    The preprocessing is that of a file of our own, else torchvision's.
+    """
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        size = path.stat().st_size - 8 - length
+        if size < 0:
+            raise WeightsError(f"truncated: its header has {length:,} bytes, the file fewer")
+        header = _header(file.read(length))
+        metadata = header.pop("__metadata__", None) or {}
+        places = {name: _place(name, entry) for name, entry in header.items()}
+        expected = 0
+        for name, (_, _, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
+            if begin != expected:
+                raise WeightsError(f"{name} begins at {begin} instead of {expected}")
+            expected = end
+        if expected != size:
+            raise WeightsError(f"truncated or too long: {size:,} bytes of data, not {expected:,}")
+        data = file.read(size)
+    arrays = {}
+    for name, (kind, shape, begin, end) in places.items():
+        flat = np.frombuffer(data[begin:end], DTYPES[kind])
+        arrays[name] = (bfloat16(flat) if kind == "BF16" else flat).reshape(shape)
+    about = _description(metadata)
+    if about is None:
+        return WeightFile(arrays, TORCHVISION)
+    return WeightFile(arrays, Preprocessing.from_dict(about["preprocessing"]), about)
+
+
+def dump(
+    arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any] | None = None
+) -> list[bytes]:
+    """The file as pieces to be written one after the other; ``description`` goes into its metadata.
+
+    Raises:
+        WeightsError: if an array's dtype has no name in the format.
+    """
+    kinds = {np.dtype(code): kind for kind, code in DTYPES.items() if kind != "BF16"}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # what others expect to find
+    if description is not None:
+        header["__metadata__"][DESCRIPTION] = json.dumps(description)
+    pieces, end = [], 0
+    for name, array in arrays.items():
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        if little.dtype not in kinds:
+            raise WeightsError(f"safetensors: {name} is {array.dtype}, which cannot be written")
+        begin, end = end, end + little.nbytes
+        header[name] = {
+            "dtype": kinds[little.dtype], "shape": list(array.shape), "data_offsets": [begin, end],
+        }  # fmt: skip
+        pieces.append(little.tobytes())
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little"), text, *pieces]
+
+
+def bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The upper halves of float32 numbers, completed."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a name comes twice")
+        return dict(pairs)
+
+    try:
+        header = json.loads(text.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"damaged header ({error})") from error
+    if not isinstance(header, dict):
+        raise WeightsError("damaged header (not a dict)")
+    return header
+
+
+def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+    try:
+        kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"damaged header: {name} is {str(entry)[:80]}") from error
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise WeightsError(f"{name}: dtype {str(kind)[:20]!r} is not one of {', '.join(DTYPES)}")
+    numbers = (*shape, begin, end)
+    if not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers) or len(shape) > 32:
+        raise WeightsError(f"damaged header: {name} has shape {str(shape)[:80]}")
+    if math.prod(shape) * np.dtype(DTYPES[kind]).itemsize != end - begin:
+        raise WeightsError(f"{name}: {end - begin:,} bytes are not {kind} of shape {shape}")
+    return kind, shape, begin, end
+
+
+def _description(metadata: Any) -> dict[str, Any] | None:
+    if not isinstance(metadata, dict):
+        raise WeightsError("damaged header: __metadata__ is not a dict")
+    if DESCRIPTION not in metadata:
+        return None
+    try:
+        about = json.loads(metadata[DESCRIPTION])
+        Preprocessing.from_dict(about["preprocessing"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"damaged description of the model ({error!r})") from error
+    return dict(about)

@@ -1,0 +1,79 @@
+"""Members of a zip, none read before its size is known to be bearable."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinyfcn.weights.file import WeightsError, allowance
+
+MAGIC = b"PK\x03\x04"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What zipfile raises for damaged archives, found by damaging many.
+_DAMAGE = (
+    EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError,
+    ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def names(path: Path) -> list[str] | None:
+    """The names of the members, or None if the archive is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except _DAMAGE:
+        return None
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Zip]:
+    """The archive of a file.
+
+    Raises:
+        WeightsError: if it is truncated, damaged, encrypted, or unpacks to absurdly much.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except _DAMAGE as error:
+        raise WeightsError(f"truncated or damaged zip archive ({error})") from error
+    with archive:
+        yield Zip(archive, allowance(path))
+
+
+class Zip:
+    """Reads members whole, each checked against its CRC."""
+
+    def __init__(self, archive: zipfile.ZipFile, most: int) -> None:
+        self._archive = archive
+        self._members = {member.filename: member for member in archive.infolist()}
+        if len(self._members) != len(archive.infolist()):
+            raise WeightsError("two members of the zip archive have the same name")
+        total = sum(member.file_size for member in self._members.values())
+        if total > most:
+            raise WeightsError(f"would unpack to {total:,} bytes, more than {most:,}: refused")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the members, in the order of the archive."""
+        return list(self._members)
+
+    def read(self, name: str) -> bytes:
+        """One member."""
+        if name not in self._members:
+            raise WeightsError(f"the member {name!r} is missing from the zip archive")
+        member = self._members[name]
+        if member.compress_type not in _METHODS:
+            raise WeightsError(f"{name} is compressed by method {member.compress_type}, not known")
+        if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
+            raise WeightsError(f"{name}: its two sizes in the zip archive differ")
+        try:
+            data = self._archive.read(member)
+        except _DAMAGE as error:
+            raise WeightsError(f"{name} is damaged ({error})") from error
+        if len(data) != member.file_size:
+            raise WeightsError(f"{name} holds {len(data)} bytes instead of {member.file_size}")
+        return data
