@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinyfcn import models
+from tinyfcn import models, weights
 from tinyfcn.training import checkpoint
-from tinyfcn.training.errors import UsageError
+from tinyfcn.training.errors import UsageError, usage_errors
 from tinyfcn.training.run_folder import RunFolder
 
 DEFAULTS: dict[str, Any] = {
@@ -48,8 +48,9 @@ NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The options, all of them set.
 
-    Besides them, ``given`` holds the names of those that stood on the command line, and ``state``
-    what is in the checkpoint of ``--resume`` or ``--evaluate``, or None.
+    Besides them, ``given`` holds the names of those that stood on the command line, ``state`` what
+    is in the checkpoint of ``--resume`` or ``--evaluate``, or None, and ``weights`` the file of
+    ``--pretrained`` or ``--init-from``, or None.
 
     Raises:
         SystemExit: for ``--help`` or options that cannot be parsed.
@@ -60,6 +61,8 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         raise UsageError("--epochs and --iterations both say how long to train; give one of them")
     if "resume" in given and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins one; give one of them")
+    if "pretrained" in given and "init_from" in given:
+        raise UsageError("--pretrained and --init-from both bring weights; give one of them")
 
     state, saved = None, {}
     source = _checkpoint_path(given)
@@ -87,7 +90,12 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         values[name] = str(source) if name in given else None
     if values["evaluate"]:
         values["resume"] = None
-    return argparse.Namespace(**values, given=sorted(given), state=state)
+    brought = None
+    for name in ("pretrained", "init_from"):
+        if values[name] and source is None:
+            with usage_errors(f"--{name.replace('_', '-')}"):
+                brought = weights.read(values[name])
+    return argparse.Namespace(**values, given=sorted(given), state=state, weights=brought)
 
 
 def all_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -198,7 +206,13 @@ def _parser() -> argparse.ArgumentParser:
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
     add(model, "recompute", bool, "less memory for large images, one more forward pass")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
-    add(model, "pretrained", str, "file of weights to copy every matching array from", **path)
+    add(
+        model,
+        "pretrained",
+        str,
+        "other people's weights: .pth, .safetensors, .caffemodel, .mat, .npz",
+        **path,
+    )
 
     learning = parser.add_argument_group("learning")
     add(learning, "preset", ["default", "paper"], "where options that are not given come from")
