@@ -68,13 +68,21 @@ class Description:
 def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description:
     """The model that the options of a training script ask for.
 
+    The file of ``--pretrained`` or ``--init-from``, which knows how its images are prepared, is
+    read on the way and kept in ``options.weights`` for :func:`build_model`.
+
     Raises:
-        UsageError: if an option was given that this model does not take.
+        UsageError: if an option was given that this model does not take, or the file is refused.
     """
     takes = inspect.signature(getattr(models, options.model)).parameters
     for name in MODEL_OPTIONS:
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take --{name.replace('_', '-')}")
+    options.weights = None
+    for name in ("pretrained", "init_from"):
+        if getattr(options, name) and options.state is None:
+            with usage_errors(f"--{name.replace('_', '-')}"):
+                options.weights = weights.read(getattr(options, name))
     return Description(
         options.model,
         tuple(classes),

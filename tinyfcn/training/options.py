@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinyfcn import models, weights
+from tinyfcn import models
 from tinyfcn.training import checkpoint
-from tinyfcn.training.errors import UsageError, usage_errors
+from tinyfcn.training.errors import UsageError
 from tinyfcn.training.run_folder import RunFolder
 
 DEFAULTS: dict[str, Any] = {
@@ -48,9 +48,8 @@ NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The options, all of them set.
 
-    Besides them, ``given`` holds the names of those that stood on the command line, ``state`` what
-    is in the checkpoint of ``--resume`` or ``--evaluate``, or None, and ``weights`` the file of
-    ``--pretrained`` or ``--init-from``, or None.
+    Besides them, ``given`` holds the names of those that stood on the command line, and ``state``
+    what is in the checkpoint of ``--resume`` or ``--evaluate``, or None.
 
     Raises:
         SystemExit: for ``--help`` or options that cannot be parsed.
@@ -90,12 +89,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         values[name] = str(source) if name in given else None
     if values["evaluate"]:
         values["resume"] = None
-    brought = None
-    for name in ("pretrained", "init_from"):
-        if values[name] and source is None:
-            with usage_errors(f"--{name.replace('_', '-')}"):
-                brought = weights.read(values[name])
-    return argparse.Namespace(**values, given=sorted(given), state=state, weights=brought)
+    return argparse.Namespace(**values, given=sorted(given), state=state)
 
 
 def all_options(options: argparse.Namespace) -> dict[str, Any]:
