@@ -1,6 +1,7 @@
 """Label the pixels of images of any size with a trained network.
 
     python examples/predict.py runs/fcn8s/best.npz photo.jpg another.png --out predictions
+    python examples/predict.py --weights fcn8s-heavy-pascal.caffemodel --model fcn8s photo.jpg
 
 For each image, NAME.png in the folder of --out is the mask (a palette PNG of class indices) and
 NAME_overlay.png shows it over the image, with a legend.
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from tinyfcn import backend
 from tinyfcn.data import DataError, read_image, write_mask
-from tinyfcn.training.description import load_model
-from tinyfcn.training.errors import plain_errors, sentence, usage_errors
+from tinyfcn.training.description import load_model, published_model
+from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.files import replacing
 from tinyfcn.visualize import overlay
@@ -23,21 +24,37 @@ from tinyfcn.visualize import overlay
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", help="a checkpoint of examples/train_voc.py")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files of any size")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
+    )
+    parser.add_argument(
+        "--weights", help="published weights instead of a checkpoint", metavar="FILE"
+    )
+    parser.add_argument("--model", help="which network they are for, such as fcn8s")
+    parser.add_argument("--backbone", help="its trunk (default vgg16)")
     parser.add_argument("--out", default="predictions", help="folder to write to")
     parser.add_argument("--backend", help="what computes (default numpy)")
     options = parser.parse_args()
 
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
-    model, description = load_model(options.checkpoint)
+    if options.weights:
+        trunk = {"backbone": options.backbone} if options.backbone else {}
+        with usage_errors("--weights"):
+            model, description = published_model(options.weights, options.model, **trunk)
+        print(f"{description}; {description.preprocessing}")
+        images = options.files
+    else:
+        checkpoint, *images = options.files
+        if not images:
+            raise UsageError("name a checkpoint, then images")
+        model, description = load_model(checkpoint)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
 
     failures = 0
     names: set[str] = set()
-    for path in options.images:
+    for path in images:
         try:
             image = read_image(path, upright=True)
         except (DataError, OSError) as error:
@@ -53,7 +70,7 @@ def main() -> int:
         height, width = mask.shape
         print(f"{path} ({width} x {height}): {out / name}.png and {out / name}_overlay.png")
     if failures:
-        print(f"{failures} of {len(options.images)} images could not be read", file=sys.stderr)
+        print(f"{failures} of {len(images)} images could not be read", file=sys.stderr)
     return 2 if failures else 0
 
 

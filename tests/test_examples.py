@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn.data import VOC_PALETTE, write_voc_tree
+from tinyfcn import models
+from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
+from tinyfcn.weights import safetensors
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN, PREDICT = ROOT / "examples" / "train_voc.py", ROOT / "examples" / "predict.py"
@@ -164,6 +166,34 @@ def test_predict_takes_images_of_any_size(
             assert np.asarray(mask).max() < 10
         with Image.open(tmp_path / "out" / f"{name}_overlay.png") as picture:
             assert picture.mode == "RGB"
+
+
+def test_predict_with_published_weights(tmp_path: Path, call: Callable[..., Said]) -> None:
+    model = models.create("fcn8s", num_classes=3, width=1 / 64)
+    about = {
+        "model": "fcn8s", "classes": ["a", "b", "c"], "arguments": {"width": 1 / 64},
+        "preprocessing": CAFFE.to_dict(),
+    }  # fmt: skip
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"".join(safetensors.dump(model.state_dict(), None, about)))
+    Image.new("RGB", (20, 30)).save(tmp_path / "image.png")
+    command = [tmp_path / "image.png", "--out", tmp_path / "out", "--weights", path]
+    status, said, _ = call(PREDICT, *command, "--model", "fcn8s")
+    assert status == 0
+    assert "fcn8s for 3 classes" in said
+    assert "BGR" in said
+    assert (tmp_path / "out" / "image.png").exists()
+    assert call(PREDICT, *command)[0] == 0  # the file says which model it is for
+    np.savez(tmp_path / "b.npz", w=np.ones(3))
+    for arguments, words in (
+        ([*command, "--model", "fcn16s"], "is for fcn8s for 3 classes"),
+        ([*command[:-1], tmp_path / "b.npz"], "give --model"),
+        ([*command[:-1], tmp_path / "b.npz", "--model", "vgg"], "vgg"),
+    ):
+        status, _, complaint = call(PREDICT, *arguments)
+        assert status == 2
+        assert complaint.startswith("error: --weights")
+        assert words in complaint
 
 
 def test_predict_goes_on_past_a_bad_image(

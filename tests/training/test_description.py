@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyfcn import models
-from tinyfcn.data import CAFFE
+from tinyfcn import models, nn, weights
+from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.description import (
     Description,
+    build_model,
     check_same_classes,
     copy_matching,
+    describe,
     load_model,
+    published_model,
 )
+from tinyfcn.training.options import parse_options
+from tinyfcn.weights.fit import VGG16
 
 CLASSES = ("background", "cat", "dog")
 
@@ -66,10 +71,10 @@ def test_staged_training_copies_the_coarser_network() -> None:
     state = coarse.state_dict()
     result = copy_matching(fine, state)
     after = fine.state_dict()
-    for name in result.copied:
+    for name in result.arrays:
         np.testing.assert_array_equal(after[name], state[name])
     trained = {name for name, _ in coarse.named_parameters() if not name.startswith("upscore")}
-    assert trained <= set(result.copied)
+    assert trained <= set(result.arrays)
     assert {"score_pool4.weight", "score_pool4.bias"} <= set(result.new)
     assert not after["score_pool4.weight"].any()  # a new skip adds nothing yet
     assert result.unused == ["upscore.weight"]
@@ -84,3 +89,93 @@ def test_a_changed_head_is_new_and_nothing_in_common_is_refused() -> None:
     assert {"score_fr.weight", "score_fr.bias"} <= set(result.new) & set(result.unused)
     with pytest.raises(ValueError, match=r"none of its arrays.*x \(2, 3\)"):
         copy_matching(model, {"x": np.ones((2, 3))})
+
+
+def caffe_layer(name: str, *arrays: np.ndarray) -> bytes:
+    """A layer of a caffemodel: field 100 {name 1, blobs 7 {shape 7 {dim 1}, data 5}}."""
+
+    def varint(n: int) -> bytes:
+        return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+
+    def part(number: int, value: bytes) -> bytes:
+        return varint(number << 3 | 2) + varint(len(value)) + value
+
+    blobs = b"".join(
+        part(
+            7, part(7, part(1, b"".join(map(varint, a.shape)))) + part(5, a.astype("<f4").tobytes())
+        )
+        for a in arrays
+    )
+    return part(100, part(1, name.encode()) + blobs)
+
+
+def published(path: Path, model: nn.Module, *more: bytes) -> Path:
+    """A caffemodel with the layers of an FCN under their published names and shapes."""
+    state = {name: np.array(array) for name, array in model.state_dict().items()}
+    rng = np.random.default_rng(0)
+    layers = [*more]
+    for theirs, ours in [
+        *zip(
+            VGG16,
+            (f"backbone.{n}" for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)),
+            strict=True,
+        ),
+        *((name, name) for name in ("fc6", "fc7", "score_fr", "score_pool4", "score_pool3")),
+    ]:
+        if f"{ours}.weight" in state:
+            shapes = [state[f"{ours}.{part}"].shape for part in ("weight", "bias")]
+            layers.append(caffe_layer(theirs, *(rng.normal(size=shape) for shape in shapes)))
+    for name in ("upscore", "upscore2", "upscore_pool4", "upscore16", "upscore8"):
+        if f"{name}.weight" in state:
+            own = state[f"{name}.weight"]
+            full = np.zeros((len(own), len(own), *own.shape[2:]))
+            full[range(len(own)), range(len(own))] = own[:, 0]
+            layers.append(caffe_layer(name, full))
+    path.write_bytes(b"".join(layers))
+    return path
+
+
+@pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s"])
+def test_a_published_fcn(tmp_path: Path, name: str) -> None:
+    path = published(tmp_path / "a", models.create(name, width=1 / 64))
+    model, about = published_model(path, name, width=1 / 64)
+    arrays = weights.load(path)
+    state = model.state_dict()
+    for ours, theirs in (("backbone.28", "conv5_3"), ("fc6", "fc6"), ("score_fr", "score_fr")):
+        np.testing.assert_array_equal(state[f"{ours}.weight"], arrays[f"{theirs}.weight"])
+    assert about.classes == VOC_CLASSES
+    assert about.preprocessing == CAFFE
+    assert about.arguments == {"geometry": "reference", "at_once": False, "width": 1 / 64}
+
+
+def test_published_variants(tmp_path: Path) -> None:
+    scale = caffe_layer("scale_pool4", np.full(8, 0.01))
+    small = models.create("fcn8s", num_classes=5, width=1 / 64)
+    model, about = published_model(published(tmp_path / "a", small, scale), "fcn8s", width=1 / 64)
+    assert about.arguments["at_once"] is True
+    assert len(about.classes) == model.num_classes == 5
+    with pytest.raises(ValueError, match=r"not all of fcn8s is in the file.*new: score_pool3"):
+        coarse = models.create("fcn16s", num_classes=5, width=1 / 64)
+        published_model(published(tmp_path / "b", coarse), "fcn8s", width=1 / 64)
+
+
+def test_preprocessing_goes_with_the_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = published(tmp_path / "a", models.create("fcn32s", width=1 / 64))
+    command = ["--model", "fcn32s", "--pretrained", str(path), "--out", str(tmp_path / "out")]
+    options = parse_options([*command, "--width", "0.015625", "--no-batch-norm"])
+    about = describe(options, VOC_CLASSES)
+    assert about.preprocessing == CAFFE
+    assert "the weights expect" in capsys.readouterr().out
+    build_model(about, options)
+    assert f"{path}: 33 of 33 arrays copied" in capsys.readouterr().out
+
+    options = parse_options([*command, "--preprocessing", "torchvision"])
+    assert describe(options, VOC_CLASSES).preprocessing == TORCHVISION
+    assert "though the weights expect" in capsys.readouterr().out
+
+    state = {"description": about.to_dict(), "model": {}, "arguments": {}}
+    checkpoint.save(tmp_path / "last.npz", state)
+    options = parse_options(["--resume", str(tmp_path / "last.npz")])
+    assert describe(options, VOC_CLASSES).preprocessing == CAFFE

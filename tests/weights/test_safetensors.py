@@ -48,7 +48,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     }
     about = {"model": "fcn8s", "classes": ["a"], "arguments": {}, "preprocessing": CAFFE.to_dict()}
     path = tmp_path / "a"
-    path.write_bytes(b"".join(safetensors.dump(arrays, about)))
+    path.write_bytes(b"".join(safetensors.dump(arrays, None, about)))
     file = weights.read(path)
     assert list(file.arrays) == list(arrays)
     for name, array in arrays.items():
@@ -57,6 +57,13 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert file.description is not None
     assert file.description["model"] == "fcn8s"
     assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0  # the data is aligned
+
+
+def test_preprocessing_is_written_too(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"".join(safetensors.dump({"w": WEIGHT}, CAFFE)))
+    file = weights.read(tmp_path / "a")
+    assert file.preprocessing == CAFFE
+    assert file.description is None
 
 
 def test_what_cannot_be_written() -> None:

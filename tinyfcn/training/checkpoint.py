@@ -59,7 +59,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     tree = {"format": FORMAT, "version": VERSION, "state": _encode(dict(state), "", arrays)}
     try:
         with replacing(path) as file:
-            _write_npz(file, {JSON: np.array(json.dumps(tree)), **arrays})
+            write_npz(file, {JSON: np.array(json.dumps(tree)), **arrays})
     except OSError as error:
         kept = "; the checkpoint that was there before is untouched" if Path(path).exists() else ""
         raise CheckpointError(
@@ -105,7 +105,7 @@ def unpack(arrays: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str,
     return state
 
 
-def _write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """What ``numpy.savez`` writes, except that it would pickle objects and reserves some names."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn import models, weights
-from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
+from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES, Preprocessing
 from tinyfcn.nn import Module
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
@@ -69,19 +68,45 @@ class Description:
 def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description:
     """The model that the options of a training script ask for.
 
+    The file of ``--pretrained`` or ``--init-from``, which knows how its images are prepared, is
+    read on the way and kept in ``options.weights`` for :func:`build_model`.
+
     Raises:
-        UsageError: if an option was given that this model does not take.
+        UsageError: if an option was given that this model does not take, or the file is refused.
     """
     takes = inspect.signature(getattr(models, options.model)).parameters
     for name in MODEL_OPTIONS:
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take --{name.replace('_', '-')}")
+    options.weights = None
+    for name in ("pretrained", "init_from"):
+        if getattr(options, name) and options.state is None:
+            with usage_errors(f"--{name.replace('_', '-')}"):
+                options.weights = weights.read(getattr(options, name))
     return Description(
         options.model,
         tuple(classes),
         {name: getattr(options, name) for name in MODEL_OPTIONS if name in takes},
-        CAFFE if options.preprocessing == "caffe" else TORCHVISION,
+        _preprocessing(options),
     )
+
+
+def _preprocessing(options: argparse.Namespace) -> Preprocessing:
+    """What was asked for on the command line, else what the weights were made with."""
+    named = CAFFE if options.preprocessing == "caffe" else TORCHVISION
+    own = None
+    if options.state is not None:
+        own = described(options.state, options.resume or options.evaluate).preprocessing
+    elif options.weights is not None:
+        own = options.weights.preprocessing
+    if own is None or own == named:
+        return named
+    if "preprocessing" in options.given:
+        print(f"--preprocessing {options.preprocessing}, though the weights expect {own}")
+        return named
+    if options.state is None:
+        print(f"the weights expect {own}")
+    return own
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Module, Description]:
@@ -117,8 +142,8 @@ def build_model(description: Description, options: argparse.Namespace) -> Module
     for name in ("pretrained", "init_from"):
         path = getattr(options, name)
         if path:
-            with usage_errors(f"--{name.replace('_', '-')}"):
-                print(f"{path}: {copy_matching(model, weights.load(path))}")
+            with usage_errors(f"--{name.replace('_', '-')} {path}"):
+                print(f"{path}: {copy_matching(model, options.weights.arrays)}")
     return model
 
 
@@ -153,50 +178,70 @@ def check_same_classes(
         )
 
 
-@dataclass(frozen=True)
-class Copied:
-    """What :func:`copy_matching` did; lists of names."""
-
-    copied: list[str]
-    new: list[str]
-    unused: list[str]
-
-    def __str__(self) -> str:
-        text = f"{len(self.copied)} of {len(self.copied) + len(self.new)} arrays copied"
-        if self.new:
-            text += f"; new: {', '.join(self.new)}"
-        if self.unused:
-            text += f"; not used: {', '.join(self.unused)}"
-        return text
-
-
-def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> Copied:
-    """Copy into a model every array whose name and shape it has; leave the rest as it is.
+def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.Fitted:
+    """Copy into a model every array that has a place in it; leave the rest as it is.
 
     This is how FCN-16s starts from FCN-32s and FCN-8s from FCN-16s: the trunk and the scores that
     are there already are copied, the new skip scores begin at zero (Long, Shelhamer, Darrell,
-    CVPR 2015, section 4.2).
+    CVPR 2015, section 4.2). It is also how a network starts from a published classifier; what the
+    names mean in other frameworks is said in :mod:`tinyfcn.weights.fit`.
 
     Raises:
-        ValueError: if nothing at all fits.
+        WeightsError: if nothing at all fits, or a layer has another shape; a ValueError.
     """
-    mine = model.state_dict()
-    fits = {
-        name: array
-        for name, array in arrays.items()
-        if name in mine and np.shape(array) == mine[name].shape
-    }
-    if not fits:
-        raise ValueError(
-            "none of its arrays has the name and shape of one in the model; it holds "
-            + ", ".join(f"{name} {np.shape(array)}" for name, array in list(arrays.items())[:3])
-        )
-    model.load_state_dict(fits, strict=False)
-    return Copied(
-        copied=list(fits),
-        new=[name for name in mine if name not in fits],
-        unused=[name for name in arrays if name not in fits],
-    )
+    fitted = weights.fit({name: array.shape for name, array in _arrays(model)}, arrays)
+    model.load_state_dict(fitted.arrays, strict=False)
+    return fitted
+
+
+# The biases of the last layers of published networks: one number for each class.
+HEADS = ("score_fr.bias", "classifier.4.bias", "score.bias")
+
+
+def published_model(
+    path: str | os.PathLike[str], name: str | None = None, **arguments: Any
+) -> tuple[Module, Description]:
+    """A model with all its weights from somebody else's file, such as a published FCN.
+
+    The number of classes is that of the file's last layer; 21 are taken to be VOC's. An FCN is made
+    with ``geometry="reference"``, and with ``at_once`` if the file has the scales that go with it.
+
+    Args:
+        path: a file that :func:`tinyfcn.weights.read` can read.
+        name: name of a function in ``tinyfcn.models``; a file of our own knows it.
+        arguments: more arguments of the function.
+
+    Raises:
+        FileNotFoundError, ValueError: if that cannot be done, or a layer would be left random.
+    """
+    file = weights.read(path)
+    if file.description is not None:
+        about = Description.from_dict(file.description)
+        if name not in (None, about.model):
+            raise weights.WeightsError(f"{path} is for {about}, not for {name}")
+    elif name is None:
+        raise weights.WeightsError(f"{path} does not say which model it is for: give --model")
+    else:
+        about = _published(file, name, arguments)
+    model = about.build()
+    fitted = copy_matching(model, file.arrays)
+    if fitted.new:
+        raise weights.WeightsError(f"{path}: not all of {name} is in the file: {fitted}")
+    return model, about
+
+
+def _published(file: weights.WeightFile, name: str, arguments: dict[str, Any]) -> Description:
+    head = next((head for head in HEADS if head in file.arrays), None)
+    count = file.arrays[head].size if head else len(VOC_CLASSES)
+    classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
+    takes = inspect.signature(getattr(models, name)).parameters if name in models.names() else {}
+    fixed = {"geometry": "reference", "at_once": "scale_pool4.weight" in file.arrays}
+    arguments = {key: value for key, value in fixed.items() if key in takes} | arguments
+    return Description(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)
+
+
+def _arrays(model: Module) -> list[tuple[str, Any]]:
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def _listed(classes: Sequence[str]) -> str:

@@ -60,6 +60,8 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         raise UsageError("--epochs and --iterations both say how long to train; give one of them")
     if "resume" in given and "init_from" in given:
         raise UsageError("--resume goes on with a run, --init-from begins one; give one of them")
+    if "pretrained" in given and "init_from" in given:
+        raise UsageError("--pretrained and --init-from both bring weights; give one of them")
 
     state, saved = None, {}
     source = _checkpoint_path(given)
@@ -198,7 +200,13 @@ def _parser() -> argparse.ArgumentParser:
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
     add(model, "recompute", bool, "less memory for large images, one more forward pass")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
-    add(model, "pretrained", str, "file of weights to copy every matching array from", **path)
+    add(
+        model,
+        "pretrained",
+        str,
+        "other people's weights: .pth, .safetensors, .caffemodel, .mat, .npz",
+        **path,
+    )
 
     learning = parser.add_argument_group("learning")
     add(learning, "preset", ["default", "paper"], "where options that are not given come from")

@@ -28,7 +28,8 @@ DTYPES = {
     "U64": "<u8", "I64": "<i8", "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
 LONGEST_HEADER = 100 * MEBIBYTE
-DESCRIPTION = "tinyfcn"  # the key of the metadata under which a model is described
+# Keys of the metadata of our own files: the model, and how its images are prepared; JSON each.
+DESCRIPTION, PREPROCESSING = "tinyfcn", "tinyfcn.preprocessing"
 
 
 def recognises(path: Path, start: bytes) -> bool:
@@ -61,22 +62,25 @@ def read(path: Path) -> WeightFile:
     for name, (kind, shape, begin, end) in places.items():
         flat = np.frombuffer(data[begin:end], DTYPES[kind])
         arrays[name] = (bfloat16(flat) if kind == "BF16" else flat).reshape(shape)
-    about = _description(metadata)
-    if about is None:
-        return WeightFile(arrays, TORCHVISION)
-    return WeightFile(arrays, Preprocessing.from_dict(about["preprocessing"]), about)
+    return WeightFile(arrays, *_metadata(metadata))
 
 
 def dump(
-    arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any] | None = None
+    arrays: Mapping[str, NDArray[Any]],
+    preprocessing: Preprocessing | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> list[bytes]:
-    """The file as pieces to be written one after the other; ``description`` goes into its metadata.
+    """The file as pieces to be written one after the other.
+
+    How images are prepared and which model it is (``Description.to_dict``) go into its metadata.
 
     Raises:
         WeightsError: if an array's dtype has no name in the format.
     """
     kinds = {np.dtype(code): kind for kind, code in DTYPES.items() if kind != "BF16"}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # what others expect to find
+    if preprocessing is not None:
+        header["__metadata__"][PREPROCESSING] = json.dumps(preprocessing.to_dict())
     if description is not None:
         header["__metadata__"][DESCRIPTION] = json.dumps(description)
     pieces, end = [], 0
@@ -129,14 +133,15 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     return kind, shape, begin, end
 
 
-def _description(metadata: Any) -> dict[str, Any] | None:
+def _metadata(metadata: Any) -> tuple[Preprocessing, dict[str, Any] | None]:
     if not isinstance(metadata, dict):
         raise WeightsError("damaged header: __metadata__ is not a dict")
-    if DESCRIPTION not in metadata:
-        return None
     try:
-        about = json.loads(metadata[DESCRIPTION])
-        Preprocessing.from_dict(about["preprocessing"])
+        if DESCRIPTION in metadata:
+            about = json.loads(metadata[DESCRIPTION])
+            return Preprocessing.from_dict(about["preprocessing"]), about
+        if PREPROCESSING in metadata:
+            return Preprocessing.from_dict(json.loads(metadata[PREPROCESSING])), None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"damaged description of the model ({error!r})") from error
-    return dict(about)
+    return TORCHVISION, None

@@ -1,0 +1,58 @@
+"""Turn a file of weights of any format into one that is safe and quick to read.
+
+    python examples/convert_weights.py vgg16-397923af.pth vgg16.safetensors
+    python examples/convert_weights.py fcn8s-heavy-pascal.caffemodel fcn8s.safetensors --model fcn8s
+
+It reads .pth, .pt, .safetensors, .caffemodel, .mat, .npz and our own checkpoints, by what is in
+them, and writes .safetensors or .npz. With --model the arrays get the names and shapes of that
+model, and a .safetensors says which model it is for; without, they keep theirs. A .safetensors also
+says how images are prepared, so that BGR stays BGR.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tinyfcn import weights
+from tinyfcn.training import checkpoint
+from tinyfcn.training.description import published_model
+from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
+from tinyfcn.training.files import replacing
+from tinyfcn.weights import safetensors
+
+ENDINGS = (".npz", ".safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", metavar="IN", help="file of weights of any format")
+    parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
+    parser.add_argument("--model", help="translate into the names and shapes of this model")
+    parser.add_argument("--backbone", help="its trunk, if not the default")
+    options = parser.parse_args()
+    target = Path(options.target)
+    if target.suffix not in ENDINGS:
+        raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")
+
+    with usage_errors("convert_weights"):
+        file = weights.read(options.source)
+        arrays, about = file.arrays, file.description
+        if options.model:
+            trunk = {"backbone": options.backbone} if options.backbone else {}
+            model, description = published_model(options.source, options.model, **trunk)
+            arrays, about = model.state_dict(), description.to_dict()
+        with replacing(target) as out:
+            if target.suffix == ".npz":
+                checkpoint.write_npz(out, arrays)
+            else:
+                out.writelines(safetensors.dump(arrays, file.preprocessing, about))
+    total = sum(array.size for array in arrays.values())
+    print(f"{target}: {len(arrays)} arrays, {total:,} numbers")
+    if target.suffix == ".npz":
+        print(f"remember how images are prepared, a .npz does not: {file.preprocessing}")
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

@@ -1,0 +1,84 @@
+"""``examples/convert_weights.py`` as a user runs it."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyfcn import models, weights
+from tinyfcn.data import CAFFE
+from tinyfcn.training import checkpoint
+from tinyfcn.training.description import Description, published_model
+
+SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "convert_weights.py"
+
+
+def convert(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+    try:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    except SystemExit as stop:
+        assert isinstance(stop.code, int)
+        return stop.code
+    return 0
+
+
+def test_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "file": np.ones(2)}
+    with open(tmp_path / "a.npz", "wb") as file:
+        checkpoint.write_npz(file, arrays)
+    assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.safetensors") == 0
+    assert convert(monkeypatch, tmp_path / "b.safetensors", tmp_path / "c.npz") == 0
+    loaded = weights.load(tmp_path / "c.npz")
+    assert list(loaded) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_a_checkpoint_becomes_a_file_that_knows_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = Description("fcn32s", ("a", "b"), {"width": 1 / 64, "geometry": "reference"}, CAFFE)
+    state = about.build().state_dict()
+    checkpoint.save(tmp_path / "a.npz", {"model": state, "description": about.to_dict()})
+    assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.safetensors") == 0
+    model, found = published_model(tmp_path / "b.safetensors")
+    assert found == about
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+
+
+def test_with_a_model_names_are_translated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = {"fcn32s": lambda **given: models.fcn32s(**{"width": 1 / 64, **given})}
+    monkeypatch.setattr(models, "_MAKERS", narrow)
+    state = models.fcn32s(num_classes=2, width=1 / 64).state_dict()
+    theirs = {"fc6.weight": state["fc6.weight"].reshape(64, -1)}
+    np.savez(tmp_path / "a.npz", **{**state, **theirs})
+    target = tmp_path / "b.safetensors"
+    assert convert(monkeypatch, tmp_path / "a.npz", target, "--model", "fcn32s") == 0
+    file = weights.read(target)
+    assert file.arrays["fc6.weight"].shape == state["fc6.weight"].shape
+    assert file.description is not None
+    assert file.description["model"] == "fcn32s"
+
+
+def test_what_cannot_be_done_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").write_text("nothing of the kind, at length")
+    for source, target, words in (
+        ("a", "b.safetensors", "not a format"),
+        ("none", "b.npz", "no such file"),
+        ("a", "b.txt", "must end in"),
+    ):
+        assert convert(monkeypatch, tmp_path / source, tmp_path / target) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert words in said
+        assert not (tmp_path / target).exists()
