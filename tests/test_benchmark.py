@@ -219,7 +219,7 @@ def test_what_cannot_be_done_is_said_clearly(program: ModuleType, tmp_path: Path
     without_torch.chmod(0o755)
     for arguments, words in (
         (["--only", "unheard-of"], "--only: nothing is called unheard-of"),
-        (["--backend", "abacus"], "expected one of numpy, cupy, emulator, meta, got 'abacus'"),
+        (["--backend", "abacus"], "expected one of numpy, cupy, emulator, got 'abacus'"),
         (["--against", "torch", "--torch-python", without_torch], "has no PyTorch"),
         (["--against", "torch", "--torch-python", tmp_path / "none"], "none: No such file"),
     ):

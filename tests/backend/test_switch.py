@@ -31,3 +31,12 @@ def test_the_environment_sets_the_start_value():
             text=True,
         )
         assert expected in run.stdout + run.stderr
+
+
+def test_a_backend_without_values_is_for_a_block_alone():
+    with pytest.raises(ValueError, match="'meta' computes no values"):
+        backend.use("meta")
+    former = backend.active()
+    with backend.using("meta") as inside:
+        assert inside.name == "meta"
+    assert backend.active() is former

@@ -54,6 +54,7 @@ _backends: dict[str, Callable[[], Any]] = {
     "meta": _meta,
 }
 _made: dict[str, Backend] = {}
+NO_VALUES = ("meta",)
 
 
 def use(name: str) -> Backend:
@@ -69,9 +70,18 @@ def use(name: str) -> Backend:
         >>> backend.use("numpy").name
         'numpy'
     """
+    if name in NO_VALUES:
+        raise ValueError(
+            f"backend: {name!r} computes no values; only using({name!r}) takes it, for a with block"
+        )
+    return _switch(name)
+
+
+def _switch(name: str) -> Backend:
     global _active
     if name not in _backends:
-        raise ValueError(f"backend: expected one of {', '.join(_backends)}, got {name!r}")
+        known = ", ".join(known for known in _backends if known not in NO_VALUES)
+        raise ValueError(f"backend: expected one of {known}, got {name!r}")
     if name not in _made:
         _made[name] = _backends[name]()
     _active = _made[name]
@@ -84,7 +94,7 @@ def using(name: str) -> Iterator[Backend]:
     global _active
     former = active()
     try:
-        yield use(name)
+        yield _switch(name)
     finally:
         _active = former
 
