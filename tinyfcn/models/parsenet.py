@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyfcn import backend, nn
 from tinyfcn import functional as F
-from tinyfcn import nn
 from tinyfcn.functional.reduction import broadcast_to
 from tinyfcn.models.arguments import check_classes, check_images
 from tinyfcn.models.backbones.trunk import scaled
@@ -47,7 +47,9 @@ class L2Norm(nn.Module):
 
     def __init__(self, channels: int, scale: float = 10.0, eps: float = 1e-10) -> None:
         self.eps = eps
-        self.weight = nn.Parameter(np.full((channels,), scale, np.float32))
+        self.weight = nn.Parameter(
+            backend.active().as_array(np.full((channels,), scale, np.float32))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same shape."""

@@ -82,14 +82,10 @@ class Module:
         found = getattr(np, name)
         if isinstance(found, type | np.ufunc) or not callable(found):
             return found
-        gives = name in ("asarray", "array", "ascontiguousarray")
+        makes = name in ("asarray", "array", "ascontiguousarray")  # what the host hands over
 
         def call(*args: Any, **options: Any) -> Any:
-            values = [a if gives else _each(a, name) for a in args]
-            values = [
-                _each(a, name) if not isinstance(a, np.ndarray) else a.view(np.ndarray)
-                for a in values
-            ]
+            values = [np.asarray(a) if makes and a is args[0] else _each(a, name) for a in args]
             return _device(found(*values, **{k: _each(v, name) for k, v in options.items()}))
 
         return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,29 @@ def test_wrong_values_are_refused_on_the_host_and_give_nan_on_the_device(other):
         assert not y.numpy().any()
         y.sum().backward()
         assert np.isnan(pooled.grad.numpy()).all()
+
+
+SIZES = {"caffenet": 227, "alexnet": 63, "sliding_window": 9}
+OPTIONS = {"unet": {"geometry": "aligned"}}
+# Depth 101 is depth 50 with more blocks of the same kind.
+EVERY = [name for name in models.names() if "101" not in name]
+
+
+@pytest.mark.parametrize("other", ["strict"], indirect=True)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_network_runs_on_a_device(name, other):
+    """Forward and backward, with arrays that refuse those of the host."""
+    make, side = getattr(models, name), SIZES.get(name, 33)
+    width = {"width": 1 / 16} if "width" in inspect.signature(make).parameters else {}
+    images = np.random.default_rng(0).standard_normal((2, 3, side, side))
+    results = []
+    for which in ("numpy", other):
+        with backend.using(which):
+            tinyfcn.manual_seed(0)
+            model = make(num_classes=3, **width, **OPTIONS.get(name, {})).double()
+            logits = model(tinyfcn.tensor(images))
+            (logits * logits).sum().backward()
+            first = next(p for p in model.parameters() if p.requires_grad)
+            results.append([backend.to_numpy(t.data) for t in (logits, first.grad)])
+    for expected, found in zip(*results, strict=True):
+        assert np.abs(found - expected).max() <= 1e-8 * max(1e-3, np.abs(expected).max())
