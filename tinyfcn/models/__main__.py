@@ -18,6 +18,7 @@ from tinyfcn.training.errors import plain_errors, usage_errors
 
 
 def main() -> None:
+    """The program; options as ``--help`` tells them."""
     parser = argparse.ArgumentParser(
         prog="python -m tinyfcn.models",
         description=__doc__,
