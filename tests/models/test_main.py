@@ -28,9 +28,11 @@ def test_the_table_has_every_network(call):
     assert [line.split("`")[1] for line in said.splitlines()[2:]] == models.list()
 
 
-def test_one_network(call):
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_one_network(call, before):
+    arguments, options = ["width=0.25", "geometry=reference"], ["--input", "3x375x500"]
     status, said, _ = call(
-        "fcn8s", "width=0.25", "geometry=reference", "--input", "3x375x500", "--num-classes", "2"
+        "fcn8s", *arguments[:before], *options, "--num-classes", "2", *arguments[before:]
     )
     assert status == 0
     assert "1 x 3 x 375 x 500 → 1 x 2 x 375 x 500" in said

@@ -29,7 +29,7 @@ def main() -> None:
     add("arguments", nargs="*", type=_argument, metavar="KEY=VALUE", help="its other arguments")
     add("--input", type=_size, default=(3, 500, 500), metavar="CxHxW", help="default 3x500x500")
     add("--num-classes", type=int, default=21, metavar="N", help="default 21")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.name is None:
         print(table())
         return
