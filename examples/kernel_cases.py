@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyfcn.backend.cuda import convolution, gemm
 from tinyfcn.backend.cuda.setting import Setting
-from tinyfcn.functional.resampling import bilinear_matrix
+from tinyfcn.functional.resampling import Bilinear
 from tinyfcn.metrics import ConfusionMatrix
 
 ALIGNMENT = 256  # bytes: where arrays begin on a GPU
@@ -155,7 +155,7 @@ def normalized_gradient(b: Any, inputs: Inputs, *shape: int) -> Any:
 
 
 def resized(b: Any, inputs: Inputs, n: int, c: int, h: int, w: int) -> Any:
-    rows, columns = (bilinear_matrix(size, 2 * size, None, False) for size in (h, w))
+    rows, columns = (Bilinear(size, 2 * size).matrix() for size in (h, w))
     return b.resample2d(inputs.normal(n, c, h, w), rows, columns)
 
 

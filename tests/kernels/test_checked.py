@@ -6,7 +6,7 @@ import pytest
 
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import Emulator
-from tinyfcn.functional.resampling import adaptive_matrix, bilinear_matrix
+from tinyfcn.functional.resampling import Adaptive, Bilinear
 
 SHAPE = (2, 3, 9, 7)  # 378 elements: more than a block
 RNG = np.random.default_rng(0)
@@ -50,9 +50,11 @@ CALLS = {
     "unpool_bed_of_nails": lambda b: b.unpool_bed_of_nails(X, (2, 3)),
     "unpool_bed_of_nails_adjoint": lambda b: b.unpool_bed_of_nails_adjoint(X, (3, 7)),
     "resample2d": lambda b: b.resample2d(
-        X, bilinear_matrix(9, 14, None, False), bilinear_matrix(7, 5, None, True)
+        X, Bilinear(9, 14).matrix(), Bilinear(7, 5, None, True).matrix()
     ),
-    "resample2d, twice": lambda b: b.resample2d(X, adaptive_matrix(9, 1), adaptive_matrix(7, 1)),
+    "resample2d, twice": lambda b: b.resample2d(
+        X, Adaptive(9, 1).matrix(), Adaptive(7, 1).matrix()
+    ),
     "batch_norm_stats": lambda b: b.batch_norm_stats(TILES),
     "batch_norm": lambda b: b.batch_norm(X, VECTOR, VECTOR, VECTOR, VECTOR, True),
     "batch_norm_grad": lambda b: b.batch_norm_grad(

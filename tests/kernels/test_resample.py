@@ -5,24 +5,21 @@ import gc
 import numpy as np
 import pytest
 
-from tinyfcn.functional.resampling import (
-    adaptive_matrix,
-    average_matrix,
-    bilinear_matrix,
-    nearest_matrix,
-    picking_matrix,
-)
+from tinyfcn.functional.resampling import Adaptive, Average, Bilinear, Bordered, Nearest
 
+AXES = {
+    "average": (Average(9, 3, 2, 1, False, True), Average(7, 2, 2, 0, True, False)),
+    "global": (Adaptive(13, 1), Adaptive(11, 1)),
+    "bilinear": (Bilinear(5, 10), Bilinear(6, 17, None, True)),
+    "smaller": (Bilinear(17, 4), Bilinear(16, 5)),
+    "nearest": (Nearest(8, 16), Nearest(8, 19)),
+    "reflect": (Bordered(4, 2, 1, "reflect"), Bordered(5, 1, 0, "replicate")),
+    "wide": (Adaptive(32, 4), Adaptive(33, 35)),
+}
 MATRICES = {
-    "average": (average_matrix(9, 3, 2, 1, 5, True), average_matrix(7, 2, 2, 0, 4, False)),
-    "global": (adaptive_matrix(13, 1), adaptive_matrix(11, 1)),
-    "bilinear": (bilinear_matrix(5, 10, None, False), bilinear_matrix(6, 17, None, True)),
-    "smaller": (bilinear_matrix(17, 4, None, False), bilinear_matrix(16, 5, None, False)),
-    "nearest": (nearest_matrix(8, 16, None), nearest_matrix(8, 19, None)),
-    "reflect": (picking_matrix(4, (2, 1, 0, 1, 2, 3, 2)), picking_matrix(5, (0, 0, 1, 2, 3, 4))),
+    **{name: (rows.matrix(), columns.matrix()) for name, (rows, columns) in AXES.items()},
     "one pixel": (np.eye(1), np.eye(1)),
     "with gaps": (np.array([[0.0, 0, 0], [1, 0, 2]]), np.array([[0, 3.0, 0, 4], [0, 0, 0, 0]])),
-    "wide": (adaptive_matrix(32, 4), adaptive_matrix(33, 35)),
 }
 
 

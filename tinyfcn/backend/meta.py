@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn import backend
-from tinyfcn.functional.resampling import adaptive_matrix
+from tinyfcn.functional.resampling import Adaptive
 
 
 class Sight(NamedTuple):
@@ -45,7 +45,7 @@ class Sight(NamedTuple):
     def resampled(self, matrix: Any) -> Sight:
         """After a product with the matrix (OUT, IN): pooling by means, resizing, padding."""
         out, n = matrix.shape
-        if out < n and matrix is adaptive_matrix(n, out):
+        if out < n and matrix is Adaptive(n, out).matrix():
             return Sight(math.inf, self.stride * Fraction(n, out))  # as large as the image asks for
         used = matrix != 0
         first, last = used.argmax(1), n - 1 - used[:, ::-1].argmax(1)

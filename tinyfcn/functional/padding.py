@@ -6,7 +6,7 @@ from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
-from tinyfcn.functional.resampling import Resample2d, picking_matrix
+from tinyfcn.functional.resampling import Bordered, Resample2d
 from tinyfcn.functional.sizes import Pair, check_image, pair
 from tinyfcn.tensor import Tensor
 
@@ -14,15 +14,17 @@ from tinyfcn.tensor import Tensor
 class PadConstant(Function):
     """Put x into a larger plane that is ``value`` elsewhere; the adjoint crops."""
 
-    def __init__(self, index: Any, size: Pair, value: float) -> None:
-        self.index = index
-        self.size = size
+    def __init__(self, before: Pair, after: Pair, value: float) -> None:
+        self.before, self.after = before, after  # rows and columns to add, at least 0
         self.value = value
 
     def forward(self, x):
-        n, c, _, _ = x.shape
-        y = backend.active().xp.full((n, *self.size, c), self.value, x.dtype)
+        n, c, height, width = x.shape
+        (top, left), (bottom, right) = self.before, self.after
+        size = (top + height + bottom, left + width + right)
+        y = backend.active().xp.full((n, *size, c), self.value, x.dtype)
         y = y.transpose(0, 3, 1, 2)  # logical (N, C, H, W) over channels-last memory
+        self.index = (..., slice(top, top + height), slice(left, left + width))
         y[self.index] = x
         return y
 
@@ -59,7 +61,6 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
     check_image("pad", x)
     left, right, top, bottom = _borders(pad)
     height, width = x.shape[2:]
-    size = (top + height + bottom, left + width + right)
     left_over = (
         height + min(0, top) + min(0, bottom),
         width + min(0, left) + min(0, right),
@@ -67,15 +68,11 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
     if min(left_over) < 1:
         raise ValueError(f"pad: pad {tuple(pad)} leaves nothing of x {x.shape}")
     if mode == "constant":
-        # The part of x that stays, and where it stands in the result.
-        kept = x[:, :, max(0, -top) : height + min(0, bottom),
-                 max(0, -left) : width + min(0, right)]  # fmt: skip
-        index = (
-            slice(None), slice(None),
-            slice(max(0, top), max(0, top) + kept.shape[2]),
-            slice(max(0, left), max(0, left) + kept.shape[3]),
-        )  # fmt: skip
-        return PadConstant(index, size, value)(kept)
+        if min(left, right, top, bottom) < 0:
+            x = x[:, :, max(0, -top) : height + min(0, bottom),
+                  max(0, -left) : width + min(0, right)]  # fmt: skip
+        before, after = (max(0, top), max(0, left)), (max(0, bottom), max(0, right))
+        return PadConstant(before, after, value)(x)
     if mode not in ("reflect", "replicate"):
         raise ValueError(f"pad: mode must be 'constant', 'reflect' or 'replicate', got {mode!r}")
     if min(left, right, top, bottom) < 0:
@@ -85,9 +82,7 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
             f"pad: mode 'reflect' needs pad below the image's size, got pad {tuple(pad)} for "
             f"x {x.shape}"
         )
-    rows = picking_matrix(height, _source(height, top, bottom, mode))
-    columns = picking_matrix(width, _source(width, left, right, mode))
-    return Resample2d(rows, columns)(x)
+    return Resample2d(Bordered(height, top, bottom, mode), Bordered(width, left, right, mode))(x)
 
 
 def crop(x: Tensor, offset: int | Pair, size: int | Pair) -> Tensor:
@@ -132,12 +127,3 @@ def _borders(borders: Any) -> tuple[int, int, int, int]:
         )
     left, right, top, bottom = (*map(int, numbers), 0, 0)[:4]
     return left, right, top, bottom
-
-
-def _source(n: int, before: int, after: int, mode: str) -> tuple[int, ...]:
-    """The input that each output copies, along one axis of n pixels."""
-    positions = range(-before, n + after)
-    if mode == "replicate":
-        return tuple(min(max(i, 0), n - 1) for i in positions)
-    # Mirrored at 0 and at n − 1, each of which stands once.
-    return tuple(n - 1 - abs(n - 1 - abs(i)) for i in positions)

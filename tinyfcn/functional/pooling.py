@@ -11,7 +11,7 @@ from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
-from tinyfcn.functional.resampling import Resample2d, adaptive_matrix, average_matrix
+from tinyfcn.functional.resampling import Adaptive, Average, Resample2d
 from tinyfcn.functional.sizes import Pair, check_image, pair, pool_size
 from tinyfcn.functional.unpooling import PoolWindow, ScatterPlane
 from tinyfcn.tensor import Tensor, is_grad_enabled
@@ -20,14 +20,15 @@ from tinyfcn.tensor import Tensor, is_grad_enabled
 class MaxPool2d(Function):
     """The maxima of the windows, and where they are; the gradient goes there and nowhere else."""
 
-    def __init__(self, size: Pair, window: PoolWindow, return_indices: bool) -> None:
-        self.size = size
+    def __init__(self, window: PoolWindow, ceil_mode: bool, return_indices: bool) -> None:
         self.window = window
+        self.ceil_mode = ceil_mode
         self.return_indices = return_indices
 
     def forward(self, x):
         need_indices = self.return_indices or (is_grad_enabled() and self.needs_input_grad[0])
-        y, indices = backend.active().max_pool2d(x, self.size, *self.window, need_indices)
+        size = output_size(x.shape, self.window, self.ceil_mode)
+        y, indices = backend.active().max_pool2d(x, size, *self.window, need_indices)
         self.input_size = x.shape[2:]
         self.save_for_backward(indices)
         return (y, indices) if self.return_indices else y
@@ -76,8 +77,8 @@ def max_pool2d(
         (Tensor([[[[4.]]]], dtype=float32), Tensor([[[[3]]]], dtype=int32))
     """
     x = as_tensor(x)
-    window, size = _geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    return MaxPool2d(size, window, return_indices)(x)
+    window = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    return MaxPool2d(window, bool(ceil_mode), return_indices)(x)
 
 
 def avg_pool2d(
@@ -113,12 +114,10 @@ def avg_pool2d(
         Tensor([[[[2.5]]]], dtype=float32)
     """
     x = as_tensor(x)
-    window, size = _geometry("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    window = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     rows, columns = (
-        average_matrix(n, k, s, p, out, bool(count_include_pad))
-        for n, k, s, p, out in zip(
-            x.shape[2:], window.kernel, window.stride, window.padding, size, strict=True
-        )
+        Average(n, k, s, p, bool(ceil_mode), bool(count_include_pad))
+        for n, k, s, p, _ in zip(x.shape[2:], *window, strict=True)
     )
     return Resample2d(rows, columns)(x)
 
@@ -151,14 +150,21 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     if len(wanted) == 2:
         wanted = tuple(n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=True))
     size = pair(op, "output_size", wanted, minimum=1)
-    rows, columns = (adaptive_matrix(n, m) for n, m in zip(x.shape[2:], size, strict=True))
+    rows, columns = (Adaptive(n, m) for n, m in zip(x.shape[2:], size, strict=True))
     return Resample2d(rows, columns)(x)
 
 
-def _geometry(
+def output_size(shape: tuple[int, ...], window: PoolWindow, ceil_mode: bool) -> Pair:
+    """(OH, OW) of a pooling of (N, C, H, W)."""
+    axes = zip(shape[2:], *window, strict=True)
+    height, width = (pool_size(*axis, ceil_mode) for axis in axes)
+    return height, width
+
+
+def _window(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> tuple[PoolWindow, Pair]:
-    """The checked window and the output size."""
+) -> PoolWindow:
+    """The checked window."""
     check_image(op, x)
     kernel = pair(op, "kernel_size", kernel_size, minimum=1)
     window = PoolWindow(
@@ -167,23 +173,22 @@ def _geometry(
         pair(op, "padding", padding, minimum=0),
         pair(op, "dilation", dilation, minimum=1),
     )
-    size = []
     for axis, n, k, s, p, d in zip(("height", "width"), x.shape[2:], *window, strict=True):
         if p > k // 2:
             raise ValueError(
                 f"{op}: padding {window.padding} must be at most half the kernel_size {kernel}"
             )
-        size.append(pool_size(n, k, s, p, d, ceil_mode))
-        if size[-1] < 1:
+        out = pool_size(n, k, s, p, d, ceil_mode)
+        if out < 1:
             raise ValueError(
                 f"{op}: the window spans {d * (k - 1) + 1} pixels of {axis}, but x has only "
                 f"{n + 2 * p} with padding {p}: x {x.shape}, kernel_size {kernel}"
             )
         # A window that starts in the padding steps over the image if its elements are further
         # apart than the image is wide.
-        if d > n and any((i * s - p) % d >= n for i in range(min(size[-1], -(-p // s)))):
+        if d > n and any((i * s - p) % d >= n for i in range(min(out, -(-p // s)))):
             raise ValueError(
                 f"{op}: with dilation {window.dilation} and padding {window.padding} a window has "
                 f"no pixel of x {x.shape}"
             )
-    return window, (size[0], size[1])
+    return window

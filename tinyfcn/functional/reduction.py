@@ -76,7 +76,7 @@ def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Mean over the axes ``dim`` (all of them by default)."""
     count = math.prod(x.shape[d] for d in _dims("mean", x, dim))
-    return sum(x, dim, keepdim) / float(count)
+    return sum(x, dim, keepdim) / count
 
 
 def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:

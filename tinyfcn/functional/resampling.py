@@ -2,22 +2,44 @@
 
 Average pooling, resizing and padding by reflection all map every plane X to R X Cᵀ with a fixed
 matrix R (OH, H) and C (OW, W), so one op serves them, and its backward pass is the same op with the
-transposed matrices. The matrices are float64 and few; they are cast to the dtype of the image.
+transposed matrices. What happens along an axis is a small record that knows its matrix, float64 and
+kept; the matrix is cast to the dtype of the image.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn import backend
 from tinyfcn.function import Function
+from tinyfcn.functional.sizes import pool_size
 
 Matrix = NDArray[np.float64]
+
+
+def _kept(make: Callable[[Any], Matrix]) -> Callable[[Any], Matrix]:
+    """The last 64 matrices are kept, so nobody may write into them."""
+
+    @functools.lru_cache(maxsize=64)
+    def matrix(axis: Any) -> Matrix:
+        made = make(axis)
+        made.flags.writeable = False
+        return made
+
+    return matrix
+
+
+class Axis(Protocol):
+    """What happens along one axis."""
+
+    def matrix(self) -> Matrix:
+        """(OUT, IN)."""
 
 
 class Resample2d(Function):
@@ -26,108 +48,165 @@ class Resample2d(Function):
     Weights of 0 multiply too: near an infinite or NaN pixel, results that do not use it may be NaN.
     """
 
-    def __init__(self, rows: Matrix, columns: Matrix) -> None:
+    def __init__(self, rows: Axis, columns: Axis) -> None:
         self.rows = rows
         self.columns = columns
 
     def forward(self, x):
-        return backend.active().resample2d(x, self.rows, self.columns)
+        return backend.active().resample2d(x, self.rows.matrix(), self.columns.matrix())
 
     def backward(self, gy):
-        return Resample2d(self.rows.T, self.columns.T)(gy)
+        return Resample2d(_transposed(self.rows), _transposed(self.columns))(gy)
 
 
-@functools.lru_cache(maxsize=64)
-def average_matrix(n: int, k: int, s: int, p: int, out: int, count_include_pad: bool) -> Matrix:
-    """Row i has the mean of window i.
+class Average(NamedTuple):
+    """The means of windows that slide over the axis.
 
     Example:
-        >>> average_matrix(3, k=2, s=2, p=0, out=2, count_include_pad=True)
+        >>> Average(3, k=2, s=2, p=0, ceil_mode=True, count_include_pad=True).matrix()
         array([[0.5, 0.5, 0. ],
                [0. , 0. , 1. ]])
     """
-    matrix = np.zeros((out, n))
-    for i in range(out):
-        start, stop = i * s - p, min(i * s - p + k, n + p)
-        inside = slice(max(start, 0), min(stop, n))
-        count = stop - start if count_include_pad else inside.stop - inside.start
-        matrix[i, inside] = 1 / count
-    return _constant(matrix)
+
+    n: int
+    k: int
+    s: int
+    p: int
+    ceil_mode: bool
+    count_include_pad: bool
+
+    @_kept
+    def matrix(self) -> Matrix:
+        n, k, s, p, ceil_mode, count_include_pad = self
+        out = pool_size(n, k, s, p, 1, ceil_mode)
+        matrix = np.zeros((out, n))
+        for i in range(out):
+            start, stop = i * s - p, min(i * s - p + k, n + p)
+            inside = slice(max(start, 0), min(stop, n))
+            count = stop - start if count_include_pad else inside.stop - inside.start
+            matrix[i, inside] = 1 / count
+        return matrix
 
 
-@functools.lru_cache(maxsize=64)
-def adaptive_matrix(n: int, out: int) -> Matrix:
-    """Row i has the mean of the inputs ⌊i·n / out⌋ … ⌈(i + 1)·n / out⌉ − 1.
+class Adaptive(NamedTuple):
+    """The means of the inputs ⌊i·n / out⌋ … ⌈(i + 1)·n / out⌉ − 1.
 
     Example:
-        >>> adaptive_matrix(3, 2)
+        >>> Adaptive(3, 2).matrix()
         array([[0.5, 0.5, 0. ],
                [0. , 0.5, 0.5]])
     """
-    matrix = np.zeros((out, n))
-    for i in range(out):
-        start, stop = i * n // out, -(-(i + 1) * n // out)
-        matrix[i, start:stop] = 1 / (stop - start)
-    return _constant(matrix)
+
+    n: int
+    out: int
+
+    @_kept
+    def matrix(self) -> Matrix:
+        n, out = self
+        matrix = np.zeros((out, n))
+        for i in range(out):
+            start, stop = i * n // out, -(-(i + 1) * n // out)
+            matrix[i, start:stop] = 1 / (stop - start)
+        return matrix
 
 
-@functools.lru_cache(maxsize=64)
-def bilinear_matrix(n: int, out: int, scale: float | None, align_corners: bool) -> Matrix:
-    """Row i has the two neighbours of position i, each weighted by the distance to the other.
+class Bilinear(NamedTuple):
+    """The two neighbours of each position, weighted by the distance to the other.
 
     Positions beyond the first or the last centre take that one alone. ``scale`` is the number of
     inputs for each output, by default n / out.
 
     Example:
-        >>> bilinear_matrix(2, 4, None, align_corners=False)
+        >>> Bilinear(2, 4).matrix()
         array([[1.  , 0.  ],
                [0.75, 0.25],
                [0.25, 0.75],
                [0.  , 1.  ]])
     """
-    i = np.arange(out)
-    if align_corners:
-        position = i * ((n - 1) / max(1, out - 1))
-    else:
-        position = (i + 0.5) * (n / out if scale is None else scale) - 0.5
-    position = position.clip(0, n - 1)
-    lower = position.astype(int)
-    matrix = np.zeros((out, n))
-    matrix[i, lower] = 1 - (position - lower)
-    matrix[i, np.minimum(lower + 1, n - 1)] += position - lower
-    return _constant(matrix)
+
+    n: int
+    out: int
+    scale: float | None = None
+    align_corners: bool = False
+
+    @_kept
+    def matrix(self) -> Matrix:
+        n, out, scale, align_corners = self
+        i = np.arange(out)
+        if align_corners:
+            position = i * ((n - 1) / max(1, out - 1))
+        else:
+            position = (i + 0.5) * (n / out if scale is None else scale) - 0.5
+        position = position.clip(0, n - 1)
+        lower = position.astype(int)
+        matrix = np.zeros((out, n))
+        matrix[i, lower] = 1 - (position - lower)
+        matrix[i, np.minimum(lower + 1, n - 1)] += position - lower
+        return matrix
 
 
-@functools.lru_cache(maxsize=64)
-def nearest_matrix(n: int, out: int, scale: float | None) -> Matrix:
-    """Row i picks input ⌊i · scale⌋; scale as for :func:`bilinear_matrix`.
+class Nearest(NamedTuple):
+    """Output i is input ⌊i · scale⌋; scale as for :class:`Bilinear`.
 
     Example:
-        >>> nearest_matrix(2, 3, None)
+        >>> Nearest(2, 3).matrix()
         array([[1., 0.],
                [1., 0.],
                [0., 1.]])
     """
-    # In whole numbers where possible: the float i · (n / out) may fall below a whole number.
-    exact = [i * n // out if scale is None else math.floor(i * scale) for i in range(out)]
-    return picking_matrix(n, tuple(min(i, n - 1) for i in exact))
+
+    n: int
+    out: int
+    scale: float | None = None
+
+    @_kept
+    def matrix(self) -> Matrix:
+        n, out, scale = self
+        # In whole numbers where possible: the float i · (n / out) may fall below a whole number.
+        exact = [i * n // out if scale is None else math.floor(i * scale) for i in range(out)]
+        return _picking(n, [min(i, n - 1) for i in exact])
 
 
-def picking_matrix(n: int, picked: tuple[int, ...]) -> Matrix:
-    """Row i copies input ``picked[i]``.
+class Bordered(NamedTuple):
+    """More pixels in front and behind: the last one again, or the axis mirrored there.
 
     Example:
-        >>> picking_matrix(2, (1, 1, 0))
+        >>> Bordered(2, 1, 0, "reflect").matrix()
         array([[0., 1.],
-               [0., 1.],
-               [1., 0.]])
+               [1., 0.],
+               [0., 1.]])
     """
+
+    n: int
+    before: int
+    after: int
+    mode: str
+
+    @_kept
+    def matrix(self) -> Matrix:
+        n, before, after, mode = self
+        positions = range(-before, n + after)
+        if mode == "replicate":
+            return _picking(n, [min(max(i, 0), n - 1) for i in positions])
+        # Mirrored at 0 and at n − 1, each of which stands once.
+        return _picking(n, [n - 1 - abs(n - 1 - abs(i)) for i in positions])
+
+
+class Transposed(NamedTuple):
+    """The adjoint of one of the above."""
+
+    of: Axis
+
+    def matrix(self) -> Matrix:
+        return self.of.matrix().T
+
+
+def _transposed(axis: Axis) -> Axis:
+    return axis.of if isinstance(axis, Transposed) else Transposed(axis)
+
+
+def _picking(n: int, picked: list[int]) -> Matrix:
+    """Row i copies input ``picked[i]``."""
     matrix = np.zeros((len(picked), n))
-    matrix[np.arange(len(picked)), list(picked)] = 1
-    return _constant(matrix)
-
-
-def _constant(matrix: Any) -> Matrix:
-    """Matrices are cached, so nobody may write into them."""
-    matrix.flags.writeable = False
+    matrix[np.arange(len(picked)), picked] = 1
     return matrix

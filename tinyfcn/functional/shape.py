@@ -104,8 +104,12 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: if the number of elements differs.
+        TypeError: if a size is not a whole number.
     """
-    shape = tuple(int(n) for n in shape)
+    try:
+        shape = tuple(n.__index__() for n in shape)
+    except AttributeError:
+        raise TypeError(f"reshape: shape must be whole numbers, got {tuple(shape)}") from None
     if x.shape == shape:
         return x
     known = math.prod(n for n in shape if n != -1)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tinyfcn.function import as_tensor
-from tinyfcn.functional.resampling import Resample2d, bilinear_matrix, nearest_matrix
+from tinyfcn.functional.resampling import Axis, Bilinear, Nearest, Resample2d
 from tinyfcn.functional.sizes import Pair, check_image, pair
 from tinyfcn.tensor import Tensor
 
@@ -74,12 +74,15 @@ def interpolate(
             None if out in (n * m for m in exact) else 1 / f
             for n, out, f in zip(x.shape[2:], sizes, factors, strict=True)
         )
-    axes = zip(x.shape[2:], sizes, scales, strict=True)
-    if mode == "nearest":
-        rows, columns = (nearest_matrix(n, out, scale) for n, out, scale in axes)
-    else:
-        rows, columns = (bilinear_matrix(*axis, bool(align_corners)) for axis in axes)
+    rows, columns = (
+        _axis(mode, n, out, scale, bool(align_corners))
+        for n, out, scale in zip(x.shape[2:], sizes, scales, strict=True)
+    )
     return Resample2d(rows, columns)(x)
+
+
+def _axis(mode: str, n: int, out: int, scale: float | None, align_corners: bool) -> Axis:
+    return Nearest(n, out, scale) if mode == "nearest" else Bilinear(n, out, scale, align_corners)
 
 
 def _factors(op: str, scale_factor: Any) -> tuple[float, float]:
