@@ -159,7 +159,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     shape = (1,) * (4 - len(size)) + size
     parameters = list(model.parameters())
     dtype = parameters[0].dtype if parameters else np.float32
-    with backend.using("meta"), _without_values(model), count_multiply_adds() as counted:
+    with backend.using("meta"), without_values(model), count_multiply_adds() as counted:
         with _written_down(model, counted) as (layers, maps), set_grad_enabled(True):
             x = Tensor(empty(shape, dtype, (Sight(), Sight())))
             results = list(_tensors(model(x)))
@@ -182,7 +182,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
 
 
 @contextlib.contextmanager
-def _without_values(model: Module) -> Iterator[None]:
+def without_values(model: Module) -> Iterator[None]:
     """The model in evaluation mode, with arrays of the backend "meta"."""
     tensors = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
     modes = [(module, module.training) for module in model.modules()]

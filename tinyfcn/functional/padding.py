@@ -71,8 +71,8 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
         if min(left, right, top, bottom) < 0:
             x = x[:, :, max(0, -top) : height + min(0, bottom),
                   max(0, -left) : width + min(0, right)]  # fmt: skip
-        before, after = (max(0, top), max(0, left)), (max(0, bottom), max(0, right))
-        return PadConstant(before, after, value)(x)
+            left, right, top, bottom = (max(0, n) for n in (left, right, top, bottom))
+        return PadConstant((top, left), (bottom, right), value)(x)
     if mode not in ("reflect", "replicate"):
         raise ValueError(f"pad: mode must be 'constant', 'reflect' or 'replicate', got {mode!r}")
     if min(left, right, top, bottom) < 0:
@@ -113,8 +113,6 @@ def crop(x: Tensor, offset: int | Pair, size: int | Pair) -> Tensor:
             f"crop: the window of size {(height, width)} at offset {(top, left)} must lie inside "
             f"x {x.shape}"
         )
-    if (height, width) == x.shape[2:]:
-        return x  # nothing to cut off, and no zeros to put its gradient into
     return x[:, :, top : top + height, left : left + width]
 
 
@@ -125,5 +123,5 @@ def _borders(borders: Any) -> tuple[int, int, int, int]:
             "pad: pad must be whole numbers (left, right) or (left, right, top, bottom), got "
             f"{borders!r}"
         )
-    left, right, top, bottom = (*map(int, numbers), 0, 0)[:4]
+    left, right, top, bottom = (*(n.__index__() for n in numbers), 0, 0)[:4]
     return left, right, top, bottom

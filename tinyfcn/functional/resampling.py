@@ -168,7 +168,8 @@ class Nearest(NamedTuple):
 
 
 class Bordered(NamedTuple):
-    """More pixels in front and behind: the last one again, or the axis mirrored there.
+    """More pixels in front and behind: the outermost ones again, or the axis mirrored at them, to
+    and fro where there are more of the new ones than of the old.
 
     Example:
         >>> Bordered(2, 1, 0, "reflect").matrix()
@@ -188,8 +189,9 @@ class Bordered(NamedTuple):
         positions = range(-before, n + after)
         if mode == "replicate":
             return _picking(n, [min(max(i, 0), n - 1) for i in positions])
-        # Mirrored at 0 and at n − 1, each of which stands once.
-        return _picking(n, [n - 1 - abs(n - 1 - abs(i)) for i in positions])
+        # Mirrored at 0 and at n − 1, each of which stands once in a period.
+        period = max(1, 2 * (n - 1))
+        return _picking(n, [n - 1 - abs(n - 1 - i % period) for i in positions])
 
 
 class Transposed(NamedTuple):

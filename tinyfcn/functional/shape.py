@@ -50,6 +50,8 @@ class GetItem(Function):
         return x[self.index]
 
     def backward(self, gy):
+        if gy.shape == self.input_shape and all(_is_forward(part) for part in self.index):
+            return gy  # nothing was cut off, so there are no zeros to put it into
         return PutItem(self.index, self.input_shape)(gy)
 
 
@@ -191,6 +193,10 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
         return xp.zeros(shape, dtype)
     n, c, h, w = shape
     return xp.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def _is_forward(part: Any) -> bool:
+    return isinstance(part, slice) and (part.step or 1) > 0
 
 
 def _is_basic(index: tuple[Any, ...]) -> bool:

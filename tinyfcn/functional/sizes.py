@@ -54,6 +54,17 @@ def check_image(op: str, x: Tensor, name: str = "x") -> None:
         raise ValueError(f"{op}: {name} has an empty axis, shape {x.shape}")
 
 
+def smaller(m: int, n: int) -> int:
+    """The minimum. Without a comparison, so that it is the same formula for every image when it is
+    written down (``tinyfcn.onnx``).
+
+    Example:
+        >>> smaller(3, 5), smaller(5, 4)
+        (3, 4)
+    """
+    return (m + n - abs(m - n)) // 2
+
+
 def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
     """Output size of a convolution along one axis; below 1 where the kernel does not fit.
 

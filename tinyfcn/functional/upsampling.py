@@ -62,7 +62,7 @@ def interpolate(
         sizes: tuple[int, ...] = pair(op, "size", size, minimum=1)
     else:
         factors = _factors(op, scale_factor)
-        sizes = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        sizes = tuple(_times(n, f) for n, f in zip(x.shape[2:], factors, strict=True))
         if min(sizes) < 1:
             raise ValueError(
                 f"{op}: scale_factor {scale_factor!r} leaves an output of size {sizes}, x {x.shape}"
@@ -83,6 +83,10 @@ def interpolate(
 
 def _axis(mode: str, n: int, out: int, scale: float | None, align_corners: bool) -> Axis:
     return Nearest(n, out, scale) if mode == "nearest" else Bilinear(n, out, scale, align_corners)
+
+
+def _times(n: int, factor: float) -> int:
+    return n * int(factor) if factor.is_integer() else math.floor(n * factor)
 
 
 def _factors(op: str, scale_factor: Any) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
+from tinyfcn.functional.sizes import smaller
 from tinyfcn.models.arguments import check_classes, check_images
 from tinyfcn.models.backbones import VGGTrunk
 from tinyfcn.models.backbones.trunk import scaled
@@ -65,8 +66,8 @@ class DeconvNet(nn.Module):
         y, switches = encode(self.encoder, x)
         height, width = y.shape[2:]
         # Below 193 pixels pool5 does not fill fc6's window; zeros do, and are cut off again.
-        missing = max(0, WINDOW - width), max(0, WINDOW - height)
-        y = self.fc7(self.fc6(F.pad(y, (0, missing[0], 0, missing[1]))))
+        right, bottom = (WINDOW - smaller(WINDOW, n) for n in (width, height))
+        y = self.fc7(self.fc6(F.pad(y, (0, right, 0, bottom))))
         y = F.crop(self.fc6_deconv(y), 0, (height, width))
         for switch, convolutions in zip(reversed(switches), self.decoder, strict=True):
             y = convolutions(unpool(y, switch))

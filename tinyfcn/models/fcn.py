@@ -43,7 +43,7 @@ from typing import Any, NamedTuple
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.functional.sizes import Pair
+from tinyfcn.functional.sizes import Pair, smaller
 from tinyfcn.models.backbones.alexnet import AlexNetTrunk, CaffeNetTrunk
 from tinyfcn.models.backbones.googlenet import GoogLeNetTrunk
 from tinyfcn.models.backbones.resnet import ResNetTrunk
@@ -384,6 +384,6 @@ def _upsampling(
 def _add_overlap(y: Tensor, finer: Tensor, offset: Pair) -> Tensor:
     """y + finer[offset:], over the pixels that both have."""
     height, width = (
-        min(a, b - o) for a, b, o in zip(y.shape[2:], finer.shape[2:], offset, strict=True)
+        smaller(a, b - o) for a, b, o in zip(y.shape[2:], finer.shape[2:], offset, strict=True)
     )
     return F.crop(y, 0, (height, width)) + F.crop(finer, offset, (height, width))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinyfcn import functional as F
+from tinyfcn.functional.resampling import Bordered, Resample2d
 from tinyfcn.tensor import Tensor
 
 
@@ -17,14 +17,5 @@ def mirror(x: Tensor, borders: tuple[int, int, int, int]) -> Tensor:
     """
     left, right, top, bottom = borders
     height, width = x.shape[2:]
-    if width == 1:  # a line has nothing to mirror
-        x, left, right = F.pad(x, (left, right), "replicate"), 0, 0
-    if height == 1:
-        x, top, bottom = F.pad(x, (0, 0, top, bottom), "replicate"), 0, 0
-    while left or right or top or bottom:
-        # At most from one mirror to the next: only there may the next reflection begin.
-        across, down = min(left, width - 1), min(top, height - 1)
-        back, up = min(right, width - 1), min(bottom, height - 1)
-        x = F.pad(x, (across, back, down, up), "reflect")
-        left, right, top, bottom = left - across, right - back, top - down, bottom - up
-    return x
+    rows = Bordered(height, top, bottom, "reflect")
+    return Resample2d(rows, Bordered(width, left, right, "reflect"))(x)
