@@ -1,0 +1,196 @@
+"""Whole networks as ONNX files, run by onnxruntime: the same scores, for images of every size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinyfcn
+import tinyfcn.functional as F
+from tinyfcn import models, nn, onnx
+
+pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+
+# Each network, as narrow as it goes, and an image size to write it down with.
+SMALL = {
+    **{name: {} for name in models.names()},
+    **{
+        name: {"width": 1 / 32}
+        for name in models.names()
+        if name.startswith(("fcn8", "fcn16", "fcn32", "vgg", "deconv", "deeplab_", "dil", "parse"))
+    },
+    "alexnet": {"width": 1 / 16},
+    "caffenet": {"width": 1 / 16},
+    "deeplabv3_resnet50": {"width": 1 / 16},
+    "deeplabv3_resnet101": {"width": 1 / 16},
+    "fcn_resnet50": {"width": 1 / 16},
+    "fcn_resnet101": {"width": 1 / 16},
+    "pspnet": {"width": 1 / 16},
+    "same_resolution": {"width": 1 / 8},
+    "segnet": {"width": 1 / 16},
+    "segnet_basic": {"width": 1 / 8},
+    "unet": {"width": 1 / 16, "geometry": "aligned"},
+}
+FIXED = {"caffenet": (3, 227, 227)}
+# Halved five times they round up at every stage, at some and at none; the last has no full window.
+SIZES = ((1, 97, 131), (2, 64, 96), (1, 66, 65))
+
+
+def filled(model: nn.Module) -> nn.Module:
+    """The model with no weight and no statistic left at its start."""
+    rng = np.random.default_rng(0)
+    for p in model.parameters():
+        if not p.data.any() or (p.data == 1).all():
+            p.data[...] = rng.normal(1, 0.1, p.shape) * (1 if p.data.any() else 0.1)
+    for name, b in model.named_buffers():
+        if name.endswith("running_mean"):
+            b.data[...] = rng.normal(0, 0.1, b.shape)
+        elif name.endswith("running_var"):
+            b.data[...] = rng.uniform(0.5, 2, b.shape)
+    return model.eval()
+
+
+def session(path):
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def compare(model, path, shapes, scale=1e-5):
+    """Run both on random images, and give what onnxruntime says."""
+    runs = session(path)
+    for shape in shapes:
+        x = np.random.default_rng(1).standard_normal(shape, np.float32)
+        with tinyfcn.no_grad():
+            expected = model(tinyfcn.tensor(x)).numpy()
+        (got,) = runs.run(["scores"], {"images": x})
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=0, atol=scale * np.abs(expected).max())
+
+
+def test_a_sliding_window_is_no_network_but_a_loop(tmp_path):
+    for size, dynamic in ((onnx.EXAMPLE, True), ((3, 9, 12), False)):
+        with pytest.raises(onnx.CannotExport, match=r"other steps|indexing with arrays"):
+            onnx.export(models.sliding_window(), tmp_path / "a.onnx", size, dynamic=dynamic)
+
+
+@pytest.mark.parametrize("name", [name for name in models.names() if name != "sliding_window"])
+def test_every_network(name, tmp_path):
+    model = filled(models.create(name, num_classes=5, **SMALL[name]))
+    size = FIXED.get(name, onnx.EXAMPLE)
+    onnx.export(model, tmp_path / "a.onnx", size, dynamic=name not in FIXED)
+    shapes = [(1, *size)] if name in FIXED else [(n, 3, h, w) for n, h, w in SIZES]
+    compare(model, tmp_path / "a.onnx", shapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("fcn8s", {"width": 1 / 32, "geometry": "reference"}),
+        ("fcn8s", {"width": 1 / 32, "at_once": True, "batch_norm": True}),
+        ("fcn32s", {"width": 1 / 32, "backbone": "caffenet", "geometry": "reference"}),
+        ("fcn16s", {"width": 1 / 16, "backbone": "resnet18"}),
+        ("dilation_context", {"width": 1 / 32, "geometry": "reference", "context": "large"}),
+        ("deconvnet", {"width": 1 / 32, "batch_norm": True}),
+    ],
+)
+def test_other_forms(name, arguments, tmp_path):
+    model = filled(models.create(name, num_classes=5, **arguments))
+    onnx.export(model, tmp_path / "a.onnx")
+    compare(model, tmp_path / "a.onnx", [(n, 3, h, w) for n, h, w in SIZES])
+
+
+def test_unet_without_padding(tmp_path):
+    model = filled(models.unet(in_channels=1, width=1 / 16, geometry="reference"))
+    onnx.export(model, tmp_path / "a.onnx", (1, 572, 572))
+    compare(model, tmp_path / "a.onnx", [(1, 1, 188, 204), (2, 1, 220, 188)])
+
+
+def test_the_file_says_what_goes_in_and_out(tmp_path):
+    model = models.fcn8s(num_classes=5, width=1 / 32)
+    onnx.export(model, tmp_path / "a.onnx", metadata={"order": "RGB"})
+    runs = session(tmp_path / "a.onnx")
+    (images,), (scores,) = runs.get_inputs(), runs.get_outputs()
+    assert (images.name, images.shape) == ("images", ["N", 3, "H", "W"])
+    assert (scores.name, scores.shape[:2]) == ("scores", ["N", 5])
+    assert runs.get_modelmeta().custom_metadata_map == {"order": "RGB"}
+
+
+def test_parameters_keep_their_names_and_values(tmp_path):
+    import onnx as package
+
+    model = filled(models.segnet_basic(num_classes=2, width=1 / 8))
+    onnx.export(model, tmp_path / "a.onnx")
+    written = package.load(tmp_path / "a.onnx").graph.initializer
+    arrays = {one.name: package.numpy_helper.to_array(one) for one in written}
+    state = model.state_dict()
+    assert {n for n in state if not n.endswith("num_batches_tracked")} <= set(arrays)
+    for name in set(arrays) & set(state):
+        np.testing.assert_array_equal(arrays[name], state[name])
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    model = models.fcn32s(width=1 / 64)
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    model.train()
+    call = tinyfcn.Function.__call__
+    onnx.export(model, tmp_path / "a.onnx")
+    assert model.training and tinyfcn.Function.__call__ is call
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+class Stage(nn.Module):
+    """One function as a network."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+REFUSED = {
+    "Dropout has no operator in ONNX": lambda x: F.dropout(x, 0.5, training=True),
+    "values that were computed outside": lambda x: F.prelu(x, tinyfcn.tensor([0.25])),
+    "takes other steps": lambda x: x if x.shape[2] < 300 else F.relu(x) + F.relu(x),
+    "cannot be followed": lambda x: x * float(x.shape[2]),
+    "indexing with arrays": lambda x: x[:, [0, 2]],
+    "indexing backwards": lambda x: x[:, ::-1],
+    "not exact in float32": lambda x: F.interpolate(x, scale_factor=1.1, mode="bilinear"),
+    "which is even": lambda x: F.local_response_norm(x, 4),
+    "must give one tensor": lambda x: (F.relu(x), F.relu(x)),
+    "must be float32": lambda x: F.relu(x),
+    "at least stride [+] padding": lambda x: F.max_pool2d(x, 2, 3, ceil_mode=True),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_cannot_be_written_is_refused(reason, tmp_path):
+    model = Stage(REFUSED[reason])
+    if reason == "must be float32":
+        model.weight = nn.Parameter(np.zeros(3))
+    with pytest.raises(ValueError, match=f"onnx: .*{reason}"):
+        onnx.export(model, tmp_path / "a.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_other_steps_can_be_exported_for_one_size(tmp_path):
+    model = Stage(lambda x: F.relu(x) * float(x.shape[2]) if x.shape[2] < 300 else F.sigmoid(x))
+    onnx.export(model, tmp_path / "a.onnx", (2, 3, 7, 9), dynamic=False)
+    assert session(tmp_path / "a.onnx").get_inputs()[0].shape == [2, 3, 7, 9]
+    compare(model, tmp_path / "a.onnx", [(2, 3, 7, 9)])
+
+
+@pytest.mark.parametrize("size", [(3, 0, 5), (3, 5), (1, 1, 3, 5, 5), (3, 2.0, 5)])
+def test_a_size_is_three_or_four_whole_numbers(size, tmp_path):
+    with pytest.raises(ValueError, match="onnx: input_size must be"):
+        onnx.export(Stage(F.relu), tmp_path / "a.onnx", size)
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"tinyfcn\[onnx\]"):
+        onnx.export(Stage(F.relu), tmp_path / "a.onnx")

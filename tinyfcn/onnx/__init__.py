@@ -1,0 +1,144 @@
+"""Networks as ONNX files, for everything that runs those: onnxruntime, OpenCV, browsers, phones.
+
+    from tinyfcn import models, onnx
+    onnx.export(models.fcn8s(), "fcn8s.onnx")
+
+The network runs, without computing (``trace.py``), and its ops become ONNX's operators
+(``operators.py``, ``resampling.py``). Sizes that depend on the image are computed in the graph
+(``sizes.py``, ``graph.py``), so a file takes images of any height and width, as the network does.
+Needs the package ``onnx``, the extra of that name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tinyfcn.nn import Module
+from tinyfcn.onnx import operators, resampling  # noqa: F401 (they add the rules)
+from tinyfcn.onnx.graph import Dynamic, Graph, UnknownValue
+from tinyfcn.onnx.rules import RULES, CannotExport
+from tinyfcn.onnx.trace import Trace, trace
+
+EXAMPLE = (3, 257, 385)
+LARGER = (1, 0, 64, 128)  # what N, C, H and W have more in the second trace
+
+
+def export(
+    model: Module,
+    path: str | os.PathLike[str],
+    input_size: Sequence[int] = EXAMPLE,
+    *,
+    dynamic: bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``model``, in evaluation mode, as an ONNX file (opset 18).
+
+    The file's input is called "images", its output "scores"; parameters keep their names. That it
+    is the same for images of other sizes is checked: it is written down for two, which must agree.
+
+    Args:
+        model: any module that is called on images (N, C, H, W) and gives one tensor; float32.
+        path: the file; it is written whole or not at all.
+        input_size: (C, H, W) or (N, C, H, W) of images that the model takes. The default suits
+            networks for RGB images of any size.
+        dynamic: whether the file takes any number of images and any height and width; if not, only
+            ``input_size``. Classifiers with fully connected layers may need that.
+        metadata: strings that are kept in the file, such as how images are prepared.
+
+    Raises:
+        CannotExport: if ONNX lacks an operator, or the steps depend on the images' size; a
+            ValueError.
+        ImportError: if ``onnx`` is missing; names the extra to install.
+        ValueError: what the model itself raises for images of this size.
+
+    Example:
+        >>> import tempfile, tinyfcn
+        >>> from tinyfcn import onnx
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> onnx.export(tinyfcn.models.fcn8s(width=1 / 64), folder.name + "/fcn8s.onnx")
+        >>> folder.cleanup()
+    """
+    from tinyfcn.onnx.proto import serialize
+    from tinyfcn.training.files import replacing
+
+    size = tuple(input_size)
+    if len(size) not in (3, 4) or not all(hasattr(n, "__index__") and n >= 1 for n in size):
+        raise ValueError(
+            f"onnx: input_size must be (C, H, W) or (N, C, H, W), each at least 1, got {size}"
+        )
+    size = (1,) * (4 - len(size)) + size
+    first = trace(model, size)
+    if first.images.dtype != np.float32:
+        raise CannotExport(
+            f"onnx: the model's parameters must be float32, not {first.images.dtype}"
+        )
+    differing: Dynamic = frozenset()
+    if dynamic:
+        second = trace(model, [n + more for n, more in zip(size, LARGER, strict=True)])
+        differing = _differing(first, second)
+        _check_equal(_written(first, differing), _written(second, differing))
+    content = serialize(
+        _written(first, differing), first, differing, model.state_dict(), metadata or {}
+    )
+    with replacing(path) as file:
+        file.write(content)
+
+
+def _written(traced: Trace, dynamic: Dynamic) -> Graph:
+    """The graph of a trace."""
+    graph = Graph(traced.known, dynamic)
+    for op, inputs, outputs in traced.calls:
+        kind = type(op)
+        if kind not in RULES:
+            raise CannotExport(f"onnx: {kind.__name__} has no operator in ONNX")
+        try:
+            made = RULES[kind](graph, op, *map(graph.value, inputs))
+        except UnknownValue:
+            raise CannotExport(
+                f"onnx: {kind.__name__} uses values that were computed outside the ops of "
+                "tinyfcn.functional, so they would be the same for every image"
+            ) from None
+        names = made if isinstance(made, tuple) else (made,)
+        graph.names.update((t.name, name) for t, name in zip(outputs, names, strict=True))
+    return graph
+
+
+def _differing(first: Trace, second: Trace) -> Dynamic:
+    """The axes of all values that depend on the image's size."""
+    kinds = [[type(call.op) for call in one.calls] for one in (first, second)]
+    if kinds[0] != kinds[1]:
+        raise CannotExport(
+            f"onnx: for images of other sizes the network takes other steps: {len(kinds[0])} ops "
+            f"for {first.images.shape}, {len(kinds[1])} for {second.images.shape}; with "
+            "dynamic=False it can be exported for one size"
+        )
+    pairs = [(first.images, second.images)]
+    for a, b in zip(first.calls, second.calls, strict=True):
+        pairs += zip(a.outputs, b.outputs, strict=True)
+    return frozenset(
+        (a.name, axis)
+        for a, b in pairs
+        for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True))
+        if m != n
+    )
+
+
+def _check_equal(graph: Graph, other: Graph) -> None:
+    """Refuse a network of which something was written down that belongs to one size only."""
+    for a, b in zip(graph.nodes, other.nodes, strict=False):
+        same = all(
+            np.array_equal(graph.constants.get(m, m), other.constants.get(n, n))
+            for m, n in zip(a.inputs, b.inputs, strict=False)
+        )
+        if a._replace(inputs=()) != b._replace(inputs=()) or not same:
+            raise CannotExport(
+                f"onnx: the network computes something from the image's size that cannot be "
+                f"followed (what {a.outputs[0]} needs); with dynamic=False it can be exported for "
+                "one size"
+            )
+
+
+__all__ = ["CannotExport", "export"]

@@ -1,0 +1,152 @@
+"""An ONNX graph while it is being written: nodes, constants, and sizes that nodes compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn.onnx.sizes import Size
+from tinyfcn.onnx.trace import INPUT, Traced
+from tinyfcn.tensor import Tensor
+
+# The axes that are not the same for all images, as (name of a value, axis).
+Dynamic = frozenset[tuple[str, int]]
+
+
+class UnknownValue(Exception):
+    """Something that no op made, and that is neither a parameter nor a constant."""
+
+
+class Value(NamedTuple):
+    """An array of the graph: its name there, and its sizes."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Node(NamedTuple):
+    """One operator; an absent input has the name ""."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+class Graph:
+    """Nodes in order, and the constants that they use.
+
+    Attributes:
+        nodes: in the order in which they were added.
+        constants: arrays by name.
+        names: the graph's names of traced values.
+    """
+
+    def __init__(self, known: dict[int, Any], dynamic: Dynamic) -> None:
+        self.dynamic = dynamic
+        self.nodes: list[Node] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self.names: dict[str, str] = {INPUT: INPUT}
+        self._known = known  # see Trace
+        self._computed: dict[Any, str] = {}  # sizes and constants that are there already
+
+    def value(self, x: Any) -> Any:
+        """What an op was given, as a value of the graph; None stays None.
+
+        Raises:
+            UnknownValue: if nobody knows where it came from.
+        """
+        if x is None:
+            return None
+        if isinstance(x, Traced):
+            return Value(self.names[x.name], x.shape)
+        data = x.data if isinstance(x, Tensor) else x
+        known = self._known.get(id(x), self._known.get(id(data)))
+        if known is None and type(data) in (np.ndarray, int, float):
+            known = np.asarray(data, None if hasattr(data, "dtype") else np.float32)
+        if known is None:
+            raise UnknownValue
+        if isinstance(known, str):
+            return Value(known, data.shape)
+        if isinstance(known, Size):
+            return Value(self.node("Cast", [self.scalar(known)], to=data.dtype), ())
+        return Value(self.constant(known), known.shape)
+
+    def node(
+        self, kind: str, inputs: Iterable[str | None], outputs: int = 1, **attributes: Any
+    ) -> Any:
+        """Add an operator; the name of its output, or a tuple of several."""
+        start = f"{kind}_{len(self.nodes)}"
+        names = (start, *(f"{start}.{i}" for i in range(1, outputs)))
+        while inputs and (inputs := tuple(inputs))[-1] is None:
+            inputs = inputs[:-1]
+        self.nodes.append(Node(kind, tuple(name or "" for name in inputs), names, attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, values: Any, dtype: Any = None) -> str:
+        """The name of an array that is part of the graph; equal ones are stored once."""
+        array = np.asarray(values, dtype)
+        key = array.dtype.str, array.shape, array.tobytes()
+        if key not in self._computed:
+            self._computed[key] = f"constant_{len(self.constants)}"
+            self.constants[self._computed[key]] = array
+        return self._computed[key]
+
+    def whole(self, sizes: Sequence[int]) -> str:
+        """Whole numbers as one array, int64; those that depend on the image are computed."""
+        if all(self.is_fixed(n) for n in sizes):
+            return self.constant([int(n) for n in sizes], np.int64)
+        parts = [self._size(n) for n in sizes]
+        return parts[0] if len(parts) == 1 else str(self.node("Concat", parts, axis=0))
+
+    def scalar(self, n: int) -> str:
+        """One whole number as an array without axes, int64."""
+        return str(self.node("Squeeze", [self.whole([n]), self.whole([0])]))
+
+    def is_fixed(self, n: int) -> bool:
+        """Whether a size is the same for all images."""
+        if not isinstance(n, Size):
+            return True
+        sign, a, b = n.formula
+        return (
+            (a, b) not in self.dynamic if sign == "axis" else self.is_fixed(a) and self.is_fixed(b)
+        )
+
+    def _key(self, n: int) -> Any:
+        if self.is_fixed(n) or not isinstance(n, Size):
+            return int(n)
+        sign, a, b = n.formula
+        return n.formula if sign == "axis" else (sign, self._key(a), self._key(b))
+
+    def _size(self, n: int) -> str:
+        """One size, as an array of one number."""
+        if self.is_fixed(n) or not isinstance(n, Size):
+            return self.constant([int(n)], np.int64)
+        key = self._key(n)
+        if key not in self._computed:
+            self._computed[key] = self._compute(*n.formula)
+        return self._computed[key]
+
+    def _compute(self, sign: str, a: Any, b: Any) -> str:
+        if sign == "axis":
+            return str(self.node("Shape", [self.names[a]], start=b, end=b + 1))
+        a, b = self._size(a), self._size(b)
+        if sign == "//":  # ONNX's Div rounds towards 0, but its Mod has the divisor's sign
+            a, sign = self.node("Sub", [a, self.node("Mod", [a, b])]), "/"
+        if sign == "abs":
+            return str(self.node("Abs", [a]))
+        kind = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div", "%": "Mod"}[sign]
+        return str(self.node(kind, [a, b]))
+
+    def without_unused(self, outputs: Sequence[str]) -> tuple[list[Node], dict[str, NDArray[Any]]]:
+        """The nodes and constants that lead to the outputs."""
+        used, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if not used.isdisjoint(node.outputs):
+                used.update(node.inputs)
+                kept.append(node)
+        constants = {name: array for name, array in self.constants.items() if name in used}
+        return kept[::-1], constants

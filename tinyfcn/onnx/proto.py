@@ -1,0 +1,93 @@
+"""The graph as the bytes of an ONNX file; the only place that needs the package ``onnx``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn.onnx.graph import Dynamic, Graph, Node
+from tinyfcn.onnx.rules import OPSET, CannotExport
+from tinyfcn.onnx.trace import INPUT, Trace, Traced
+
+OUTPUT = "scores"
+LARGEST = 2 << 30  # bytes that a protocol buffer may have
+IR_VERSION = 8  # of the opset's time: older programs refuse what is newer
+
+
+def serialize(
+    graph: Graph,
+    traced: Trace,
+    dynamic: Dynamic,
+    parameters: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str],
+) -> bytes:
+    """The file.
+
+    Raises:
+        CannotExport: if it would be too large, or is not valid ONNX, which is a defect of ours.
+    """
+    onnx = _package()
+    last = graph.names[traced.scores.name]
+    kept, constants = graph.without_unused([last])
+    used = {name for node in kept for name in node.inputs}
+    arrays = constants | {name: array for name, array in parameters.items() if name in used}
+    total = sum(array.nbytes for array in arrays.values())
+    if total >= LARGEST - (1 << 20):
+        raise CannotExport(f"onnx: {total:,} bytes of weights are more than a file can hold")
+    content = onnx.helper.make_graph(
+        [_node(onnx.helper, node, {last: OUTPUT}) for node in kept],
+        "tinyfcn",
+        *(
+            [
+                onnx.helper.make_tensor_value_info(
+                    name, onnx.TensorProto.FLOAT, _sizes(value, traced, dynamic)
+                )
+            ]
+            for name, value in ((INPUT, traced.images), (OUTPUT, traced.scores))
+        ),
+        [onnx.numpy_helper.from_array(np.asarray(a, order="C"), n) for n, a in arrays.items()],
+    )
+    opset = onnx.helper.make_opsetid("", OPSET)
+    model = onnx.helper.make_model(
+        content, opset_imports=[opset], producer_name="tinyfcn", ir_version=IR_VERSION
+    )
+    onnx.helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise CannotExport(f"onnx: {error}") from error
+    return bytes(model.SerializeToString())
+
+
+def _package() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(
+            "exporting needs the package onnx: install the extra with `pip install tinyfcn[onnx]`"
+        ) from error
+    return onnx
+
+
+def _node(helper: Any, node: Node, renamed: Mapping[str, str]) -> Any:
+    inputs, outputs = (
+        [renamed.get(name, name) for name in names] for names in (node.inputs, node.outputs)
+    )
+    made = helper.make_node(node.kind, inputs, outputs, name=node.outputs[0])
+    for name, value in node.attributes.items():
+        if isinstance(value, np.dtype):
+            value = helper.np_dtype_to_tensor_dtype(value)
+        made.attribute.append(helper.make_attribute(name, value))
+    return made
+
+
+def _sizes(value: Traced, traced: Trace, dynamic: Dynamic) -> list[int | str | None]:
+    """Those that depend on the images are called N, H and W if they equal theirs."""
+    own = dict(zip(traced.images.data.shape, "NCHW", strict=True))
+    return [
+        own.get(n) if (value.name, axis) in dynamic else n
+        for axis, n in enumerate(value.data.shape)
+    ]

@@ -1,0 +1,138 @@
+"""Resampling (``tinyfcn/functional/resampling.py``) as ONNX's operators.
+
+Where ONNX has one for what happens along both axes that is taken; else its matrix, or the positions
+that it picks, are computed in the graph from the size of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.functional import resampling, unpooling
+from tinyfcn.onnx.graph import Graph, Value
+from tinyfcn.onnx.rules import CannotExport, Rule, check_rounding_up, rule
+
+
+@rule(resampling.Resample2d)
+def _resample2d(graph: Graph, op: Any, x: Value) -> str:
+    kind = type(op.rows)
+    if type(op.columns) is not kind or kind not in RESAMPLING:
+        names = " and ".join(type(axis).__name__ for axis in (op.rows, op.columns))
+        raise CannotExport(f"onnx: {names} have no operator in ONNX")
+    return RESAMPLING[kind](graph, op.rows, op.columns, x)
+
+
+@rule(unpooling.UnpoolNearest)
+def _unpool_nearest(graph: Graph, op: Any, x: Value) -> str:
+    return _resize(graph, x, scales=op.factor, mode="nearest")
+
+
+def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    pads = [rows.p, columns.p]
+    check_rounding_up("avg_pool2d", rows.ceil_mode, (rows.k, columns.k), (rows.s, columns.s), pads)
+    return graph.node(
+        "AveragePool", [x.name], kernel_shape=[rows.k, columns.k], strides=[rows.s, columns.s],
+        pads=pads * 2, ceil_mode=int(rows.ceil_mode), count_include_pad=int(rows.count_include_pad),
+    )  # fmt: skip
+
+
+def _adaptive(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    if rows.out == columns.out == 1:
+        return graph.node("GlobalAveragePool", [x.name])
+    y = graph.node("MatMul", [_means(graph, rows), x.name])  # (OH, H) · (N, C, H, W)
+    across = graph.node("Transpose", [_means(graph, columns)], perm=[1, 0])
+    return graph.node("MatMul", [y, across])  # (N, C, OH, W) · (W, OW)
+
+
+def _means(graph: Graph, axis: Any) -> str:
+    """The matrix of :class:`resampling.Adaptive` (OUT, IN), for an IN that nodes compute."""
+    if graph.is_fixed(axis.n) and graph.is_fixed(axis.out):
+        return graph.constant(axis.matrix(), np.float32)
+    n, out = graph.whole([axis.n]), graph.whole([axis.out])
+    one = graph.whole([1])
+    i = graph.node("Unsqueeze", [_range(graph, axis.out), one])  # (OUT, 1)
+    start = graph.node("Div", [graph.node("Mul", [i, n]), out])  # ⌊i·n / out⌋
+    after = graph.node("Mul", [graph.node("Add", [i, one]), n])
+    above = graph.node("Sub", [graph.node("Add", [after, out]), one])
+    stop = graph.node("Div", [above, out])  # ⌈(i + 1)·n / out⌉
+    j = _range(graph, axis.n)  # (IN,)
+    inside = graph.node("And", [
+        graph.node("GreaterOrEqual", [j, start]), graph.node("Less", [j, stop]),
+    ])  # fmt: skip
+    count = graph.node("Sub", [stop, start])
+    floats = (graph.node("Cast", [x], to=np.dtype(np.float32)) for x in (inside, count))
+    return graph.node("Div", floats)
+
+
+def _interpolate(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    mode = "linear" if isinstance(rows, resampling.Bilinear) else "nearest"
+    aligned = mode == "linear" and rows.align_corners
+    if rows.scale is None and columns.scale is None:
+        return _resize(graph, x, sizes=(rows.out, columns.out), mode=mode, align_corners=aligned)
+    scales = [1 / (axis.scale or axis.n / axis.out) for axis in (rows, columns)]
+    if any(float(np.float32(f)) != f for f in scales):
+        raise CannotExport(
+            f"onnx: interpolate with scale_factor {scales} is not exact in float32, so that sizes "
+            "might differ by one; pass a size instead"
+        )
+    return _resize(graph, x, scales=scales, mode=mode, align_corners=aligned)
+
+
+def _resize(
+    graph: Graph,
+    x: Value,
+    *,
+    sizes: Sequence[int] = (),
+    scales: Sequence[float] = (),
+    mode: str,
+    align_corners: bool = False,
+) -> str:
+    options: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": "half_pixel"}
+    if align_corners:
+        options["coordinate_transformation_mode"] = "align_corners"
+    if mode == "nearest":
+        options["coordinate_transformation_mode"] = "asymmetric"
+        options["nearest_mode"] = "floor"
+    if sizes:
+        wanted = [None, None, graph.whole([*x.shape[:2], *sizes])]
+    else:
+        wanted = [None, graph.constant([1, 1, *scales], np.float32)]
+    return graph.node("Resize", [x.name, *wanted], **options)
+
+
+def _bordered(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    if rows.mode == "replicate":
+        pads = [0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after]
+        return graph.node("Pad", [x.name, graph.whole(pads)], mode="edge")
+    # Not Pad's own mode: it is not defined for borders larger than the image.
+    y = graph.node("Gather", [x.name, _mirrored(graph, rows)], axis=2)
+    return graph.node("Gather", [y, _mirrored(graph, columns)], axis=3)
+
+
+def _mirrored(graph: Graph, axis: Any) -> str:
+    """n − 1 − |n − 1 − i mod 2(n − 1)| for every position i from −before to n + after − 1."""
+    last = graph.whole([axis.n - 1])
+    period = graph.node("Max", [graph.whole([1]), graph.node("Add", [last, last])])
+    i = graph.node(
+        "Sub", [_range(graph, axis.before + axis.n + axis.after), graph.whole([axis.before])]
+    )
+    distance = graph.node("Abs", [graph.node("Sub", [last, graph.node("Mod", [i, period])])])
+    return graph.node("Sub", [last, distance])
+
+
+def _range(graph: Graph, n: int) -> str:
+    """0 … n − 1, int64."""
+    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
+    return graph.node("Range", [zero, graph.scalar(n), one])
+
+
+RESAMPLING: dict[type, Rule] = {
+    resampling.Average: _average,
+    resampling.Adaptive: _adaptive,
+    resampling.Bilinear: _interpolate,
+    resampling.Nearest: _interpolate,
+    resampling.Bordered: _bordered,
+}
