@@ -81,9 +81,10 @@ class Graph:
         """Add an operator; the name of its output, or a tuple of several."""
         start = f"{kind}_{len(self.nodes)}"
         names = (start, *(f"{start}.{i}" for i in range(1, outputs)))
-        while inputs and (inputs := tuple(inputs))[-1] is None:
-            inputs = inputs[:-1]
-        self.nodes.append(Node(kind, tuple(name or "" for name in inputs), names, attributes))
+        given = [name or "" for name in inputs]
+        while given and not given[-1]:
+            given.pop()
+        self.nodes.append(Node(kind, tuple(given), names, attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, values: Any, dtype: Any = None) -> str:
@@ -111,9 +112,9 @@ class Graph:
         if not isinstance(n, Size):
             return True
         sign, a, b = n.formula
-        return (
-            (a, b) not in self.dynamic if sign == "axis" else self.is_fixed(a) and self.is_fixed(b)
-        )
+        if sign == "axis":
+            return (a, b) not in self.dynamic
+        return self.is_fixed(a) and self.is_fixed(b)
 
     def _key(self, n: int) -> Any:
         if self.is_fixed(n) or not isinstance(n, Size):
