@@ -40,6 +40,13 @@ def test_dilations_are_the_published_ones():
     assert fields == [3, 5, 9, 17, 33, 65, 67, 67]
 
 
+def test_the_large_context_module_grows_and_shrinks():
+    """Table 1 of the paper; for the 21 classes of VOC as in the released network."""
+    layers = [m for m in context_module(21, "large") if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in layers] == [42, 42, 84, 168, 336, 672, 672, 21]
+    assert [m.kernel_size[0] for m in layers] == [3] * 7 + [1]
+
+
 def test_the_margin_is_what_the_front_end_takes_away():
     """900 pixels with their margins give 66 scores, which is an eighth of the 528 without."""
     model = models.dilation_context(width=TINY, geometry="reference")

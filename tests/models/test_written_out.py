@@ -436,6 +436,7 @@ def test_the_classifier_of_sliding_windows_is_what_its_description_says(rng):
 
 HALF = [0.5]
 DROPOUT = {
+    "fcn32s": HALF, "fcn16s": HALF, "fcn8s": HALF,  # one layer, called twice
     "alexnet": 2 * HALF, "caffenet": 2 * HALF, "vgg16": 2 * HALF, "vgg19_bn": 2 * HALF,
     "googlenet": [0.2], "resnet50": [], "segnet": [], "segnet_basic": [], "deconvnet": [],
     "unet": HALF, "deeplab_largefov": 2 * HALF, "deeplab_aspp": 8 * HALF, "parsenet": 2 * HALF,
