@@ -6,6 +6,8 @@ of and nothing of ``tinyfcn.models``; weights are taken by their keys. All of it
 double precision, with random biases and running statistics, on images of odd sizes.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -487,18 +489,34 @@ def test_dropout_stands_where_it_was_published(rng, monkeypatch, name, arguments
     assert dropped(monkeypatch, model, x) == channels
 
 
+# Name: arguments, and how many normalizations there are.
 NORMALIZED = {
-    "vgg16_bn": {}, "resnet18": {}, "resnet50": {}, "segnet": {}, "segnet_basic": {},
-    "fcn_resnet50": {}, "deeplabv3_resnet50": {}, "pspnet": {}, "googlenet": {},
-    "fcn8s": {"batch_norm": True}, "unet": {"batch_norm": True}, "deconvnet": {"batch_norm": True},
-    "deeplab_aspp": {"batch_norm": True}, "dilation_context": {"batch_norm": True},
+    "vgg16_bn": ({}, 13), "vgg19_bn": ({}, 16), "resnet18": ({}, 20), "resnet50": ({}, 53),
+    "googlenet": ({}, 57), "segnet": ({}, 25), "segnet_basic": ({}, 8),
+    "fcn_resnet50": ({}, 53 + 2), "deeplabv3_resnet50": ({}, 53 + 7 + 1),
+    "pspnet": ({}, 53 + 5 + 1), "fcn8s": ({"batch_norm": True}, 13 + 2),
+    "fcn32s": ({"batch_norm": True, "backbone": "caffenet"}, 5 + 2),
+    "unet": ({"batch_norm": True}, 18), "deconvnet": ({"batch_norm": True}, 13 + 3 + 13),
+    "deeplab_largefov": ({"batch_norm": True}, 13 + 2),
+    "deeplab_aspp": ({"batch_norm": True}, 13 + 4 * 2), "parsenet": ({"batch_norm": True}, 13 + 2),
+    "dilation_context": ({"batch_norm": True}, 13 + 2),
+    "same_resolution": ({"batch_norm": True}, 8),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NORMALIZED)
-def test_batch_norm_is_pytorchs(name):
-    """Of torchvision's models only GoogLeNet has another number."""
-    model = models.create(name, width=1 / 16, **NORMALIZED[name])
+def test_batch_norm_stands_between_convolution_and_relu(name):
+    """Its settings are PyTorch's; of torchvision's models only GoogLeNet has another number."""
+    arguments, count = NORMALIZED[name]
+    model = models.create(name, width=1 / 16, **arguments)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == count
     assert {m.eps for m in norms} == {0.001 if name == "googlenet" else 1e-5}
     assert {m.momentum for m in norms} == {0.1}
+    for chain in (m for m in model.modules() if isinstance(m, nn.Sequential)):
+        for before, after in pairwise(chain):
+            if isinstance(after, nn.BatchNorm2d):
+                assert isinstance(before, nn.Conv2d | nn.ConvTranspose2d)
+                assert after.num_features == before.out_channels
+            if isinstance(before, nn.BatchNorm2d):
+                assert isinstance(after, nn.ReLU)
