@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinyfcn
+import tinyfcn.functional as F
 from tinyfcn import models, nn
 from tinyfcn.models.dilation import MARGIN, context_module
 from tinyfcn.models.geometry import coordinate_map, output_size, receptive_field
@@ -39,6 +40,13 @@ def test_dilations_are_the_published_ones():
     assert fields == [3, 5, 9, 17, 33, 65, 67, 67]
 
 
+def test_the_large_context_module_grows_and_shrinks():
+    """Table 1 of the paper; for the 21 classes of VOC as in the released network."""
+    layers = [m for m in context_module(21, "large") if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in layers] == [42, 42, 84, 168, 336, 672, 672, 21]
+    assert [m.kernel_size[0] for m in layers] == [3] * 7 + [1]
+
+
 def test_the_margin_is_what_the_front_end_takes_away():
     """900 pixels with their margins give 66 scores, which is an eighth of the 528 without."""
     model = models.dilation_context(width=TINY, geometry="reference")
@@ -58,11 +66,21 @@ def test_any_size_comes_back_with_mirrors(rng, size):
         assert model(image(rng, 1, 3, *size)).shape == (1, 2, *size)
 
 
-@pytest.mark.parametrize("kind", ["basic", "large"])
-def test_the_context_module_begins_as_the_identity(rng, kind):
+@pytest.mark.parametrize(("kind", "noise"), [("basic", 1e-6), ("large", 0.05)])
+def test_the_context_module_begins_as_the_identity(rng, kind, noise):
     module = context_module(3, kind)
     x = rng.random((1, 3, 20, 30)).astype(np.float32)
-    assert np.allclose(module(tinyfcn.tensor(x)).numpy(), x, rtol=1e-6)
+    assert np.abs(module(tinyfcn.tensor(x)).numpy() - x).max() < noise
+
+
+def test_copies_in_the_large_module_do_not_stay_alike(rng):
+    """Channels 0 and 1 of each layer begin as copies of one; their gradients must differ."""
+    module = context_module(2, "large")
+    x = tinyfcn.tensor(rng.random((1, 2, 20, 20)).astype(np.float32))
+    F.cross_entropy(module(x), rng.integers(0, 2, (1, 20, 20))).backward()
+    for layer in module[:14:2]:
+        first, second, *_ = layer.weight.grad.numpy()
+        assert np.abs(first - second).max() > 1e-6 * np.abs(first).max() > 0
 
 
 def test_the_front_end_alone(rng):

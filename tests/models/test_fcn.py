@@ -234,17 +234,19 @@ def test_batch_norm_follows_fc6_and_fc7_too(rng):
     assert "bn6.weight" not in models.fcn16s(width=1 / 32).state_dict()
 
 
-def test_at_once_scales_the_skips(rng):
-    plain = models.fcn8s(width=TINY, num_classes=2).eval()
-    scaled = models.fcn8s(width=TINY, num_classes=2, at_once=True).eval()
-    for layer in (plain.score_fr, plain.score_pool4, plain.score_pool3):
+@pytest.mark.parametrize("stride", [16, 8])
+def test_at_once_scales_the_skips(rng, stride):
+    plain = MAKERS[stride](width=TINY, num_classes=2).eval()
+    scaled = MAKERS[stride](width=TINY, num_classes=2, at_once=True).eval()
+    for layer in (plain.score_fr, *(getattr(plain, skip.score) for skip in plain.skips)):
         nn.init.normal_(layer.weight)
     state = plain.state_dict()
     scaled.load_state_dict(state)
     x = image(rng, 64, 64)
     assert not np.allclose(plain(x).numpy(), scaled(x).numpy(), rtol=1e-3)
     state["score_pool4.weight"] *= np.float32(0.01)
-    state["score_pool3.weight"] *= np.float32(0.0001)
+    if stride == 8:
+        state["score_pool3.weight"] *= np.float32(0.0001)
     plain.load_state_dict(state)
     assert np.allclose(plain(x).numpy(), scaled(x).numpy(), rtol=1e-4, atol=1e-5)
 

@@ -66,6 +66,19 @@ def test_the_receptive_field_of_googlenet_is_907_only_with_the_pooling_that_is_d
     assert receptive_field([model.backbone, nn.AvgPool2d(7, stride=1)]) == (907, 32)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "channels"),
+    [("caffenet", [256, 256]), ("googlenet", [64]), ("resnet50", [])],
+)
+def test_dropout_is_that_of_the_classifier(rng, monkeypatch, backbone, channels):
+    dropped = []
+    monkeypatch.setattr(
+        nn.Dropout, "forward", lambda self, x: dropped.extend([x.shape[1]] * (self.p == 0.5)) or x
+    )
+    make(backbone, 32, "aligned")(image(rng, 33, 40))
+    assert dropped == channels
+
+
 def test_batch_norm_chooses_the_form_of_googlenet():
     plain = make("googlenet", 32, "aligned").state_dict()
     normalized = make("googlenet", 32, "aligned", batch_norm=True).state_dict()
@@ -87,6 +100,8 @@ def test_any_size_comes_back(rng, backbone, stride, geometry):
 def test_every_side_up_to_1199_fits(backbone, stride, geometry):
     model = make(backbone, stride, geometry)
     more = 1 if model.repeats_last else 0
+    if geometry == "aligned":  # AlexNet's even fc6 gives a row of scores more
+        assert set(model.offsets[model.last]) == {31 if backbone in ("alexnet", "caffenet") else 0}
     for n in range(1, 1200):
         layers = [model.backbone, model.fc6] if hasattr(model, "fc6") else [model.backbone]
         size = output_size(layers, n)

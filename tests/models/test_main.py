@@ -39,6 +39,12 @@ def test_one_network(call, before):
     assert said.splitlines()[-1] == "receptive field 404, stride 32"
 
 
+def test_the_number_of_classes_is_an_argument_as_well(call):
+    status, said, _ = call("same_resolution", "num_classes=2", "--input", "3x8x8")
+    assert status == 0
+    assert "1 x 3 x 8 x 8 → 1 x 2 x 8 x 8" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -48,6 +54,7 @@ def test_one_network(call, before):
         (["fcn8s", "--input", "3xH"], "expected 3x500x500, got '3xH'"),
         (["fcn8s", "--input", "4x8x8"], r"(1, 4, 8, 8)"),
         (["fcn8s", "geometry=round"], "'round'"),
+        (["fcn8s", "width=wide"], "width must be a number, got 'wide'"),
     ],
 )
 def test_what_cannot_be_done_is_said_clearly(call, arguments, words):

@@ -27,6 +27,12 @@ def test_every_pixel_has_the_length_that_was_asked_for(rng):
     assert np.allclose(norm(tinyfcn.tensor(x)).numpy(), y / 7.0 * each)
 
 
+def test_pixels_have_length_10_at_first():
+    model = models.parsenet(width=TINY)
+    for norm in (model.local_norm, model.global_norm):
+        assert np.array_equal(norm.weight.numpy(), np.full(16, 10.0))
+
+
 def test_gradients_of_the_normalization(rng):
     norm = L2Norm(4).double()
     x = tinyfcn.tensor(rng.standard_normal((2, 4, 3, 2)), requires_grad=True)

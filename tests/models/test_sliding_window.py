@@ -54,6 +54,12 @@ def test_nothing_becomes_smaller_in_same_resolution():
     assert nn.count_parameters(full) == first + others + 64 * 21 + 21
 
 
+def test_the_number_of_parameters_of_the_sliding_window():
+    first, second, hidden = 3 * 16 * 32 + 32, 32 * 16 * 64 + 64, 64 * 25 * 256 + 256
+    count = nn.count_parameters(models.sliding_window(num_classes=21))
+    assert count == first + second + hidden + 256 * 21 + 21 == 449_653
+
+
 def test_errors():
     with pytest.raises(ValueError, match="SlidingWindow: window must be odd, got 4"):
         SlidingWindow(nn.Identity(), window=4)

@@ -34,6 +34,7 @@ def test_sizes_are_the_published_ones(rng, monkeypatch):
     )
     with tinyfcn.no_grad():
         assert model(image(rng, 1, 1, 572, 572)).shape == (1, 2, 388, 388)
+    assert 572 - 2 * model.margin == 388
     assert crops == [
         (64, 56, 56, 4, 4), (136, 104, 104, 16, 16), (280, 200, 200, 40, 40),
         (568, 392, 392, 88, 88),

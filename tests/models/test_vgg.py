@@ -127,3 +127,11 @@ def test_models_are_made_by_name():
     assert (model.name, model.num_classes) == ("fcn16s", 4)
     with pytest.raises(ValueError, match=r"expected one of fcn32s, .*, got 'fcn4s'"):
         models.create("fcn4s")
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_arguments_that_a_model_does_not_have_are_named(name):
+    with pytest.raises(
+        TypeError, match=f"{name}: expected arguments .*num_classes.*, got 'num_clases'"
+    ):
+        models.create(name, num_clases=3)

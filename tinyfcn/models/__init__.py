@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,6 +95,7 @@ def create(name: str, **arguments: Any) -> nn.Module:
 
     Raises:
         ValueError: if there is none of that name, listing those there are.
+        TypeError: if it takes no argument of a given name, listing those it takes.
 
     Example:
         >>> create("fcn8s", num_classes=2, width=1 / 64).num_classes
@@ -101,7 +103,12 @@ def create(name: str, **arguments: Any) -> nn.Module:
     """
     if name not in _MAKERS:
         raise ValueError(f"models: expected one of {', '.join(_MAKERS)}, got {name!r}")
-    return _MAKERS[name](**arguments)
+    make = _MAKERS[name]
+    takes = inspect.signature(make).parameters
+    for argument in arguments:
+        if argument not in takes:
+            raise TypeError(f"{name}: expected arguments {', '.join(takes)}, got {argument!r}")
+    return make(**arguments)
 
 
 __all__ = [

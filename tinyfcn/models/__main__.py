@@ -33,11 +33,10 @@ def main() -> None:
     if options.name is None:
         print(table())
         return
+    arguments = {"num_classes": options.num_classes, **dict(options.arguments)}
     with usage_errors("the network"):
         with backend.using("meta"):
-            model = models.create(
-                options.name, num_classes=options.num_classes, **dict(options.arguments)
-            )
+            model = models.create(options.name, **arguments)
         print(summary(model, options.input))
 
 

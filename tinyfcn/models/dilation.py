@@ -15,6 +15,10 @@ side, and no convolution of the front end is padded; 186 is what they take away,
 over the image exactly. The padding makes small images expensive.
 
 ``geometry="aligned"``: every convolution is padded with zeros, and the image is not.
+
+In both, each convolution of the context module is padded by its own dilation, as in the released
+training code. The released network for VOC pads the first one by 33 instead and no other, so its
+scores differ from these where the module sees beyond the border.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ MARGIN = 186  # pixels of the mirrored image on each side, in the reference geom
 CONTEXT_DILATIONS = (1, 1, 2, 4, 8, 16, 1)
 # By layer: how many times the number of classes its channels are.
 CONTEXTS = {"basic": (1,) * 7, "large": (2, 2, 4, 8, 16, 32, 32)}
+NOISE = 0.01  # what a layer of the large module adds to the signal at first, as a part of it
 
 
 class Dilation(nn.Module):
@@ -125,9 +130,9 @@ def context_module(channels: int, kind: str = "basic") -> nn.Sequential:
     """Score maps (N, channels, H, W) → the same shape, having seen 67 × 67 pixels around each.
 
     Seven 3 × 3 convolutions, each with a ReLU, and one of 1 × 1 (table 1 of the paper): 64 C² + 8 C
-    parameters for C channels. The first weights copy every channel (section 3); where a layer has
-    more channels than the one before or behind it, each is copied several times and the copies are
-    averaged.
+    parameters for C channels. The first weights copy every channel (section 3). In the "large"
+    module there are several copies of each, which the next layer averages; a little noise on all
+    weights tells them apart, or they would have the same gradients and stay copies for ever.
 
     Example:
         >>> from tinyfcn import models, nn
@@ -152,8 +157,12 @@ def context_module(channels: int, kind: str = "basic") -> nn.Sequential:
 def _copying_(layer: nn.Conv2d, channels: int) -> None:
     """Weights that hand every one of ``channels`` channels on, to all of its copies."""
     before, after = layer.in_channels // channels, layer.out_channels // channels
-    nn.init.zeros_(layer.weight)
     middle = layer.kernel_size[0] // 2
+    if before == after == 1:
+        nn.init.zeros_(layer.weight)
+    else:
+        terms = layer.in_channels * layer.kernel_size[0] ** 2
+        nn.init.normal_(layer.weight, std=NOISE / terms**0.5)
     for i in range(layer.out_channels):
         first = i // after * before
-        layer.weight.data[i, first : first + before, middle, middle] = 1.0 / before
+        layer.weight.data[i, first : first + before, middle, middle] += 1.0 / before

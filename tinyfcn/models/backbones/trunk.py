@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 
 from tinyfcn import nn
 from tinyfcn.tensor import Tensor
@@ -57,12 +58,15 @@ def scaled(channels: int, width: float) -> int:
     """``channels`` times ``width``, rounded.
 
     Raises:
+        TypeError: if ``width`` is not a number.
         ValueError: if nothing is left.
 
     Example:
         >>> scaled(64, 0.25)
         16
     """
+    if not isinstance(width, Real):
+        raise TypeError(f"width must be a number, got {width!r}")
     n = round(channels * width)
     if n < 1:
         raise ValueError(
