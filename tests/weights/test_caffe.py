@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinyfcn import weights
 from tinyfcn.data import CAFFE
-from tinyfcn.weights.caffe import CAFFE_GOOGLENET, CAFFE_SEGNET, CAFFE_VGG
+from tinyfcn.weights.images import CAFFE_GOOGLENET, CAFFE_SEGNET, CAFFE_VGG
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
 BIAS = np.array([7.0, -1.0], np.float32)
