@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
     parser.add_argument("--model", help="translate into the names and shapes of this model")
     parser.add_argument("--backbone", help="its trunk, if not the default")
+    parser.add_argument(
+        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
+    )
     options = parser.parse_args()
     target = Path(options.target)
     if target.suffix not in ENDINGS:
@@ -39,8 +42,10 @@ def main() -> None:
         file = weights.read(options.source)
         arrays, about = file.arrays, file.description
         if options.model:
-            trunk = {"backbone": options.backbone} if options.backbone else {}
-            model, description = published_model(options.source, options.model, **trunk)
+            given = {"backbone": options.backbone, "at_once": options.at_once}
+            model, description = published_model(
+                options.source, options.model, **{k: v for k, v in given.items() if v}
+            )
             arrays, about = model.state_dict(), description.to_dict()
         with replacing(target) as out:
             if target.suffix == ".npz":

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tinyfcn import backend
+from tinyfcn import backend, models
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.training.description import load_model, published_model
 from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
@@ -32,6 +32,9 @@ def main() -> int:
     )
     parser.add_argument("--model", help="which network they are for, such as fcn8s")
     parser.add_argument("--backbone", help="its trunk (default vgg16)")
+    parser.add_argument(
+        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
+    )
     parser.add_argument("--out", default="predictions", help="folder to write to")
     parser.add_argument("--backend", help="what computes (default numpy)")
     options = parser.parse_args()
@@ -39,9 +42,16 @@ def main() -> int:
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
     if options.weights:
-        trunk = {"backbone": options.backbone} if options.backbone else {}
+        given = {"backbone": options.backbone, "at_once": options.at_once}
         with usage_errors("--weights"):
-            model, description = published_model(options.weights, options.model, **trunk)
+            model, description = published_model(
+                options.weights, options.model, **{k: v for k, v in given.items() if v}
+            )
+        if models.is_classifier(description.model):
+            raise UsageError(
+                f"{description.model} labels whole images, not their pixels: {options.weights} may "
+                "begin a training (train_voc.py --pretrained), but there is nothing to predict"
+            )
         print(f"{description}; {description.preprocessing}")
         images = options.files
     else:

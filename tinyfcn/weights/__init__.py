@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
 from tinyfcn.weights.file import WeightFile, WeightsError
-from tinyfcn.weights.fit import Fitted, fit
+from tinyfcn.weights.fit import Fitted, count_classes, fit
 
 READERS = (npz, pytorch, safetensors, matconvnet, caffe)
 _LONGEST_MESSAGE = 500  # it may quote what is in the file
@@ -66,4 +66,13 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
     )
 
 
-__all__ = ["READERS", "Fitted", "WeightFile", "WeightsError", "fit", "load", "read"]
+__all__ = [
+    "READERS",
+    "Fitted",
+    "WeightFile",
+    "WeightsError",
+    "count_classes",
+    "fit",
+    "load",
+    "read",
+]
