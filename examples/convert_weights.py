@@ -11,7 +11,6 @@ says how images are prepared, so that BGR stays BGR.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from tinyfcn import weights
@@ -19,13 +18,14 @@ from tinyfcn.training import checkpoint
 from tinyfcn.training.description import published_model
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.files import replacing
+from tinyfcn.training.options import Parser
 from tinyfcn.weights import safetensors
 
 ENDINGS = (".npz", ".safetensors")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("source", metavar="IN", help="file of weights of any format")
     parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
     parser.add_argument("--model", help="translate into the names and shapes of this model")
@@ -37,6 +37,8 @@ def main() -> None:
     target = Path(options.target)
     if target.suffix not in ENDINGS:
         raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")
+    if (options.backbone or options.at_once) and not options.model:
+        raise UsageError("--backbone and --at-once go with --model")
 
     with usage_errors("convert_weights"):
         file = weights.read(options.source)

@@ -9,21 +9,22 @@ NAME_overlay.png shows it over the image, with a legend.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from tinyfcn import backend, models
 from tinyfcn.data import DataError, read_image, write_mask
+from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.description import load_model, published_model
 from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.files import replacing
+from tinyfcn.training.options import Parser
 from tinyfcn.visualize import overlay
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
     )
@@ -58,7 +59,15 @@ def main() -> int:
         checkpoint, *images = options.files
         if not images:
             raise UsageError("name a checkpoint, then images")
-        model, description = load_model(checkpoint)
+        for name in ("model", "backbone", "at_once"):
+            if getattr(options, name):
+                raise UsageError(f"--{name.replace('_', '-')} goes with --weights")
+        try:
+            model, description = load_model(checkpoint)
+        except CheckpointError as error:
+            if Path(checkpoint).suffix == ".npz":
+                raise
+            raise UsageError(f"{error}; weights of another kind go behind --weights") from error
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
 

@@ -82,3 +82,6 @@ def test_what_cannot_be_done_is_one_sentence(
         assert said.startswith("error: ")
         assert words in said
         assert not (tmp_path / target).exists()
+    arguments = (tmp_path / "a", tmp_path / "b.npz", "--at-once")
+    assert convert(monkeypatch, *arguments) == 2
+    assert "--backbone and --at-once go with --model" in capsys.readouterr().err

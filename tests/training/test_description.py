@@ -20,6 +20,7 @@ from tinyfcn.training.description import (
     load_model,
     published_model,
 )
+from tinyfcn.training.errors import UsageError
 from tinyfcn.training.options import parse_options
 
 CLASSES = ("background", "cat", "dog")
@@ -181,3 +182,12 @@ def test_preprocessing_goes_with_the_weights(
     checkpoint.save(tmp_path / "last.npz", state)
     options = parse_options(["--resume", str(tmp_path / "last.npz")])
     assert describe(options, VOC_CLASSES).preprocessing == CAFFE
+
+
+def test_published_weights_in_a_narrow_network(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, **models.fcn32s(num_classes=3, width=1 / 32).state_dict())
+    command = ["--model", "fcn32s", "--pretrained", str(path), "--no-batch-norm", "--width"]
+    options = parse_options([*command, str(1 / 64)])
+    with pytest.raises(UsageError, match=r"other shapes.*have --width 1, not 0\.015625"):
+        build_model(describe(options, CLASSES), options)

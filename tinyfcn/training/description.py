@@ -72,7 +72,7 @@ def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description
     """The model that the options of a training script ask for.
 
     The file of ``--pretrained`` or ``--init-from``, which knows how its images are prepared, is
-    read on the way and kept in ``options.weights`` for :func:`build_model`.
+    read on the way, see :func:`read_weights`.
 
     Raises:
         UsageError: if an option was given that this model does not take, or the file is refused.
@@ -81,17 +81,30 @@ def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description
     for name in MODEL_OPTIONS:
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take --{name.replace('_', '-')}")
-    options.weights = None
-    for name in ("pretrained", "init_from"):
-        if getattr(options, name) and options.state is None:
-            with usage_errors(f"--{name.replace('_', '-')}"):
-                options.weights = weights.read(getattr(options, name))
+    read_weights(options)
     return Description(
         options.model,
         tuple(classes),
         {name: getattr(options, name) for name in MODEL_OPTIONS if name in takes},
         _preprocessing(options),
     )
+
+
+def read_weights(options: argparse.Namespace) -> None:
+    """Read the file of ``--pretrained`` or ``--init-from``, once, into ``options.weights``.
+
+    A training script does so before it draws or reads its data, which takes longer.
+
+    Raises:
+        FileNotFoundError, UsageError: if the file is refused.
+    """
+    if "weights" in options:
+        return
+    options.weights = None
+    for name in ("pretrained", "init_from"):
+        if getattr(options, name) and options.state is None:
+            with usage_errors(f"--{name.replace('_', '-')}"):
+                options.weights = weights.read(getattr(options, name))
 
 
 def _preprocessing(options: argparse.Namespace) -> Preprocessing:
@@ -145,8 +158,13 @@ def build_model(description: Description, options: argparse.Namespace) -> Module
     for name in ("pretrained", "init_from"):
         path = getattr(options, name)
         if path:
-            with usage_errors(f"--{name.replace('_', '-')} {path}"):
+            option = f"--{name.replace('_', '-')}"
+            try:
                 print(f"{path}: {copy_matching(model, options.weights.arrays)}")
+            except ValueError as error:
+                width = description.arguments.get("width", 1)
+                hint = "" if width == 1 else f"; published networks have --width 1, not {width:g}"
+                raise UsageError(f"{option} {path}: {error}{hint}") from error
     return model
 
 
@@ -226,6 +244,8 @@ def published_model(
     Raises:
         FileNotFoundError, ValueError: if that cannot be done, or a layer would be left random.
     """
+    if name is not None:
+        _check_arguments(name, arguments)
     file = weights.read(path)
     if file.description is not None:
         about = Description.from_dict(file.description)
@@ -234,7 +254,10 @@ def published_model(
     elif name is None:
         raise weights.WeightsError(f"{path} does not say which model it is for: give --model")
     else:
-        about = _published(file, name, arguments)
+        try:
+            about = _published(file, name, arguments)
+        except weights.WeightsError as error:
+            raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
     model = about.build()
     fitted = copy_matching(model, _without_scales(file.arrays))
     if fitted.new:
@@ -242,6 +265,15 @@ def published_model(
     if fitted.unused:
         print(f"{path}: {fitted}")
     return model, about
+
+
+def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse what no file can help, before one is read."""
+    if name not in models.names():
+        models.create(name)
+    takes = inspect.signature(getattr(models, name)).parameters
+    for key in arguments.keys() - takes.keys():
+        raise ValueError(f"{name} does not take {key}")
 
 
 def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> Description:
@@ -280,8 +312,8 @@ def _candidates(
         **VARIANTS,
         **{key: (value,) for key, value in given.items()},
     }
-    takes = inspect.signature(getattr(models, name)).parameters if name in models.names() else given
-    chosen = {key: some for key, some in values.items() if key in takes or key in given}
+    takes = inspect.signature(getattr(models, name)).parameters
+    chosen = {key: some for key, some in values.items() if key in takes}
     for key in VARIANTS.keys() & (chosen.keys() - given.keys()):
         chosen[key] = (*dict.fromkeys((takes[key].default, *chosen[key])),)
     for combination in itertools.product(*chosen.values()):

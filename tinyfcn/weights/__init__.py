@@ -60,6 +60,8 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
                 return reader.read(path)
             except WeightsError as error:
                 raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
+    if not start:
+        raise WeightsError(f"{path}: the file is empty")
     known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
     raise WeightsError(
         f"{path}: not a format of weights that can be read ({known}); it starts with {start!r}"
