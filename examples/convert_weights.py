@@ -21,6 +21,7 @@ from tinyfcn.training.files import replacing
 from tinyfcn.training.options import Parser
 from tinyfcn.weights import safetensors
 
+ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
 ENDINGS = (".npz", ".safetensors")
 
 
@@ -33,18 +34,24 @@ def main() -> None:
     parser.add_argument(
         "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
     )
+    parser.add_argument(
+        "--geometry",
+        choices=["aligned", "reference"],
+        help="how maps are padded (default reference if layers have Caffe's names)",
+    )
     options = parser.parse_args()
     target = Path(options.target)
     if target.suffix not in ENDINGS:
         raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")
-    if (options.backbone or options.at_once) and not options.model:
-        raise UsageError("--backbone and --at-once go with --model")
+    for name in ABOUT_MODEL:
+        if getattr(options, name) and not options.model:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --model")
 
     with usage_errors("convert_weights"):
         file = weights.read(options.source)
         arrays, about = file.arrays, file.description
         if options.model:
-            given = {"backbone": options.backbone, "at_once": options.at_once}
+            given = {name: getattr(options, name) for name in ABOUT_MODEL}
             model, description = published_model(
                 options.source, options.model, **{k: v for k, v in given.items() if v}
             )

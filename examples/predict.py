@@ -22,6 +22,8 @@ from tinyfcn.training.files import replacing
 from tinyfcn.training.options import Parser
 from tinyfcn.visualize import overlay
 
+ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
+
 
 def main() -> int:
     parser = Parser(description=__doc__.splitlines()[0])
@@ -36,6 +38,11 @@ def main() -> int:
     parser.add_argument(
         "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
     )
+    parser.add_argument(
+        "--geometry",
+        choices=["aligned", "reference"],
+        help="how maps are padded (default reference if layers have Caffe's names)",
+    )
     parser.add_argument("--out", default="predictions", help="folder to write to")
     parser.add_argument("--backend", help="what computes (default numpy)")
     options = parser.parse_args()
@@ -43,7 +50,7 @@ def main() -> int:
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
     if options.weights:
-        given = {"backbone": options.backbone, "at_once": options.at_once}
+        given = {name: getattr(options, name) for name in ABOUT_MODEL}
         with usage_errors("--weights"):
             model, description = published_model(
                 options.weights, options.model, **{k: v for k, v in given.items() if v}
@@ -59,7 +66,7 @@ def main() -> int:
         checkpoint, *images = options.files
         if not images:
             raise UsageError("name a checkpoint, then images")
-        for name in ("model", "backbone", "at_once"):
+        for name in ("model", *ABOUT_MODEL):
             if getattr(options, name):
                 raise UsageError(f"--{name.replace('_', '-')} goes with --weights")
         try:
