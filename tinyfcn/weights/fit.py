@@ -1,7 +1,8 @@
 """Other people's names and shapes, translated into a model's own.
 
-Layers are found under one of the names that theirs may have here (``NAMES`` and below); numbers are
-then laid into the shape that is here:
+Layers are found under one of the names that theirs may have here (``NAMES`` and below), the
+convolutions of VGG and AlexNet by their order, since their numbers depend on what stands between
+them; the arrays are then laid into the shape that is here:
 
 - fully connected (out, C · KH · KW) ↔ convolution (out, C, KH, KW), since flattening goes in the
   order C, H, W;
