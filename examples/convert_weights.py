@@ -11,7 +11,6 @@ says how images are prepared, so that BGR stays BGR.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from tinyfcn import weights
@@ -19,28 +18,43 @@ from tinyfcn.training import checkpoint
 from tinyfcn.training.description import published_model
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.files import replacing
+from tinyfcn.training.options import Parser
 from tinyfcn.weights import safetensors
 
+ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
 ENDINGS = (".npz", ".safetensors")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("source", metavar="IN", help="file of weights of any format")
     parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
     parser.add_argument("--model", help="translate into the names and shapes of this model")
     parser.add_argument("--backbone", help="its trunk, if not the default")
+    parser.add_argument(
+        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
+    )
+    parser.add_argument(
+        "--geometry",
+        choices=["aligned", "reference"],
+        help="how maps are padded (default reference if layers have Caffe's names)",
+    )
     options = parser.parse_args()
     target = Path(options.target)
     if target.suffix not in ENDINGS:
         raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")
+    for name in ABOUT_MODEL:
+        if getattr(options, name) and not options.model:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --model")
 
     with usage_errors("convert_weights"):
         file = weights.read(options.source)
         arrays, about = file.arrays, file.description
         if options.model:
-            trunk = {"backbone": options.backbone} if options.backbone else {}
-            model, description = published_model(options.source, options.model, **trunk)
+            given = {name: getattr(options, name) for name in ABOUT_MODEL}
+            model, description = published_model(
+                options.source, options.model, **{k: v for k, v in given.items() if v}
+            )
             arrays, about = model.state_dict(), description.to_dict()
         with replacing(target) as out:
             if target.suffix == ".npz":

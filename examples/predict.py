@@ -9,21 +9,24 @@ NAME_overlay.png shows it over the image, with a legend.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from tinyfcn import backend
+from tinyfcn import backend, models
 from tinyfcn.data import DataError, read_image, write_mask
+from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.description import load_model, published_model
 from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.files import replacing
+from tinyfcn.training.options import Parser
 from tinyfcn.visualize import overlay
+
+ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
     )
@@ -32,6 +35,14 @@ def main() -> int:
     )
     parser.add_argument("--model", help="which network they are for, such as fcn8s")
     parser.add_argument("--backbone", help="its trunk (default vgg16)")
+    parser.add_argument(
+        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
+    )
+    parser.add_argument(
+        "--geometry",
+        choices=["aligned", "reference"],
+        help="how maps are padded (default reference if layers have Caffe's names)",
+    )
     parser.add_argument("--out", default="predictions", help="folder to write to")
     parser.add_argument("--backend", help="what computes (default numpy)")
     options = parser.parse_args()
@@ -39,16 +50,31 @@ def main() -> int:
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
     if options.weights:
-        trunk = {"backbone": options.backbone} if options.backbone else {}
+        given = {name: getattr(options, name) for name in ABOUT_MODEL}
         with usage_errors("--weights"):
-            model, description = published_model(options.weights, options.model, **trunk)
+            model, description = published_model(
+                options.weights, options.model, **{k: v for k, v in given.items() if v}
+            )
+        if models.is_classifier(description.model):
+            raise UsageError(
+                f"{description.model} labels whole images, not their pixels: {options.weights} may "
+                "begin a training (train_voc.py --pretrained), but there is nothing to predict"
+            )
         print(f"{description}; {description.preprocessing}")
         images = options.files
     else:
         checkpoint, *images = options.files
         if not images:
             raise UsageError("name a checkpoint, then images")
-        model, description = load_model(checkpoint)
+        for name in ("model", *ABOUT_MODEL):
+            if getattr(options, name):
+                raise UsageError(f"--{name.replace('_', '-')} goes with --weights")
+        try:
+            model, description = load_model(checkpoint)
+        except CheckpointError as error:
+            if Path(checkpoint).suffix == ".npz":
+                raise
+            raise UsageError(f"{error}; weights of another kind go behind --weights") from error
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
 

@@ -18,7 +18,7 @@ from tinyfcn import Tensor, backend, nn, optim
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, open_datasets
-from tinyfcn.training.description import build_model, describe
+from tinyfcn.training.description import build_model, describe, read_weights
 from tinyfcn.training.errors import plain_errors, usage_errors
 from tinyfcn.training.evaluation import median_frequency_weights, print_evaluation
 from tinyfcn.training.options import all_options, open_run, parse_options, saved_options
@@ -30,6 +30,7 @@ def main() -> None:
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
     tinyfcn.manual_seed(options.seed)
+    read_weights(options)  # what is wrong with them is said before the data are read
     run = open_run(options)
 
     # Data: images and masks from disk, augmented and put into batches by background threads.

@@ -66,6 +66,12 @@ def test_with_a_model_names_are_translated(
     assert file.arrays["fc6.weight"].shape == state["fc6.weight"].shape
     assert file.description is not None
     assert file.description["model"] == "fcn32s"
+    assert file.description["arguments"]["geometry"] == "aligned"  # the names are not Caffe's
+    more = ("--model", "fcn32s", "--geometry", "reference")
+    assert convert(monkeypatch, tmp_path / "a.npz", target, *more) == 0
+    about = weights.read(target).description
+    assert about is not None
+    assert about["arguments"]["geometry"] == "reference"
 
 
 def test_what_cannot_be_done_is_one_sentence(
@@ -82,3 +88,6 @@ def test_what_cannot_be_done_is_one_sentence(
         assert said.startswith("error: ")
         assert words in said
         assert not (tmp_path / target).exists()
+    arguments = (tmp_path / "a", tmp_path / "b.npz", "--at-once")
+    assert convert(monkeypatch, *arguments) == 2
+    assert "--at-once goes with --model" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,6 +195,61 @@ def test_predict_with_published_weights(tmp_path: Path, call: Callable[..., Said
         assert status == 2
         assert complaint.startswith("error: --weights")
         assert words in complaint
+
+
+def test_predict_refuses_what_it_cannot_use(tmp_path: Path, call: Callable[..., Said]) -> None:
+    Image.new("RGB", (20, 30)).save(tmp_path / "image.png")
+    (tmp_path / "a.txt").write_text("nothing of the kind")
+    (tmp_path / "empty.pth").touch()
+    with zipfile.ZipFile(tmp_path / "whole.pth", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02ctorchvision.models.vgg\nVGG\n)\x81.")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:60])
+    state = models.vgg11(num_classes=3, width=1 / 64).state_dict()
+    about = {
+        "model": "vgg11", "classes": ["a", "b", "c"], "arguments": {"width": 1 / 64},
+        "preprocessing": CAFFE.to_dict(),
+    }  # fmt: skip
+    (tmp_path / "vgg11.safetensors").write_bytes(b"".join(safetensors.dump(state, None, about)))
+    (tmp_path / "arrays.pth").write_bytes(b"".join(safetensors.dump(state)))
+    fcn = ["--model", "fcn8s"]
+    for file, arguments, words in (
+        ("none.pth", fcn, "none.pth: there is no such file"),
+        ("a.txt", fcn, "a.txt: not a format of weights"),
+        ("empty.pth", fcn, "empty.pth: the file is empty"),
+        ("whole.pth", fcn, "whole.pth: it asks for torchvision.models.vgg.VGG"),
+        ("cut.pth", fcn, "cut.pth: truncated"),
+        ("vgg11.safetensors", [], "vgg11 labels whole images, not their pixels"),
+        ("arrays.pth", fcn, "arrays.pth does not hold a fcn8s: other shapes"),
+        ("arrays.pth", ["--model", "unet"], "arrays.pth does not hold a unet: none of its arrays"),
+        ("arrays.pth", ["--model", "fcn8"], "'fcn8'"),
+        ("arrays.pth", ["--model", "unet", "--backbone", "vgg11"], "unet does not take backbone"),
+    ):
+        images = [tmp_path / "image.png", "--out", tmp_path / "out"]
+        status, said, complaint = call(PREDICT, "--weights", tmp_path / file, *arguments, *images)
+        assert (status, said) == (2, "")
+        assert complaint.startswith("error: ")
+        assert words in complaint
+        assert complaint.count("\n") == 1
+    for arguments, words in (
+        ([tmp_path / "arrays.pth", tmp_path / "image.png"], "weights of another kind go behind"),
+        ([tmp_path / "a.npz", tmp_path / "image.png", *fcn], "--model goes with --weights"),
+        (["--weights", tmp_path / "arrays.pth"], "required: FILE"),
+    ):
+        status, _, complaint = call(PREDICT, *arguments, "--out", tmp_path / "out")
+        assert status == 2
+        assert complaint.startswith("error: ")
+        assert words in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_refuses_weights_before_it_draws(tmp_path: Path, call: Callable[..., Said]) -> None:
+    (tmp_path / "a.txt").write_text("nothing of the kind")
+    for name, words in (("a.txt", "not a format"), ("none.pth", "no such file")):
+        out = tmp_path / "out"
+        status, said, complaint = call(TRAIN, "--pretrained", tmp_path / name, "--out", out)
+        assert (status, said) == (2, "")
+        assert words in complaint
+        assert not out.exists()
 
 
 def test_predict_goes_on_past_a_bad_image(

@@ -20,10 +20,11 @@ from tinyfcn.training.description import (
     load_model,
     published_model,
 )
+from tinyfcn.training.errors import UsageError
 from tinyfcn.training.options import parse_options
-from tinyfcn.weights.fit import VGG16
 
 CLASSES = ("background", "cat", "dog")
+VGG16 = [f"conv{stage}_{i}" for stage, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
 
 
 def description(model: str = "fcn32s", classes: tuple[str, ...] = CLASSES) -> Description:
@@ -145,7 +146,9 @@ def test_a_published_fcn(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(state[f"{ours}.weight"], arrays[f"{theirs}.weight"])
     assert about.classes == VOC_CLASSES
     assert about.preprocessing == CAFFE
-    assert about.arguments == {"geometry": "reference", "at_once": False, "width": 1 / 64}
+    assert about.arguments == {
+        "geometry": "reference", "at_once": False, "batch_norm": False, "width": 1 / 64,
+    }  # fmt: skip
 
 
 def test_published_variants(tmp_path: Path) -> None:
@@ -179,3 +182,12 @@ def test_preprocessing_goes_with_the_weights(
     checkpoint.save(tmp_path / "last.npz", state)
     options = parse_options(["--resume", str(tmp_path / "last.npz")])
     assert describe(options, VOC_CLASSES).preprocessing == CAFFE
+
+
+def test_published_weights_in_a_narrow_network(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, **models.fcn32s(num_classes=3, width=1 / 32).state_dict())
+    command = ["--model", "fcn32s", "--pretrained", str(path), "--no-batch-norm", "--width"]
+    options = parse_options([*command, str(1 / 64)])
+    with pytest.raises(UsageError, match=r"other shapes.*have --width 1, not 0\.015625"):
+        build_model(describe(options, CLASSES), options)

@@ -73,3 +73,29 @@ def damage(tmp_path: Path) -> Callable[[Path], None]:
         assert time.monotonic() - start < 20
 
     return check
+
+
+def _field(number: int, value: bytes) -> bytes:
+    def varint(n: int) -> bytes:
+        return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+@pytest.fixture
+def caffemodel() -> Callable[[Path, dict[str, np.ndarray]], Path]:
+    """Write arrays called layer.weight and layer.bias as layers with blobs of float32."""
+
+    def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+        blobs: dict[str, bytes] = {}
+        for name, array in arrays.items():
+            dims = np.array(array.shape)
+            shape = b"".join(bytes([n % 128 | 128, n // 128]) for n in dims)
+            blob = _field(7, _field(1, shape)) + _field(5, array.astype("<f4").tobytes())
+            layer = name.rpartition(".")[0]
+            blobs[layer] = blobs.get(layer, b"") + _field(7, blob)
+        layers = (_field(100, _field(1, name.encode()) + data) for name, data in blobs.items())
+        path.write_bytes(b"".join(layers))
+        return path
+
+    return write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinyfcn import weights
 from tinyfcn.data import CAFFE
-from tinyfcn.weights.caffe import CAFFE_GOOGLENET, CAFFE_SEGNET, CAFFE_VGG
+from tinyfcn.weights.images import CAFFE_GOOGLENET, CAFFE_SEGNET, CAFFE_VGG
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
 BIAS = np.array([7.0, -1.0], np.float32)
@@ -144,3 +145,79 @@ def test_damaged(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     damage(write(tmp_path / "a.caffemodel", *many))
     old = [old_layer(f"conv{i}", *map(old_blob, blobs)) for i in range(4)]
     damage(write(tmp_path / "b.caffemodel", *old))
+
+
+# The fields of the reader's docstring, for protobuf's own writer: message, {name: (number, kind)}.
+# Kinds are those of descriptor.proto: 2 float, 1 double, 3 int64, 5 int32, 9 string, or a message.
+FIELDS: dict[str, dict[str, tuple[int, int | str]]] = {
+    "BlobShape": {"dim": (1, 3)},
+    "BlobProto": {
+        "num": (1, 5), "channels": (2, 5), "height": (3, 5), "width": (4, 5),
+        "data": (5, 2), "double_data": (8, 1), "shape": (7, "BlobShape"),
+    },
+    "V1LayerParameter": {"name": (4, 9), "blobs": (6, "BlobProto")},
+    "LayerParameter": {"name": (1, 9), "blobs": (7, "BlobProto")},
+    "NetParameter": {
+        "name": (1, 9), "layers": (2, "V1LayerParameter"), "layer": (100, "LayerParameter"),
+    },
+}  # fmt: skip
+REPEATED = ("dim", "data", "double_data", "blobs", "layers", "layer")
+
+
+def messages() -> Any:
+    """A class for each message, made by protobuf, with numbers packed as caffe.proto has them."""
+    pytest.importorskip("google.protobuf")
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
+    for name, fields in FIELDS.items():
+        message = file.message_type.add(name=name)
+        for field_name, (number, kind) in fields.items():
+            one = message.field.add(name=field_name, number=number)
+            one.label = 3 if field_name in REPEATED else 1
+            one.type = 11 if isinstance(kind, str) else kind
+            if isinstance(kind, str):
+                one.type_name = f".caffe.{kind}"
+            one.options.packed = field_name in ("dim", "data", "double_data")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClassesForFiles(["caffe.proto"], pool)
+
+
+def test_what_protobuf_writes(tmp_path: Path) -> None:
+    net = messages()["caffe.NetParameter"](name="a network of both kinds")
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(300, 2, 3, 1)).astype(np.float32), rng.normal(size=300)
+    layer = net.layer.add(name="conv/3x3")
+    blob = layer.blobs.add(data=weight.ravel())
+    blob.shape.dim.extend(weight.shape)
+    layer.blobs.add(double_data=bias).shape.dim.append(300)
+    linear = rng.normal(size=(7, 5)).astype(np.float32)
+    old = net.layers.add(name="fc")
+    old.blobs.add(num=1, channels=1, height=7, width=5, data=linear.ravel())
+    old.blobs.add(num=1, channels=1, height=1, width=7, data=linear[:, 0])
+    net.layer.add(name="relu")
+    (tmp_path / "a").write_bytes(net.SerializeToString())
+
+    loaded = weights.load(tmp_path / "a")
+    assert set(loaded) == {"conv/3x3.weight", "conv/3x3.bias", "fc.weight", "fc.bias"}
+    np.testing.assert_array_equal(loaded["conv/3x3.weight"], weight)
+    np.testing.assert_array_equal(loaded["conv/3x3.bias"], bias.astype(np.float32))
+    np.testing.assert_array_equal(loaded["fc.weight"], linear)
+    np.testing.assert_array_equal(loaded["fc.bias"], linear[:, 0])
+
+
+def test_the_files_of_these_tests_are_what_protobuf_reads(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a",
+        layer("c", blob(WEIGHT), blob(BIAS, False)),
+        old_layer("fc", old_blob(WEIGHT)),
+    )
+    net = messages()["caffe.NetParameter"].FromString(path.read_bytes())
+    assert net.name == "a network"
+    assert [one.name for one in (*net.layer, *net.layers)] == ["c", "fc"]
+    for one in (net.layer[0].blobs[0], net.layers[0].blobs[0]):
+        np.testing.assert_array_equal(one.data, WEIGHT.ravel())
+    assert [*net.layer[0].blobs[0].shape.dim] == [2, 3, 2, 2]
+    assert [*net.layer[0].blobs[1].shape.dim] == [2]
+    assert net.layers[0].blobs[0].width == 2

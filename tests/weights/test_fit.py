@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from tinyfcn import models, nn, weights
-from tinyfcn.weights.fit import VGG16, fit
+from tinyfcn.weights.fit import fit
 
 WIDTH = 1 / 32
+# VGG16's convolutions in Caffe and MatConvNet, and their numbers in torchvision.
+VGG16 = [f"conv{stage}_{i}" for stage, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
+NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 RNG = np.random.default_rng(0)
 
 
@@ -19,8 +22,7 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 def caffe_vgg(fcn: nn.Module, flat: bool = True) -> dict[str, np.ndarray]:
     """Caffe's names for the trunk, fc6 and fc7 of an FCN."""
     state = fcn.state_dict()
-    numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # torchvision's, of configuration D
-    names = dict(zip(VGG16, (f"backbone.{n}" for n in numbers), strict=True))
+    names = dict(zip(VGG16, (f"backbone.{n}" for n in NUMBERS), strict=True))
     arrays = {}
     for theirs, ours in {**names, "fc6": "fc6", "fc7": "fc7"}.items():
         for part in ("weight", "bias"):

@@ -83,7 +83,7 @@ class Preprocessing:
 
 
 TORCHVISION = Preprocessing()
-"""All torchvision weights: RGB, 0..1, ImageNet's mean and deviation."""
+"""torchvision's weights, all but GoogLeNet's: RGB, 0..1, ImageNet's mean and deviation."""
 
 CAFFE = Preprocessing("BGR", 1.0, (104.00699, 116.66877, 122.67892), (1.0, 1.0, 1.0))
 """The FCN papers' reference models: BGR, 0..255, the mean of CaffeNet's ILSVRC images."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn import models, weights
+from tinyfcn import backend, models, weights
 from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES, Preprocessing
+from tinyfcn.models.fcn import SKIPS
 from tinyfcn.nn import Module
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
@@ -69,7 +72,7 @@ def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description
     """The model that the options of a training script ask for.
 
     The file of ``--pretrained`` or ``--init-from``, which knows how its images are prepared, is
-    read on the way and kept in ``options.weights`` for :func:`build_model`.
+    read on the way, see :func:`read_weights`.
 
     Raises:
         UsageError: if an option was given that this model does not take, or the file is refused.
@@ -78,17 +81,30 @@ def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description
     for name in MODEL_OPTIONS:
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take --{name.replace('_', '-')}")
-    options.weights = None
-    for name in ("pretrained", "init_from"):
-        if getattr(options, name) and options.state is None:
-            with usage_errors(f"--{name.replace('_', '-')}"):
-                options.weights = weights.read(getattr(options, name))
+    read_weights(options)
     return Description(
         options.model,
         tuple(classes),
         {name: getattr(options, name) for name in MODEL_OPTIONS if name in takes},
         _preprocessing(options),
     )
+
+
+def read_weights(options: argparse.Namespace) -> None:
+    """Read the file of ``--pretrained`` or ``--init-from``, once, into ``options.weights``.
+
+    A training script does so before it draws or reads its data, which takes longer.
+
+    Raises:
+        FileNotFoundError, UsageError: if the file is refused.
+    """
+    if "weights" in options:
+        return
+    options.weights = None
+    for name in ("pretrained", "init_from"):
+        if getattr(options, name) and options.state is None:
+            with usage_errors(f"--{name.replace('_', '-')}"):
+                options.weights = weights.read(getattr(options, name))
 
 
 def _preprocessing(options: argparse.Namespace) -> Preprocessing:
@@ -142,8 +158,13 @@ def build_model(description: Description, options: argparse.Namespace) -> Module
     for name in ("pretrained", "init_from"):
         path = getattr(options, name)
         if path:
-            with usage_errors(f"--{name.replace('_', '-')} {path}"):
+            option = f"--{name.replace('_', '-')}"
+            try:
                 print(f"{path}: {copy_matching(model, options.weights.arrays)}")
+            except ValueError as error:
+                width = description.arguments.get("width", 1)
+                hint = "" if width == 1 else f"; published networks have --width 1, not {width:g}"
+                raise UsageError(f"{option} {path}: {error}{hint}") from error
     return model
 
 
@@ -194,8 +215,16 @@ def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.
     return fitted
 
 
-# The biases of the last layers of published networks: one number for each class.
-HEADS = ("score_fr.bias", "classifier.4.bias", "score.bias")
+# Arguments that decide which arrays a network has, and values to be tried besides the default: a
+# file is for that network which it fills.
+VARIANTS: dict[str, tuple[Any, ...]] = {
+    "batch_norm": (False, True),
+    "aux_loss": (False, True),
+    "aux_logits": (False, True),
+    "form": ("torchvision", "bvlc"),
+    "depth": (50, 101),
+    "context": ("basic", "large", None),
+}
 
 
 def published_model(
@@ -203,8 +232,9 @@ def published_model(
 ) -> tuple[Module, Description]:
     """A model with all its weights from somebody else's file, such as a published FCN.
 
-    The number of classes is that of the file's last layer; 21 are taken to be VOC's. An FCN is made
-    with ``geometry="reference"``, and with ``at_once`` if the file has the scales that go with it.
+    The number of classes, and such arguments as ``batch_norm``, are those of the network that the
+    file fills; 21 classes are taken to be VOC's. If the layers have Caffe's names, the network is
+    made with ``geometry="reference"``, and ``at_once`` if the file has the scales that go with it.
 
     Args:
         path: a file that :func:`tinyfcn.weights.read` can read.
@@ -214,6 +244,8 @@ def published_model(
     Raises:
         FileNotFoundError, ValueError: if that cannot be done, or a layer would be left random.
     """
+    if name is not None:
+        _check_arguments(name, arguments)
     file = weights.read(path)
     if file.description is not None:
         about = Description.from_dict(file.description)
@@ -222,22 +254,86 @@ def published_model(
     elif name is None:
         raise weights.WeightsError(f"{path} does not say which model it is for: give --model")
     else:
-        about = _published(file, name, arguments)
+        try:
+            about = _published(file, name, arguments)
+        except weights.WeightsError as error:
+            raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
     model = about.build()
-    fitted = copy_matching(model, file.arrays)
+    fitted = copy_matching(model, _without_scales(file.arrays))
     if fitted.new:
-        raise weights.WeightsError(f"{path}: not all of {name} is in the file: {fitted}")
+        raise weights.WeightsError(f"{path}: not all of {about.model} is in the file: {fitted}")
+    if fitted.unused:
+        print(f"{path}: {fitted}")
     return model, about
 
 
-def _published(file: weights.WeightFile, name: str, arguments: dict[str, Any]) -> Description:
-    head = next((head for head in HEADS if head in file.arrays), None)
-    count = file.arrays[head].size if head else len(VOC_CLASSES)
+def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse what no file can help, before one is read."""
+    if name not in models.names():
+        models.create(name)
+    takes = inspect.signature(getattr(models, name)).parameters
+    for key in arguments.keys() - takes.keys():
+        raise ValueError(f"{name} does not take {key}")
+
+
+def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> Description:
+    """The network that leaves the fewest arrays new, then the fewest of the file unused."""
+    best: tuple[tuple[int, int], int, dict[str, Any]] | None = None
+    refused: ValueError | None = None
+    arrays = _without_scales(file.arrays)
+    for arguments in _candidates(file, name, given):
+        try:
+            shapes = _shapes(name, 2, arguments)
+            count = weights.count_classes(shapes, _shapes(name, 3, arguments), arrays)
+            count = count or len(VOC_CLASSES)
+            fitted = weights.fit(_shapes(name, count, arguments), arrays)
+        except ValueError as error:
+            refused = refused or error
+            continue
+        left = len(fitted.new), len(fitted.unused)
+        if best is None or left < best[0]:
+            best = left, count, arguments
+    if best is None:
+        assert refused is not None
+        raise refused
+    _, count, arguments = best
     classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
-    takes = inspect.signature(getattr(models, name)).parameters if name in models.names() else {}
-    fixed = {"geometry": "reference", "at_once": "scale_pool4.weight" in file.arrays}
-    arguments = {key: value for key, value in fixed.items() if key in takes} | arguments
     return Description(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)
+
+
+def _candidates(
+    file: weights.WeightFile, name: str, given: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The arguments with which a network may be the one that a file is for."""
+    from_caffe = any(array.startswith("conv1") for array in file.arrays)
+    values = {
+        "geometry": ("reference", "aligned") if from_caffe else ("aligned",),
+        "at_once": ("scale_pool4.weight" in file.arrays,),
+        **VARIANTS,
+        **{key: (value,) for key, value in given.items()},
+    }
+    takes = inspect.signature(getattr(models, name)).parameters
+    chosen = {key: some for key, some in values.items() if key in takes}
+    for key in VARIANTS.keys() & (chosen.keys() - given.keys()):
+        chosen[key] = (*dict.fromkeys((takes[key].default, *chosen[key])),)
+    for combination in itertools.product(*chosen.values()):
+        yield dict(zip(chosen, combination, strict=True))
+
+
+def _without_scales(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Leave out the fixed factors of an FCN-8s at once, which are constants here, if they agree."""
+    known = {f"scale_pool{skip.pool}.weight": skip.scale for skip in SKIPS[8]}
+    for name, factor in known.items():
+        if name in arrays and not np.allclose(arrays[name], factor):
+            raise weights.WeightsError(f"{name} is not {factor:g} everywhere, as at_once has it")
+    return {name: array for name, array in arrays.items() if name not in known}
+
+
+def _shapes(name: str, num_classes: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes of a network that takes no memory."""
+    with backend.using("meta"):
+        model = models.create(name, num_classes=num_classes, **arguments)
+    return {key: array.shape for key, array in _arrays(model)}
 
 
 def _arrays(model: Module) -> list[tuple[str, Any]]:

@@ -156,7 +156,7 @@ def _holds_run(path: Path) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         usage="%(prog)s [options]",
         description="Train a fully convolutional network on Pascal VOC, on a data set in its "
         "layout, on a folder of images and masks, or, without --data-root, on synthetic scenes.",
@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without listing all the options first."""
 
     def error(self, message: str) -> NoReturn:

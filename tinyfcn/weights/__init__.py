@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
 from tinyfcn.weights.file import WeightFile, WeightsError
-from tinyfcn.weights.fit import Fitted, fit
+from tinyfcn.weights.fit import Fitted, count_classes, fit
 
 READERS = (npz, pytorch, safetensors, matconvnet, caffe)
 _LONGEST_MESSAGE = 500  # it may quote what is in the file
@@ -60,10 +60,21 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
                 return reader.read(path)
             except WeightsError as error:
                 raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
+    if not start:
+        raise WeightsError(f"{path}: the file is empty")
     known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
     raise WeightsError(
         f"{path}: not a format of weights that can be read ({known}); it starts with {start!r}"
     )
 
 
-__all__ = ["READERS", "Fitted", "WeightFile", "WeightsError", "fit", "load", "read"]
+__all__ = [
+    "READERS",
+    "Fitted",
+    "WeightFile",
+    "WeightsError",
+    "count_classes",
+    "fit",
+    "load",
+    "read",
+]

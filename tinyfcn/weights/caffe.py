@@ -21,17 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.preprocessing import CAFFE, Preprocessing
-from tinyfcn.weights import wire
+from tinyfcn.weights import images, wire
 from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
 
 LARGEST = 2048 * MEBIBYTE  # protocol buffers cannot be larger
 PARTS = ("weight", "bias")
-
-CAFFE_VGG = Preprocessing("BGR", 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
-"""The VGG classifiers' own mean; the published FCNs use that of CaffeNet instead."""
-CAFFE_GOOGLENET = Preprocessing("BGR", 1.0, (104.0, 117.0, 123.0), (1.0, 1.0, 1.0))
-CAFFE_SEGNET = Preprocessing("BGR", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 # What may follow a network's name: layers, input, input_dim, input_shape, force_backward, layer.
 _AFTER_NAME = b"\x12\x1a\x20\x28\x42\xa2"
@@ -51,8 +45,7 @@ def recognises(path: Path, start: bytes) -> bool:
 def read(path: Path) -> WeightFile:
     """``layer.weight`` and ``layer.bias``, the first two blobs of each layer; more are numbered.
 
-    The preprocessing is what the layers' names tell: VGG16's, the published FCNs', GoogLeNet's,
-    SegNet's (no mean), else CaffeNet's.
+    The preprocessing is what the layers' names tell, see :func:`tinyfcn.weights.images.caffe`.
     """
     size = path.stat().st_size
     if size > LARGEST:
@@ -76,7 +69,7 @@ def read(path: Path) -> WeightFile:
             arrays[f"{name}.{part}"] = _blob(reader, blob, f"{name[:100]}.{part}")
     if not arrays:
         raise WeightsError("a network without weights (a .prototxt's, or of before 2014)")
-    return WeightFile(arrays, _preprocessing(arrays))
+    return WeightFile(arrays, images.caffe(arrays))
 
 
 def _blob(reader: wire.Reader, blob: wire.Value, name: str) -> NDArray[Any]:
@@ -104,14 +97,3 @@ def _blob(reader: wire.Reader, blob: wire.Value, name: str) -> NDArray[Any]:
     if len(shape) > 32 or math.prod(shape) != flat.size:
         raise WeightsError(f"{name}: {flat.size:,} numbers do not have shape {shape[:8]}")
     return flat.reshape(shape)
-
-
-def _preprocessing(arrays: dict[str, NDArray[Any]]) -> Preprocessing:
-    layers = {name.rpartition(".")[0] for name in arrays}
-    if any(name.endswith("_D") for name in layers):
-        return CAFFE_SEGNET
-    if any(name.startswith("inception_") for name in layers):
-        return CAFFE_GOOGLENET
-    if "conv1_1" in layers and not any(name.startswith("score") for name in layers):
-        return CAFFE_VGG
-    return CAFFE

@@ -1,7 +1,8 @@
 """Other people's names and shapes, translated into a model's own.
 
-Layers are found under one of the names that theirs may have here (``NAMES`` and below); numbers are
-then laid into the shape that is here:
+Layers are found under one of the names that theirs may have here (``NAMES`` and below), the
+convolutions of VGG and AlexNet by their order, since their numbers depend on what stands between
+them; the arrays are then laid into the shape that is here:
 
 - fully connected (out, C · KH · KW) ↔ convolution (out, C, KH, KW), since flattening goes in the
   order C, H, W;
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,20 +24,33 @@ from numpy.typing import NDArray
 from tinyfcn.weights.file import WeightsError
 
 Shape = tuple[int, ...]
+COUNTER = "num_batches_tracked"
 
-# VGG16's convolutions in Caffe and MatConvNet; here and in torchvision they have numbers instead.
-VGG16 = [f"conv{stage}_{i}" for stage, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
+# VGG16's hidden layers in DeconvNet, Dilation (with batch normalization or not), ParseNet, DeepLab.
+FC6 = ("fc6.0", "head.0", "head.fc6", "heads.0.fc6")
+FC7 = ("fc7.0", "head.3", "head.4", "head.fc7", "heads.0.fc7")
+# DeepLab and ParseNet have smaller ones, so that theirs begin anew.
+SMALLER = ("head.fc6", "head.fc7", "heads.0.fc6", "heads.0.fc7")
+# A trunk whose layers have numbers, as VGG's and AlexNet's; and VGG's names in Caffe, MatConvNet.
+NUMBERED = re.compile(r"(?:features|backbone|encoder)\.(\d+)|conv(\d)_(\d)")
 
 # layer there: layers that it may be here.
 NAMES: dict[str, tuple[str, ...]] = {
     # The hidden layers of VGG16 and AlexNet. torchvision's have numbers in ``classifier``.
-    "fc6": ("classifier.0", "classifier.1"),
-    "fc7": ("classifier.3", "classifier.4"),
+    "fc6": ("classifier.0", "classifier.1", *FC6),
+    "fc7": ("classifier.3", "classifier.4", *FC7),
     "fc8": ("classifier.6",),
-    "classifier.0": ("fc6",),
-    "classifier.1": ("fc6",),
-    "classifier.3": ("fc7",),
-    "classifier.4": ("fc7",),
+    "classifier.0": ("fc6", *FC6),
+    "classifier.1": ("fc6", *FC6),
+    "classifier.3": ("fc7", *FC7),
+    "classifier.4": ("fc7", *FC7),
+    # The FCN-8s of 2015.
+    "score-fr": ("score_fr",),
+    "score-pool4": ("score_pool4",),
+    "score-pool3": ("score_pool3",),
+    "score2": ("upscore2",),
+    "score4": ("upscore_pool4",),
+    "upsample": ("upscore8",),
     # BVLC's GoogLeNet. Its blocks are below.
     "conv1/7x7_s2": ("conv1.conv",),
     "conv2/3x3_reduce": ("conv2.conv",),
@@ -60,28 +74,35 @@ class Fitted:
 
     Attributes:
         arrays: what can be loaded, under the model's names and in its shapes.
-        new: names of the model that are not among them.
+        new: names of the model that are not among them; counters that nothing is computed from
+            (``num_batches_tracked``, not there in files of before PyTorch 1.0) are not meant.
         unused: names of the file that were not needed.
         heads: (name of the model, shape there, shape here) of layers for another number of classes.
+        smaller: the same of hidden layers that are smaller here than in the classifier.
     """
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     heads: list[tuple[str, Shape, Shape]] = field(default_factory=list)
+    smaller: list[tuple[str, Shape, Shape]] = field(default_factory=list)
 
     def __str__(self) -> str:
         text = f"{len(self.arrays)} of {len(self.arrays) + len(self.new)} arrays copied"
         if self.heads:
             _, there, here = self.heads[0]
-            names = ", ".join(name for name, _, _ in self.heads)
+            names = _listed([name for name, _, _ in self.heads])
             text += f"; made anew for {here[0]} classes (the file has {there[0]}): {names}"
-        heads = {name for name, _, _ in self.heads}
-        new = [name for name in self.new if name not in heads]
+        if self.smaller:
+            name, there, here = self.smaller[0]
+            names = _listed([name for name, _, _ in self.smaller])
+            text += f"; made anew since {name} is {here} here and {there} in the file: {names}"
+        told = {name for name, _, _ in self.heads + self.smaller}
+        new = [name for name in self.new if name not in told]
         if new:
-            text += f"; new: {', '.join(new)}"
+            text += f"; new: {_listed(new)}"
         if self.unused:
-            text += f"; not used: {', '.join(self.unused)}"
+            text += f"; not used: {_listed(self.unused)}"
         return text
 
 
@@ -96,7 +117,8 @@ def fit(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Fitt
         arrays: a file's arrays by name.
 
     Raises:
-        WeightsError: if nothing fits, or a layer has another shape in the file.
+        WeightsError: if nothing fits, a layer has another shape in the file, or one has a bias that
+            the model's has not.
 
     Example:
         >>> found = fit({"backbone.0.bias": (64,), "fc6.weight": (8, 2, 7, 7)},
@@ -104,32 +126,35 @@ def fit(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Fitt
         >>> {name: array.shape for name, array in found.arrays.items()}
         {'backbone.0.bias': (64,), 'fc6.weight': (8, 2, 7, 7)}
     """
-    convolutions = _numbered_convolutions(shapes)
     found = Fitted()
     wrong = []
-    taken = set()
+    places = _places(shapes, arrays)
     for name, array in arrays.items():
         layer, _, part = name.rpartition(".")
-        own = (f"{own}.{part}" if own else part for own in _own_names(layer, convolutions))
-        place = next((one for one in own if one in shapes and one not in taken), None)
+        place = places[name]
         if place is None:
-            if part != "num_batches_tracked":
+            if part != COUNTER:
                 found.unused.append(name)
+            weight = places.get(f"{layer}.weight")
+            if part == "bias" and weight is not None and array.any():
+                wrong.append(f"{name} is there, but {weight} of the model has no bias")
             continue
         shape = shapes[place]
-        if layer.startswith("upscore"):
+        if place.startswith("upscore"):
             array = _each_class_by_itself(array, shape, name)
         laid = _laid(array, shape)
-        taken.add(place)
         if laid is not None:
             found.arrays[place] = laid
+        elif place.startswith(SMALLER):
+            found.smaller.append((place, array.shape, shape))
+            found.unused.append(name)
         elif array.ndim == len(shape) and array.shape[1:] == shape[1:]:
             found.heads.append((place, array.shape, shape))
             found.unused.append(name)
         else:
             where = place if place != name else "that"
             wrong.append(f"{name} is {array.shape}, but {where} of the model {shape}")
-    found.new = [name for name in shapes if name not in found.arrays]
+    found.new = [name for name in shapes if name not in found.arrays and not name.endswith(COUNTER)]
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise WeightsError(f"other shapes than the model's: {'; '.join(wrong[:3])}{more}")
@@ -141,11 +166,52 @@ def fit(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Fitt
     return found
 
 
-def _own_names(layer: str, convolutions: list[str]) -> Iterator[str]:
+def count_classes(
+    shapes: Mapping[str, Shape], one_more: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]
+) -> int | None:
+    """The number of classes that a file is for, or None if it does not hold the scores.
+
+    Args:
+        shapes: the model's shapes by name, for any number of classes.
+        one_more: its shapes for one class more; what grows by one belongs to the scores.
+        arrays: the file's arrays by name.
+
+    Example:
+        >>> count_classes({"score.bias": (2,)}, {"score.bias": (3,)}, {"score.bias": np.ones(21)})
+        21
+    """
+    for name, place in _places(shapes, arrays).items():
+        if place is None or not shapes[place]:
+            continue
+        first, *others = shapes[place]
+        if one_more[place] == (first + 1, *others):
+            there = arrays[name].shape
+            return (there if len(there) == len(others) + 1 else _without_leading_ones(there))[0]
+    return None
+
+
+def _places(
+    shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, str | None]:
+    """For each name of the file the name of the model, or None if there is none."""
+    renamed = _in_order({name: array.shape for name, array in arrays.items()}, shapes)
+    taken: set[str] = set()
+    places: dict[str, str | None] = {}
+    for name in arrays:
+        layer, _, part = name.rpartition(".")
+        own = (f"{own}.{part}" if own else part for own in _own_names(layer, renamed))
+        places[name] = next((one for one in own if one in shapes and one not in taken), None)
+        taken.add(places[name] or "")
+    return places
+
+
+def _own_names(layer: str, renamed: Mapping[str, str]) -> Iterator[str]:
     """The names that a layer may have here; the same one first."""
+    if NUMBERED.fullmatch(layer) and renamed:
+        if layer in renamed:
+            yield renamed[layer]
+        return
     names = [layer, *NAMES.get(layer, ())]
-    if layer in VGG16 and len(convolutions) == len(VGG16):
-        names.append(convolutions[VGG16.index(layer)])
     block = re.fullmatch(r"inception_(\d\w)/(\w+)", layer)
     if block and block[2] in INCEPTION:
         names.append(f"inception{block[1]}.{INCEPTION[block[2]]}.conv")
@@ -154,11 +220,29 @@ def _own_names(layer: str, convolutions: list[str]) -> Iterator[str]:
         yield "backbone." + name.removeprefix("features.")  # a classifier's, as a trunk
 
 
+def _in_order(there: Mapping[str, Shape], here: Mapping[str, Shape]) -> dict[str, str]:
+    """The layers of two trunks with numbers, by each other, if they have as many convolutions.
+
+    The numbers differ where only one has batch normalization, which follows its convolution.
+    """
+    theirs, ours = _numbered_convolutions(there), _numbered_convolutions(here)
+    if len(theirs) != len(ours):
+        return {}
+    pairs = dict(zip(theirs, ours, strict=True))
+    return pairs | {_next(a): _next(b) for a, b in pairs.items() if "." in a}
+
+
 def _numbered_convolutions(shapes: Mapping[str, Shape]) -> list[str]:
-    """The convolutions of a trunk whose layers have numbers, in order."""
-    pattern = re.compile(r"((?:features|backbone)\.\d+)\.weight")
-    matches = ((pattern.fullmatch(name), shape) for name, shape in shapes.items())
-    return [match[1] for match, shape in matches if match and len(shape) == 4]
+    """The convolutions of a trunk whose layers have numbers, in their order."""
+    names = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 4]
+    layers = [name for name in names if NUMBERED.fullmatch(name)]
+    return sorted(layers, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+
+
+def _next(layer: str) -> str:
+    """``features.0`` → ``features.1``"""
+    prefix, _, number = layer.rpartition(".")
+    return f"{prefix}.{int(number) + 1}"
 
 
 def _laid(array: NDArray[Any], shape: Shape) -> NDArray[Any] | None:
@@ -189,3 +273,17 @@ def _each_class_by_itself(array: NDArray[Any], shape: Shape, name: str) -> NDArr
     if np.count_nonzero(array) != np.count_nonzero(diagonal):
         raise WeightsError(f"{name} mixes classes when it enlarges, which the model does not")
     return diagonal
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for people: of a part with many arrays only their number, and not more than ten."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        parts.setdefault(name.partition(".")[0], []).append(name)
+    told = [
+        text
+        for part, group in parts.items()
+        for text in (group if len(group) <= 3 else [f"{part}.* ({len(group)} arrays)"])
+    ]
+    more = f" and {len(told) - 10} more" if len(told) > 10 else ""
+    return ", ".join(told[:10]) + more

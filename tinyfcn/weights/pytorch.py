@@ -20,8 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.preprocessing import TORCHVISION
-from tinyfcn.weights import zipped
+from tinyfcn.weights import images, zipped
 from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
 from tinyfcn.weights.safetensors import bfloat16
 from tinyfcn.weights.unpickle import Name, unpickle
@@ -74,7 +73,8 @@ def read(path: Path) -> WeightFile:
 
     Of a training script's checkpoint only the part in ``WRAPPERS`` is kept, and the ``module.`` of
     a model that was trained on several devices is taken away. Tensors that shared a storage share
-    memory here too. The preprocessing is torchvision's.
+    memory here too. The preprocessing is what the names tell,
+    see :func:`tinyfcn.weights.images.pytorch`.
     """
     with open(path, "rb") as file:
         is_zip = file.read(4) == zipped.MAGIC
@@ -97,7 +97,7 @@ def read(path: Path) -> WeightFile:
         raise WeightsError("it holds no tensors")
     if all(name.startswith("module.") for name in arrays):
         arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
-    return WeightFile(arrays, TORCHVISION)
+    return WeightFile(arrays, images.pytorch(arrays))
 
 
 def _read_zip(path: Path) -> tuple[Any, dict[str, bytes], Order]:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.preprocessing import TORCHVISION, Preprocessing
+from tinyfcn.data.preprocessing import Preprocessing
+from tinyfcn.weights import images
 from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
 
 DTYPES = {
@@ -40,7 +41,8 @@ def recognises(path: Path, start: bytes) -> bool:
 def read(path: Path) -> WeightFile:
     """The arrays by name; bfloat16, which NumPy lacks, becomes float32.
 
-    The preprocessing is that of a file of our own, else torchvision's.
+    The preprocessing is that of a file of our own, else what the names tell, see
+    :func:`tinyfcn.weights.images.pytorch`.
     """
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -62,7 +64,8 @@ def read(path: Path) -> WeightFile:
     for name, (kind, shape, begin, end) in places.items():
         flat = np.frombuffer(data[begin:end], DTYPES[kind])
         arrays[name] = (bfloat16(flat) if kind == "BF16" else flat).reshape(shape)
-    return WeightFile(arrays, *_metadata(metadata))
+    preprocessing, about = _metadata(metadata)
+    return WeightFile(arrays, preprocessing or images.pytorch(arrays), about)
 
 
 def dump(
@@ -133,7 +136,7 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     return kind, shape, begin, end
 
 
-def _metadata(metadata: Any) -> tuple[Preprocessing, dict[str, Any] | None]:
+def _metadata(metadata: Any) -> tuple[Preprocessing | None, dict[str, Any] | None]:
     if not isinstance(metadata, dict):
         raise WeightsError("damaged header: __metadata__ is not a dict")
     try:
@@ -144,4 +147,4 @@ def _metadata(metadata: Any) -> tuple[Preprocessing, dict[str, Any] | None]:
             return Preprocessing.from_dict(json.loads(metadata[PREPROCESSING])), None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"damaged description of the model ({error!r})") from error
-    return TORCHVISION, None
+    return None, None
