@@ -102,9 +102,13 @@ def median_frequency_weights(
 ) -> NDArray[np.float32]:
     """Class weights that balance rare and frequent classes.
 
-    freq(c) is the number of pixels of class c divided by the number of labelled pixels in the
-    images where c is present; the weight of c is the median of the frequencies divided by freq(c)
-    (Eigen and Fergus, ICCV 2015, section 6.3.2). A class that never occurs gets weight 0.
+    freq(c) is the number of pixels of class c divided by the number of all pixels, void included,
+    of the images where c is present; the weight of c is the median of the frequencies divided by
+    freq(c). A class that never occurs gets weight 0.
+
+    Source: Eigen and Fergus, ICCV 2015, section 6.3.2; as SegNet uses it (Badrinarayanan, Kendall,
+    Cipolla, TPAMI 2017, section 4). The list of weights published with SegNet's files is not what
+    this gives for CamVid's labels (SignSymbol 9.64 there, 3.85 here).
 
     Args:
         masks: class indices (H, W) of each image, 255 for void.
@@ -114,15 +118,15 @@ def median_frequency_weights(
         The weights, float32 (C,).
 
     Example:
-        >>> median_frequency_weights([np.array([[0, 0, 0, 1]]), np.array([[0, 0, 0, 0]])], 2)
-        array([0.64285713, 2.25      ], dtype=float32)
+        >>> median_frequency_weights([np.array([[0, 0, 1, 255]]), np.array([[0, 0, 0, 0]])], 2)
+        array([0.6666667, 2.       ], dtype=float32)
     """
     pixels = np.zeros(num_classes)
     present = np.zeros(num_classes)
     for mask in masks:
         counts = np.bincount(mask[mask != 255], minlength=num_classes)
         pixels += counts
-        present += np.where(counts > 0, counts.sum(), 0)
+        present += np.where(counts > 0, mask.size, 0)
     seen = pixels > 0
     if not seen.any():
         raise ValueError("median_frequency_weights: the masks have no pixel that is not void")
