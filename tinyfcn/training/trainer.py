@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.files import replacing
+from tinyfcn.training.objective import Loss, total_loss
 from tinyfcn.training.run_folder import RunFolder, iu_column
 from tinyfcn.training.signals import StopSignals
 
@@ -61,7 +62,8 @@ class Trainer:
     """Trains a model and keeps a run folder.
 
     Args:
-        model: gives logits (N, C, H, W).
+        model: gives logits (N, C, H, W); where it has auxiliary heads, their losses are added with
+            the weights that it declares, see :mod:`tinyfcn.training.objective`.
         loss: called with logits and labels (a NumPy array), gives a scalar Tensor.
         optimizer, schedule: the schedule takes one step after each of the optimizer.
         loader: the training batches.
@@ -77,7 +79,7 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Callable[[Tensor, Any], Tensor],
+        loss: Loss,
         optimizer: Optimizer,
         schedule: Schedule,
         loader: DataLoader,
@@ -184,7 +186,7 @@ class Trainer:
                 group_start = (position - 1) // self.accumulate * self.accumulate
                 group = min(self.accumulate, len(self.loader) - group_start)
 
-                loss = self.loss(self.model(Tensor(batch.images)), batch.labels)
+                loss = total_loss(self.model, Tensor(batch.images), batch.labels, self.loss)
                 value = float(loss.item())
                 if not math.isfinite(value):
                     raise Diverged(self._advice(f"the loss is {value}"))
