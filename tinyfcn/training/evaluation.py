@@ -15,6 +15,7 @@ from tinyfcn.data import Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.nn import Module
 from tinyfcn.training import report
+from tinyfcn.training.overlap_tile import overlap_tile, tile_for
 
 
 def predict(
@@ -23,8 +24,10 @@ def predict(
     """The most likely class of each pixel.
 
     Args:
-        model: gives logits (N, C, H, W) for images (N, 3, H, W). It runs as ``model.eval()`` and
-            is left in the mode it was in.
+        model: gives logits (N, C, H, W) for images (N, 3, H, W); one that has a ``margin`` without
+            scores, as U-Net without padding, is run in windows, see
+            :mod:`tinyfcn.training.overlap_tile`. It runs as ``model.eval()`` and is left in the
+            mode it was in.
         images: N images of the same size, uint8 RGB (H, W, 3).
         preprocessing: what the model was trained with.
 
@@ -32,11 +35,17 @@ def predict(
         Class indices, uint8 (N, H, W).
     """
     batch = np.stack([preprocessing.apply(image) for image in images])
+    margin: int = getattr(model, "margin", 0)
     training = model.training
     model.eval()
     try:
         with tinyfcn.no_grad():
-            logits = model(tinyfcn.tensor(batch))
+            x = tinyfcn.tensor(batch)
+            logits = (
+                overlap_tile(model, x, tile_for(model, *batch.shape[2:]), margin)
+                if margin
+                else model(x)
+            )
     finally:
         model.train(training)
     if logits.shape[2:] != batch.shape[2:]:
