@@ -42,11 +42,13 @@ def main() -> None:
         print_evaluation(model, validation, description.preprocessing, options.evaluate)
         return
 
-    # Data: images and masks from disk, augmented and put into batches by background threads.
+    # Data: images and masks from disk, augmented and put into batches by background threads. A last
+    # batch of one image is left out: some networks have one pixel there to normalize over.
     loader = DataLoader(
         training,
         options.batch_size,
         shuffle=True,
+        drop_last=len(training) % options.batch_size == 1 < len(training),
         transform=augmentation(options, model),
         preprocessing=description.preprocessing,
         seed=options.seed,

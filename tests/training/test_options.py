@@ -87,7 +87,8 @@ def test_refuses_combinations(command: str, words: str) -> None:
         ("--lr fast", "--lr: expected a number between 0 and 1e+06, got 'fast'"),
         ("--lr nan", "got 'nan'"),
         ("--batch-size 0", "--batch-size: expected a whole number of at least 1, got '0'"),
-        ("--model resnet", "'fcn32s', 'fcn16s', 'fcn8s'"),
+        ("--model resnet", "--model: expected one of fcn32s, fcn16s, fcn8s, "),
+        ("--model resnet50", "--model: resnet50 labels whole images, not pixels; expected one of"),
         ("--epoch 3", "unrecognized arguments: --epoch"),
     ],
 )

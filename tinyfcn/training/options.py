@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add(data, "workers", _whole(0), "threads that read ahead", metavar="N")
 
     model = parser.add_argument_group("model")
-    add(model, "model", _networks(), "which network")
+    add(model, "model", _network, "which network", metavar="NAME")
     add(model, "backbone", str, "which trunk", metavar="NAME")
     add(model, "width", _number(0.001, 8), "factor on the channels of the trunk", metavar="X")
     add(model, "batch-norm", bool, "batch normalization in the trunk")
@@ -240,9 +240,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
-def _networks() -> list[str]:
-    """The names of the models that label pixels."""
-    return [name for name in models.names() if not models.is_classifier(name)]
+def _network(text: str) -> str:
+    """The name of a model that labels pixels."""
+    networks = [name for name in models.names() if not models.is_classifier(name)]
+    if text not in networks:
+        labels = f"{text} labels whole images, not pixels; " if text in models.names() else ""
+        raise argparse.ArgumentTypeError(
+            f"{labels}expected one of {', '.join(networks)}, got {text!r}"
+        )
+    return text
 
 
 def _whole(least: int) -> Callable[[str], int]:
