@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "data_root": None, "sbd_root": None, "classes": None, "scenes": 1200,
     "train_split": "train", "val_split": "val", "out": None,
     "model": "fcn8s", "backbone": "vgg16", "width": 0.125, "batch_norm": True,
-    "geometry": "aligned", "at_once": False, "recompute": False,
+    "geometry": "aligned", "at_once": False, "dropout": None, "recompute": False,
     "epochs": 6, "iterations": None, "batch_size": 8, "accumulate": 1,
     "crop": None, "jitter": 0.0, "colour_jitter": 0.0, "flip": True,
     "preprocessing": "torchvision",
@@ -245,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     add(model, "batch-norm", bool, "batch normalization in the trunk")
     add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
+    add(model, "dropout", _number(0, 0.99), "its probability (default: the network's)", metavar="X")
     add(model, "recompute", bool, "less memory for large images, one more forward pass")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
     add(
