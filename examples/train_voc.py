@@ -33,27 +33,29 @@ def main() -> None:
     read_weights(options)  # what is wrong with them is said before the data are read
     run = open_run(options)
 
-    # Data: images and masks from disk, augmented and put into batches by background threads.
+    # Model: random weights, then those of a checkpoint or of a file where there is one.
     training, validation = open_datasets(options, run)
     description = describe(options, training.classes)
-    loader = DataLoader(
-        training,
-        options.batch_size,
-        shuffle=True,
-        transform=augmentation(options),
-        preprocessing=description.preprocessing,
-        seed=options.seed,
-        workers=options.workers,
-        upload=backend.active().upload,
-    )
-
-    # Model: random weights, then those of a checkpoint or of a file where there is one.
     model = build_model(description, options)
     print(f"{description}: {nn.count_parameters(model):,} parameters")
     print(f"{len(training)} images to train on, {len(validation)} to score on; run in {run.path}")
     if options.evaluate:
         print_evaluation(model, validation, description.preprocessing, options.evaluate)
         return
+
+    # Data: images and masks from disk, augmented and put into batches by background threads. A last
+    # batch of one image is left out: some networks have one pixel there to normalize over.
+    loader = DataLoader(
+        training,
+        options.batch_size,
+        shuffle=True,
+        drop_last=len(training) % options.batch_size == 1 < len(training),
+        transform=augmentation(options, model),
+        preprocessing=description.preprocessing,
+        seed=options.seed,
+        workers=options.workers,
+        upload=backend.active().upload,
+    )
 
     # Loss: cross-entropy of every pixel that is not void.
     class_weights = None

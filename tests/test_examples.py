@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import models
+from tinyfcn import models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -114,6 +114,44 @@ def test_the_published_settings_run(tree: Path, tmp_path: Path, call: Callable[.
     )  # fmt: skip
     assert status == 0
     assert "geometry reference" in said
+
+
+NEWCOMERS = [name for name in models.names() if not models.is_classifier(name)]
+
+
+@pytest.mark.parametrize("network", [*NEWCOMERS, "unet --geometry reference"])
+def test_every_network_is_trained_scored_and_used(
+    network: str,
+    tree: Path,
+    tmp_path: Path,
+    call: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(visualize, "plot_curves", lambda rows, file: file.write(b"curves"))
+    run, image = tmp_path / "run", tree / "JPEGImages" / "val_00000.jpg"
+    # Of 8 images in batches of 7, one is left over.
+    new = ["--data-root", tree, "--out", run, "--width", "0.03125", "--batch-size", 7]
+    for command in (
+        [TRAIN, "--model", *network.split(), *new, "--epochs", 1],
+        [TRAIN, "--out", run, "--resume", "--epochs", 2],
+        [TRAIN, "--out", run, "--evaluate"],
+        [PREDICT, run / "best.npz", image, "--out", tmp_path],
+    ):
+        status, said, complaint = call(*command)
+        assert status == 0, complaint
+    assert [row["iteration"] for row in RunFolder(run).read_log()] == [1, 2]
+    with Image.open(tmp_path / "val_00000.png") as mask:
+        assert mask.size == (48, 48)
+
+
+def test_one_image_is_too_few_to_normalize_over(
+    tree: Path, tmp_path: Path, call: Callable[..., Said]
+) -> None:
+    new = ["--data-root", tree, "--out", tmp_path, *SMALL, "--batch-size", 1]
+    status, _, complaint = call(TRAIN, *new, "--model", "pspnet")
+    assert status == 2
+    assert "error: --batch-size: a batch of 1 is too small for this network" in complaint
+    assert "Traceback" not in complaint
 
 
 def test_synthetic_scenes_lie_in_the_run_folder(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tinyfcn.data import (
     ColourJitter,
     Compose,
+    MirrorBorder,
     PadToMultiple,
     RandomCrop,
     RandomHorizontalFlip,
@@ -109,6 +110,18 @@ def test_pad_to_multiple():
     np.testing.assert_array_equal(padded.mask[:33], sample.mask)
     assert (padded.mask[33:] == 255).all() and (padded.image[33:] == MEAN).all()
     assert PadToMultiple(1)(sample).mask.shape == (33, 64)
+
+
+def test_mirror_border():
+    """4 more at the top and on the left, 7 or 5 at the other ends; a mirror has no double edge."""
+    sample = _sample(9, 3)
+    seen = MirrorBorder(4, lambda n: {9: 20, 3: 12}[n])(sample)
+    rows = [4, 3, 2, 1, *range(9), 7, 6, 5, 4, 3, 2, 1]
+    columns = [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
+    np.testing.assert_array_equal(seen.image, sample.image[rows][:, columns])
+    np.testing.assert_array_equal(seen.mask[4:13, 4:7], sample.mask)
+    seen.mask[4:13, 4:7] = 255
+    assert seen.mask.shape == (20, 12) and (seen.mask == 255).all()
 
 
 def test_colour_jitter_moves_colours_and_no_labels():

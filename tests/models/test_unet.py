@@ -72,3 +72,13 @@ def test_errors(rng):
         models.unet(geometry="tiled")
     with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
         models.unet(in_channels=0)
+
+
+def test_the_window_is_the_least_image_that_scores_so_many_pixels(rng):
+    model = models.unet(width=TINY).eval()
+    valid = range(188, 620, 16)
+    for side in (1, 4, 5, 20, 21, 387, 388, 389):
+        assert model.window(side) == min(n for n in valid if n - 184 >= side)
+    with tinyfcn.no_grad():
+        assert model(image(rng, 1, 3, model.window(5), model.window(21))).shape == (1, 2, 20, 36)
+    assert models.unet(width=TINY, geometry="aligned").window(37) == 37

@@ -65,6 +65,13 @@ def test_other_classes_are_named() -> None:
         check_same_classes("a.npz", ("background", "dog", "cat"), CLASSES)
 
 
+def test_dropout_is_the_networks_own_unless_it_is_given() -> None:
+    unet = ["--model", "unet", "--width", "0.03125"]
+    for options, expected in (([], 0.5), (["--dropout", "0.25"], 0.25), (["--dropout", "0"], 0.0)):
+        about = describe(parse_options([*unet, *options]), CLASSES)
+        assert about.build().dropout.p == expected
+
+
 def test_staged_training_copies_the_coarser_network() -> None:
     coarse, fine = (
         models.create(name, num_classes=3, width=1 / 64) for name in ("fcn32s", "fcn16s")

@@ -98,12 +98,12 @@ def test_refuses() -> None:
 
 def test_median_frequency_weights(tmp_path: Path) -> None:
     masks = [
-        np.array([[0, 0, 0, 0], [0, 0, 1, 255]]),  # 7 labelled pixels: 6 of class 0, 1 of class 1
+        np.array([[0, 0, 0, 0], [0, 0, 1, 255]]),  # 8 pixels: 6 of class 0, 1 of class 1, 1 void
         np.array([[0, 2, 2, 2]]),
     ]
-    # freq(0) = 7 / 11, freq(1) = 1 / 7, freq(2) = 3 / 4, class 3 is absent; the median is 7 / 11.
+    # freq(0) = 7 / 12, freq(1) = 1 / 8, freq(2) = 3 / 4, class 3 is absent; the median is 7 / 12.
     weights = median_frequency_weights(masks, 4)
-    np.testing.assert_allclose(weights, [1, 7 / 11 * 7, 7 / 11 / 0.75, 0], rtol=1e-6)
+    np.testing.assert_allclose(weights, [1, 7 / 12 * 8, 7 / 12 / 0.75, 0], rtol=1e-6)
     assert weights.dtype == np.float32
     with pytest.raises(ValueError, match="no pixel"):
         median_frequency_weights([np.full((2, 2), 255)], 3)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tinyfcn import backend
 from tinyfcn.training import checkpoint
+from tinyfcn.training.description import describe
 from tinyfcn.training.errors import UsageError
-from tinyfcn.training.options import DEFAULTS, all_options, open_run, parse_options, saved_options
+from tinyfcn.training.options import (
+    DEFAULTS,
+    PAPER,
+    all_options,
+    open_run,
+    parse_options,
+    saved_options,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +50,59 @@ def test_at_once_has_its_own_rate_and_length_and_the_command_line_wins() -> None
     assert (options.lr, options.epochs, options.iterations) == (1e-10, 2, None)
     assert options.width == 0.5
     assert parse_options(["--preset", "paper", "--at-once"]).iterations == 300_000
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "fcn32s --backbone caffenet",
+            {"lr": 1e-4, "momentum": 0.9, "batch_size": 1, "accumulate": 20, "iterations": 100_000,
+             "weight_decay": 5e-4, "loss_reduction": "mean", "geometry": "reference"},
+        ),
+        (
+            "segnet",
+            {"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 4, "bias_lr": 2.0,
+             "iterations": 40_000, "class_weights": "median-frequency", "schedule": "constant"},
+        ),
+        ("segnet_basic", {"lr": 0.1, "momentum": 0.9, "batch_size": 4, "iterations": 10_000}),
+        (
+            "deeplab_largefov",
+            {"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 10, "crop": 321,
+             "iterations": 20_000, "schedule": "poly", "loss_reduction": "mean"},
+        ),
+        (
+            "pspnet",
+            {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "batch_size": 16, "accumulate": 1,
+             "iterations": 30_000, "epochs": None, "schedule": "poly"},
+        ),
+        (
+            "fcn_resnet50",
+            {"lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4, "batch_size": 4, "accumulate": 8,
+             "epochs": 30, "iterations": None, "crop": 480, "schedule": "poly"},
+        ),
+        ("unet --lr 0.25", {"lr": 0.25, "momentum": 0.99, "batch_size": 1, "crop": 388}),
+    ],
+)  # fmt: skip
+def test_the_published_settings_of_other_networks(command: str, expected: dict[str, Any]) -> None:
+    options = parse_options(["--preset", "paper", "--model", *command.split()])
+    assert expected.items() <= all_options(options).items()
+    assert (options.optimizer, options.warmup, options.width) == ("sgd", 0, 1.0)
+
+
+@pytest.mark.parametrize("network", PAPER)
+def test_every_preset_describes_a_network(network: str) -> None:
+    command = ["--preset", "paper", "--lr", "0.25", "--width", "0.015625", "--model"]
+    with backend.using("meta"):
+        describe(parse_options([*command, *network.split()]), ("background", "cat")).build()
+
+
+def test_a_preset_is_kept_on_resume() -> None:
+    begun = parse_options(["--preset", "paper", "--model", "unet", "--lr", "0.25", "--out", "a"])
+    Path("a").mkdir()
+    checkpoint.save("a/last.npz", {"arguments": saved_options(begun)})
+    options = parse_options(["--out", "a", "--resume"])
+    assert all_options(options) == all_options(begun) | {"resume": "a/last.npz"}
 
 
 def test_a_run_goes_on_with_its_own_options() -> None:
@@ -74,6 +137,9 @@ def test_a_run_is_never_overwritten() -> None:
         ("--evaluate", "--evaluate needs a checkpoint"),
         ("--classes a,b", "--classes goes with --data-root"),
         ("--sbd-root somewhere", "--sbd-root goes with --data-root"),
+        ("--preset paper --model parsenet", "for --model parsenet, only for fcn32s, .*, unet"),
+        ("--preset paper --backbone resnet50", "for --model fcn8s --backbone resnet50, only for"),
+        ("--preset paper --model unet", "unet's learning rate was not published: give --lr"),
     ],
 )
 def test_refuses_combinations(command: str, words: str) -> None:
@@ -87,7 +153,8 @@ def test_refuses_combinations(command: str, words: str) -> None:
         ("--lr fast", "--lr: expected a number between 0 and 1e+06, got 'fast'"),
         ("--lr nan", "got 'nan'"),
         ("--batch-size 0", "--batch-size: expected a whole number of at least 1, got '0'"),
-        ("--model resnet", "'fcn32s', 'fcn16s', 'fcn8s'"),
+        ("--model resnet", "--model: expected one of fcn32s, fcn16s, fcn8s, "),
+        ("--model resnet50", "--model: resnet50 labels whole images, not pixels; expected one of"),
         ("--epoch 3", "unrecognized arguments: --epoch"),
     ],
 )

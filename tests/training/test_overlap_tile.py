@@ -5,7 +5,9 @@ import pytest
 
 import tinyfcn
 from tinyfcn import models, nn
-from tinyfcn.training.overlap_tile import overlap_tile
+from tinyfcn.data import TORCHVISION
+from tinyfcn.training.evaluation import predict
+from tinyfcn.training.overlap_tile import overlap_tile, tile_for
 
 
 @pytest.mark.parametrize("size", [(30, 47), (64, 64), (1, 5), (100, 3)])
@@ -36,6 +38,27 @@ def test_unet_in_tiles_is_unet_in_one_pass(rng):
     # multiples of 16, the windows differ, so only the first tile and its own place are compared.
     assert np.allclose(y[:, :, :36, :36], whole[:, :, :36, :36], rtol=1e-9, atol=1e-12)
     assert y.shape == (1, 2, 100, 90)
+
+
+def test_tiles_are_few_and_no_larger_than_needed():
+    """Against all sides that U-Net can have, 4, 20, …, 388."""
+    model = models.unet(width=1 / 64)
+    sides = range(4, 389, 16)
+    for longer in (1, 4, 5, 100, 388, 389, 512, 777, 2000):
+        tiles = -(-longer // 388)
+        assert tile_for(model, longer, 1) == tile_for(model, 1, longer)
+        assert tile_for(model, longer, 1) == min(t for t in sides if t * tiles >= longer)
+
+
+@pytest.mark.parametrize(("size", "tile"), [((37, 61), 68), ((1, 2), 4), ((30, 401), 212)])
+def test_predict_labels_images_of_any_size_in_tiles(rng, size, tile):
+    model = models.unet(num_classes=3, width=1 / 64)
+    images = rng.integers(0, 256, (2, *size, 3)).astype(np.uint8)
+    masks = predict(model, images, TORCHVISION)
+    assert masks.shape == (2, *size)
+    x = tinyfcn.tensor(np.stack([TORCHVISION.apply(image) for image in images]))
+    assert np.array_equal(masks, overlap_tile(model, x, tile).numpy().argmax(axis=1))
+    assert len(np.unique(masks)) > 1 or size == (1, 2)
 
 
 def test_errors(rng):

@@ -23,6 +23,7 @@ from tinyfcn.data.synthetic import SYNTHETIC_CLASSES, SceneStyle, draw_scene, wr
 from tinyfcn.data.transforms import (
     ColourJitter,
     Compose,
+    MirrorBorder,
     PadToMultiple,
     RandomCrop,
     RandomHorizontalFlip,
@@ -44,6 +45,7 @@ __all__ = [
     "DataError",
     "DataLoader",
     "FolderSegmentation",
+    "MirrorBorder",
     "PadToMultiple",
     "Preprocessing",
     "RandomCrop",

@@ -130,6 +130,32 @@ class PadToMultiple:
 
 
 @dataclass(frozen=True)
+class MirrorBorder:
+    """Continue the image beyond its border by its mirror image; the mask is void there.
+
+    Args:
+        margin: pixels that are added at the top and on the left, and at least so many elsewhere.
+        window: gives for a side of n pixels the side with the border, at least n + 2 · margin.
+
+    Source: Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), section 2.
+
+    >>> sample = Sample("a", np.zeros((5, 9, 3), np.uint8), np.zeros((5, 9), np.uint8))
+    >>> MirrorBorder(2, lambda n: n + 4)(sample).mask.shape
+    (9, 13)
+    """
+
+    margin: int
+    window: Callable[[int], int]
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        border = [(self.margin, self.window(n) - n - self.margin) for n in sample.mask.shape]
+        return sample._replace(
+            image=np.pad(sample.image, (*border, (0, 0)), "reflect"),
+            mask=np.pad(sample.mask, border, constant_values=VOID),
+        )
+
+
+@dataclass(frozen=True)
 class ColourJitter:
     """Change brightness, contrast and saturation by factors drawn from [1 − amount, 1 + amount]."""
 

@@ -11,6 +11,10 @@ from tinyfcn.functional.second_order import differentiate
 from tinyfcn.tensor import Array, Tensor
 
 
+class BatchTooSmall(ValueError):
+    """Batch normalization has one value a channel to train on, which equals its mean."""
+
+
 class BatchNorm(Function):
     """y = x̂ · weight + bias with x̂ = (x − mean) / √(var + eps), channel by channel, or max(y, 0).
 
@@ -164,8 +168,8 @@ def batch_norm(
             ``nn.Sequential`` asks for it where a ReLU follows a batch norm.
 
     Raises:
-        ValueError: for vectors of another shape; when training with a single value a channel, whose
-            variance says nothing; without running values when not training.
+        BatchTooSmall: when training with a single value a channel; a ValueError.
+        ValueError: for vectors of another shape; without running values when not training.
 
     Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
     internal covariate shift", ICML 2015.
@@ -206,7 +210,7 @@ def batch_norm(
         return BatchNorm(eps, relu, *running)(x, weight, bias)
     count = x.size // max(1, channels)
     if count <= 1:
-        raise ValueError(
+        raise BatchTooSmall(
             "batch_norm: expected more than 1 value per channel when training, got x of shape "
             f"{x.shape}"
         )

@@ -44,14 +44,23 @@ class DilatedResNet(nn.Module):
         backbone: the trunk.
         classifier: layer4's map (N, C, h, w) → scores (N, classes, h, w).
         aux_classifier: the same on layer3's map, or None.
+        aux_weight: what the loss of "aux" counts beside that of "out".
+
+    Attributes:
+        auxiliary: the weights of auxiliary losses, by name: {"aux": aux_weight}, or empty.
     """
 
     def __init__(
-        self, backbone: ResNetTrunk, classifier: nn.Module, aux_classifier: nn.Module | None
+        self,
+        backbone: ResNetTrunk,
+        classifier: nn.Module,
+        aux_classifier: nn.Module | None,
+        aux_weight: float = 0.5,
     ) -> None:
         self.backbone = backbone
         self.classifier = classifier
         self.aux_classifier = aux_classifier
+        self.auxiliary = {"aux": aux_weight} if aux_classifier is not None else {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, classes, H, W)."""
@@ -60,7 +69,8 @@ class DilatedResNet(nn.Module):
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """The scores of both heads, "out" and (if there is one) "aux", each (N, classes, H, W).
 
-        The published training minimizes the loss of "out" plus 0.5 times that of "aux".
+        The published training minimizes the loss of "out" plus 0.5 times that of "aux", as
+        :func:`tinyfcn.training.objective.total_loss` does:
 
         Example:
             >>> import numpy as np, tinyfcn

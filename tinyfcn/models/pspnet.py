@@ -91,4 +91,5 @@ def pspnet(
         nn.Dropout(0.1),
         nn.Conv2d(last // 4, num_classes, 1),
     )
-    return DilatedResNet(trunk, head, FCNHead(middle, num_classes) if aux_loss else None)
+    aux_classifier = FCNHead(middle, num_classes) if aux_loss else None
+    return DilatedResNet(trunk, head, aux_classifier, aux_weight=0.4)

@@ -13,9 +13,9 @@ down is laid beside it, and two convolutions join both.
 
 ``geometry="reference"``: as published, no convolution is padded, and maps are cropped in the middle
 to fit. Every score has seen real pixels only, but the scores cover the image without a margin of 92
-pixels: 572 → 388. Images larger than that, with their margins, are what
-:mod:`tinyfcn.training.overlap_tile` is for. The image's sides must be 16·b + 60, so that no
-pooling meets an odd map.
+pixels: 572 → 388. The image's sides must be 16·b + 60, so that no pooling meets an odd map. Images
+of any size are labelled in windows (:mod:`tinyfcn.training.overlap_tile`), and training takes
+windows of them, mirrored beyond the border (:func:`tinyfcn.training.datasets.augmentation`).
 
 ``geometry="aligned"``: every convolution is padded by 1, pooling rounds up, and scores of any size
 come back as large as the image.
@@ -41,7 +41,10 @@ class UNet(nn.Module):
         up: four pairs of convolutions, each after one of them.
         score: a 1 × 1 convolution.
         margin: pixels of the image on each side that have no score, 92 or 0.
+        tile: the largest side of a window's scores when an image is labelled in windows, 388.
     """
+
+    tile = 388
 
     def __init__(
         self,
@@ -85,6 +88,12 @@ class UNet(nn.Module):
         for enlarge, convolutions in zip(self.enlarge, self.up, strict=True):
             x = convolutions(self._join(handed_over.pop(), enlarge(x)))
         return self.score(x)
+
+    def window(self, side: int) -> int:
+        """The least side of an image whose scores cover ``side`` pixels: 388 → 572, 389 → 588."""
+        if self.geometry == "aligned":
+            return side
+        return max(0, side - 4 + 15) // 16 * 16 + 4 + 2 * self.margin
 
     def _join(self, finer: Tensor, enlarged: Tensor) -> Tensor:
         """Side by side, over the pixels that both show."""

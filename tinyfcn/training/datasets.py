@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from tinyfcn.data import (
@@ -12,6 +13,7 @@ from tinyfcn.data import (
     ConcatDataset,
     DataError,
     FolderSegmentation,
+    MirrorBorder,
     RandomCrop,
     RandomHorizontalFlip,
     RandomScale,
@@ -20,6 +22,7 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
+from tinyfcn.nn import Module
 from tinyfcn.training import report
 from tinyfcn.training.run_folder import RunFolder
 
@@ -74,13 +77,22 @@ def open_datasets(
     return training, validation
 
 
-def augmentation(options: argparse.Namespace) -> Compose:
-    """The transforms that the options ask for: scale, crop, flip, colours, in this order."""
+def augmentation(options: argparse.Namespace, model: Module) -> Compose:
+    """The transforms that the options ask for: scale, crop, flip, colours, in this order.
+
+    A model that has a ``margin`` without scores, as U-Net without padding, gets images with one:
+    mirrored beyond their border, and a crop that is as much larger. What is scored is the crop
+    then, or a little more where the model does not have every size.
+    """
     transforms: list[object] = []
+    margin: int = getattr(model, "margin", 0)
+    window: Callable[[int], int] = getattr(model, "window", int)  # side that so many scores need
     if options.jitter:
         transforms.append(RandomScale(1 - options.jitter, 1 + options.jitter))
+    if margin:
+        transforms.append(MirrorBorder(margin, lambda n: window(max(n, options.crop or 1))))
     if options.crop:
-        transforms.append(RandomCrop(options.crop))
+        transforms.append(RandomCrop(window(options.crop)))
     if options.flip:
         transforms.append(RandomHorizontalFlip())
     if options.colour_jitter:

@@ -22,7 +22,7 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import UsageError, usage_errors
 
 # The options of a training script that are arguments of models, where a model has them.
-MODEL_OPTIONS = ("backbone", "width", "batch_norm", "geometry", "at_once", "recompute")
+MODEL_OPTIONS = ("backbone", "width", "batch_norm", "geometry", "at_once", "dropout", "recompute")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,11 @@ def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description
     return Description(
         options.model,
         tuple(classes),
-        {name: getattr(options, name) for name in MODEL_OPTIONS if name in takes},
+        {
+            name: getattr(options, name)
+            for name in MODEL_OPTIONS
+            if name in takes and getattr(options, name) is not None
+        },
         _preprocessing(options),
     )
 

@@ -15,6 +15,7 @@ from tinyfcn.data import Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.nn import Module
 from tinyfcn.training import report
+from tinyfcn.training.overlap_tile import overlap_tile, tile_for
 
 
 def predict(
@@ -23,8 +24,10 @@ def predict(
     """The most likely class of each pixel.
 
     Args:
-        model: gives logits (N, C, H, W) for images (N, 3, H, W). It runs as ``model.eval()`` and
-            is left in the mode it was in.
+        model: gives logits (N, C, H, W) for images (N, 3, H, W); one that has a ``margin`` without
+            scores, as U-Net without padding, is run in windows, see
+            :mod:`tinyfcn.training.overlap_tile`. It runs as ``model.eval()`` and is left in the
+            mode it was in.
         images: N images of the same size, uint8 RGB (H, W, 3).
         preprocessing: what the model was trained with.
 
@@ -32,11 +35,17 @@ def predict(
         Class indices, uint8 (N, H, W).
     """
     batch = np.stack([preprocessing.apply(image) for image in images])
+    margin: int = getattr(model, "margin", 0)
     training = model.training
     model.eval()
     try:
         with tinyfcn.no_grad():
-            logits = model(tinyfcn.tensor(batch))
+            x = tinyfcn.tensor(batch)
+            logits = (
+                overlap_tile(model, x, tile_for(model, *batch.shape[2:]), margin)
+                if margin
+                else model(x)
+            )
     finally:
         model.train(training)
     if logits.shape[2:] != batch.shape[2:]:
@@ -102,9 +111,13 @@ def median_frequency_weights(
 ) -> NDArray[np.float32]:
     """Class weights that balance rare and frequent classes.
 
-    freq(c) is the number of pixels of class c divided by the number of labelled pixels in the
-    images where c is present; the weight of c is the median of the frequencies divided by freq(c)
-    (Eigen and Fergus, ICCV 2015, section 6.3.2). A class that never occurs gets weight 0.
+    freq(c) is the number of pixels of class c divided by the number of all pixels, void included,
+    of the images where c is present; the weight of c is the median of the frequencies divided by
+    freq(c). A class that never occurs gets weight 0.
+
+    Source: Eigen and Fergus, ICCV 2015, section 6.3.2; as SegNet uses it (Badrinarayanan, Kendall,
+    Cipolla, TPAMI 2017, section 4). The list of weights published with SegNet's files is not what
+    this gives for CamVid's labels (SignSymbol 9.64 there, 3.85 here).
 
     Args:
         masks: class indices (H, W) of each image, 255 for void.
@@ -114,15 +127,15 @@ def median_frequency_weights(
         The weights, float32 (C,).
 
     Example:
-        >>> median_frequency_weights([np.array([[0, 0, 0, 1]]), np.array([[0, 0, 0, 0]])], 2)
-        array([0.64285713, 2.25      ], dtype=float32)
+        >>> median_frequency_weights([np.array([[0, 0, 1, 255]]), np.array([[0, 0, 0, 0]])], 2)
+        array([0.6666667, 2.       ], dtype=float32)
     """
     pixels = np.zeros(num_classes)
     present = np.zeros(num_classes)
     for mask in masks:
         counts = np.bincount(mask[mask != 255], minlength=num_classes)
         pixels += counts
-        present += np.where(counts > 0, counts.sum(), 0)
+        present += np.where(counts > 0, mask.size, 0)
     seen = pixels > 0
     if not seen.any():
         raise ValueError("median_frequency_weights: the masks have no pixel that is not void")

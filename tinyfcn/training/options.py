@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "data_root": None, "sbd_root": None, "classes": None, "scenes": 1200,
     "train_split": "train", "val_split": "val", "out": None,
     "model": "fcn8s", "backbone": "vgg16", "width": 0.125, "batch_norm": True,
-    "geometry": "aligned", "at_once": False, "recompute": False,
+    "geometry": "aligned", "at_once": False, "dropout": None, "recompute": False,
     "epochs": 6, "iterations": None, "batch_size": 8, "accumulate": 1,
     "crop": None, "jitter": 0.0, "colour_jitter": 0.0, "flip": True,
     "preprocessing": "torchvision",
@@ -30,16 +30,57 @@ DEFAULTS: dict[str, Any] = {
     "resume": None, "init_from": None, "pretrained": None, "evaluate": None, "preset": "default",
 }  # fmt: skip
 
-# The settings published with the reference models ("heavy learning"): one image at a time, the
-# loss summed over its pixels, which is why the learning rates are so small.
-PAPER: dict[str, Any] = {
-    "width": 1.0, "batch_norm": False, "geometry": "reference", "preprocessing": "caffe",
-    "iterations": 100_000, "epochs": None, "batch_size": 1, "flip": False,
-    "optimizer": "sgd", "momentum": 0.99, "weight_decay": 5e-4, "bias_lr": 2.0,
-    "schedule": "constant", "warmup": 0, "loss_reduction": "sum",
+# Published settings, by the options that name the network. What the options cannot say is left out:
+# learning rates of single layers (10 times as high in DeepLab's fc8 and torchvision's auxiliary
+# heads; AlexNet's biases learn at the common rate but for the last), momentum that takes over
+# the learning rate of its time (Caffe), and images without a mean taken off (SegNet).
+_SGD: dict[str, Any] = {
+    "width": 1.0, "batch_norm": False, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4,
+    "schedule": "constant", "warmup": 0, "epochs": None, "preprocessing": "caffe",
 }  # fmt: skip
-PAPER_LR = {"fcn32s": 1e-10, "fcn16s": 1e-12, "fcn8s": 1e-14}
-PAPER_AT_ONCE = {"lr": 1e-10, "iterations": 300_000}
+# The reference FCNs' "heavy learning": one image at a time, the loss summed over its pixels, which
+# is why the learning rates are so small.
+_HEAVY = _SGD | {
+    "geometry": "reference", "iterations": 100_000, "batch_size": 1, "flip": False,
+    "momentum": 0.99, "bias_lr": 2.0, "loss_reduction": "sum",
+}  # fmt: skip
+_ALEXNET = _HEAVY | {
+    "lr": 1e-4, "momentum": 0.9, "accumulate": 20, "bias_lr": 1.0, "loss_reduction": "mean",
+}  # fmt: skip
+_SEGNET = _SGD | {
+    "batch_size": 4, "flip": False, "bias_lr": 2.0, "class_weights": "median-frequency",
+}  # fmt: skip
+_DEEPLAB = _SGD | {
+    "lr": 1e-3, "schedule": "poly", "iterations": 20_000, "batch_size": 10, "crop": 321,
+}  # fmt: skip
+_TORCHVISION = _SGD | {
+    "lr": 0.02, "weight_decay": 1e-4, "schedule": "poly", "epochs": 30, "batch_size": 4,
+    "accumulate": 8, "crop": 480, "jitter": 0.5, "preprocessing": "torchvision",
+}  # fmt: skip
+PAPER: dict[str, dict[str, Any]] = {
+    "fcn32s": _HEAVY | {"lr": 1e-10},
+    "fcn16s": _HEAVY | {"lr": 1e-12},
+    "fcn8s": _HEAVY | {"lr": 1e-14},
+    "fcn8s --at-once": _HEAVY | {"lr": 1e-10, "iterations": 300_000},
+    "fcn32s --backbone alexnet": _ALEXNET,
+    "fcn32s --backbone caffenet": _ALEXNET,
+    "segnet": _SEGNET | {"lr": 1e-3, "iterations": 40_000},
+    "segnet_basic": _SEGNET | {"lr": 0.1, "iterations": 10_000},
+    "deeplab_largefov": _DEEPLAB,
+    "deeplab_aspp": _DEEPLAB,
+    "pspnet": _TORCHVISION | {
+        "lr": 0.01, "epochs": None, "iterations": 30_000, "batch_size": 16, "accumulate": 1,
+    },
+    "fcn_resnet50": _TORCHVISION,
+    "fcn_resnet101": _TORCHVISION,
+    "deeplabv3_resnet50": _TORCHVISION,
+    "deeplabv3_resnet101": _TORCHVISION,
+    # Neither the learning rate nor the number of steps was published.
+    "unet": _SGD | {
+        "geometry": "reference", "epochs": DEFAULTS["epochs"], "batch_size": 1, "crop": 388,
+        "momentum": 0.99, "weight_decay": 0.0, "preprocessing": "torchvision",
+    },
+}  # fmt: skip
 
 # A checkpoint does not keep these: they say where a run is, not what it is.
 NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
@@ -73,7 +114,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     values = dict(DEFAULTS)
     preset = given.get("preset", saved.get("preset", "default"))
     if preset == "paper":
-        values.update(PAPER, **_paper(given.get("model", values["model"]), given))
+        values.update(_paper({**values, **saved, **given}, "lr" in {**saved, **given}))
     values.update(saved)
     if "epochs" in given:
         values["iterations"] = None
@@ -131,15 +172,21 @@ def _checkpoint_path(given: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def _paper(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    if given.get("at_once"):
-        return PAPER_AT_ONCE
-    if model not in PAPER_LR and "lr" not in given:
+def _paper(values: Mapping[str, Any], has_lr: bool) -> dict[str, Any]:
+    """The published settings of the network that ``values`` name."""
+    network = values["model"]
+    if values["backbone"] != DEFAULTS["backbone"]:
+        network += f" --backbone {values['backbone']}"
+    if values["at_once"]:
+        network += " --at-once"
+    if network not in PAPER:
         raise UsageError(
-            f"--preset paper has no learning rate for {model}: give --lr, or a --model of "
-            + ", ".join(PAPER_LR)
+            f"--preset paper: no settings are known for --model {network}, only for "
+            + ", ".join(PAPER)
         )
-    return {"lr": PAPER_LR[model]} if model in PAPER_LR else {}
+    if "lr" not in PAPER[network] and not has_lr:
+        raise UsageError(f"--preset paper: {network}'s learning rate was not published: give --lr")
+    return PAPER[network]
 
 
 def _unused(path: Path) -> Path:
@@ -192,12 +239,13 @@ def _parser() -> argparse.ArgumentParser:
     add(data, "workers", _whole(0), "threads that read ahead", metavar="N")
 
     model = parser.add_argument_group("model")
-    add(model, "model", _networks(), "which network")
+    add(model, "model", _network, "which network", metavar="NAME")
     add(model, "backbone", str, "which trunk", metavar="NAME")
     add(model, "width", _number(0.001, 8), "factor on the channels of the trunk", metavar="X")
     add(model, "batch-norm", bool, "batch normalization in the trunk")
     add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
+    add(model, "dropout", _number(0, 0.99), "its probability (default: the network's)", metavar="X")
     add(model, "recompute", bool, "less memory for large images, one more forward pass")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
     add(
@@ -240,9 +288,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
-def _networks() -> list[str]:
-    """The names of the models that label pixels."""
-    return [name for name in models.names() if not models.is_classifier(name)]
+def _network(text: str) -> str:
+    """The name of a model that labels pixels."""
+    networks = [name for name in models.names() if not models.is_classifier(name)]
+    if text not in networks:
+        labels = f"{text} labels whole images, not pixels; " if text in models.names() else ""
+        raise argparse.ArgumentTypeError(
+            f"{labels}expected one of {', '.join(networks)}, got {text!r}"
+        )
+    return text
 
 
 def _whole(least: int) -> Callable[[str], int]:

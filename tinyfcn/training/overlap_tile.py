@@ -4,10 +4,12 @@ Source: Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), section 2 and figure 2.
 
 A score depends on the pixels around it. So every tile is computed from a window that is larger than
 the tile by a margin on each side; windows overlap, tiles do not. Beyond the image's border the
-window shows the image mirrored. Memory depends on the tile alone.
+window shows the image mirrored. Beside image and scores, memory depends on the tile alone.
 """
 
 from __future__ import annotations
+
+from itertools import product
 
 import tinyfcn
 from tinyfcn import backend
@@ -54,25 +56,36 @@ def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 9
                for steps, n in ((rows, height), (columns, width))]  # fmt: skip
     mirrored = xp.pad(images.data, [(0, 0), (0, 0), *borders], "reflect")
     scores = None
+    side = tile + 2 * margin
     training = model.training
     model.eval()
     try:
         with tinyfcn.no_grad():
-            for top in rows:
-                for left in columns:
-                    side = tile + 2 * margin
-                    window = mirrored[:, :, top : top + side, left : left + side]
-                    part = _middle(model(Tensor(window)), tile, margin)
-                    if scores is None:
-                        shape = (*part.shape[:2], height, width)
-                        scores = xp.empty(shape, part.dtype)
-                    bottom, right = min(top + tile, height), min(left + tile, width)
-                    scores[:, :, top:bottom, left:right] = part[
-                        :, :, : bottom - top, : right - left
-                    ]
+            for n, top, left in product(range(len(mirrored)), rows, columns):
+                window = mirrored[n : n + 1, :, top : top + side, left : left + side]
+                part = _middle(model(Tensor(window)), tile, margin)
+                if scores is None:
+                    scores = xp.empty((len(mirrored), part.shape[1], height, width), part.dtype)
+                bottom, right = min(top + tile, height), min(left + tile, width)
+                scores[n, :, top:bottom, left:right] = part[0, :, : bottom - top, : right - left]
     finally:
         model.train(training)
     return Tensor(scores)
+
+
+def tile_for(model: Module, height: int, width: int) -> int:
+    """The side of the tiles in which a model that has a margin labels an image: as many tiles along
+    the longer side as of the largest, ``model.tile``, and no larger than they need to be.
+
+    Example:
+        >>> model = tinyfcn.models.unet(width=1 / 64)
+        >>> [tile_for(model, n, n) for n in (1, 128, 388, 389, 512)]
+        [4, 132, 388, 196, 260]
+    """
+    side, largest = max(height, width), int(model.tile)  # type: ignore[attr-defined]
+    tiles = -(-side // largest)
+    window: int = model.window(-(-side // tiles))  # type: ignore[attr-defined]
+    return window - 2 * int(model.margin)  # type: ignore[attr-defined]
 
 
 def _middle(scores: Tensor, tile: int, margin: int) -> Array:

@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from tinyfcn import Tensor, backend, random, visualize
-from tinyfcn.data import DataError, DataLoader, Sample, SegmentationDataset
+from tinyfcn.data import Batch, DataError, DataLoader, Sample, SegmentationDataset
+from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.metrics import Scores
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.errors import Diverged, Stopped, sentence
+from tinyfcn.training.errors import Diverged, Stopped, UsageError, sentence
 from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.files import replacing
+from tinyfcn.training.objective import Loss, total_loss
 from tinyfcn.training.run_folder import RunFolder, iu_column
 from tinyfcn.training.signals import StopSignals
 
@@ -61,7 +63,8 @@ class Trainer:
     """Trains a model and keeps a run folder.
 
     Args:
-        model: gives logits (N, C, H, W).
+        model: gives logits (N, C, H, W); where it has auxiliary heads, their losses are added with
+            the weights that it declares, see :mod:`tinyfcn.training.objective`.
         loss: called with logits and labels (a NumPy array), gives a scalar Tensor.
         optimizer, schedule: the schedule takes one step after each of the optimizer.
         loader: the training batches.
@@ -77,7 +80,7 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Callable[[Tensor, Any], Tensor],
+        loss: Loss,
         optimizer: Optimizer,
         schedule: Schedule,
         loader: DataLoader,
@@ -116,6 +119,7 @@ class Trainer:
             Stopped: on Ctrl-C or SIGTERM, after saving ``last.npz``.
             Diverged: if the loss is not finite; the checkpoints are from before.
             DataError: if a file cannot be used, after saving ``last.npz``.
+            UsageError: if a batch is too small for the network's batch normalization.
         """
         self._clock = self._saved_at = time.monotonic()
         with self._stop:
@@ -184,7 +188,7 @@ class Trainer:
                 group_start = (position - 1) // self.accumulate * self.accumulate
                 group = min(self.accumulate, len(self.loader) - group_start)
 
-                loss = self.loss(self.model(Tensor(batch.images)), batch.labels)
+                loss = self._loss(batch)
                 value = float(loss.item())
                 if not math.isfinite(value):
                     raise Diverged(self._advice(f"the loss is {value}"))
@@ -208,6 +212,15 @@ class Trainer:
                     break
         self._position = self.loader.state_dict()
         self.progress.trained = True
+
+    def _loss(self, batch: Batch) -> Tensor:
+        try:
+            return total_loss(self.model, Tensor(batch.images), batch.labels, self.loss)
+        except BatchTooSmall as error:
+            raise UsageError(
+                f"--batch-size: a batch of {len(batch.labels)} is too small for this network, "
+                f"which normalizes over the batch where its map is a single pixel ({error})"
+            ) from error
 
     def _cut_short(self) -> bool:
         """Whether the run ends inside this epoch; after its last batch the loader must go on."""
