@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import runpy
 import sys
 from pathlib import Path
@@ -55,8 +56,8 @@ def test_a_checkpoint_becomes_a_file_that_knows_its_model(
 def test_with_a_model_names_are_translated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    narrow = {"fcn32s": lambda **given: models.fcn32s(**{"width": 1 / 64, **given})}
-    monkeypatch.setattr(models, "_MAKERS", narrow)
+    narrow = functools.partial(models.fcn32s, width=1 / 64)
+    monkeypatch.setattr(models, "_MAKERS", {"fcn32s": narrow})
     state = models.fcn32s(num_classes=2, width=1 / 64).state_dict()
     theirs = {"fc6.weight": state["fc6.weight"].reshape(64, -1)}
     np.savez(tmp_path / "a.npz", **{**state, **theirs})
