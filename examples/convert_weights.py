@@ -1,28 +1,33 @@
-"""Turn a file of weights of any format into one that is safe and quick to read.
+"""Turn a file of weights into one that is safe and quick to read, or that other programs run.
 
     python examples/convert_weights.py vgg16-397923af.pth vgg16.safetensors
     python examples/convert_weights.py fcn8s-heavy-pascal.caffemodel fcn8s.safetensors --model fcn8s
+    python examples/convert_weights.py runs/first/best.npz first.onnx
 
 It reads .pth, .pt, .safetensors, .caffemodel, .mat, .npz and our own checkpoints, by what is in
 them, and writes .safetensors or .npz. With --model the arrays get the names and shapes of that
 model, and a .safetensors says which model it is for; without, they keep theirs. A .safetensors also
 says how images are prepared, so that BGR stays BGR.
+
+A .onnx holds the whole network, for images of any size, and needs the extra ``onnx``. Its input
+"images" is (N, C, H, W), prepared as the last line on the screen and the file's metadata say.
 """
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from tinyfcn import weights
+from tinyfcn import nn, onnx, weights
 from tinyfcn.training import checkpoint
-from tinyfcn.training.description import published_model
+from tinyfcn.training.description import Description, published_model
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.files import replacing
-from tinyfcn.training.options import Parser
+from tinyfcn.training.options import Parser, image_size
 from tinyfcn.weights import safetensors
 
 ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
-ENDINGS = (".npz", ".safetensors")
+ENDINGS = (".npz", ".safetensors", ".onnx")
 
 
 def main() -> None:
@@ -39,6 +44,16 @@ def main() -> None:
         choices=["aligned", "reference"],
         help="how maps are padded (default reference if layers have Caffe's names)",
     )
+    parser.add_argument(
+        "--input",
+        type=image_size,
+        default=onnx.EXAMPLE,
+        metavar="CxHxW",
+        help="for .onnx: a size of images that the network takes (default 3x257x385)",
+    )
+    parser.add_argument(
+        "--one-size", action="store_true", help="for .onnx: only for one image of that size"
+    )
     options = parser.parse_args()
     target = Path(options.target)
     if target.suffix not in ENDINGS:
@@ -48,23 +63,41 @@ def main() -> None:
             raise UsageError(f"--{name.replace('_', '-')} goes with --model")
 
     with usage_errors("convert_weights"):
-        file = weights.read(options.source)
-        arrays, about = file.arrays, file.description
-        if options.model:
-            given = {name: getattr(options, name) for name in ABOUT_MODEL}
-            model, description = published_model(
-                options.source, options.model, **{k: v for k, v in given.items() if v}
-            )
-            arrays, about = model.state_dict(), description.to_dict()
-        with replacing(target) as out:
-            if target.suffix == ".npz":
-                checkpoint.write_npz(out, arrays)
-            else:
-                out.writelines(safetensors.dump(arrays, file.preprocessing, about))
+        if target.suffix == ".onnx":
+            write_network(target, options)
+        else:
+            write_arrays(target, options)
+
+
+def build(options: argparse.Namespace) -> tuple[nn.Module, Description]:
+    """The model with its weights, as --model or the file itself says."""
+    given = {name: getattr(options, name) for name in ABOUT_MODEL}
+    return published_model(options.source, options.model, **{k: v for k, v in given.items() if v})
+
+
+def write_arrays(target: Path, options: argparse.Namespace) -> None:
+    file = weights.read(options.source)
+    arrays, about = file.arrays, file.description
+    if options.model:
+        model, description = build(options)
+        arrays, about = model.state_dict(), description.to_dict()
+    with replacing(target) as out:
+        if target.suffix == ".npz":
+            checkpoint.write_npz(out, arrays)
+        else:
+            out.writelines(safetensors.dump(arrays, file.preprocessing, about))
     total = sum(array.size for array in arrays.values())
     print(f"{target}: {len(arrays)} arrays, {total:,} numbers")
     if target.suffix == ".npz":
         print(f"remember how images are prepared, a .npz does not: {file.preprocessing}")
+
+
+def write_network(target: Path, options: argparse.Namespace) -> None:
+    model, about = build(options)
+    metadata = safetensors.as_metadata(about.preprocessing, about.to_dict())
+    onnx.export(model, target, options.input, dynamic=not options.one_size, metadata=metadata)
+    print(f"{target}: {about}")
+    print(f"images: {about.preprocessing}")
 
 
 if __name__ == "__main__":

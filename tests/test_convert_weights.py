@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyfcn import models, weights
+from tinyfcn import models, tensor, weights
 from tinyfcn.data import CAFFE
 from tinyfcn.training import checkpoint
 from tinyfcn.training.description import Description, published_model
@@ -92,3 +93,48 @@ def test_what_cannot_be_done_is_one_sentence(
     arguments = (tmp_path / "a", tmp_path / "b.npz", "--at-once")
     assert convert(monkeypatch, *arguments) == 2
     assert "--at-once goes with --model" in capsys.readouterr().err
+
+
+def test_a_checkpoint_becomes_a_network_for_other_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    about = Description("segnet_basic", ("a", "b"), {"width": 1 / 8}, CAFFE)
+    model = about.build()
+    source, target = tmp_path / "a.npz", tmp_path / "b.onnx"
+    checkpoint.save(source, {"model": model.state_dict(), "description": about.to_dict()})
+    assert convert(monkeypatch, source, target) == 0
+    assert str(CAFFE) in capsys.readouterr().out
+    runs = ort.InferenceSession(target, providers=["CPUExecutionProvider"])
+    written = json.loads(runs.get_modelmeta().custom_metadata_map["tinyfcn"])
+    assert Description.from_dict(written) == about
+    images = np.random.default_rng(0).standard_normal((1, 3, 37, 50), np.float32)
+    (scores,) = runs.run(None, {"images": images})
+    np.testing.assert_allclose(scores, model.eval()(tensor(images)).numpy(), rtol=1e-4, atol=1e-4)
+
+    assert convert(monkeypatch, source, target, "--one-size", "--input", "3x20x30") == 0
+    runs = ort.InferenceSession(target, providers=["CPUExecutionProvider"])
+    assert runs.get_inputs()[0].shape == [1, 3, 20, 30]
+
+
+def test_a_network_for_other_programs_has_to_be_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "a.npz", weight=np.ones(2, np.float32))
+    assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.onnx") == 2
+    assert "give --model" in capsys.readouterr().err
+    assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.onnx", "--input", "3,4,5") == 2
+    assert "expected 3x500x500, got '3,4,5'" in capsys.readouterr().err
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_without_onnx_its_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    about = Description("fcn32s", ("a", "b"), {"width": 1 / 64})
+    state = about.build().state_dict()
+    checkpoint.save(tmp_path / "a.npz", {"model": state, "description": about.to_dict()})
+    assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.onnx") == 2
+    error = capsys.readouterr().err
+    assert "tinyfcn[onnx]" in error and error.count("\n") == 1

@@ -15,6 +15,7 @@ from typing import Any
 from tinyfcn import backend, models, summary
 from tinyfcn.models.table import table
 from tinyfcn.training.errors import plain_errors, usage_errors
+from tinyfcn.training.options import image_size
 
 
 def main() -> None:
@@ -27,7 +28,9 @@ def main() -> None:
     add = parser.add_argument
     add("name", nargs="?", choices=models.names(), metavar="NAME", help="which network")
     add("arguments", nargs="*", type=_argument, metavar="KEY=VALUE", help="its other arguments")
-    add("--input", type=_size, default=(3, 500, 500), metavar="CxHxW", help="default 3x500x500")
+    add(
+        "--input", type=image_size, default=(3, 500, 500), metavar="CxHxW", help="default 3x500x500"
+    )
     add("--num-classes", type=int, default=21, metavar="N", help="default 21")
     options = parser.parse_intermixed_args()
     if options.name is None:
@@ -38,13 +41,6 @@ def main() -> None:
         with backend.using("meta"):
             model = models.create(options.name, **arguments)
         print(summary(model, options.input))
-
-
-def _size(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(map(int, text.split("x")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected 3x500x500, got {text!r}") from None
 
 
 def _argument(text: str) -> tuple[str, Any]:

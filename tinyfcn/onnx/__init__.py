@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tinyfcn import backend
 from tinyfcn.nn import Module
 from tinyfcn.onnx import operators, resampling  # noqa: F401 (they add the rules)
 from tinyfcn.onnx.graph import Dynamic, Graph, UnknownValue
 from tinyfcn.onnx.rules import RULES, CannotExport
 from tinyfcn.onnx.trace import Trace, trace
 
-EXAMPLE = (3, 257, 385)
+EXAMPLE = (3, 257, 385)  # (C, H, W) of images that most networks take
 LARGER = (1, 0, 64, 128)  # what N, C, H and W have more in the second trace
 
 
@@ -80,9 +81,9 @@ def export(
         second = trace(model, [n + more for n, more in zip(size, LARGER, strict=True)])
         differing = _differing(first, second)
         _check_equal(_written(first, differing), _written(second, differing))
-    content = serialize(
-        _written(first, differing), first, differing, model.state_dict(), metadata or {}
-    )
+    named = [*model.named_parameters(), *model.named_buffers()]
+    arrays = {name: backend.to_numpy(tensor.data) for name, tensor in named}
+    content = serialize(_written(first, differing), first, differing, arrays, metadata or {})
     with replacing(path) as file:
         file.write(content)
 
@@ -141,4 +142,4 @@ def _check_equal(graph: Graph, other: Graph) -> None:
             )
 
 
-__all__ = ["CannotExport", "export"]
+__all__ = ["EXAMPLE", "CannotExport", "export"]

@@ -30,35 +30,48 @@ def serialize(
         CannotExport: if it would be too large, or is not valid ONNX, which is a defect of ours.
     """
     onnx = _package()
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     last = graph.names[traced.scores.name]
-    kept, constants = graph.without_unused([last])
-    used = {name for node in kept for name in node.inputs}
-    arrays = constants | {name: array for name, array in parameters.items() if name in used}
+    nodes, constants = graph.without_unused([last])
+    used = {name for node in nodes for name in node.inputs}
+    arrays = {name: array for name, array in parameters.items() if name in used}
     total = sum(array.nbytes for array in arrays.values())
     if total >= LARGEST - (1 << 20):
         raise CannotExport(f"onnx: {total:,} bytes of weights are more than a file can hold")
-    content = onnx.helper.make_graph(
-        [_node(onnx.helper, node, {last: OUTPUT}) for node in kept],
-        "tinyfcn",
-        *(
-            [
-                onnx.helper.make_tensor_value_info(
-                    name, onnx.TensorProto.FLOAT, _sizes(value, traced, dynamic)
-                )
-            ]
-            for name, value in ((INPUT, traced.images), (OUTPUT, traced.scores))
+
+    images, scores = (
+        helper.make_tensor_value_info(name, floats, _sizes(value, traced, dynamic))
+        for name, value in ((INPUT, traced.images), (OUTPUT, traced.scores))
+    )
+    # Helpers and checker copy all that they are given, so for them parameters are inputs: only
+    # shapes. The numbers follow at the end.
+    shapes = [helper.make_tensor_value_info(name, floats, a.shape) for name, a in arrays.items()]
+    model = helper.make_model(
+        helper.make_graph(
+            [_node(helper, node, {last: OUTPUT}) for node in nodes],
+            "tinyfcn",
+            [images, *shapes],
+            [scores],
+            [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         ),
-        [onnx.numpy_helper.from_array(np.asarray(a, order="C"), n) for n, a in arrays.items()],
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="tinyfcn",
+        ir_version=IR_VERSION,
     )
-    opset = onnx.helper.make_opsetid("", OPSET)
-    model = onnx.helper.make_model(
-        content, opset_imports=[opset], producer_name="tinyfcn", ir_version=IR_VERSION
-    )
-    onnx.helper.set_model_props(model, dict(metadata))
+    helper.set_model_props(model, dict(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise CannotExport(f"onnx: {error}") from error
+
+    del model.graph.input[1:]
+    for name, array in arrays.items():
+        model.graph.initializer.add(
+            name=name,
+            dims=array.shape,
+            data_type=floats,
+            raw_data=array.astype("<f4", copy=False).tobytes(),
+        )
     return bytes(model.SerializeToString())
 
 

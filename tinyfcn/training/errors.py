@@ -34,7 +34,8 @@ class Stopped(Exception):
 
 @contextlib.contextmanager
 def usage_errors(option: str) -> Iterator[None]:
-    """What the library refuses inside the block is the user's choice of ``option``.
+    """What the library refuses inside the block is the user's choice of ``option``, and so is what
+    needs an extra that is not installed.
 
     Example:
         >>> with usage_errors("--width"):
@@ -44,7 +45,7 @@ def usage_errors(option: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise UsageError(f"{option}: {error}") from error
 
 

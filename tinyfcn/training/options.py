@@ -288,6 +288,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
+def image_size(text: str) -> tuple[int, ...]:
+    """``3x500x500`` as whole numbers; for the type of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is not written like that.
+    """
+    try:
+        return tuple(map(int, text.split("x")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected 3x500x500, got {text!r}") from None
+
+
 def _network(text: str) -> str:
     """The name of a model that labels pixels."""
     networks = [name for name in models.names() if not models.is_classifier(name)]

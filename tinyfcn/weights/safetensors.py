@@ -68,6 +68,14 @@ def read(path: Path) -> WeightFile:
     return WeightFile(arrays, preprocessing or images.pytorch(arrays), about)
 
 
+def as_metadata(
+    preprocessing: Preprocessing | None, description: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """How images are prepared and which model a file is for, as strings for its metadata."""
+    known = {PREPROCESSING: preprocessing and preprocessing.to_dict(), DESCRIPTION: description}
+    return {key: json.dumps(value) for key, value in known.items() if value is not None}
+
+
 def dump(
     arrays: Mapping[str, NDArray[Any]],
     preprocessing: Preprocessing | None = None,
@@ -81,11 +89,10 @@ def dump(
         WeightsError: if an array's dtype has no name in the format.
     """
     kinds = {np.dtype(code): kind for kind, code in DTYPES.items() if kind != "BF16"}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # what others expect to find
-    if preprocessing is not None:
-        header["__metadata__"][PREPROCESSING] = json.dumps(preprocessing.to_dict())
-    if description is not None:
-        header["__metadata__"][DESCRIPTION] = json.dumps(description)
+    # the format is what others expect to find
+    header: dict[str, Any] = {
+        "__metadata__": {"format": "pt", **as_metadata(preprocessing, description)}
+    }
     pieces, end = [], 0
     for name, array in arrays.items():
         little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
