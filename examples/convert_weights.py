@@ -97,7 +97,7 @@ def write_network(target: Path, options: argparse.Namespace) -> None:
     metadata = safetensors.as_metadata(about.preprocessing, about.to_dict())
     onnx.export(model, target, options.input, dynamic=not options.one_size, metadata=metadata)
     print(f"{target}: {about}")
-    print(f"images: {about.preprocessing}")
+    print(f"images {about.preprocessing}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main() -> int:
                 f"{description.model} labels whole images, not their pixels: {options.weights} may "
                 "begin a training (train_voc.py --pretrained), but there is nothing to predict"
             )
-        print(f"{description}; {description.preprocessing}")
+        print(f"{description}; images {description.preprocessing}")
         images = options.files
     else:
         checkpoint, *images = options.files

@@ -48,6 +48,20 @@ class Preprocessing:
         if not self.scale > 0:
             raise ValueError(f"Preprocessing: scale must be positive, got {self.scale}")
 
+    def __str__(self) -> str:
+        """In words.
+
+        >>> print(CAFFE)
+        BGR from 0 to 255, less 104.007, 116.669, 122.679
+        >>> print(TORCHVISION)
+        RGB from 0 to 1, less 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225
+        """
+        text = f"{self.channel_order} from 0 to {255 * self.scale:g}"
+        for words, numbers, none in (("less", self.mean, 0), ("divided by", self.std, 1)):
+            if set(numbers) != {none}:
+                text += f", {words} {', '.join(f'{n:.6g}' for n in numbers)}"
+        return text
+
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 RGB (H, W, 3) to float32 (3, H, W); the memory stays channels-last."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

@@ -122,10 +122,10 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing:
     if own is None or own == named:
         return named
     if "preprocessing" in options.given:
-        print(f"--preprocessing {options.preprocessing}, though the weights expect {own}")
+        print(f"--preprocessing {options.preprocessing}, though the weights expect images {own}")
         return named
     if options.state is None:
-        print(f"the weights expect {own}")
+        print(f"the weights expect images {own}")
     return own
 
 
