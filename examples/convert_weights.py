@@ -20,10 +20,11 @@ from pathlib import Path
 
 from tinyfcn import nn, onnx, weights
 from tinyfcn.training import checkpoint
-from tinyfcn.training.description import Description, published_model
+from tinyfcn.training.description import Description
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.files import replacing
 from tinyfcn.training.options import Parser, image_size
+from tinyfcn.training.published import published_model
 from tinyfcn.weights import safetensors
 
 ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network

@@ -15,11 +15,12 @@ from pathlib import Path
 from tinyfcn import backend, models
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.description import load_model, published_model
+from tinyfcn.training.description import load_model
 from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.files import replacing
 from tinyfcn.training.options import Parser
+from tinyfcn.training.published import published_model
 from tinyfcn.visualize import overlay
 
 ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network

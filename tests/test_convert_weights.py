@@ -14,7 +14,8 @@ import pytest
 from tinyfcn import models, tensor, weights
 from tinyfcn.data import CAFFE
 from tinyfcn.training import checkpoint
-from tinyfcn.training.description import Description, published_model
+from tinyfcn.training.description import Description
+from tinyfcn.training.published import published_model
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "convert_weights.py"
 

@@ -18,10 +18,10 @@ from tinyfcn.training.description import (
     copy_matching,
     describe,
     load_model,
-    published_model,
 )
 from tinyfcn.training.errors import UsageError
 from tinyfcn.training.options import parse_options
+from tinyfcn.training.published import published_model
 
 CLASSES = ("background", "cat", "dog")
 VGG16 = [f"conv{stage}_{i}" for stage, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]

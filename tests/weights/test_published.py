@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import tinyfcn
 from tinyfcn import backend, models, weights
 from tinyfcn.data import CAFFE, TORCHVISION
-from tinyfcn.training.description import published_model
+from tinyfcn.training.published import published_model
 from tinyfcn.weights import safetensors
 from tinyfcn.weights.images import CAFFE_VGG, TORCHVISION_GOOGLENET, pytorch
 

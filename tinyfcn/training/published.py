@@ -1,0 +1,138 @@
+"""Networks with other people's weights: which one a file is for is told by what is in it."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfcn import backend, models, weights
+from tinyfcn.data import TORCHVISION, VOC_CLASSES
+from tinyfcn.models.fcn import SKIPS
+from tinyfcn.nn import Module
+from tinyfcn.training.description import Description, copy_matching, named_arrays
+
+# Arguments that decide which arrays a network has, and values to be tried besides the default: a
+# file is for that network which it fills.
+VARIANTS: dict[str, tuple[Any, ...]] = {
+    "batch_norm": (False, True),
+    "aux_loss": (False, True),
+    "aux_logits": (False, True),
+    "form": ("torchvision", "bvlc"),
+    "depth": (50, 101),
+    "context": ("basic", "large", None),
+}
+
+
+def published_model(
+    path: str | os.PathLike[str], name: str | None = None, **arguments: Any
+) -> tuple[Module, Description]:
+    """A model with all its weights from somebody else's file, such as a published FCN.
+
+    The number of classes, and such arguments as ``batch_norm``, are those of the network that the
+    file fills; 21 classes are taken to be VOC's. If the layers have Caffe's names, the network is
+    made with ``geometry="reference"``, and ``at_once`` if the file has the scales that go with it.
+
+    Args:
+        path: a file that :func:`tinyfcn.weights.read` can read.
+        name: name of a function in ``tinyfcn.models``; a file of our own knows it.
+        arguments: more arguments of the function.
+
+    Raises:
+        FileNotFoundError, ValueError: if that cannot be done, or a layer would be left random.
+    """
+    if name is not None:
+        _check_arguments(name, arguments)
+    file = weights.read(path)
+    if file.description is not None:
+        about = Description.from_dict(file.description)
+        if name not in (None, about.model):
+            raise weights.WeightsError(f"{path} is for {about}, not for {name}")
+    elif name is None:
+        raise weights.WeightsError(f"{path} does not say which model it is for: give --model")
+    else:
+        try:
+            about = _published(file, name, arguments)
+        except weights.WeightsError as error:
+            raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
+    model = about.build()
+    fitted = copy_matching(model, _without_scales(file.arrays))
+    if fitted.new:
+        raise weights.WeightsError(f"{path}: not all of {about.model} is in the file: {fitted}")
+    if fitted.unused:
+        print(f"{path}: {fitted}")
+    return model, about
+
+
+def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse what no file can help, before one is read."""
+    if name not in models.names():
+        models.create(name)
+    takes = inspect.signature(getattr(models, name)).parameters
+    for key in arguments.keys() - takes.keys():
+        raise ValueError(f"{name} does not take {key}")
+
+
+def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> Description:
+    """The network that leaves the fewest arrays new, then the fewest of the file unused."""
+    best: tuple[tuple[int, int], int, dict[str, Any]] | None = None
+    refused: ValueError | None = None
+    arrays = _without_scales(file.arrays)
+    for arguments in _candidates(file, name, given):
+        try:
+            shapes = _shapes(name, 2, arguments)
+            count = weights.count_classes(shapes, _shapes(name, 3, arguments), arrays)
+            count = count or len(VOC_CLASSES)
+            fitted = weights.fit(_shapes(name, count, arguments), arrays)
+        except ValueError as error:
+            refused = refused or error
+            continue
+        left = len(fitted.new), len(fitted.unused)
+        if best is None or left < best[0]:
+            best = left, count, arguments
+    if best is None:
+        assert refused is not None
+        raise refused
+    _, count, arguments = best
+    classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
+    return Description(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)
+
+
+def _candidates(
+    file: weights.WeightFile, name: str, given: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The arguments with which a network may be the one that a file is for."""
+    from_caffe = any(array.startswith("conv1") for array in file.arrays)
+    values = {
+        "geometry": ("reference", "aligned") if from_caffe else ("aligned",),
+        "at_once": ("scale_pool4.weight" in file.arrays,),
+        **VARIANTS,
+        **{key: (value,) for key, value in given.items()},
+    }
+    takes = inspect.signature(getattr(models, name)).parameters
+    chosen = {key: some for key, some in values.items() if key in takes}
+    for key in VARIANTS.keys() & (chosen.keys() - given.keys()):
+        chosen[key] = (*dict.fromkeys((takes[key].default, *chosen[key])),)
+    for combination in itertools.product(*chosen.values()):
+        yield dict(zip(chosen, combination, strict=True))
+
+
+def _without_scales(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Leave out the fixed factors of an FCN-8s at once, which are constants here, if they agree."""
+    known = {f"scale_pool{skip.pool}.weight": skip.scale for skip in SKIPS[8]}
+    for name, factor in known.items():
+        if name in arrays and not np.allclose(arrays[name], factor):
+            raise weights.WeightsError(f"{name} is not {factor:g} everywhere, as at_once has it")
+    return {name: array for name, array in arrays.items() if name not in known}
+
+
+def _shapes(name: str, num_classes: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes of a network that takes no memory."""
+    with backend.using("meta"):
+        model = models.create(name, num_classes=num_classes, **arguments)
+    return {key: array.shape for key, array in named_arrays(model)}
