@@ -28,13 +28,17 @@ SOURCES = {
     "unet": "Ronneberger et al. 2015",
     "vgg": "Simonyan, Zisserman 2015",
 }
-# Images that networks want in place of those of the table.
-SIDES = {"caffenet": 227}
-ARGUMENTS: dict[str, dict[str, Any]] = {"unet": {"geometry": "aligned"}}
+SIDES = {"caffenet": 227}  # of images, in place of those of the table
+# Arguments in place of the defaults; where there are several, each has a row.
+FORMS: dict[str, list[dict[str, Any]]] = {
+    "fcn32s": [{}, {"backbone": "caffenet"}, {"backbone": "googlenet"}],
+    "fcn8s": [{}, {"geometry": "reference"}, {"backbone": "resnet50"}],
+    "unet": [{"geometry": "aligned"}],
+}
 
 
 def table() -> str:
-    """All networks of ``tinyfcn.models``, as a table in Markdown.
+    """All networks of ``tinyfcn.models``, as a table in Markdown; some in several forms.
 
     Those that label pixels are asked about an image of 500 x 500 with 21 classes, classifiers about
     224 x 224 with 1000. The columns are explained in :class:`tinyfcn.summary.Summary`.
@@ -44,16 +48,21 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name in models.names():
-        side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
-        side = SIDES.get(name, side)
-        with backend.using("meta"):
-            model = models.create(name, num_classes=classes, **ARGUMENTS.get(name, {}))
-        s = summary(model, (3, side, side))
-        lines.append(
-            f"| `{name}` | {side} x {side} | {s.parameters:,} | {amount(s.multiply_adds)} "
-            f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {source(name)} |"
-        )
+        lines += [_row(name, form) for form in FORMS.get(name, [{}])]
     return "\n".join(lines)
+
+
+def _row(name: str, arguments: dict[str, Any]) -> str:
+    side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
+    side = SIDES.get(name, side)
+    with backend.using("meta"):
+        model = models.create(name, num_classes=classes, **arguments)
+    s = summary(model, (3, side, side))
+    call = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
+    return (
+        f"| `{call}` | {side} x {side} | {s.parameters:,} | {amount(s.multiply_adds)} "
+        f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {source(name)} |"
+    )
 
 
 def source(name: str) -> str:
