@@ -196,7 +196,7 @@ def check_same_classes(
     """
     if tuple(found) != tuple(expected):
         raise CheckpointError(
-            f"checkpoint {path} is for {_listed(found)}, but the data has {_listed(expected)}"
+            f"checkpoint {path} is for {class_list(found)}, but the data has {class_list(expected)}"
         )
 
 
@@ -221,6 +221,7 @@ def named_arrays(model: Module) -> list[tuple[str, Any]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
-def _listed(classes: Sequence[str]) -> str:
+def class_list(classes: Sequence[str]) -> str:
+    """How many they are, and the first few."""
     names = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     return f"{len(classes)} classes ({names})"

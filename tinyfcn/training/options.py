@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(group: Any, name: str, kind: Any, text: str, **more: Any) -> None:
         default = DEFAULTS[name.replace("-", "_")]
-        if default not in (None, False):
+        if default is not None and default is not False:
             text += f" (default {'yes' if default is True else default})"
         if kind is bool:
             more["action"] = argparse.BooleanOptionalAction
@@ -225,7 +225,8 @@ def _parser() -> argparse.ArgumentParser:
 
     path = {"metavar": "PATH"}
     data = parser.add_argument_group("data")
-    add(data, "data-root", str, "VOC tree, or a folder with images/, masks/, classes.txt", **path)
+    add(data, "data-root", str, "VOC tree, or a folder with images/, masks/ and the lists of ids "
+        "train.txt and val.txt", **path)  # fmt: skip
     add(data, "sbd-root", str, "SBD, whose training images are added", **path)
     add(data, "classes", str, "names, comma-separated, or a file with one a line", metavar="NAMES")
     add(data, "train-split", str, "name of the list to train on", metavar="NAME")
