@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import models, visualize
+from tinyfcn import data, models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -330,6 +330,24 @@ def test_networks_are_compared(
     assert (tmp_path / "fcn8s" / "last.npz").read_bytes() == saved
     status, _, complaint = call(*command, "--only", "fcn4s")
     assert (status, "fcn4s" in complaint) == (2, True)
+    status, _, complaint = call(*command, "--scenes", 4)
+    assert (status, "--scenes" in complaint) == (2, True)
+
+
+def test_networks_are_compared_on_as_many_scenes_as_asked_for(
+    tmp_path: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def stop(root: Path, train: int, **more: object) -> None:
+        drawn.append(train)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "write_voc_tree", stop)
+    for arguments in ([], ["--scenes", 40]):
+        command = [ROOT / "examples" / "compare_architectures.py", "--out", tmp_path, *arguments]
+        assert call(*command)[0] == 130
+    assert drawn == [1500, 40]
 
 
 def broken(tree: Path, tmp_path: Path, change: Callable[[Path], object]) -> Path:

@@ -133,6 +133,7 @@ def test_a_run_is_never_overwritten() -> None:
     [
         ("--epochs 2 --iterations 3", "give one of them"),
         ("--resume a.npz --init-from b.npz", "give one of them"),
+        ("--scenes 9 --data-root b", "--data-root; give one of them"),
         ("--resume", "--resume needs a checkpoint"),
         ("--evaluate", "--evaluate needs a checkpoint"),
         ("--classes a,b", "--classes goes with --data-root"),
