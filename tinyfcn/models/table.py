@@ -44,8 +44,7 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name in models.names():
-        side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
-        side = SIDES.get(name, side)
+        side, classes = usual(name)
         with backend.using("meta"):
             model = models.create(name, num_classes=classes, **ARGUMENTS.get(name, {}))
         s = summary(model, (3, side, side))
@@ -54,6 +53,17 @@ def table() -> str:
             f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {source(name)} |"
         )
     return "\n".join(lines)
+
+
+def usual(name: str) -> tuple[int, int]:
+    """The side of the image and the number of classes that a network is asked about.
+
+    Example:
+        >>> usual("fcn8s"), usual("caffenet")
+        ((500, 21), (227, 1000))
+    """
+    side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
+    return SIDES.get(name, side), classes
 
 
 def source(name: str) -> str:
