@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -86,9 +87,15 @@ def test_a_run_tells_its_whole_story(trained: Path) -> None:
     assert str(trained) in last_line
 
 
-def test_evaluate_repeats_the_score(trained: Path, call: Callable[..., Said]) -> None:
+def test_evaluate_repeats_the_score_and_writes_nothing(
+    trained: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**where: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # a folder that may only be read
     status, said, _ = call(TRAIN, "--evaluate", trained / "best.npz")
-    best = max(row["mean_iu"] for row in RunFolder(trained).read_log())
+    best = max(row["mean_iu"] for row in RunFolder(trained, writes=False).read_log())
     assert status == 0
     assert said.splitlines()[-1].startswith(f"mean IU {best:.3f} ")
 

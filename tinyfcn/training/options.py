@@ -146,13 +146,13 @@ def saved_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_run(options: argparse.Namespace) -> RunFolder:
-    """The run folder, checked to be writable.
+    """The run folder, checked to be writable unless a checkpoint is only scored.
 
     Raises:
         UsageError: if it holds a run already that would be lost.
         OSError: if it cannot be made or written to.
     """
-    run = RunFolder(options.out)
+    run = RunFolder(options.out, writes=not options.evaluate)
     if _holds_run(run.path) and not options.resume and not options.evaluate:
         raise UsageError(
             f"{run.path} holds a run already: --resume goes on with it, another --out begins anew"
