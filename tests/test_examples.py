@@ -385,6 +385,7 @@ def relabel(path: Path, label: int, size: int = 48) -> None:
         (lambda d: relabel(d / "SegmentationClass/val_00001.png", 77), ["val_00001.png", "77"]),
         (lambda d: relabel(d / "SegmentationClass/train_00003.png", 77), ["train_00003", "77"]),
         (lambda d: relabel(d / "SegmentationClass/train_00003.png", 1, 40), ["train_00003", "40"]),
+        (lambda d: [relabel(mask, 255) for mask in d.rglob("val_*.png")], ["no pixel", "void"]),
     ],
 )
 def test_bad_data_is_one_clear_error(
