@@ -35,6 +35,7 @@ from tinyfcn.training.description import described, load_model
 from tinyfcn.training.errors import UsageError, plain_errors
 from tinyfcn.training.evaluation import evaluate, predict
 from tinyfcn.training.files import replacing
+from tinyfcn.training.options import Parser, whole
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.visualize import sheet
 
@@ -67,17 +68,20 @@ ROWS = 5  # images in the picture
 
 def compare(text: str, networks: Mapping[str, Network], out: Path) -> None:
     """Train the networks, then write the table and the picture, named as the folder ``out``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
     add("--out", type=Path, default=out, metavar="PATH", help=f"the results (default {out})")
     add("--data-root", type=Path, metavar="PATH", help="own data, as for train_voc.py")
+    add("--scenes", type=whole(1), metavar="N", help="scenes to train on (default 1500)")
     add("--only", metavar="NAMES", help=f"some of {','.join(networks)}")
     options, for_training = parser.parse_known_args()
     chosen = _chosen(networks, options.only)
 
-    data_root = options.data_root or write_scenes(options.out / "scenes")
+    if options.data_root and options.scenes:
+        raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
+    data_root = options.data_root or write_scenes(options.out / "scenes", options.scenes or 1500)
     runs = {name: options.out / name for name in chosen}
     for name, network in chosen.items():
         train(name, network, data_root, runs[name], for_training)
@@ -95,9 +99,9 @@ def _chosen(networks: Mapping[str, Network], only: str | None) -> dict[str, Netw
     return {name: networks[name] for name in names}
 
 
-def write_scenes(root: Path) -> Path:
+def write_scenes(root: Path, train: int) -> Path:
     """One set of synthetic scenes for all."""
-    write_voc_tree(root, progress=lambda scenes: report.bar(scenes, desc="drawing scenes"))
+    write_voc_tree(root, train, progress=lambda scenes: report.bar(scenes, desc="drawing scenes"))
     return root
 
 
@@ -173,7 +177,9 @@ def write_picture(
     ]
     labels = [network.label for network in networks.values()]
     path = stem.with_suffix(".png")
-    sheet(rows, validation.classes, ("image", "truth", *labels)).save(path)
+    picture = sheet(rows, validation.classes, ("image", "truth", *labels))
+    with replacing(path) as file:
+        picture.save(file, format="PNG")
     print(f"\n{path} shows {len(rows)} images, the truth and the answers")
 
 

@@ -48,7 +48,6 @@ def main() -> None:
     parser.add_argument(
         "--input",
         type=image_size,
-        default=onnx.EXAMPLE,
         metavar="CxHxW",
         help="for .onnx: a size of images that the network takes (default 3x257x385)",
     )
@@ -62,6 +61,9 @@ def main() -> None:
     for name in ABOUT_MODEL:
         if getattr(options, name) and not options.model:
             raise UsageError(f"--{name.replace('_', '-')} goes with --model")
+    for name in ("input", "one_size"):
+        if getattr(options, name) and target.suffix != ".onnx":
+            raise UsageError(f"--{name.replace('_', '-')} goes with a .onnx, not {target}")
 
     with usage_errors("convert_weights"):
         if target.suffix == ".onnx":
@@ -89,14 +91,15 @@ def write_arrays(target: Path, options: argparse.Namespace) -> None:
             out.writelines(safetensors.dump(arrays, file.preprocessing, about))
     total = sum(array.size for array in arrays.values())
     print(f"{target}: {len(arrays)} arrays, {total:,} numbers")
-    if target.suffix == ".npz":
+    if target.suffix == ".npz" and file.preprocessing is not None:
         print(f"remember how images are prepared, a .npz does not: {file.preprocessing}")
 
 
 def write_network(target: Path, options: argparse.Namespace) -> None:
     model, about = build(options)
     metadata = safetensors.as_metadata(about.preprocessing, about.to_dict())
-    onnx.export(model, target, options.input, dynamic=not options.one_size, metadata=metadata)
+    size = options.input or onnx.EXAMPLE
+    onnx.export(model, target, size, dynamic=not options.one_size, metadata=metadata)
     print(f"{target}: {about}")
     print(f"images {about.preprocessing}")
 

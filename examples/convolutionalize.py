@@ -18,7 +18,6 @@ a crop sees zeros beyond its borders where the large image has pixels, and the s
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -26,6 +25,8 @@ import numpy as np
 
 import tinyfcn
 from tinyfcn import Tensor, models, nn
+from tinyfcn.training.errors import plain_errors
+from tinyfcn.training.options import Parser, whole
 
 CROP, STEP = 224, 32  # size of a crop, and the distance between two: the network's total stride
 
@@ -116,10 +117,12 @@ def main(size: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="one pass against many crops")
-    parser.add_argument("--size", type=int, default=384, help="side of the image, 224 or more")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--size", type=whole(CROP), default=384,
+        help=f"side of the image, {CROP} or more (default 384)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=whole(0), default=0, help="of weights and image (default 0)")
     arguments = parser.parse_args()
-    if arguments.size < CROP:
-        parser.error(f"--size must be at least {CROP}, got {arguments.size}")
-    main(arguments.size, arguments.seed)
+    with plain_errors():
+        main(arguments.size, arguments.seed)

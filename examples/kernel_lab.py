@@ -153,6 +153,10 @@ def row(cost: Cost, folder: Path) -> str:
 
 
 def resources(options: argparse.Namespace) -> int:
+    try:
+        nvrtc.library()
+    except nvrtc.CompilerMissing as error:
+        raise UsageError(str(error)) from error
     return nvrtc.main(options.arch)
 
 

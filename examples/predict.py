@@ -44,8 +44,10 @@ def main() -> int:
         choices=["aligned", "reference"],
         help="how maps are padded (default reference if layers have Caffe's names)",
     )
-    parser.add_argument("--out", default="predictions", help="folder to write to")
-    parser.add_argument("--backend", help="what computes (default numpy)")
+    parser.add_argument(
+        "--out", default="predictions", help="folder to write to (default predictions)"
+    )
+    parser.add_argument("--backend", help="what computes (default TINYFCN_BACKEND, or numpy)")
     options = parser.parse_args()
 
     with usage_errors("--backend"):

@@ -17,13 +17,14 @@ sections 2 and 3.
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import numpy as np
 
 import tinyfcn
 from tinyfcn import Tensor, models, nn
+from tinyfcn.training.errors import plain_errors, usage_errors
+from tinyfcn.training.options import Parser, whole
 
 CLASSES = 21
 
@@ -46,9 +47,10 @@ def main(size: int, width: float, seed: int) -> None:
     pixels = np.random.default_rng(seed).random((1, 3, size, size), dtype=np.float32)
     image = Tensor(pixels - 0.5)
 
-    window = models.sliding_window(CLASSES, width).eval()
-    same = models.same_resolution(CLASSES, width).eval()
-    fcn = models.fcn8s(num_classes=CLASSES, width=width).eval()
+    with usage_errors("--width"):
+        window = models.sliding_window(CLASSES, width).eval()
+        same = models.same_resolution(CLASSES, width).eval()
+        fcn = models.fcn8s(num_classes=CLASSES, width=width).eval()
     networks = (
         ("sliding window", window, window.window),
         ("same resolution", same, models.geometry.receptive_field(same.layers)[0]),
@@ -64,11 +66,14 @@ def main(size: int, width: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="three ways to label every pixel")
-    parser.add_argument("--size", type=int, default=128, help="side of the image")
-    parser.add_argument("--width", type=float, default=0.5, help="factor on the channels of all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--size", type=whole(1), default=128, help="side of the image (default 128)"
+    )
+    parser.add_argument(
+        "--width", type=float, default=0.5, help="factor on the channels of all (default 0.5)"
+    )
+    parser.add_argument("--seed", type=whole(0), default=0, help="of weights and image (default 0)")
     arguments = parser.parse_args()
-    if arguments.size < 1:
-        parser.error(f"--size must be at least 1, got {arguments.size}")
-    main(arguments.size, arguments.width, arguments.seed)
+    with plain_errors():
+        main(arguments.size, arguments.width, arguments.seed)

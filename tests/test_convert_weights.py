@@ -16,6 +16,7 @@ from tinyfcn.data import CAFFE
 from tinyfcn.training import checkpoint
 from tinyfcn.training.description import Description
 from tinyfcn.training.published import published_model
+from tinyfcn.weights import safetensors
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "convert_weights.py"
 
@@ -94,6 +95,21 @@ def test_what_cannot_be_done_is_one_sentence(
     arguments = (tmp_path / "a", tmp_path / "b.npz", "--at-once")
     assert convert(monkeypatch, *arguments) == 2
     assert "--at-once goes with --model" in capsys.readouterr().err
+    for more in (["--one-size"], ["--input", "3x8x8"]):
+        assert convert(monkeypatch, tmp_path / "a", tmp_path / "b.npz", *more) == 2
+        assert f"error: {more[0]} goes with a .onnx, not " in capsys.readouterr().err
+
+
+def test_how_images_are_prepared_is_said_where_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays, target = {"weight": np.ones(2, np.float32)}, tmp_path / "b.npz"
+    (tmp_path / "a.safetensors").write_bytes(b"".join(safetensors.dump(arrays, CAFFE)))
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert convert(monkeypatch, tmp_path / "a.safetensors", target) == 0
+    assert f"prepared, a .npz does not: {CAFFE}" in capsys.readouterr().out
+    assert convert(monkeypatch, tmp_path / "a.npz", target) == 0
+    assert capsys.readouterr().out == f"{target}: 1 arrays, 2 numbers\n"
 
 
 def test_a_checkpoint_becomes_a_network_for_other_programs(

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import models, visualize
+from tinyfcn import data, models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -86,9 +87,15 @@ def test_a_run_tells_its_whole_story(trained: Path) -> None:
     assert str(trained) in last_line
 
 
-def test_evaluate_repeats_the_score(trained: Path, call: Callable[..., Said]) -> None:
+def test_evaluate_repeats_the_score_and_writes_nothing(
+    trained: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**where: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # a folder that may only be read
     status, said, _ = call(TRAIN, "--evaluate", trained / "best.npz")
-    best = max(row["mean_iu"] for row in RunFolder(trained).read_log())
+    best = max(row["mean_iu"] for row in RunFolder(trained, writes=False).read_log())
     assert status == 0
     assert said.splitlines()[-1].startswith(f"mean IU {best:.3f} ")
 
@@ -330,6 +337,24 @@ def test_networks_are_compared(
     assert (tmp_path / "fcn8s" / "last.npz").read_bytes() == saved
     status, _, complaint = call(*command, "--only", "fcn4s")
     assert (status, "fcn4s" in complaint) == (2, True)
+    status, _, complaint = call(*command, "--scenes", 4)
+    assert (status, "--scenes" in complaint) == (2, True)
+
+
+def test_networks_are_compared_on_as_many_scenes_as_asked_for(
+    tmp_path: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def stop(root: Path, train: int, **more: object) -> None:
+        drawn.append(train)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "write_voc_tree", stop)
+    for arguments in ([], ["--scenes", 40]):
+        command = [ROOT / "examples" / "compare_architectures.py", "--out", tmp_path, *arguments]
+        assert call(*command)[0] == 130
+    assert drawn == [1500, 40]
 
 
 def broken(tree: Path, tmp_path: Path, change: Callable[[Path], object]) -> Path:
@@ -360,6 +385,7 @@ def relabel(path: Path, label: int, size: int = 48) -> None:
         (lambda d: relabel(d / "SegmentationClass/val_00001.png", 77), ["val_00001.png", "77"]),
         (lambda d: relabel(d / "SegmentationClass/train_00003.png", 77), ["train_00003", "77"]),
         (lambda d: relabel(d / "SegmentationClass/train_00003.png", 1, 40), ["train_00003", "40"]),
+        (lambda d: [relabel(mask, 255) for mask in d.rglob("val_*.png")], ["no pixel", "void"]),
     ],
 )
 def test_bad_data_is_one_clear_error(

@@ -177,6 +177,16 @@ def test_resources(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(r"sum_pixels<float> +sm_80 +\d+ registers +1024 bytes shared", said)
 
 
+def test_without_its_compiler_there_are_no_resources(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise nvrtc.CompilerMissing("NVRTC is missing")
+
+    monkeypatch.setattr(nvrtc, "library", missing)
+    assert call("resources") == (2, "error: NVRTC is missing\n")
+
+
 def test_debug_prints_the_command(call: Call) -> None:
     status, said = call("debug", "gemm_2")
     assert status == 0

@@ -272,3 +272,23 @@ def test_shapes_are_those_of_a_real_run(name):
         assert summed.output_shape == next(_tensors(real)).shape
     elif not models.is_classifier(name):
         assert summed.output_shape == (1, 3, *size[2:])
+
+
+class Twice(nn.Module):
+    """Multiplies by two with the ops of this package, or with NumPy."""
+
+    def __init__(self, by_numpy):
+        self.by_numpy = by_numpy
+
+    def forward(self, x):
+        return tinyfcn.tensor(np.asarray(x.numpy()) * 2) if self.by_numpy else x * 2
+
+
+def test_a_module_that_multiplies_nothing():
+    said = str(summary(Twice(by_numpy=False), (3, 4, 5))).splitlines()
+    assert said[-4:-1] == ["0 parameters", "0 multiply-adds", "0 bytes kept for the backward pass"]
+
+
+def test_a_module_that_leaves_for_numpy_is_named():
+    with pytest.raises(TypeError, match="summary: 1 gave an array made by NumPy; only what is"):
+        summary(nn.Sequential(nn.Conv2d(3, 2, 1), Twice(by_numpy=True)), (3, 4, 5))

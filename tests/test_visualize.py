@@ -104,6 +104,16 @@ def test_sheet_of_several_predictions() -> None:
         sheet([(image, mask, mask, mask)], CLASSES)
 
 
+def test_titles_fit_over_small_images() -> None:
+    image, mask = scene()
+    row = (image[:5, :5], mask[:5, :5], mask[:5, :5])
+    titles = ("one image", "another", "prediction")
+    head = np.asarray(sheet([row], CLASSES, titles).convert("L"))[: 8 + 13 + 4]
+    alone = [np.asarray(sheet([row[:1]], CLASSES, (title,)).convert("L")) for title in titles]
+    assert (head < 128).sum() == sum((picture[: len(head)] < 128).sum() for picture in alone)
+    assert (head[:, [0, -1]] > 200).all()
+
+
 def test_errors() -> None:
     image, mask = scene()
     with pytest.raises(ValueError, match=r"overlay: image \(40, 60, 3\).*\(39, 60\)"):
@@ -129,6 +139,17 @@ def test_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     plot_curves(rows[:1], one)
     plot_curves([], none)
     assert one.getvalue() != none.getvalue()  # a single epoch is visible
+
+
+def test_no_parts_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn = []
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *path, **how: drawn.append(self))
+    names = ("train_loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+    for last in (1, 2, 5):
+        plot_curves([{"epoch": n, **dict.fromkeys(names, 0.5)} for n in range(1, last + 1)], "")
+        for axes in drawn[-1].axes:
+            assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 
 def test_curves_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

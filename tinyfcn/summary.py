@@ -102,8 +102,8 @@ class Summary:
             lines[1],
             f"{sides(self.input_shape)} → {sides(self.output_shape)}",
             f"{self.parameters:,} parameters" + (f", {self.frozen:,} frozen" * bool(self.frozen)),
-            f"{amount(self.multiply_adds)} multiply-adds",
-            f"{amount(self.kept_bytes)} bytes kept for the backward pass",
+            f"{amount(self.multiply_adds) or 0} multiply-adds",
+            f"{amount(self.kept_bytes) or 0} bytes kept for the backward pass",
         ]
         if not math.isnan(self.stride[0]):
             field, stride = pixels(self.receptive_field), pixels(self.stride)
@@ -134,6 +134,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     Raises:
         ValueError: if ``input_size`` is not 3 or 4 whole numbers of at least 1; and what the model
             itself raises for an input of this size.
+        TypeError: if a module leaves Tensors for NumPy and comes back.
 
     Example:
         >>> from tinyfcn import nn
@@ -222,6 +223,11 @@ def _written_down(
             new = [p for _, p in module._own(Parameter) if id(p) not in known]
             known.update(map(id, new))
             outputs = list(_tensors(result))
+            if not all(isinstance(t.data, MetaArray) for t in outputs):
+                raise TypeError(
+                    f"summary: {name or type(module).__name__} gave an array made by NumPy; only "
+                    "what is computed with tinyfcn.functional can be followed"
+                )
             maps.extend(outputs)
             if own or new or (is_leaf and not any(result is x for x in inputs)):
                 learned = sum(p.size for p in new if p.requires_grad)

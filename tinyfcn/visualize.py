@@ -100,13 +100,17 @@ def sheet(
     if not lines:
         raise ValueError("sheet: expected at least one row of an image and its masks")
 
-    widths = [max(line[column].width for line in lines) for column in range(len(titles))]
+    font = _font()
+    widths = [  # a title may reach into the gaps beside its column
+        max(round(font.getlength(title)) - _GAP // 2, *(line[column].width for line in lines))
+        for column, title in enumerate(titles)
+    ]
     total = sum(widths) + (len(titles) + 1) * _GAP
     lefts = [sum(widths[:column]) + (column + 1) * _GAP for column in range(len(titles))]
     bands = [Image.new("RGB", (total, _GAP + _TEXT + 4), _PAPER)]
     draw = ImageDraw.Draw(bands[0])
     for title, left, width in zip(titles, lefts, widths, strict=True):
-        draw.text((left + width / 2, _GAP), title, _INK, _font(), anchor="ma")
+        draw.text((left + width / 2, _GAP), title, _INK, font, anchor="ma")
     for line in lines:
         band = Image.new("RGB", (total, max(part.height for part in line) + _GAP), _PAPER)
         for part, left in zip(line, lefts, strict=True):
@@ -157,6 +161,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(epochs) == 1:  # around a single one there would be parts of epochs
+            axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120, format="png")

@@ -216,7 +216,9 @@ def test_folder_maps_its_own_colours(folder):
 
 
 def test_folder_errors(folder):
-    with pytest.raises(DataError, match=r"no class names; pass classes, or write .*classes.txt"):
+    with pytest.raises(
+        DataError, match=r"no class names; give them as classes .--classes., or write .*classes.txt"
+    ):
         FolderSegmentation(folder)
     with pytest.raises(FileNotFoundError, match=r"labels: .*the masks should lie there"):
         FolderSegmentation(folder, classes=["x"], masks="labels")

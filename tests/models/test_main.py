@@ -63,3 +63,20 @@ def test_what_cannot_be_done_is_said_clearly(call, arguments, words):
     status, _, complaint = call(*arguments)
     assert status == 2
     assert words in complaint.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["caffenet", "fcn16s", "resnet18", "unet"])
+def test_a_network_has_the_figures_of_the_table(call, name):
+    rows = {line.split("`")[1]: line.split(" | ") for line in call()[1].splitlines()[2:]}
+    _, said, _ = call(name)
+    side, parameters, operations = rows[name][1:4]
+    assert f"1 x 3 x {side} → 1 x " in said
+    assert f"\n{parameters} parameters" in said
+    assert f"\n{operations} multiply-adds" in said
+
+
+def test_the_table_does_not_take_an_image(call):
+    for option in (["--input", "3x20x20"], ["--num-classes", "2"]):
+        status, said, complaint = call(*option)
+        assert (status, said) == (2, "")
+        assert "go with the NAME" in complaint

@@ -168,7 +168,9 @@ def test_says_what_it_found_instead(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "one.npy")
     with pytest.raises(FileNotFoundError, match="no such file"):
         checkpoint.load(tmp_path / "nowhere.npz")
-    with pytest.raises(FileNotFoundError, match="is a folder"):
+    with pytest.raises(
+        FileNotFoundError, match=r"this is a folder; expected a file, such as .*last\.npz"
+    ):
         checkpoint.load(tmp_path)
 
 

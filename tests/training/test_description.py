@@ -198,3 +198,37 @@ def test_published_weights_in_a_narrow_network(tmp_path: Path) -> None:
     options = parse_options([*command, str(1 / 64)])
     with pytest.raises(UsageError, match=r"other shapes.*have --width 1, not 0\.015625"):
         build_model(describe(options, CLASSES), options)
+
+
+def saved(path: Path, about: Description) -> list[str]:
+    """A checkpoint of new weights; its path as an argument."""
+    checkpoint.save(path, {
+        "description": about.to_dict(), "model": about.build().state_dict(),
+        "arguments": {"model": about.model, **about.arguments},
+    })  # fmt: skip
+    return [str(path)]
+
+
+def test_a_run_goes_on_with_its_own_network_only(tmp_path: Path) -> None:
+    about = Description("fcn32s", CLASSES, {"width": 1 / 64, "batch_norm": False})
+    path = saved(tmp_path / "a.npz", about)
+    for change in (["--width", "0.03125"], ["--model", "unet", "--width", "0.03125"]):
+        options = parse_options(["--resume", *path, *change])
+        with pytest.raises(UsageError) as refused:
+            build_model(describe(options, CLASSES), options)
+        words = str(refused.value)
+        assert "is for fcn32s for 3 classes (width 0.015625" in words
+        assert f"not for {options.model} for 3 classes" in words and "width 0.03125" in words
+        assert "\n" not in words
+
+
+def test_weights_of_another_width_are_told_by_what_they_are_for(tmp_path: Path) -> None:
+    about = Description("fcn32s", CLASSES, {"width": 1 / 32, "batch_norm": False})
+    path = saved(tmp_path / "a.npz", about)
+    options = parse_options(["--init-from", *path, "--model", "fcn16s", "--width", "0.015625"])
+    with pytest.raises(UsageError, match=r"other shapes.*; the file is for fcn32s.*width 0\.03125"):
+        build_model(describe(options, CLASSES), options)
+
+
+def test_a_description_without_arguments() -> None:
+    assert str(Description("resnet18", CLASSES)) == "resnet18 for 3 classes"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import Tensor, is_grad_enabled, nn
-from tinyfcn.data import CAFFE, Preprocessing, Sample
+from tinyfcn.data import CAFFE, DataError, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix
 from tinyfcn.training.evaluation import evaluate, median_frequency_weights, predict
 
@@ -85,7 +85,7 @@ def test_refuses() -> None:
         evaluate(Brightest(), [data[0]._replace(mask=np.full((3, 3), 2, np.uint8))], 2, PLAIN)
     void = data[0]._replace(mask=np.full((3, 3), 255, np.uint8))
     for empty in ([], [void]):
-        with pytest.raises(ValueError, match="no pixel that is not void"):
+        with pytest.raises(DataError, match="no pixel that is not void"):
             evaluate(Brightest(), empty, 3, PLAIN)
 
     class Smaller(Brightest):
@@ -105,5 +105,5 @@ def test_median_frequency_weights(tmp_path: Path) -> None:
     weights = median_frequency_weights(masks, 4)
     np.testing.assert_allclose(weights, [1, 7 / 12 * 8, 7 / 12 / 0.75, 0], rtol=1e-6)
     assert weights.dtype == np.float32
-    with pytest.raises(ValueError, match="no pixel"):
+    with pytest.raises(DataError, match="no pixel"):
         median_frequency_weights([np.full((2, 2), 255)], 3)

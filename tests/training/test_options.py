@@ -133,6 +133,7 @@ def test_a_run_is_never_overwritten() -> None:
     [
         ("--epochs 2 --iterations 3", "give one of them"),
         ("--resume a.npz --init-from b.npz", "give one of them"),
+        ("--scenes 9 --data-root b", "--data-root; give one of them"),
         ("--resume", "--resume needs a checkpoint"),
         ("--evaluate", "--evaluate needs a checkpoint"),
         ("--classes a,b", "--classes goes with --data-root"),
@@ -167,3 +168,16 @@ def test_refuses_values_in_one_line(
     assert stop.value.code == 2
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_help_tells_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "mirror half of the images (default yes)",
+        "scale at random by 1-X to 1+X (default 0.0)",
+        "of initial weights, order, augmentation (default 0)",
+        "lists of ids train.txt and val.txt",
+    ):
+        assert words in said

@@ -13,14 +13,14 @@ import ast
 from typing import Any
 
 from tinyfcn import backend, models, summary
-from tinyfcn.models.table import table
-from tinyfcn.training.errors import plain_errors, usage_errors
-from tinyfcn.training.options import image_size
+from tinyfcn.models.table import FORMS, table, usual
+from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
+from tinyfcn.training.options import Parser, image_size, whole
 
 
 def main() -> None:
     """The program; options as ``--help`` tells them."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m tinyfcn.models",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -28,19 +28,25 @@ def main() -> None:
     add = parser.add_argument
     add("name", nargs="?", choices=models.names(), metavar="NAME", help="which network")
     add("arguments", nargs="*", type=_argument, metavar="KEY=VALUE", help="its other arguments")
-    add(
-        "--input", type=image_size, default=(3, 500, 500), metavar="CxHxW", help="default 3x500x500"
-    )
-    add("--num-classes", type=int, default=21, metavar="N", help="default 21")
+    add("--input", type=image_size, metavar="CxHxW", help="size of an image (default: the table's)")
+    add("--num-classes", type=whole(1), metavar="N", help="(default: 21, classifiers 1000)")
     options = parser.parse_intermixed_args()
     if options.name is None:
+        if options.input or options.num_classes:
+            raise UsageError("--input and --num-classes go with the NAME of a network")
         print(table())
         return
-    arguments = {"num_classes": options.num_classes, **dict(options.arguments)}
+    # Where nothing else is asked for, the figures are those of the table.
+    side, classes = usual(options.name)
+    arguments = {
+        "num_classes": options.num_classes or classes,
+        **FORMS.get(options.name, [{}])[0],
+        **dict(options.arguments),
+    }
     with usage_errors("the network"):
         with backend.using("meta"):
             model = models.create(options.name, **arguments)
-        print(summary(model, options.input))
+        print(summary(model, options.input or (3, side, side)))
 
 
 def _argument(text: str) -> tuple[str, Any]:

@@ -29,7 +29,7 @@ SOURCES = {
     "vgg": "Simonyan, Zisserman 2015",
 }
 SIDES = {"caffenet": 227}  # of images, in place of those of the table
-# Arguments in place of the defaults; where there are several, each has a row.
+# Arguments in place of the defaults: a row each, the first where nothing else is asked for.
 FORMS: dict[str, list[dict[str, Any]]] = {
     "fcn32s": [{}, {"backbone": "caffenet"}, {"backbone": "googlenet"}],
     "fcn8s": [{}, {"geometry": "reference"}, {"backbone": "resnet50"}],
@@ -53,8 +53,7 @@ def table() -> str:
 
 
 def _row(name: str, arguments: dict[str, Any]) -> str:
-    side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
-    side = SIDES.get(name, side)
+    side, classes = usual(name)
     with backend.using("meta"):
         model = models.create(name, num_classes=classes, **arguments)
     s = summary(model, (3, side, side))
@@ -63,6 +62,17 @@ def _row(name: str, arguments: dict[str, Any]) -> str:
         f"| `{call}` | {side} x {side} | {s.parameters:,} | {amount(s.multiply_adds)} "
         f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {source(name)} |"
     )
+
+
+def usual(name: str) -> tuple[int, int]:
+    """The side of the image and the number of classes that a network is asked about.
+
+    Example:
+        >>> usual("fcn8s"), usual("caffenet")
+        ((500, 21), (227, 1000))
+    """
+    side, classes = (224, 1000) if models.is_classifier(name) else (500, 21)
+    return SIDES.get(name, side), classes
 
 
 def source(name: str) -> str:

@@ -76,7 +76,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "there is no such file"
+        what = "there is no such file"
+        if path.is_dir():
+            what = f"this is a folder; expected a file, such as {path / 'last.npz'}"
         raise FileNotFoundError(f"checkpoint {path}: {what}")
     try:
         with open(path, "rb") as file:

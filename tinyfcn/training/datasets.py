@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tinyfcn.data import (
@@ -22,8 +22,10 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
+from tinyfcn.data.dataset import read_lines
 from tinyfcn.nn import Module
 from tinyfcn.training import report
+from tinyfcn.training.description import class_list
 from tinyfcn.training.run_folder import RunFolder
 
 SCENES_TO_SCORE = 200
@@ -63,7 +65,7 @@ def open_datasets(
         if training.classes != VOC_CLASSES:
             raise DataError(
                 "--sbd-root: SBD has the 21 classes of VOC, but the data has "
-                f"{len(training.classes)} ({', '.join(training.classes[:4])}, ...)"
+                f"{class_list(training.classes)}"
             )
         # SBD's lists overlap those of VOC: never train on an image that is scored.
         known = {*training.ids, *validation.ids}
@@ -111,7 +113,7 @@ def _class_names(given: str | None) -> tuple[str, ...] | None:
                 f"--classes {given}: no such file; expected names separated by commas, or a text "
                 "file with one name a line"
             )
-        names = path.read_text(encoding="utf-8").splitlines()
+        names: Sequence[str] = read_lines(path, "class names")
     else:
         names = given.split(",")
     return tuple(name.strip() for name in names if name.strip())

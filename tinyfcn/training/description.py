@@ -47,8 +47,9 @@ class Description:
         return models.create(self.model, num_classes=len(self.classes), **self.arguments)
 
     def __str__(self) -> str:
-        arguments = (f"{name} {value}" for name, value in self.arguments.items())
-        return f"{self.model} for {len(self.classes)} classes ({', '.join(arguments)})"
+        arguments = ", ".join(f"{name} {value}" for name, value in self.arguments.items())
+        named = f"{self.model} for {len(self.classes)} classes"
+        return f"{named} ({arguments})" if arguments else named
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON; :meth:`from_dict` reads them back."""
@@ -153,8 +154,16 @@ def build_model(description: Description, options: argparse.Namespace) -> Module
         model = description.build()
     source = options.resume or options.evaluate
     if source:
-        check_same_classes(source, described(options.state, source).classes, description.classes)
-        _load(model, options.state, source)
+        found = described(options.state, source)
+        check_same_classes(source, found.classes, description.classes)
+        try:
+            _load(model, options.state, source)
+        except CheckpointError as error:
+            if (found.model, found.arguments) == (description.model, description.arguments):
+                raise
+            raise UsageError(
+                f"checkpoint {source} is for {found}, not for {description}"
+            ) from error
         return model
     for name in ("pretrained", "init_from"):
         path = getattr(options, name)
@@ -163,10 +172,18 @@ def build_model(description: Description, options: argparse.Namespace) -> Module
             try:
                 print(f"{path}: {copy_matching(model, options.weights.arrays)}")
             except ValueError as error:
-                width = description.arguments.get("width", 1)
-                hint = "" if width == 1 else f"; published networks have --width 1, not {width:g}"
-                raise UsageError(f"{option} {path}: {error}{hint}") from error
+                raise UsageError(
+                    f"{option} {path}: {error}{_hint(options, description)}"
+                ) from error
     return model
+
+
+def _hint(options: argparse.Namespace, description: Description) -> str:
+    """What a file of other shapes is for."""
+    if options.weights.description is not None:
+        return f"; the file is for {Description.from_dict(options.weights.description)}"
+    width = description.arguments.get("width", 1)
+    return "" if width == 1 else f"; published networks have --width 1, not {width:g}"
 
 
 def _load(model: Module, state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -196,7 +213,7 @@ def check_same_classes(
     """
     if tuple(found) != tuple(expected):
         raise CheckpointError(
-            f"checkpoint {path} is for {_listed(found)}, but the data has {_listed(expected)}"
+            f"checkpoint {path} is for {class_list(found)}, but the data has {class_list(expected)}"
         )
 
 
@@ -221,6 +238,7 @@ def named_arrays(model: Module) -> list[tuple[str, Any]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
-def _listed(classes: Sequence[str]) -> str:
+def class_list(classes: Sequence[str]) -> str:
+    """How many they are, and the first few."""
     names = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     return f"{len(classes)} classes ({names})"

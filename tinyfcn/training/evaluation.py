@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import tinyfcn
 from tinyfcn import backend
-from tinyfcn.data import Preprocessing, Sample, SegmentationDataset
+from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.nn import Module
 from tinyfcn.training import report
@@ -76,7 +76,8 @@ def evaluate(
         on_batch: called with the samples of each batch and their predictions, (N, H, W).
 
     Raises:
-        ValueError: if a mask holds a label outside the classes, or the set is empty.
+        ValueError: if a mask holds a label outside the classes; a DataError if there is no pixel
+            that is not void.
     """
     matrix = ConfusionMatrix(num_classes)
     for samples in _equal_sizes(dataset, batch_size):
@@ -85,7 +86,7 @@ def evaluate(
         if on_batch is not None:
             on_batch(samples, predictions)
     if not matrix.counts.any():
-        raise ValueError("evaluate: the data set has no pixel that is not void")
+        raise DataError("evaluate: the data set has no pixel that is not void")
     return matrix.scores()
 
 
@@ -138,7 +139,7 @@ def median_frequency_weights(
         present += np.where(counts > 0, mask.size, 0)
     seen = pixels > 0
     if not seen.any():
-        raise ValueError("median_frequency_weights: the masks have no pixel that is not void")
+        raise DataError("median_frequency_weights: the masks have no pixel that is not void")
     frequency = pixels[seen] / present[seen]
     weights = np.zeros(num_classes, np.float32)
     weights[seen] = np.median(frequency) / frequency

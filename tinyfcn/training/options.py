@@ -124,6 +124,8 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     for name in ("classes", "sbd_root"):
         if name in given and values["data_root"] is None:
             raise UsageError(f"--{name.replace('_', '-')} goes with --data-root")
+    if "scenes" in given and values["data_root"] is not None:
+        raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["out"] is None:
         values["out"] = str(_unused(Path("runs") / values["model"]))
     for name in ("resume", "evaluate"):
@@ -144,13 +146,13 @@ def saved_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_run(options: argparse.Namespace) -> RunFolder:
-    """The run folder, checked to be writable.
+    """The run folder, checked to be writable unless a checkpoint is only scored.
 
     Raises:
         UsageError: if it holds a run already that would be lost.
         OSError: if it cannot be made or written to.
     """
-    run = RunFolder(options.out)
+    run = RunFolder(options.out, writes=not options.evaluate)
     if _holds_run(run.path) and not options.resume and not options.evaluate:
         raise UsageError(
             f"{run.path} holds a run already: --resume goes on with it, another --out begins anew"
@@ -213,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(group: Any, name: str, kind: Any, text: str, **more: Any) -> None:
         default = DEFAULTS[name.replace("-", "_")]
-        if default not in (None, False):
+        if default is not None and default is not False:
             text += f" (default {'yes' if default is True else default})"
         if kind is bool:
             more["action"] = argparse.BooleanOptionalAction
@@ -225,18 +227,19 @@ def _parser() -> argparse.ArgumentParser:
 
     path = {"metavar": "PATH"}
     data = parser.add_argument_group("data")
-    add(data, "data-root", str, "VOC tree, or a folder with images/, masks/, classes.txt", **path)
+    add(data, "data-root", str, "VOC tree, or a folder with images/, masks/ and the lists of ids "
+        "train.txt and val.txt", **path)  # fmt: skip
     add(data, "sbd-root", str, "SBD, whose training images are added", **path)
     add(data, "classes", str, "names, comma-separated, or a file with one a line", metavar="NAMES")
     add(data, "train-split", str, "name of the list to train on", metavar="NAME")
     add(data, "val-split", str, "name of the list to score on", metavar="NAME")
-    add(data, "scenes", _whole(1), "synthetic scenes to train on, without --data-root", metavar="N")
-    add(data, "crop", _whole(1), "train on random windows of this side", metavar="PIXELS")
+    add(data, "scenes", whole(1), "synthetic scenes to train on, without --data-root", metavar="N")
+    add(data, "crop", whole(1), "train on random windows of this side", metavar="PIXELS")
     add(data, "jitter", _number(0, 0.99), "scale at random by 1-X to 1+X", metavar="X")
     add(data, "colour-jitter", _number(0, 0.99), "change colours by up to X", metavar="X")
     add(data, "flip", bool, "mirror half of the images")
     add(data, "preprocessing", ["torchvision", "caffe"], "RGB in 0..1, or BGR in 0..255")
-    add(data, "workers", _whole(0), "threads that read ahead", metavar="N")
+    add(data, "workers", whole(0), "threads that read ahead", metavar="N")
 
     model = parser.add_argument_group("model")
     add(model, "model", _network, "which network", metavar="NAME")
@@ -258,17 +261,17 @@ def _parser() -> argparse.ArgumentParser:
 
     learning = parser.add_argument_group("learning")
     add(learning, "preset", ["default", "paper"], "where options that are not given come from")
-    add(learning, "epochs", _whole(1), "times through the training set", metavar="N")
-    add(learning, "iterations", _whole(1), "optimizer steps, instead of epochs", metavar="N")
-    add(learning, "batch-size", _whole(1), "images at a time", metavar="N")
-    add(learning, "accumulate", _whole(1), "batches whose gradients make one step", metavar="N")
+    add(learning, "epochs", whole(1), "times through the training set", metavar="N")
+    add(learning, "iterations", whole(1), "optimizer steps, instead of epochs", metavar="N")
+    add(learning, "batch-size", whole(1), "images at a time", metavar="N")
+    add(learning, "accumulate", whole(1), "batches whose gradients make one step", metavar="N")
     add(learning, "optimizer", ["adam", "sgd"], "how to step")
     add(learning, "lr", _number(0, 1e6), "learning rate", metavar="X")
     add(learning, "momentum", _number(0, 0.9999), "of SGD", metavar="X")
     add(learning, "weight-decay", _number(0, 1e6), "of weights, not of biases", metavar="X")
     add(learning, "bias-lr", _number(0, 1e6), "factor on the learning rate of biases", metavar="X")
     add(learning, "schedule", ["constant", "cosine", "poly", "step"], "how the learning rate falls")
-    add(learning, "warmup", _whole(0), "steps in which it rises first", metavar="N")
+    add(learning, "warmup", whole(0), "steps in which it rises first", metavar="N")
     add(learning, "loss-reduction", ["mean", "sum"], "over the pixels of a batch")
     add(learning, "class-weights", ["none", "median-frequency"], "weights of classes in the loss")
 
@@ -276,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     add(run, "out", str, "the run folder (default runs/MODEL, or the next that is free)", **path)
     add(run, "resume", str, "go on from a checkpoint (alone: from OUT/last.npz)", nargs="?", **path)
     add(run, "evaluate", str, "only score a checkpoint (alone: OUT/best.npz)", nargs="?", **path)
-    add(run, "seed", _whole(0), "of initial weights, order, augmentation", metavar="N")
+    add(run, "seed", whole(0), "of initial weights, order, augmentation", metavar="N")
     add(run, "backend", str, "what computes (default TINYFCN_BACKEND, or numpy)", metavar="NAME")
     return parser
 
@@ -311,7 +314,9 @@ def _network(text: str) -> str:
     return text
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Callable[[str], int]:
+    """For the type of an option that is a whole number."""
+
     def whole_number(text: str) -> int:
         try:
             value = int(text)

@@ -41,6 +41,7 @@ class RunFolder:
 
     Args:
         path: the folder; made if it is not there.
+        writes: whether anything will be written; if not, nothing is made or checked.
 
     Raises:
         OSError: if the folder cannot be made or written to, before anything was computed.
@@ -55,8 +56,18 @@ class RunFolder:
         >>> folder.cleanup()
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], writes: bool = True) -> None:
         self.path = Path(path)
+        if writes:
+            self._check()
+        self.config = self.path / "config.json"
+        self.log = self.path / "log.csv"
+        self.curves = self.path / "curves.png"
+        self.predictions = self.path / "predictions.png"
+        self.last = self.path / "last.npz"
+        self.best = self.path / "best.npz"
+
+    def _check(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -64,12 +75,6 @@ class RunFolder:
         except OSError as error:
             reason = f"the run folder cannot be made or written to ({error.strerror})"
             raise OSError(error.errno, reason, str(self.path)) from error
-        self.config = self.path / "config.json"
-        self.log = self.path / "log.csv"
-        self.curves = self.path / "curves.png"
-        self.predictions = self.path / "predictions.png"
-        self.last = self.path / "last.npz"
-        self.best = self.path / "best.npz"
 
     def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
         """Write ``config.json``: the arguments, ``more``, and what they ran on."""
