@@ -119,6 +119,11 @@ def test_op(name, tmp_path):
     check(OPS[name], tmp_path)
 
 
+def test_nearest_where_the_quotient_is_whole(tmp_path):
+    shapes = [(1, 4, 49, 14), (1, 4, 98, 21), (2, 4, 147, 28)]
+    check(lambda x: F.interpolate(x, (7, 2)), tmp_path, shapes)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_convolutions(data):
