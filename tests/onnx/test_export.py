@@ -152,11 +152,37 @@ class Stage(nn.Module):
         return self.function(x)
 
 
+def one_of_two(x):
+    both = F.relu(x), F.sigmoid(x)
+    return both[x.shape[2] < 300]
+
+
+def rectified_in_place(x):
+    y = x * 2.0
+    y.data[:, 0] = 0.0
+    return y
+
+
 REFUSED = {
     "Dropout has no operator in ONNX": lambda x: F.dropout(x, 0.5, training=True),
     "values that were computed outside": lambda x: F.prelu(x, tinyfcn.tensor([0.25])),
+    "computed outside the ops": lambda x: x + np.asarray(x.data).mean(),
+    "that were computed outside": lambda x: x + tinyfcn.Tensor(x.data * 2),
     "takes other steps": lambda x: x if x.shape[2] < 300 else F.relu(x) + F.relu(x),
+    "takes other steps: 2 ops": lambda x: F.relu(x[:, :, 1:] if x.shape[2] % 2 else x),
+    "takes other steps: 1 ops": lambda x: F.relu(x) if x.shape[2] < x.shape[3] else -x,
+    "other steps: 1 ops": lambda x: F.relu(x) if x.shape[2] > 9 else F.elu(x),
+    "other steps: 1 ops for": lambda x: F.relu(x) if x.shape[0] < 3 else -x,
+    "another one of its tensors": one_of_two,
     "cannot be followed": lambda x: x * float(x.shape[2]),
+    "computes something from the image's size": lambda x: x[:, :, : min(x.shape[2:])],
+    "something from the image's size": lambda x: x[:, :, : min(100, x.shape[2])],
+    "looks at the values": lambda x: F.relu(x) if x.sum() > 0 else -x,
+    "at the values": lambda x: x * x.mean().item(),
+    "at the values of": lambda x: x * float(x.data[0, 0, 0, 0]),
+    "at the values of tensors": lambda x: x + x.mean().numpy(),
+    "at the values of tensors, and": lambda x: x[:, :, int(x.data.argmax()) :],
+    "in place": rectified_in_place,
     "indexing with arrays": lambda x: x[:, [0, 2]],
     "indexing backwards": lambda x: x[:, ::-1],
     "not exact in float32": lambda x: F.interpolate(x, scale_factor=1.1, mode="bilinear"),
@@ -175,6 +201,68 @@ def test_what_cannot_be_written_is_refused(reason, tmp_path):
     with pytest.raises(ValueError, match=f"onnx: .*{reason}"):
         onnx.export(model, tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+class Counting(nn.Module):
+    """A network that changes its buffer."""
+
+    def __init__(self, change):
+        self.register_buffer("seen", tinyfcn.tensor(np.ones(1, np.float32)))
+        self.change = change
+
+    def forward(self, x):
+        self.change(self.seen)
+        return x * self.seen
+
+
+def added(buffer):
+    buffer.data += 1
+
+
+def written(buffer):
+    buffer.data[...] = 1
+
+
+def replaced(buffer):
+    buffer.data = buffer.data + 1
+
+
+@pytest.mark.parametrize("change", [added, written, replaced])
+def test_a_network_that_changes_a_buffer_is_refused(change, tmp_path):
+    model = Counting(change)
+    with pytest.raises(onnx.CannotExport, match="changes seen while it runs"):
+        onnx.export(model, tmp_path / "a.onnx")
+    assert model.seen.numpy() == 1
+
+
+def test_a_size_that_another_call_remembered_is_refused(tmp_path):
+    remembered = {}
+
+    def remember(x):
+        y = F.relu(x)
+        remembered[int(x.shape[2])] = y.shape[2]
+        return y
+
+    def use(x):
+        y = x[:, :, 1:]
+        return F.interpolate(y, size=(remembered[int(x.shape[2])], 5))
+
+    onnx.export(Stage(remember), tmp_path / "a.onnx")
+    with pytest.raises(onnx.CannotExport, match="computed outside"):
+        onnx.export(Stage(use), tmp_path / "b.onnx")
+
+
+def test_a_network_without_ops(tmp_path):
+    model = Stage(lambda x: F.dropout(x, training=False))
+    onnx.export(model, tmp_path / "a.onnx")
+    compare(model, tmp_path / "a.onnx", [(1, 3, 2, 1)])
+
+
+def test_arrays_of_parameters_and_detached_tensors(tmp_path):
+    model = Stage(lambda x: F.relu(x).detach() * model.weight.data + model.weight.detach())
+    model.weight = nn.Parameter(np.array([2.0, 3.0, 4.0], np.float32).reshape(3, 1, 1))
+    onnx.export(model, tmp_path / "a.onnx")
+    compare(model, tmp_path / "a.onnx", [(2, 3, 2, 1)])
 
 
 def test_other_steps_can_be_exported_for_one_size(tmp_path):

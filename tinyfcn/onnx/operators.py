@@ -189,10 +189,10 @@ def _getitem(graph: Graph, op: Any, x: Value) -> str:
     if cuts:
         name = graph.node("Slice", [
             name,
-            graph.whole([p.start or 0 for _, p in cuts]),
+            graph.whole([0 if p.start is None else p.start for _, p in cuts]),
             graph.whole([LAST if p.stop is None else p.stop for _, p in cuts]),
             graph.whole([axis for axis, _ in cuts]),
-            graph.whole([p.step or 1 for _, p in cuts]),
+            graph.whole([1 if p.step is None else p.step for _, p in cuts]),
         ])  # fmt: skip
     if numbers:
         name = graph.node("Squeeze", [name, graph.whole(numbers)])

@@ -31,7 +31,7 @@ def serialize(
     """
     onnx = _package()
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    last = graph.names[traced.scores.name]
+    last = graph.result
     nodes, constants = graph.without_unused([last])
     used = {name for node in nodes for name in node.inputs}
     arrays = {name: array for name, array in parameters.items() if name in used}
