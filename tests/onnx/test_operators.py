@@ -67,6 +67,7 @@ OPS = {
     "powers and roots": lambda x: (x * x + 1.0).sqrt() ** 1.5 + (x * x + 2.0).log() + x.exp(),
     "relu": F.relu,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.3),
+    "prelu": lambda x: F.prelu(x, VECTOR),
     "elu": lambda x: F.elu(x, 0.7),
     "sigmoid and tanh": lambda x: F.sigmoid(x) + F.tanh(x),
     "softmax over classes": lambda x: F.softmax(x, 1),

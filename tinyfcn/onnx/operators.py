@@ -50,6 +50,12 @@ def _elu(graph: Graph, op: Any, x: Value) -> str:
     return graph.node("Elu", [x.name], alpha=op.alpha)
 
 
+@rule(activation.IsPositive)
+def _is_positive(graph: Graph, op: Any, x: Value) -> str:
+    above = graph.node("Greater", [x.name, graph.constant(0, np.float32)])
+    return graph.node("Cast", [above], to=np.dtype(np.float32))
+
+
 @rule(activation.Softmax, activation.LogSoftmax)
 def _softmax(graph: Graph, op: Any, x: Value) -> str:
     return graph.node(type(op).__name__, [x.name], axis=op.dim)
