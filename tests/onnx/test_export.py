@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn import models, nn, onnx
+from tinyfcn import backend, models, nn, onnx
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -141,6 +144,49 @@ def test_the_model_is_left_as_it_was(tmp_path):
     assert model.training and tinyfcn.Function.__call__ is call
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_threads_do_not_disturb_each_other(tmp_path):
+    """Two exports and one training at the same time."""
+    layer, done = nn.Conv2d(3, 4, 3), threading.Event()
+    x = tinyfcn.tensor(np.ones((1, 3, 5, 5), np.float32))
+    expected = layer(x).numpy()
+
+    def compute():
+        while True:
+            y = layer(x)
+            y.sum().backward()
+            np.testing.assert_array_equal(y.numpy(), expected)
+            if done.wait(0.001):
+                return
+
+    def export(name):
+        model = filled(models.create(name, num_classes=5, width=1 / 32))
+        for _ in range(3):
+            onnx.export(model, tmp_path / f"{name}.onnx")
+        compare(model, tmp_path / f"{name}.onnx", [(1, 3, 97, 66)])
+
+    with ThreadPoolExecutor(3) as pool:
+        training = pool.submit(compute)
+        try:
+            for each in [pool.submit(export, name) for name in ("fcn8s", "parsenet")]:
+                each.result()
+        finally:
+            done.set()
+        training.result()
+    assert tinyfcn.Function.__call__.__name__ == "__call__"
+
+
+def test_a_model_that_fails_is_left_as_it_was(tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.Conv2d(5, 2, 1)).train()
+    arrays, call = [p.data for p in model.parameters()], tinyfcn.Function.__call__
+    with backend.using("numpy"), pytest.raises(ValueError, match="5 input channels"):
+        onnx.export(model, tmp_path / "a.onnx")
+    assert all(p.data is a for p, a in zip(model.parameters(), arrays, strict=True))
+    assert tinyfcn.Function.__call__ is call and all(m.training for m in model.modules())
+    with backend.using("meta") as meta:
+        assert not {"as_array", "to_numpy"} & set(vars(meta))
+        assert not {"asarray", "result_type"} & set(vars(meta.xp))
 
 
 class Stage(nn.Module):
