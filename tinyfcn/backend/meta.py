@@ -131,6 +131,9 @@ class MetaArray(np.ndarray[Any, Any]):
     def copy(self, order: Any = "C") -> MetaArray:
         return empty(self.shape, self.dtype, self.sight)
 
+    def __pow__(self, exponent: Any) -> Any:  # type: ignore[override]
+        return np.power(self, exponent)  # older NumPy looks at the exponent first
+
     def argmax(self, axis: Any = None, *_: Any, **__: Any) -> MetaArray:  # type: ignore[override]
         kept = () if axis is None else np.delete(self.shape, axis)
         return empty(tuple(map(int, kept)), np.int64, self.sight)
