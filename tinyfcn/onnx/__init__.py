@@ -87,9 +87,9 @@ def export(
         _check_equal(graph, _written(other, differing))
     named = [*model.named_parameters(), *model.named_buffers()]
     arrays = {name: backend.to_numpy(tensor.data) for name, tensor in named}
-    content = serialize(graph, first, differing, arrays, metadata or {})
     with replacing(path) as file:
-        file.write(content)
+        for part in serialize(graph, first, differing, arrays, metadata or {}):
+            file.write(part)
 
 
 def _on_other_sizes(model: Module, size: tuple[int, ...]) -> Iterator[Trace]:
