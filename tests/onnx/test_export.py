@@ -135,6 +135,17 @@ def test_parameters_keep_their_names_and_values(tmp_path):
         np.testing.assert_array_equal(arrays[name], state[name])
 
 
+def test_nodes_have_the_names_of_their_layers(tmp_path):
+    import onnx as package
+
+    block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(2))
+    model = nn.Sequential(block, Stage(lambda x: F.relu(x) + 1.0), block)
+    onnx.export(model, tmp_path / "a.onnx")
+    names = [node.name for node in package.load(tmp_path / "a.onnx").graph.node]
+    assert names == ["0.0/Conv_0", "0.1/MaxPool_1", "1/Relu_2", "1/Add_3", "0.0/Conv_4",
+                     "0.1/MaxPool_5"]  # fmt: skip
+
+
 def test_the_model_is_left_as_it_was(tmp_path):
     model = models.fcn32s(width=1 / 64)
     before = {name: array.copy() for name, array in model.state_dict().items()}
@@ -179,11 +190,13 @@ def test_threads_do_not_disturb_each_other(tmp_path):
 
 def test_a_model_that_fails_is_left_as_it_was(tmp_path):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.Conv2d(5, 2, 1)).train()
-    arrays, call = [p.data for p in model.parameters()], tinyfcn.Function.__call__
+    arrays = [p.data for p in model.parameters()]
+    calls = tinyfcn.Function.__call__, nn.Module.__call__
     with backend.using("numpy"), pytest.raises(ValueError, match="5 input channels"):
         onnx.export(model, tmp_path / "a.onnx")
     assert all(p.data is a for p, a in zip(model.parameters(), arrays, strict=True))
-    assert tinyfcn.Function.__call__ is call and all(m.training for m in model.modules())
+    assert calls == (tinyfcn.Function.__call__, nn.Module.__call__)
+    assert all(m.training for m in model.modules())
     with backend.using("meta") as meta:
         assert not {"as_array", "to_numpy"} & set(vars(meta))
         assert not {"asarray", "result_type"} & set(vars(meta.xp))

@@ -36,10 +36,10 @@ def export(
 ) -> None:
     """Write ``model``, in evaluation mode, as an ONNX file (opset 18).
 
-    The file's input is called "images", its output "scores"; parameters keep their names. That it
-    is the same for images of other sizes is checked: it is written down for several, larger and
-    smaller, wide and high, odd and even, which must agree. Meanwhile no other thread may use the
-    model.
+    The file's input is called "images", its output "scores"; parameters keep their names, and nodes
+    have those of their layers, such as "conv1_1/Conv_0". That it is the same for images of other
+    sizes is checked: it is written down for several, larger and smaller, wide and high, odd and
+    even, which must agree. Meanwhile no other thread may use the model.
 
     Args:
         model: any module that is called on images (N, C, H, W) and gives one tensor; float32.
@@ -116,8 +116,8 @@ def _written(traced: Trace, dynamic: Dynamic) -> Graph:
     """The graph of a trace."""
     graph = Graph(traced.known, dynamic)
     graph.add(traced.images, INPUT)
-    for op, inputs, outputs in traced.calls:
-        kind = type(op)
+    for layer, op, inputs, outputs in traced.calls:
+        graph.layer, kind = layer, type(op)
         if kind not in RULES:
             raise CannotExport(f"onnx: {kind.__name__} has no operator in ONNX")
         try:

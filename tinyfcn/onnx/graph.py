@@ -28,8 +28,9 @@ class Value(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One operator; an absent input has the name ""."""
+    """One operator of a layer; an absent input has the name ""."""
 
+    layer: str
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -40,6 +41,7 @@ class Graph:
     """Nodes in order, and the constants that they use.
 
     Attributes:
+        layer: the name of the layer to which nodes are being added.
         nodes: in the order in which they were added.
         constants: arrays by name.
         result: the name of what the network gives.
@@ -49,6 +51,7 @@ class Graph:
 
     def __init__(self, known: dict[int, Any], dynamic: Dynamic) -> None:
         self.dynamic = dynamic
+        self.layer = ""
         self.nodes: list[Node] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self._known = known  # see Trace
@@ -93,7 +96,7 @@ class Graph:
         given = [name or "" for name in inputs]
         while given and not given[-1]:
             given.pop()
-        self.nodes.append(Node(kind, tuple(given), names, attributes))
+        self.nodes.append(Node(self.layer, kind, tuple(given), names, attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, values: Any, dtype: Any = None) -> str:

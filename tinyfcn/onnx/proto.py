@@ -109,7 +109,7 @@ def _node(helper: Any, node: Node, renamed: Mapping[str, str]) -> Any:
     inputs, outputs = (
         [renamed.get(name, name) for name in names] for names in (node.inputs, node.outputs)
     )
-    made = helper.make_node(node.kind, inputs, outputs, name=node.outputs[0])
+    made = helper.make_node(node.kind, inputs, outputs, name=f"{node.layer}/{node.outputs[0]}")
     for name, value in node.attributes.items():
         if isinstance(value, np.dtype):
             value = helper.np_dtype_to_tensor_dtype(value)

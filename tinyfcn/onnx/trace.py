@@ -57,8 +57,9 @@ def _changes(data: Any) -> int:
 
 
 class Call(NamedTuple):
-    """One op and what went in and out; inputs may be absent, or plain numbers."""
+    """One op of a layer and what went in and out; inputs may be absent, or plain numbers."""
 
+    layer: str
     op: Function
     inputs: Sequence[Any]
     outputs: Sequence[Traced]
@@ -101,7 +102,7 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
             known[id(tensor)] = known[id(tensor.data)] = name
         dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
         images = Traced(meta.empty(tuple(input_size), dtype), INPUT)
-        with _written_down() as calls:
+        with _written_down(model) as calls:
             try:
                 scores = model(images)
             except meta.NoValues as error:
@@ -125,10 +126,21 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
 
 
 @contextlib.contextmanager
-def _written_down() -> Iterator[list[Call]]:
+def _written_down(model: Module) -> Iterator[list[Call]]:
     """Every op that this thread calls inside the block."""
     calls: list[Call] = []
-    run, here = Function.__call__, threading.get_ident()
+    layers = [""]  # those that run now, the innermost last
+    names = {id(module): name for name, module in model.named_modules()}
+    run, run_module, here = Function.__call__, Module.__call__, threading.get_ident()
+
+    def call_module(module: Module, *inputs: Any, **options: Any) -> Any:
+        if threading.get_ident() != here:
+            return run_module(module, *inputs, **options)
+        layers.append(names.get(id(module), layers[-1]))
+        try:
+            return run_module(module, *inputs, **options)
+        finally:
+            layers.pop()
 
     def call(op: Function, *inputs: Any) -> Any:
         result = run(op, *inputs)
@@ -136,15 +148,16 @@ def _written_down() -> Iterator[list[Call]]:
             return result
         outputs = result if isinstance(result, tuple) else (result,)
         made = tuple(Traced(t.data, f"{len(calls)}.{i}") for i, t in enumerate(outputs))
-        calls.append(Call(op, inputs, made))
+        calls.append(Call(layers[-1], op, inputs, made))
         return made if isinstance(result, tuple) else made[0]
 
-    kind: Any = Function
-    kind.__call__ = call
+    ops: Any = Function
+    modules: Any = Module
+    ops.__call__, modules.__call__ = call, call_module
     try:
         yield calls
     finally:
-        kind.__call__ = run
+        ops.__call__, modules.__call__ = run, run_module
 
 
 @contextlib.contextmanager
