@@ -72,7 +72,7 @@ OPS = {
     "sigmoid and tanh": lambda x: F.sigmoid(x) + F.tanh(x),
     "softmax over classes": lambda x: F.softmax(x, 1),
     "log_softmax over a row": lambda x: F.log_softmax(x, -1),
-    "local_response_norm": lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0),
+    "local_response_norm": lambda x: F.local_response_norm(x, 3, 0.5, 0.6, 2.0),
     "batch_norm": lambda x: F.batch_norm(x, VECTOR, POSITIVE, POSITIVE, VECTOR, eps=1e-3),
     "batch_norm and relu": lambda x: F.batch_norm(x, VECTOR, POSITIVE, relu=True),
     "linear over a row of channels": lambda x: F.linear(x.permute(0, 2, 3, 1), MATRIX),
@@ -132,7 +132,8 @@ def test_convolutions(data):
         data.draw(st.tuples(st.integers(low, 3), st.integers(low, 3))) for low in (1, 0, 1)
     )
     bias = data.draw(st.sampled_from([None, tinyfcn.tensor(RNG.standard_normal(6, np.float32))]))
-    extra = data.draw(st.integers(0, max(0, min(stride) - 1)))
+    extra = tuple(data.draw(st.integers(0, s - 1)) for s in stride)
+    bias_up = data.draw(st.sampled_from([None, VECTOR]))
     relu = data.draw(st.booleans())
 
     def down(x):
@@ -141,7 +142,7 @@ def test_convolutions(data):
     def up(x):  # a transposed one from 6 to 4 channels
         weight = WEIGHT.reshape(6, 2, 3, 2)
         six = F.cat([x, x[:, :2]], 1)
-        return F.conv_transpose2d(six, weight, None, stride, (0, 0), extra, 2, dilation)
+        return F.conv_transpose2d(six, weight, bias_up, stride, padding, extra, 2, dilation)
 
     with tempfile.TemporaryDirectory() as folder:
         check(data.draw(st.sampled_from([down, up])), Path(folder))
@@ -155,10 +156,11 @@ def test_poolings(data):
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     fits = all(k >= s + p for k, s, p in zip(kernel, stride, padding, strict=True))
     ceil_mode = fits and data.draw(st.booleans())
-    shapes = [(1, 4, data.draw(st.integers(4, 12)), data.draw(st.integers(4, 12)))]
+    dilation = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    shapes = [(1, 4, data.draw(st.integers(10, 14)), data.draw(st.integers(10, 14)))]
 
     def largest(x):
-        return F.max_pool2d(x, kernel, stride, padding, 1, ceil_mode)
+        return F.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
 
     def back(x):
         y, where = F.max_pool2d(x, kernel, stride, padding, 1, ceil_mode, return_indices=True)
