@@ -11,6 +11,7 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import backend, models, nn, onnx
+from tinyfcn.functional.resampling import Adaptive, Nearest, Resample2d
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -246,6 +247,9 @@ REFUSED = {
     "indexing with arrays": lambda x: x[:, [0, 2]],
     "indexing backwards": lambda x: x[:, ::-1],
     "not exact in float32": lambda x: F.interpolate(x, scale_factor=1.1, mode="bilinear"),
+    "Adaptive and Nearest have no operator": lambda x: Resample2d(
+        Adaptive(x.shape[2], 2), Nearest(x.shape[3], 2)
+    )(x),
     "which is even": lambda x: F.local_response_norm(x, 4),
     "must give one tensor": lambda x: (F.relu(x), F.relu(x)),
     "must be float32": lambda x: F.relu(x),
@@ -310,6 +314,25 @@ def test_a_size_that_another_call_remembered_is_refused(tmp_path):
     onnx.export(Stage(remember), tmp_path / "a.onnx")
     with pytest.raises(onnx.CannotExport, match="computed outside"):
         onnx.export(Stage(use), tmp_path / "b.onnx")
+
+
+def test_high_images_are_tried_where_sizes_must_be_multiples(tmp_path):
+    def forward(x):
+        if x.shape[2] % 32 or x.shape[3] % 32:
+            raise ValueError("multiples of 32")
+        return F.relu(x) if x.shape[2] < x.shape[3] else -x
+
+    with pytest.raises(onnx.CannotExport, match="other steps"):
+        onnx.export(Stage(forward), tmp_path / "a.onnx", (3, 64, 96))
+
+
+def test_weights_that_no_file_can_hold(monkeypatch, tmp_path):
+    from tinyfcn.onnx import proto
+
+    monkeypatch.setattr(proto, "LARGEST", (1 << 20) + 3 * 4)
+    with pytest.raises(onnx.CannotExport, match="12 bytes of weights are more than a file"):
+        onnx.export(nn.Conv2d(3, 1, 1, bias=False), tmp_path / "a.onnx")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_network_without_ops(tmp_path):

@@ -125,6 +125,14 @@ def test_nearest_where_the_quotient_is_whole(tmp_path):
     check(lambda x: F.interpolate(x, (7, 2)), tmp_path, shapes)
 
 
+def test_one_pixel_is_its_own_mirror_image(tmp_path):
+    check(lambda x: mirror(x, (3, 1, 0, 5)), tmp_path, [(1, 4, 1, 6), (1, 4, 6, 1), (2, 4, 1, 1)])
+
+
+def test_a_cut_that_is_empty_for_the_images_it_is_written_with(tmp_path):
+    check(lambda x: x[:, :, x.shape[2] % 4 :], tmp_path, written=(4, 32, 64))
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_convolutions(data):
