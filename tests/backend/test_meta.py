@@ -11,6 +11,7 @@ import tinyfcn.functional as F
 from tinyfcn import backend, models, nn, optim
 from tinyfcn.backend.counting import count_multiply_adds
 from tinyfcn.backend.interface import Backend
+from tinyfcn.backend.meta import NoValues
 
 
 @pytest.fixture(autouse=True)
@@ -79,4 +80,15 @@ def test_arrays_behave_as_those_of_numpy_in_their_shapes():
     assert copy.deepcopy(a).memory is not a.memory
     a[...] = 5
     a += 1
-    assert not np.asarray(a).any()
+    assert np.isnan(np.asarray(a)).all() and a.memory.changes == 2
+    assert (a.argmax(1).shape, a.argmax().shape, a[0, 0, 0].shape) == ((2, 4), (), ())
+    assert repr(a) == "MetaArray((2, 1, 4), float32)"
+
+
+@pytest.mark.parametrize(
+    "look", [bool, float, int, lambda a: a.item(), lambda a: a.tolist(), lambda a: [0, 1][a]]
+)
+def test_nobody_is_told_a_value(look):
+    count = backend.active().as_array(np.ones((), np.int64))
+    with pytest.raises(NoValues, match=r"no values, but .* of shape \(\)"):
+        look(count + 1)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -40,3 +41,16 @@ def test_a_backend_without_values_is_for_a_block_alone():
     with backend.using("meta") as inside:
         assert inside.name == "meta"
     assert backend.active() is former
+
+
+def test_without_values_is_this_thread_alone():
+    names = []
+    with backend.using("meta"):
+        other = threading.Thread(target=lambda: names.append(backend.active().name))
+        other.start()
+        other.join()
+        with backend.using("numpy") as inside:
+            assert backend.active() is inside
+        names.append(backend.active().name)
+    former = "numpy" if names[0] == "meta" else names[0]
+    assert names == [former, "meta"] and backend.active().name == former

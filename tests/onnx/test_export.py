@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn import models, nn, onnx
+from tinyfcn import backend, models, nn, onnx
+from tinyfcn.functional.resampling import Adaptive, Nearest, Resample2d
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -90,6 +94,7 @@ def test_every_network(name, tmp_path):
     [
         ("fcn8s", {"width": 1 / 32, "geometry": "reference"}),
         ("fcn8s", {"width": 1 / 32, "at_once": True, "batch_norm": True}),
+        ("fcn16s", {"width": 1 / 32, "recompute": True}),
         ("fcn32s", {"width": 1 / 32, "backbone": "caffenet", "geometry": "reference"}),
         ("fcn16s", {"width": 1 / 16, "backbone": "resnet18"}),
         ("dilation_context", {"width": 1 / 32, "geometry": "reference", "context": "large"}),
@@ -131,6 +136,17 @@ def test_parameters_keep_their_names_and_values(tmp_path):
         np.testing.assert_array_equal(arrays[name], state[name])
 
 
+def test_nodes_have_the_names_of_their_layers(tmp_path):
+    import onnx as package
+
+    block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(2))
+    model = nn.Sequential(block, Stage(lambda x: F.relu(x) + 1.0), block)
+    onnx.export(model, tmp_path / "a.onnx")
+    names = [node.name for node in package.load(tmp_path / "a.onnx").graph.node]
+    assert names == ["0.0/Conv_0", "0.1/MaxPool_1", "1/Relu_2", "1/Add_3", "0.0/Conv_4",
+                     "0.1/MaxPool_5"]  # fmt: skip
+
+
 def test_the_model_is_left_as_it_was(tmp_path):
     model = models.fcn32s(width=1 / 64)
     before = {name: array.copy() for name, array in model.state_dict().items()}
@@ -140,6 +156,51 @@ def test_the_model_is_left_as_it_was(tmp_path):
     assert model.training and tinyfcn.Function.__call__ is call
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_threads_do_not_disturb_each_other(tmp_path):
+    """Two exports and one training at the same time."""
+    layer, done = nn.Conv2d(3, 4, 3), threading.Event()
+    x = tinyfcn.tensor(np.ones((1, 3, 5, 5), np.float32))
+    expected = layer(x).numpy()
+
+    def compute():
+        while True:
+            y = layer(x)
+            y.sum().backward()
+            np.testing.assert_array_equal(y.numpy(), expected)
+            if done.wait(0.001):
+                return
+
+    def export(name):
+        model = filled(models.create(name, num_classes=5, width=1 / 32))
+        for _ in range(3):
+            onnx.export(model, tmp_path / f"{name}.onnx")
+        compare(model, tmp_path / f"{name}.onnx", [(1, 3, 97, 66)])
+
+    with ThreadPoolExecutor(3) as pool:
+        training = pool.submit(compute)
+        try:
+            for each in [pool.submit(export, name) for name in ("fcn8s", "parsenet")]:
+                each.result()
+        finally:
+            done.set()
+        training.result()
+    assert tinyfcn.Function.__call__.__name__ == "__call__"
+
+
+def test_a_model_that_fails_is_left_as_it_was(tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.Conv2d(5, 2, 1)).train()
+    arrays = [p.data for p in model.parameters()]
+    calls = tinyfcn.Function.__call__, nn.Module.__call__
+    with backend.using("numpy"), pytest.raises(ValueError, match="5 input channels"):
+        onnx.export(model, tmp_path / "a.onnx")
+    assert all(p.data is a for p, a in zip(model.parameters(), arrays, strict=True))
+    assert calls == (tinyfcn.Function.__call__, nn.Module.__call__)
+    assert all(m.training for m in model.modules())
+    with backend.using("meta") as meta:
+        assert not {"as_array", "to_numpy"} & set(vars(meta))
+        assert not {"asarray", "result_type"} & set(vars(meta.xp))
 
 
 class Stage(nn.Module):
@@ -152,14 +213,43 @@ class Stage(nn.Module):
         return self.function(x)
 
 
+def one_of_two(x):
+    both = F.relu(x), F.sigmoid(x)
+    return both[x.shape[2] < 300]
+
+
+def rectified_in_place(x):
+    y = x * 2.0
+    y.data[:, 0] = 0.0
+    return y
+
+
 REFUSED = {
     "Dropout has no operator in ONNX": lambda x: F.dropout(x, 0.5, training=True),
-    "values that were computed outside": lambda x: F.prelu(x, tinyfcn.tensor([0.25])),
+    "values that were computed outside": lambda x: x * (x > 0),
+    "computed outside the ops": lambda x: x + np.asarray(x.data).mean(),
+    "that were computed outside": lambda x: x + tinyfcn.Tensor(x.data * 2),
     "takes other steps": lambda x: x if x.shape[2] < 300 else F.relu(x) + F.relu(x),
+    "takes other steps: 2 ops": lambda x: F.relu(x[:, :, 1:] if x.shape[2] % 2 else x),
+    "takes other steps: 1 ops": lambda x: F.relu(x) if x.shape[2] < x.shape[3] else -x,
+    "other steps: 1 ops": lambda x: F.relu(x) if x.shape[2] > 9 else F.elu(x),
+    "other steps: 1 ops for": lambda x: F.relu(x) if x.shape[0] < 3 else -x,
+    "another one of its tensors": one_of_two,
     "cannot be followed": lambda x: x * float(x.shape[2]),
+    "computes something from the image's size": lambda x: x[:, :, : min(x.shape[2:])],
+    "something from the image's size": lambda x: x[:, :, : min(100, x.shape[2])],
+    "looks at the values": lambda x: F.relu(x) if x.sum() > 0 else -x,
+    "at the values": lambda x: x * x.mean().item(),
+    "at the values of": lambda x: x * float(x.data[0, 0, 0, 0]),
+    "at the values of tensors": lambda x: x + x.mean().numpy(),
+    "at the values of tensors, and": lambda x: x[:, :, int(x.data.argmax()) :],
+    "in place": rectified_in_place,
     "indexing with arrays": lambda x: x[:, [0, 2]],
     "indexing backwards": lambda x: x[:, ::-1],
     "not exact in float32": lambda x: F.interpolate(x, scale_factor=1.1, mode="bilinear"),
+    "Adaptive and Nearest have no operator": lambda x: Resample2d(
+        Adaptive(x.shape[2], 2), Nearest(x.shape[3], 2)
+    )(x),
     "which is even": lambda x: F.local_response_norm(x, 4),
     "must give one tensor": lambda x: (F.relu(x), F.relu(x)),
     "must be float32": lambda x: F.relu(x),
@@ -175,6 +265,87 @@ def test_what_cannot_be_written_is_refused(reason, tmp_path):
     with pytest.raises(ValueError, match=f"onnx: .*{reason}"):
         onnx.export(model, tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+class Counting(nn.Module):
+    """A network that changes its buffer."""
+
+    def __init__(self, change):
+        self.register_buffer("seen", tinyfcn.tensor(np.ones(1, np.float32)))
+        self.change = change
+
+    def forward(self, x):
+        self.change(self.seen)
+        return x * self.seen
+
+
+def added(buffer):
+    buffer.data += 1
+
+
+def written(buffer):
+    buffer.data[...] = 1
+
+
+def replaced(buffer):
+    buffer.data = buffer.data + 1
+
+
+@pytest.mark.parametrize("change", [added, written, replaced])
+def test_a_network_that_changes_a_buffer_is_refused(change, tmp_path):
+    model = Counting(change)
+    with pytest.raises(onnx.CannotExport, match="changes seen while it runs"):
+        onnx.export(model, tmp_path / "a.onnx")
+    assert model.seen.numpy() == 1
+
+
+def test_a_size_that_another_call_remembered_is_refused(tmp_path):
+    remembered = {}
+
+    def remember(x):
+        y = F.relu(x)
+        remembered[int(x.shape[2])] = y.shape[2]
+        return y
+
+    def use(x):
+        y = x[:, :, 1:]
+        return F.interpolate(y, size=(remembered[int(x.shape[2])], 5))
+
+    onnx.export(Stage(remember), tmp_path / "a.onnx")
+    with pytest.raises(onnx.CannotExport, match="computed outside"):
+        onnx.export(Stage(use), tmp_path / "b.onnx")
+
+
+def test_high_images_are_tried_where_sizes_must_be_multiples(tmp_path):
+    def forward(x):
+        if x.shape[2] % 32 or x.shape[3] % 32:
+            raise ValueError("multiples of 32")
+        return F.relu(x) if x.shape[2] < x.shape[3] else -x
+
+    with pytest.raises(onnx.CannotExport, match="other steps"):
+        onnx.export(Stage(forward), tmp_path / "a.onnx", (3, 64, 96))
+
+
+def test_weights_that_no_file_can_hold(monkeypatch, tmp_path):
+    from tinyfcn.onnx import proto
+
+    monkeypatch.setattr(proto, "LARGEST", (1 << 20) + 3 * 4)
+    with pytest.raises(onnx.CannotExport, match="12 bytes of weights are more than a file"):
+        onnx.export(nn.Conv2d(3, 1, 1, bias=False), tmp_path / "a.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_network_without_ops(tmp_path):
+    model = Stage(lambda x: F.dropout(x, training=False))
+    onnx.export(model, tmp_path / "a.onnx")
+    compare(model, tmp_path / "a.onnx", [(1, 3, 2, 1)])
+
+
+def test_arrays_of_parameters_and_detached_tensors(tmp_path):
+    model = Stage(lambda x: F.relu(x).detach() * model.weight.data + model.weight.detach())
+    model.weight = nn.Parameter(np.array([2.0, 3.0, 4.0], np.float32).reshape(3, 1, 1))
+    onnx.export(model, tmp_path / "a.onnx")
+    compare(model, tmp_path / "a.onnx", [(2, 3, 2, 1)])
 
 
 def test_other_steps_can_be_exported_for_one_size(tmp_path):

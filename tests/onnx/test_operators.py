@@ -67,11 +67,12 @@ OPS = {
     "powers and roots": lambda x: (x * x + 1.0).sqrt() ** 1.5 + (x * x + 2.0).log() + x.exp(),
     "relu": F.relu,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.3),
+    "prelu": lambda x: F.prelu(x, VECTOR),
     "elu": lambda x: F.elu(x, 0.7),
     "sigmoid and tanh": lambda x: F.sigmoid(x) + F.tanh(x),
     "softmax over classes": lambda x: F.softmax(x, 1),
     "log_softmax over a row": lambda x: F.log_softmax(x, -1),
-    "local_response_norm": lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0),
+    "local_response_norm": lambda x: F.local_response_norm(x, 3, 0.5, 0.6, 2.0),
     "batch_norm": lambda x: F.batch_norm(x, VECTOR, POSITIVE, POSITIVE, VECTOR, eps=1e-3),
     "batch_norm and relu": lambda x: F.batch_norm(x, VECTOR, POSITIVE, relu=True),
     "linear over a row of channels": lambda x: F.linear(x.permute(0, 2, 3, 1), MATRIX),
@@ -119,6 +120,19 @@ def test_op(name, tmp_path):
     check(OPS[name], tmp_path)
 
 
+def test_nearest_where_the_quotient_is_whole(tmp_path):
+    shapes = [(1, 4, 49, 14), (1, 4, 98, 21), (2, 4, 147, 28)]
+    check(lambda x: F.interpolate(x, (7, 2)), tmp_path, shapes)
+
+
+def test_one_pixel_is_its_own_mirror_image(tmp_path):
+    check(lambda x: mirror(x, (3, 1, 0, 5)), tmp_path, [(1, 4, 1, 6), (1, 4, 6, 1), (2, 4, 1, 1)])
+
+
+def test_a_cut_that_is_empty_for_the_images_it_is_written_with(tmp_path):
+    check(lambda x: x[:, :, x.shape[2] % 4 :], tmp_path, written=(4, 32, 64))
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_convolutions(data):
@@ -126,7 +140,8 @@ def test_convolutions(data):
         data.draw(st.tuples(st.integers(low, 3), st.integers(low, 3))) for low in (1, 0, 1)
     )
     bias = data.draw(st.sampled_from([None, tinyfcn.tensor(RNG.standard_normal(6, np.float32))]))
-    extra = data.draw(st.integers(0, max(0, min(stride) - 1)))
+    extra = tuple(data.draw(st.integers(0, s - 1)) for s in stride)
+    bias_up = data.draw(st.sampled_from([None, VECTOR]))
     relu = data.draw(st.booleans())
 
     def down(x):
@@ -135,7 +150,7 @@ def test_convolutions(data):
     def up(x):  # a transposed one from 6 to 4 channels
         weight = WEIGHT.reshape(6, 2, 3, 2)
         six = F.cat([x, x[:, :2]], 1)
-        return F.conv_transpose2d(six, weight, None, stride, (0, 0), extra, 2, dilation)
+        return F.conv_transpose2d(six, weight, bias_up, stride, padding, extra, 2, dilation)
 
     with tempfile.TemporaryDirectory() as folder:
         check(data.draw(st.sampled_from([down, up])), Path(folder))
@@ -149,10 +164,11 @@ def test_poolings(data):
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     fits = all(k >= s + p for k, s, p in zip(kernel, stride, padding, strict=True))
     ceil_mode = fits and data.draw(st.booleans())
-    shapes = [(1, 4, data.draw(st.integers(4, 12)), data.draw(st.integers(4, 12)))]
+    dilation = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    shapes = [(1, 4, data.draw(st.integers(10, 14)), data.draw(st.integers(10, 14)))]
 
     def largest(x):
-        return F.max_pool2d(x, kernel, stride, padding, 1, ceil_mode)
+        return F.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
 
     def back(x):
         y, where = F.max_pool2d(x, kernel, stride, padding, 1, ceil_mode, return_indices=True)

@@ -3,13 +3,14 @@
 ``"numpy"`` computes on the CPU, ``"cupy"`` on a GPU; ``"emulator"`` runs the kernels of the GPU on
 the CPU, slowly; ``"meta"`` computes nothing but shapes. The start value comes from the environment
 variable ``TINYFCN_BACKEND``; :func:`use` changes it for the process, :func:`using` for a ``with``
-block.
+block. Only "meta" is the calling thread's alone, so that others go on computing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from tinyfcn.backend.interface import Backend
 
 _active: Backend | None = None
+_own = threading.local()  # .backend: what this thread uses instead
 
 
 def _numpy() -> Backend:
@@ -79,28 +81,41 @@ def use(name: str) -> Backend:
 
 def _switch(name: str) -> Backend:
     global _active
+    made = _get(name)
+    _own.backend = made if name in NO_VALUES else None
+    if name not in NO_VALUES:
+        _active = made
+    return made
+
+
+def _get(name: str) -> Backend:
     if name not in _backends:
         known = ", ".join(known for known in _backends if known not in NO_VALUES)
         raise ValueError(f"backend: expected one of {known}, got {name!r}")
     if name not in _made:
         _made[name] = _backends[name]()
-    _active = _made[name]
-    return _active
+    return _made[name]
 
 
 @contextlib.contextmanager
 def using(name: str) -> Iterator[Backend]:
     """Use backend ``name`` inside the ``with`` block and the former one after it."""
     global _active
-    former = active()
+    active()
+    former, own = _active, getattr(_own, "backend", None)
     try:
         yield _switch(name)
     finally:
-        _active = former
+        if name not in NO_VALUES:
+            _active = former
+        _own.backend = own
 
 
 def active() -> Backend:
     """The backend that ops use now."""
+    own: Backend | None = getattr(_own, "backend", None)
+    if own is not None:
+        return own
     if _active is None:
         return use(os.environ.get("TINYFCN_BACKEND", "numpy"))
     return _active

@@ -4,9 +4,9 @@ Everything runs on it as it always does, in no time: a network can be made and c
 comes out has the right shape. That is how ``tinyfcn.summary`` looks at a network that would not fit
 into memory. The name is that of PyTorch's device "meta".
 
-An array is a NumPy array of one zero that all its elements share. Writing into it does nothing. It
-carries two facts more, which views inherit: what memory it would take, and which part of the image
-its pixels see.
+An array is a NumPy array of one NaN, or a zero for whole numbers, that all its elements share.
+Writing into it does nothing. It carries two facts more, which views inherit: what memory it would
+take, and which part of the image its pixels see.
 """
 
 from __future__ import annotations
@@ -56,15 +56,27 @@ class Sight(NamedTuple):
         return Sight(self.size + (span - 1) * self.stride, self.stride * step)
 
 
+class NoValues(ValueError):
+    """A network looks at values, to decide what it does next or to compute outside the ops."""
+
+
 class Memory:
-    """What an array would take, and all views of it together."""
+    """What an array would take, and all views of it together.
+
+    Attributes:
+        nbytes: its size.
+        changes: how often it was written into.
+    """
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
+        self.changes = 0
 
 
 class MetaArray(np.ndarray[Any, Any]):
-    """An array of zeros that takes no memory; see the head of this file.
+    """An array that takes no memory; see the head of this file.
+
+    To ask for a value (``bool``, ``float``, ``int``, ``item``, ``tolist``) raises NoValues.
 
     Attributes:
         memory: the same object for an array and its views.
@@ -82,6 +94,7 @@ class MetaArray(np.ndarray[Any, Any]):
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Any:
         if out is not None:
+            out[0].memory.changes += 1
             return out[0]
         if ufunc is np.matmul:
             matmul = getattr(backend.active(), "matmul", MetaBackend.matmul)
@@ -100,12 +113,14 @@ class MetaArray(np.ndarray[Any, Any]):
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
         if not any(isinstance(part, np.ndarray | list) for part in parts):
-            return super().__getitem__(index)
+            picked = super().__getitem__(index)
+            return picked if isinstance(picked, MetaArray) else empty((), self.dtype, self.sight)
         # Picked here and there: a copy, and no map any more.
         return empty(np.broadcast_to(np.False_, self.shape)[index].shape, self.dtype)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.sight = seen([self, value])
+        self.memory.changes += 1
 
     def __deepcopy__(self, memo: Any) -> MetaArray:
         return self.copy()
@@ -116,12 +131,33 @@ class MetaArray(np.ndarray[Any, Any]):
     def copy(self, order: Any = "C") -> MetaArray:
         return empty(self.shape, self.dtype, self.sight)
 
+    def __pow__(self, exponent: Any) -> Any:  # type: ignore[override]
+        return np.power(self, exponent)  # older NumPy looks at the exponent first
+
+    def argmax(self, axis: Any = None, *_: Any, **__: Any) -> MetaArray:  # type: ignore[override]
+        kept = () if axis is None else np.delete(self.shape, axis)
+        return empty(tuple(map(int, kept)), np.int64, self.sight)
+
+    argmin = argmax  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"MetaArray({self.shape}, {self.dtype})"
+
+    def _value(self, *_: Any) -> Any:
+        raise NoValues(
+            f"backend: 'meta' computes no values, but the network asks for one of an "
+            f"array of shape {self.shape}"
+        )
+
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = _value
+
 
 def empty(shape: Any, dtype: Any, sight: tuple[Sight, Sight] | None = None) -> MetaArray:
     """A new array."""
-    zero = np.broadcast_to(np.zeros((), dtype), shape)
-    array = zero.view(MetaArray)
-    array.memory, array.sight = Memory(zero.nbytes), sight
+    dtype = np.dtype(dtype)
+    shared = np.broadcast_to(np.array(np.nan if dtype.kind == "f" else 0, dtype), shape)
+    array = shared.view(MetaArray)
+    array.memory, array.sight = Memory(shared.nbytes), sight
     return array
 
 

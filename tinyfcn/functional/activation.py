@@ -86,6 +86,13 @@ class ELU(Function):
         return gy * (positive + rest * (y + self.alpha))
 
 
+class IsPositive(Function):
+    """1 where x > 0, 0 elsewhere; without a gradient."""
+
+    def forward(self, x):
+        return (x > 0).astype(x.dtype)
+
+
 class Sigmoid(Function):
     """1 / (1 + e⁻ˣ), whose derivative is y (1 − y)."""
 
@@ -249,8 +256,8 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
 
 def _signs(x: Tensor) -> tuple[Tensor, Tensor]:
     """1 where x > 0 and 0 elsewhere, and the opposite, as constants."""
-    positive = x.data > 0
-    return Tensor(positive.astype(x.dtype)), Tensor((~positive).astype(x.dtype))
+    positive = IsPositive()(x.detach())
+    return positive, 1.0 - positive
 
 
 def _floating(op: str, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ Needs the package ``onnx``, the extra of that name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,10 +21,9 @@ from tinyfcn.nn import Module
 from tinyfcn.onnx import operators, resampling  # noqa: F401 (they add the rules)
 from tinyfcn.onnx.graph import Dynamic, Graph, UnknownValue
 from tinyfcn.onnx.rules import RULES, CannotExport
-from tinyfcn.onnx.trace import Trace, trace
+from tinyfcn.onnx.trace import INPUT, Trace, trace
 
 EXAMPLE = (3, 257, 385)  # (C, H, W) of images that most networks take
-LARGER = (1, 0, 64, 128)  # what N, C, H and W have more in the second trace
 
 
 def export(
@@ -37,8 +36,10 @@ def export(
 ) -> None:
     """Write ``model``, in evaluation mode, as an ONNX file (opset 18).
 
-    The file's input is called "images", its output "scores"; parameters keep their names. That it
-    is the same for images of other sizes is checked: it is written down for two, which must agree.
+    The file's input is called "images", its output "scores"; parameters keep their names, and nodes
+    have those of their layers, such as "conv1_1/Conv_0". That it is the same for images of other
+    sizes is checked: it is written down for several, larger and smaller, wide and high, odd and
+    even, which must agree. Meanwhile no other thread may use the model.
 
     Args:
         model: any module that is called on images (N, C, H, W) and gives one tensor; float32.
@@ -50,8 +51,8 @@ def export(
         metadata: strings that are kept in the file, such as how images are prepared.
 
     Raises:
-        CannotExport: if ONNX lacks an operator, or the steps depend on the images' size; a
-            ValueError.
+        CannotExport: if ONNX lacks an operator, the steps depend on the images' size or values, or
+            the network changes its buffers; a ValueError.
         ImportError: if ``onnx`` is missing; names the extra to install.
         ValueError: what the model itself raises for images of this size.
 
@@ -76,23 +77,47 @@ def export(
         raise CannotExport(
             f"onnx: the model's parameters must be float32, not {first.images.dtype}"
         )
+    others: list[Trace] = []
     differing: Dynamic = frozenset()
-    if dynamic:
-        second = trace(model, [n + more for n, more in zip(size, LARGER, strict=True)])
-        differing = _differing(first, second)
-        _check_equal(_written(first, differing), _written(second, differing))
+    for other in _on_other_sizes(model, size) if dynamic else ():
+        differing |= _differing(first, other)
+        others.append(other)
+    graph = _written(first, differing)
+    for other in others:
+        _check_equal(graph, _written(other, differing))
     named = [*model.named_parameters(), *model.named_buffers()]
     arrays = {name: backend.to_numpy(tensor.data) for name, tensor in named}
-    content = serialize(_written(first, differing), first, differing, arrays, metadata or {})
     with replacing(path) as file:
-        file.write(content)
+        for part in serialize(graph, first, differing, arrays, metadata or {}):
+            file.write(part)
+
+
+def _on_other_sizes(model: Module, size: tuple[int, ...]) -> Iterator[Trace]:
+    """The network on images of other sizes: one of which it must take, and those it can.
+
+    No size may be special, and a comparison of sizes should have every result in one of them.
+    """
+    n, c, h, w = size
+    yield trace(model, (n + 1, c, h + 64, w + 128))
+    for image in (
+        (n, c, w + 64, h), (n + 2, c, h + 1, w + 1),
+        (n, c, 1090, 1028), (n, c, 75, 52), (n, c, 22, 39), (n, c, 9, 5),
+    ):  # fmt: skip
+        try:
+            traced = trace(model, image)
+        except CannotExport:
+            raise
+        except Exception:  # whatever a model says to images that do not suit it
+            continue
+        yield traced
 
 
 def _written(traced: Trace, dynamic: Dynamic) -> Graph:
     """The graph of a trace."""
     graph = Graph(traced.known, dynamic)
-    for op, inputs, outputs in traced.calls:
-        kind = type(op)
+    graph.add(traced.images, INPUT)
+    for layer, op, inputs, outputs in traced.calls:
+        graph.layer, kind = layer, type(op)
         if kind not in RULES:
             raise CannotExport(f"onnx: {kind.__name__} has no operator in ONNX")
         try:
@@ -103,7 +128,11 @@ def _written(traced: Trace, dynamic: Dynamic) -> Graph:
                 "tinyfcn.functional, so they would be the same for every image"
             ) from None
         names = made if isinstance(made, tuple) else (made,)
-        graph.names.update((t.name, name) for t, name in zip(outputs, names, strict=True))
+        for tensor, name in zip(outputs, names, strict=True):
+            graph.add(tensor, name)
+    graph.result = graph.value(traced.scores).name
+    if graph.result == INPUT:
+        graph.result = graph.node("Identity", [INPUT])
     return graph
 
 
@@ -140,6 +169,11 @@ def _check_equal(graph: Graph, other: Graph) -> None:
                 f"followed (what {a.outputs[0]} needs); with dynamic=False it can be exported for "
                 "one size"
             )
+    if graph.result != other.result or len(graph.nodes) != len(other.nodes):
+        raise CannotExport(
+            "onnx: for images of other sizes the network gives another one of its tensors; with "
+            "dynamic=False it can be exported for one size"
+        )
 
 
 __all__ = ["EXAMPLE", "CannotExport", "export"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.onnx.sizes import Size
-from tinyfcn.onnx.trace import INPUT, Traced
+from tinyfcn.onnx.trace import Traced
 from tinyfcn.tensor import Tensor
 
 # The axes that are not the same for all images, as (name of a value, axis).
@@ -28,8 +28,9 @@ class Value(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One operator; an absent input has the name ""."""
+    """One operator of a layer; an absent input has the name ""."""
 
+    layer: str
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -40,18 +41,29 @@ class Graph:
     """Nodes in order, and the constants that they use.
 
     Attributes:
+        layer: the name of the layer to which nodes are being added.
         nodes: in the order in which they were added.
         constants: arrays by name.
-        names: the graph's names of traced values.
+        result: the name of what the network gives.
     """
+
+    result: str
 
     def __init__(self, known: dict[int, Any], dynamic: Dynamic) -> None:
         self.dynamic = dynamic
+        self.layer = ""
         self.nodes: list[Node] = []
         self.constants: dict[str, NDArray[Any]] = {}
-        self.names: dict[str, str] = {INPUT: INPUT}
         self._known = known  # see Trace
+        self._traced: dict[str, Traced] = {}
+        self._names: dict[str, str] = {}  # those that traced values have here
         self._computed: dict[Any, str] = {}  # sizes and constants that are there already
+
+    def add(self, traced: Traced, name: str) -> None:
+        """Let a traced value be the graph's value ``name``."""
+        self._traced[traced.name] = traced
+        self._names[traced.name] = name
+        self._known[id(traced.data)] = traced
 
     def value(self, x: Any) -> Any:
         """What an op was given, as a value of the graph; None stays None.
@@ -61,14 +73,14 @@ class Graph:
         """
         if x is None:
             return None
-        if isinstance(x, Traced):
-            return Value(self.names[x.name], x.shape)
         data = x.data if isinstance(x, Tensor) else x
         known = self._known.get(id(x), self._known.get(id(data)))
         if known is None and type(data) in (np.ndarray, int, float):
             known = np.asarray(data, None if hasattr(data, "dtype") else np.float32)
-        if known is None:
-            raise UnknownValue
+        if known is None or (isinstance(known, np.ndarray) and np.isnan(known).any()):
+            raise UnknownValue  # a number that is NaN comes from an array of the backend "meta"
+        if isinstance(known, Traced):
+            return Value(self._names[known.name], known.shape)
         if isinstance(known, str):
             return Value(known, data.shape)
         if isinstance(known, Size):
@@ -84,7 +96,7 @@ class Graph:
         given = [name or "" for name in inputs]
         while given and not given[-1]:
             given.pop()
-        self.nodes.append(Node(kind, tuple(given), names, attributes))
+        self.nodes.append(Node(self.layer, kind, tuple(given), names, attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, values: Any, dtype: Any = None) -> str:
@@ -128,12 +140,19 @@ class Graph:
             return self.constant([int(n)], np.int64)
         key = self._key(n)
         if key not in self._computed:
+            if n.formula[0] == "axis":
+                self._check_axis(int(n), *n.formula[1:])
             self._computed[key] = self._compute(*n.formula)
         return self._computed[key]
 
+    def _check_axis(self, n: int, name: str, axis: int) -> None:
+        """Refuse a size that the network remembers from another call."""
+        if name not in self._traced or self._traced[name].data.shape[axis] != n:
+            raise UnknownValue
+
     def _compute(self, sign: str, a: Any, b: Any) -> str:
         if sign == "axis":
-            return str(self.node("Shape", [self.names[a]], start=b, end=b + 1))
+            return str(self.node("Shape", [self._names[a]], start=b, end=b + 1))
         a, b = self._size(a), self._size(b)
         if sign == "//":  # ONNX's Div rounds towards 0, but its Mod has the divisor's sign
             a, sign = self.node("Sub", [a, self.node("Mod", [a, b])]), "/"

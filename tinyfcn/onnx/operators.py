@@ -50,6 +50,12 @@ def _elu(graph: Graph, op: Any, x: Value) -> str:
     return graph.node("Elu", [x.name], alpha=op.alpha)
 
 
+@rule(activation.IsPositive)
+def _is_positive(graph: Graph, op: Any, x: Value) -> str:
+    above = graph.node("Greater", [x.name, graph.constant(0, np.float32)])
+    return graph.node("Cast", [above], to=np.dtype(np.float32))
+
+
 @rule(activation.Softmax, activation.LogSoftmax)
 def _softmax(graph: Graph, op: Any, x: Value) -> str:
     return graph.node(type(op).__name__, [x.name], axis=op.dim)
@@ -189,10 +195,10 @@ def _getitem(graph: Graph, op: Any, x: Value) -> str:
     if cuts:
         name = graph.node("Slice", [
             name,
-            graph.whole([p.start or 0 for _, p in cuts]),
+            graph.whole([0 if p.start is None else p.start for _, p in cuts]),
             graph.whole([LAST if p.stop is None else p.stop for _, p in cuts]),
             graph.whole([axis for axis, _ in cuts]),
-            graph.whole([p.step or 1 for _, p in cuts]),
+            graph.whole([1 if p.step is None else p.step for _, p in cuts]),
         ])  # fmt: skip
     if numbers:
         name = graph.node("Squeeze", [name, graph.whole(numbers)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ OUTPUT = "scores"
 LARGEST = 2 << 30  # bytes that a protocol buffer may have
 IR_VERSION = 8  # of the opset's time: older programs refuse what is newer
 
+# The numbers of the fields of onnx.proto that are written here.
+MODEL_GRAPH, GRAPH_INITIALIZER, TENSOR_RAW_DATA = 7, 5, 9
+
 
 def serialize(
     graph: Graph,
@@ -23,15 +26,15 @@ def serialize(
     dynamic: Dynamic,
     parameters: Mapping[str, NDArray[Any]],
     metadata: Mapping[str, str],
-) -> bytes:
-    """The file.
+) -> Iterator[Any]:
+    """The file, piece by piece.
 
     Raises:
         CannotExport: if it would be too large, or is not valid ONNX, which is a defect of ours.
     """
     onnx = _package()
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    last = graph.names[traced.scores.name]
+    last = graph.result
     nodes, constants = graph.without_unused([last])
     used = {name for node in nodes for name in node.inputs}
     arrays = {name: array for name, array in parameters.items() if name in used}
@@ -43,8 +46,8 @@ def serialize(
         helper.make_tensor_value_info(name, floats, _sizes(value, traced, dynamic))
         for name, value in ((INPUT, traced.images), (OUTPUT, traced.scores))
     )
-    # Helpers and checker copy all that they are given, so for them parameters are inputs: only
-    # shapes. The numbers follow at the end.
+    # Helpers, checker and protobuf copy all that they are given, so for them parameters are inputs:
+    # only shapes. The numbers are written one array after the other.
     shapes = [helper.make_tensor_value_info(name, floats, a.shape) for name, a in arrays.items()]
     model = helper.make_model(
         helper.make_graph(
@@ -65,14 +68,31 @@ def serialize(
         raise CannotExport(f"onnx: {error}") from error
 
     del model.graph.input[1:]
+    parts: list[Any] = [model.graph.SerializeToString()]
     for name, array in arrays.items():
-        model.graph.initializer.add(
-            name=name,
-            dims=array.shape,
-            data_type=floats,
-            raw_data=array.astype("<f4", copy=False).tobytes(),
-        )
-    return bytes(model.SerializeToString())
+        tensor = onnx.TensorProto(name=name, dims=array.shape, data_type=floats)
+        numbers = _field(TENSOR_RAW_DATA, [np.ascontiguousarray(array, "<f4").reshape(-1).data])
+        parts += _field(GRAPH_INITIALIZER, [tensor.SerializeToString(), *numbers])
+    model.ClearField("graph")
+    yield model.SerializeToString()
+    yield from _field(MODEL_GRAPH, parts)
+
+
+def _field(number: int, parts: list[Any]) -> list[Any]:
+    """A field of a protocol buffer that holds these bytes: its key, their length, and they.
+
+    https://protobuf.dev/programming-guides/encoding, "length-delimited records"
+    """
+    return [_varint(number << 3 | 2) + _varint(sum(memoryview(p).nbytes for p in parts)), *parts]
+
+
+def _varint(n: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last have the eighth bit set."""
+    low = bytearray()
+    while n > 127:
+        low.append(n & 127 | 128)
+        n >>= 7
+    return bytes([*low, n])
 
 
 def _package() -> Any:
@@ -89,7 +109,7 @@ def _node(helper: Any, node: Node, renamed: Mapping[str, str]) -> Any:
     inputs, outputs = (
         [renamed.get(name, name) for name in names] for names in (node.inputs, node.outputs)
     )
-    made = helper.make_node(node.kind, inputs, outputs, name=node.outputs[0])
+    made = helper.make_node(node.kind, inputs, outputs, name=f"{node.layer}/{node.outputs[0]}")
     for name, value in node.attributes.items():
         if isinstance(value, np.dtype):
             value = helper.np_dtype_to_tensor_dtype(value)

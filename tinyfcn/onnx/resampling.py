@@ -71,6 +71,9 @@ def _interpolate(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     mode = "linear" if isinstance(rows, resampling.Bilinear) else "nearest"
     aligned = mode == "linear" and rows.align_corners
     if rows.scale is None and columns.scale is None:
+        if mode == "nearest":
+            # Not Resize: it divides in float32, and is one pixel off where a quotient is whole.
+            return _picked(graph, x, _nearest(graph, rows), _nearest(graph, columns))
         return _resize(graph, x, sizes=(rows.out, columns.out), mode=mode, align_corners=aligned)
     scales = [1 / (axis.scale or axis.n / axis.out) for axis in (rows, columns)]
     if any(float(np.float32(f)) != f for f in scales):
@@ -108,8 +111,18 @@ def _bordered(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
         pads = [0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after]
         return graph.node("Pad", [x.name, graph.whole(pads)], mode="edge")
     # Not Pad's own mode: it is not defined for borders larger than the image.
-    y = graph.node("Gather", [x.name, _mirrored(graph, rows)], axis=2)
-    return graph.node("Gather", [y, _mirrored(graph, columns)], axis=3)
+    return _picked(graph, x, _mirrored(graph, rows), _mirrored(graph, columns))
+
+
+def _picked(graph: Graph, x: Value, rows: str, columns: str) -> str:
+    """The pixels at these positions."""
+    return graph.node("Gather", [graph.node("Gather", [x.name, rows], axis=2), columns], axis=3)
+
+
+def _nearest(graph: Graph, axis: Any) -> str:
+    """⌊i · n / out⌋ for every position i below out."""
+    times_n = graph.node("Mul", [_range(graph, axis.out), graph.whole([axis.n])])
+    return graph.node("Div", [times_n, graph.whole([axis.out])])
 
 
 def _mirrored(graph: Graph, axis: Any) -> str:
