@@ -123,6 +123,13 @@ def test_the_file_says_what_goes_in_and_out(tmp_path):
     assert runs.get_modelmeta().custom_metadata_map == {"order": "RGB"}
 
 
+def test_squares_are_an_example_only(tmp_path):
+    onnx.export(models.fcn32s(num_classes=5, width=1 / 64), tmp_path / "a.onnx", (3, 33, 33))
+    runs = session(tmp_path / "a.onnx")
+    assert runs.get_inputs()[0].shape == ["N", 3, "H", "W"]
+    assert runs.get_outputs()[0].shape == ["N", 5, "H", "W"]
+
+
 def test_parameters_keep_their_names_and_values(tmp_path):
     import onnx as package
 

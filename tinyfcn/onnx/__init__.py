@@ -39,7 +39,8 @@ def export(
     The file's input is called "images", its output "scores"; parameters keep their names, and nodes
     have those of their layers, such as "conv1_1/Conv_0". That it is the same for images of other
     sizes is checked: it is written down for several, larger and smaller, wide and high, odd and
-    even, which must agree. Meanwhile no other thread may use the model.
+    even, which must agree. Meanwhile no other thread may use the model. The file cannot refuse
+    what the model refuses, such as sizes that do not suit a U-Net without padding.
 
     Args:
         model: any module that is called on images (N, C, H, W) and gives one tensor; float32.

@@ -118,9 +118,11 @@ def _node(helper: Any, node: Node, renamed: Mapping[str, str]) -> Any:
 
 
 def _sizes(value: Traced, traced: Trace, dynamic: Dynamic) -> list[int | str | None]:
-    """Those that depend on the images are called N, H and W if they equal theirs."""
-    own = dict(zip(traced.images.data.shape, "NCHW", strict=True))
+    """Those that depend on the images are called N, H and W where they equal theirs."""
+    images = traced.images.data.shape
     return [
-        own.get(n) if (value.name, axis) in dynamic else n
+        n if (value.name, axis) not in dynamic
+        else "NCHW"[axis] if images[axis : axis + 1] == (n,)
+        else None
         for axis, n in enumerate(value.data.shape)
-    ]
+    ]  # fmt: skip
