@@ -23,11 +23,15 @@ from tinyfcn.training import checkpoint
 from tinyfcn.training.description import Description
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.files import replacing
-from tinyfcn.training.options import Parser, image_size
+from tinyfcn.training.options import (
+    Parser,
+    about_published,
+    add_about_published,
+    image_size,
+)
 from tinyfcn.training.published import published_model
 from tinyfcn.weights import safetensors
 
-ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
 ENDINGS = (".npz", ".safetensors", ".onnx")
 
 
@@ -36,15 +40,7 @@ def main() -> None:
     parser.add_argument("source", metavar="IN", help="file of weights of any format")
     parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
     parser.add_argument("--model", help="translate into the names and shapes of this model")
-    parser.add_argument("--backbone", help="its trunk, if not the default")
-    parser.add_argument(
-        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
-    )
-    parser.add_argument(
-        "--geometry",
-        choices=["aligned", "reference"],
-        help="how maps are padded (default reference if layers have Caffe's names)",
-    )
+    add_about_published(parser)
     parser.add_argument(
         "--input",
         type=image_size,
@@ -58,9 +54,9 @@ def main() -> None:
     target = Path(options.target)
     if target.suffix not in ENDINGS:
         raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")
-    for name in ABOUT_MODEL:
-        if getattr(options, name) and not options.model:
-            raise UsageError(f"--{name.replace('_', '-')} goes with --model")
+    given = [*about_published(options)]
+    if given and not options.model:
+        raise UsageError(f"--{given[0].replace('_', '-')} goes with --model")
     for name in ("input", "one_size"):
         if getattr(options, name) and target.suffix != ".onnx":
             raise UsageError(f"--{name.replace('_', '-')} goes with a .onnx, not {target}")
@@ -74,8 +70,7 @@ def main() -> None:
 
 def build(options: argparse.Namespace) -> tuple[nn.Module, Description]:
     """The model with its weights, as --model or the file itself says."""
-    given = {name: getattr(options, name) for name in ABOUT_MODEL}
-    return published_model(options.source, options.model, **{k: v for k, v in given.items() if v})
+    return published_model(options.source, options.model, **about_published(options))
 
 
 def write_arrays(target: Path, options: argparse.Namespace) -> None:

@@ -19,11 +19,9 @@ from tinyfcn.training.description import load_model
 from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.files import replacing
-from tinyfcn.training.options import Parser
+from tinyfcn.training.options import Parser, about_published, add_about_published
 from tinyfcn.training.published import published_model
 from tinyfcn.visualize import overlay
-
-ABOUT_MODEL = ("backbone", "at_once", "geometry")  # what a file may not tell of its network
 
 
 def main() -> int:
@@ -35,15 +33,7 @@ def main() -> int:
         "--weights", help="published weights instead of a checkpoint", metavar="FILE"
     )
     parser.add_argument("--model", help="which network they are for, such as fcn8s")
-    parser.add_argument("--backbone", help="its trunk (default vgg16)")
-    parser.add_argument(
-        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
-    )
-    parser.add_argument(
-        "--geometry",
-        choices=["aligned", "reference"],
-        help="how maps are padded (default reference if layers have Caffe's names)",
-    )
+    add_about_published(parser)
     parser.add_argument(
         "--out", default="predictions", help="folder to write to (default predictions)"
     )
@@ -53,10 +43,9 @@ def main() -> int:
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
     if options.weights:
-        given = {name: getattr(options, name) for name in ABOUT_MODEL}
         with usage_errors("--weights"):
             model, description = published_model(
-                options.weights, options.model, **{k: v for k, v in given.items() if v}
+                options.weights, options.model, **about_published(options)
             )
         if models.is_classifier(description.model):
             raise UsageError(
@@ -69,9 +58,9 @@ def main() -> int:
         checkpoint, *images = options.files
         if not images:
             raise UsageError("name a checkpoint, then images")
-        for name in ("model", *ABOUT_MODEL):
-            if getattr(options, name):
-                raise UsageError(f"--{name.replace('_', '-')} goes with --weights")
+        given = ["model"] * bool(options.model) + [*about_published(options)]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} goes with --weights")
         try:
             model, description = load_model(checkpoint)
         except CheckpointError as error:

@@ -291,6 +291,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
+def add_about_published(parser: argparse.ArgumentParser) -> None:
+    """The options for what a file of weights may not tell of its network."""
+    parser.add_argument("--backbone", help="its trunk, if not the default")
+    parser.add_argument(
+        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
+    )
+    parser.add_argument(
+        "--geometry",
+        choices=["aligned", "reference"],
+        help="how maps are padded (default reference if layers have Caffe's names)",
+    )
+
+
+def about_published(options: argparse.Namespace) -> dict[str, Any]:
+    """Those of the options of :func:`add_about_published` that were given."""
+    values = {name: getattr(options, name) for name in ("backbone", "at_once", "geometry")}
+    return {name: value for name, value in values.items() if value}
+
+
 def image_size(text: str) -> tuple[int, ...]:
     """``3x500x500`` as whole numbers; for the type of an option.
 
