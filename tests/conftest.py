@@ -1,4 +1,9 @@
-"""What all tests share: the hypothesis profile, and a fresh random state for each test."""
+"""What all tests share: the hypothesis profile, a fresh random state for each test, and scripts."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,3 +36,22 @@ def _same_random_numbers_for_every_test():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a script in this process; gives its exit status and what it said."""
+
+    def run(script: Path, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 0
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -30,25 +29,6 @@ TRAIN, PREDICT = ROOT / "examples" / "train_voc.py", ROOT / "examples" / "predic
 SMALL = ["--width", "0.015625", "--batch-size", "4", "--warmup", "0"]
 
 Said = tuple[int, str, str]
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Said]:
-    """Run a script in this process; gives its exit status and what it said."""
-
-    def run(script: Path, *arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
-        status = 0
-        try:
-            runpy.run_path(str(script), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 0
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """A classifier slid over a larger image must say what it says about every crop."""
 
 import importlib.util
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,17 +109,14 @@ def test_the_example_finds_36_crops_in_one_pass(capsys):
     assert 0 <= difference <= 1e-5
 
 
-def test_the_example_refuses_what_it_cannot_do(monkeypatch, capsys):
+def test_the_example_refuses_what_it_cannot_do(call):
     path = Path(__file__).parents[2] / "examples" / "convolutionalize.py"
     for arguments, words in (
         (["--size", "100"], "--size: expected a whole number of at least 224, got '100'"),
         (["--seed", "-1"], "--seed: expected a whole number of at least 0, got '-1'"),
     ):
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        with pytest.raises(SystemExit) as refused:
-            runpy.run_path(str(path), run_name="__main__")
-        complaint = capsys.readouterr().err
-        assert refused.value.code == 2
+        status, _, complaint = call(path, *arguments)
+        assert status == 2
         assert complaint.startswith("error: ") and words in complaint
         assert complaint.count("\n") == 1
 

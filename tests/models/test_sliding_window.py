@@ -81,17 +81,14 @@ def test_the_example_prints_its_table(monkeypatch, capsys):
     assert "404 x 404" in lines[-1]
 
 
-def test_the_example_refuses_what_it_cannot_do(monkeypatch, capsys):
+def test_the_example_refuses_what_it_cannot_do(call):
     for arguments, words in (
         (["--width", "0"], "--width: width 0.0 leaves 0 of 32 channels"),
         (["--size", "0"], "--size: expected a whole number of at least 1, got '0'"),
         (["--seed", "-1"], "--seed: expected a whole number of at least 0, got '-1'"),
     ):
-        monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *arguments])
-        with pytest.raises(SystemExit) as refused:
-            runpy.run_path(str(EXAMPLE), run_name="__main__")
-        complaint = capsys.readouterr().err
-        assert refused.value.code == 2
+        status, _, complaint = call(EXAMPLE, *arguments)
+        assert status == 2
         assert complaint.startswith("error: ") and words in complaint
         assert complaint.count("\n") == 1
 
