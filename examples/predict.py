@@ -58,9 +58,10 @@ def main() -> int:
         checkpoint, *images = options.files
         if not images:
             raise UsageError("name a checkpoint, then images")
-        given = ["model"] * bool(options.model) + [*about_published(options)]
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} goes with --weights")
+        given = [*about_published(options)]
+        if options.model or given:
+            name = "model" if options.model else given[0].replace("_", "-")
+            raise UsageError(f"--{name} goes with --weights")
         try:
             model, description = load_model(checkpoint)
         except CheckpointError as error:

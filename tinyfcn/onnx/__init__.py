@@ -1,4 +1,4 @@
-"""Networks as ONNX files, for everything that runs those: onnxruntime, OpenCV, browsers, phones.
+"""Networks as ONNX files, for programs that run those, such as onnxruntime.
 
     from tinyfcn import models, onnx
     onnx.export(models.fcn8s(), "fcn8s.onnx")

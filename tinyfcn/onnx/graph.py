@@ -140,18 +140,14 @@ class Graph:
             return self.constant([int(n)], np.int64)
         key = self._key(n)
         if key not in self._computed:
-            if n.formula[0] == "axis":
-                self._check_axis(int(n), *n.formula[1:])
-            self._computed[key] = self._compute(*n.formula)
+            self._computed[key] = self._compute(n)
         return self._computed[key]
 
-    def _check_axis(self, n: int, name: str, axis: int) -> None:
-        """Refuse a size that the network remembers from another call."""
-        if name not in self._traced or self._traced[name].data.shape[axis] != n:
-            raise UnknownValue
-
-    def _compute(self, sign: str, a: Any, b: Any) -> str:
+    def _compute(self, n: Size) -> str:
+        sign, a, b = n.formula
         if sign == "axis":
+            if a not in self._traced or self._traced[a].data.shape[b] != n:
+                raise UnknownValue  # a size that the network remembers from another call
             return str(self.node("Shape", [self._names[a]], start=b, end=b + 1))
         a, b = self._size(a), self._size(b)
         if sign == "//":  # ONNX's Div rounds towards 0, but its Mod has the divisor's sign
