@@ -29,12 +29,12 @@ from typing import NamedTuple
 
 from tinyfcn import summary
 from tinyfcn.data import FolderSegmentation, SegmentationDataset, VOCSegmentation, write_voc_tree
+from tinyfcn.files import atomic_write
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint, report
 from tinyfcn.training.description import described, load_model
 from tinyfcn.training.errors import UsageError, plain_errors
 from tinyfcn.training.evaluation import evaluate, predict
-from tinyfcn.training.files import replacing
 from tinyfcn.training.options import Parser, whole
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.visualize import sheet
@@ -150,10 +150,10 @@ def write_table(
         )  # fmt: skip
     text = io.StringIO()
     csv.writer(text).writerows([HEAD, *rows])
-    with replacing(stem.with_suffix(".csv")) as file:
+    with atomic_write(stem.with_suffix(".csv")) as file:
         file.write(text.getvalue().encode())
     lines = [f"| {' | '.join(row)} |" for row in (HEAD, ["---"] * len(HEAD), *rows)]
-    with replacing(stem.with_suffix(".md")) as file:
+    with atomic_write(stem.with_suffix(".md")) as file:
         file.write(("\n".join(lines) + "\n").encode())
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
     print()
@@ -178,7 +178,7 @@ def write_picture(
     labels = [network.label for network in networks.values()]
     path = stem.with_suffix(".png")
     picture = sheet(rows, validation.classes, ("image", "truth", *labels))
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         picture.save(file, format="PNG")
     print(f"\n{path} shows {len(rows)} images, the truth and the answers")
 

@@ -19,10 +19,10 @@ import argparse
 from pathlib import Path
 
 from tinyfcn import nn, onnx, weights
+from tinyfcn.files import atomic_write
 from tinyfcn.training import checkpoint
 from tinyfcn.training.description import Description
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
-from tinyfcn.training.files import replacing
 from tinyfcn.training.options import (
     Parser,
     about_published,
@@ -79,7 +79,7 @@ def write_arrays(target: Path, options: argparse.Namespace) -> None:
     if options.model:
         model, description = build(options)
         arrays, about = model.state_dict(), description.to_dict()
-    with replacing(target) as out:
+    with atomic_write(target) as out:
         if target.suffix == ".npz":
             checkpoint.write_npz(out, arrays)
         else:

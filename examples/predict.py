@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tinyfcn import backend, models
 from tinyfcn.data import DataError, read_image, write_mask
+from tinyfcn.files import atomic_write
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.description import load_model
 from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
-from tinyfcn.training.files import replacing
 from tinyfcn.training.options import Parser, about_published, add_about_published
 from tinyfcn.training.published import published_model
 from tinyfcn.visualize import overlay
@@ -82,9 +82,9 @@ def main() -> int:
             continue
         mask = predict(model, [image], description.preprocessing)[0]
         name = unused(Path(path).stem, names)
-        with replacing(out / f"{name}.png") as file:
+        with atomic_write(out / f"{name}.png") as file:
             write_mask(file, mask)
-        with replacing(out / f"{name}_overlay.png") as file:
+        with atomic_write(out / f"{name}_overlay.png") as file:
             overlay(image, mask, description.classes).save(file, format="PNG")
         height, width = mask.shape
         print(f"{path} ({width} x {height}): {out / name}.png and {out / name}_overlay.png")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyfcn.training.files import replacing
+from tinyfcn.files import atomic_write
 from tinyfcn.training.run_folder import COLUMNS, RunFolder
 
 CLASSES = ["background", "cat, black", "dog"]
@@ -72,15 +72,15 @@ def test_one_that_is_only_read_is_not_made(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_replacing_keeps_the_old_file_if_the_block_fails(tmp_path: Path) -> None:
+def test_atomic_write_keeps_the_old_file_if_the_block_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
         file.write(b"half of the ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(b"new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"

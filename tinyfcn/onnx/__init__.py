@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tinyfcn import backend
+from tinyfcn.files import atomic_write
 from tinyfcn.nn import Module
 from tinyfcn.onnx import operators, resampling  # noqa: F401 (they add the rules)
 from tinyfcn.onnx.graph import Dynamic, Graph, UnknownValue
@@ -65,7 +66,6 @@ def export(
         >>> folder.cleanup()
     """
     from tinyfcn.onnx.proto import serialize
-    from tinyfcn.training.files import replacing
 
     size = tuple(input_size)
     if len(size) not in (3, 4) or not all(hasattr(n, "__index__") and n >= 1 for n in size):
@@ -88,7 +88,7 @@ def export(
         _check_equal(graph, _written(other, differing))
     named = [*model.named_parameters(), *model.named_buffers()]
     arrays = {name: backend.to_numpy(tensor.data) for name, tensor in named}
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         for part in serialize(graph, first, differing, arrays, metadata or {}):
             file.write(part)
 

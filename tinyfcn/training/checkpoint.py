@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tinyfcn.training.files import replacing
+from tinyfcn.files import atomic_write
 
 FORMAT = "tinyfcn checkpoint"
 VERSION = 1
@@ -58,7 +58,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tree = {"format": FORMAT, "version": VERSION, "state": _encode(dict(state), "", arrays)}
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             write_npz(file, {JSON: np.array(json.dumps(tree)), **arrays})
     except OSError as error:
         kept = "; the checkpoint that was there before is untouched" if Path(path).exists() else ""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import tinyfcn
-from tinyfcn.training.files import replacing
+from tinyfcn.files import atomic_write
 
 # The scores of a row, after which come the IU of each class as columns "iu <class name>".
 COLUMNS = (
@@ -79,7 +79,7 @@ class RunFolder:
     def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
         """Write ``config.json``: the arguments, ``more``, and what they ran on."""
         config = {"arguments": dict(arguments), **more, "environment": environment()}
-        with replacing(self.config) as file:
+        with atomic_write(self.config) as file:
             file.write((json.dumps(config, indent=2, default=str) + "\n").encode())
 
     def write_log(self, rows: Sequence[Row], classes: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class RunFolder:
         for row in rows:
             known = {key: value for key, value in row.items() if not math.isnan(value)}
             writer.writerow(known)
-        with replacing(self.log) as file:
+        with atomic_write(self.log) as file:
             file.write(text.getvalue().encode())
 
     def read_log(self) -> list[Row]:

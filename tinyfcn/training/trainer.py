@@ -19,6 +19,7 @@ import numpy as np
 
 from tinyfcn import Tensor, backend, random, visualize
 from tinyfcn.data import Batch, DataError, DataLoader, Sample, SegmentationDataset
+from tinyfcn.files import atomic_write
 from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.metrics import Scores
 from tinyfcn.nn import Module
@@ -27,7 +28,6 @@ from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Stopped, UsageError, sentence
 from tinyfcn.training.evaluation import evaluate
-from tinyfcn.training.files import replacing
 from tinyfcn.training.objective import Loss, total_loss
 from tinyfcn.training.run_folder import RunFolder, iu_column
 from tinyfcn.training.signals import StopSignals
@@ -318,14 +318,14 @@ class Trainer:
 
     def _write_pictures(self, rows: list[visualize.Triple], better: bool) -> None:
         try:
-            with replacing(self.run.curves) as file:
+            with atomic_write(self.run.curves) as file:
                 visualize.plot_curves(self.rows, file)
         except ImportError as error:
             if not self._skipped_curves:
                 print(f"curves.png is skipped: {error}")
             self._skipped_curves = True
         if better:
-            with replacing(self.run.predictions) as file:
+            with atomic_write(self.run.predictions) as file:
                 height = min(256, max(image.shape[0] for image, _, _ in rows))
                 picture = visualize.sheet(rows, self.validation.classes, height=height)
                 picture.save(file, format="PNG")

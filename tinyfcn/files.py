@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path``; when the block ends well, rename it to ``path``.
 
     The bytes are on the disk (fsync) before the rename, so that after a crash ``path`` holds
@@ -21,7 +21,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
         >>> path = Path(folder.name) / "note.txt"
-        >>> with replacing(path) as file:
+        >>> with atomic_write(path) as file:
         ...     _ = file.write(b"whole")
         >>> path.read_bytes()
         b'whole'
