@@ -89,7 +89,7 @@ def test_names_and_shapes_are_torchvisions(name: str, heads: bool | None) -> Non
 def test_a_file_fills_its_network(name: str, counters: bool) -> None:
     """Files of before PyTorch 1.0 have no num_batches_tracked."""
     arrays = {k: v for k, v in zeros(name).items() if counters or "num_batches" not in k}
-    found = weights.fit(shapes(name), arrays)
+    found = weights.match_names(shapes(name), arrays)
     assert (found.new, found.unused, len(found.arrays)) == ([], [], len(arrays))
 
 
@@ -149,7 +149,7 @@ SMALLER = "is (1024, 512, 3, 3) here and (4096, 25088) in the file"
 def test_a_network_begins_with_a_classifier(
     classifier: str, network: str, arguments: dict[str, Any], line: str
 ) -> None:
-    assert str(weights.fit(shapes(network, **arguments), zeros(classifier))) == line
+    assert str(weights.match_names(shapes(network, **arguments), zeros(classifier))) == line
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_network_begins_with_a_classifier(
 )
 def test_caffes_vgg16_goes_where_torchvisions_goes(network: str) -> None:
     mine = shapes(network)
-    found, other = (weights.fit(mine, arrays) for arrays in (caffe_vgg16(), zeros("vgg16")))
+    found, other = (weights.match_names(mine, arrays) for arrays in (caffe_vgg16(), zeros("vgg16")))
     assert list(found.arrays) == list(other.arrays)
     assert found.new == other.new
 
@@ -168,15 +168,15 @@ def test_layers_keep_their_order_where_only_one_side_has_batch_normalization() -
         key: np.full(array.shape, i, np.float32) for i, (key, array) in enumerate(theirs.items())
     }
     # torchvision's numbers of conv1_2, of its batch normalization, and of conv5_3.
-    found = weights.fit(shapes("segnet", width=1 / 16), marked).arrays
+    found = weights.match_names(shapes("segnet", width=1 / 16), marked).arrays
     for there, here in (("3.weight", "3.weight"), ("4.running_var", "4.running_var")):
         np.testing.assert_array_equal(found[f"encoder.{here}"], marked[f"features.{there}"])
-    plain = weights.fit(shapes("deconvnet", width=1 / 16), marked).arrays
+    plain = weights.match_names(shapes("deconvnet", width=1 / 16), marked).arrays
     for there, here in ((3, 2), (40, 28)):
         np.testing.assert_array_equal(
             plain[f"encoder.{here}.bias"], marked[f"features.{there}.bias"]
         )
-    back = weights.fit(shapes("vgg16_bn", width=1 / 16), plain).arrays
+    back = weights.match_names(shapes("vgg16_bn", width=1 / 16), plain).arrays
     np.testing.assert_array_equal(back["features.40.bias"], marked["features.40.bias"])
 
 
@@ -184,8 +184,8 @@ def test_a_network_without_the_bias_of_the_file_is_another_network() -> None:
     arrays = {"conv1.weight": np.ones((2, 3, 1, 1)), "conv1.bias": np.ones(2)}
     mine = {"conv1.weight": (2, 3, 1, 1)}
     with pytest.raises(weights.WeightsError, match=r"conv1\.bias is there, but conv1\.weight of"):
-        weights.fit(mine, arrays)
-    assert weights.fit(mine, {**arrays, "conv1.bias": np.zeros(2)}).unused == ["conv1.bias"]
+        weights.match_names(mine, arrays)
+    assert weights.match_names(mine, {**arrays, "conv1.bias": np.zeros(2)}).unused == ["conv1.bias"]
 
 
 @pytest.mark.parametrize("name", [n for n in models.names() if not models.is_classifier(n)])

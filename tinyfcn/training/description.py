@@ -217,20 +217,21 @@ def check_same_classes(
         )
 
 
-def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.Fitted:
+def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.Matched:
     """Copy into a model every array that has a place in it; leave the rest as it is.
 
     This is how FCN-16s starts from FCN-32s and FCN-8s from FCN-16s: the trunk and the scores that
     are there already are copied, the new skip scores begin at zero (Long, Shelhamer, Darrell,
     CVPR 2015, section 4.2). It is also how a network starts from a published classifier; what the
-    names mean in other frameworks is said in :mod:`tinyfcn.weights.fit`.
+    names mean in other frameworks is said in :mod:`tinyfcn.weights.match_names`.
 
     Raises:
-        WeightsError: if nothing at all fits, or a layer has another shape; a ValueError.
+        WeightsError: if nothing at all matches, or a layer has another shape; a ValueError.
     """
-    fitted = weights.fit({name: array.shape for name, array in named_arrays(model)}, arrays)
-    model.load_state_dict(fitted.arrays, strict=False)
-    return fitted
+    shapes = {name: array.shape for name, array in named_arrays(model)}
+    matched = weights.match_names(shapes, arrays)
+    model.load_state_dict(matched.arrays, strict=False)
+    return matched
 
 
 def named_arrays(model: Module) -> list[tuple[str, Any]]:

@@ -61,11 +61,11 @@ def published_model(
         except weights.WeightsError as error:
             raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
     model = about.build()
-    fitted = copy_matching(model, _without_scales(file.arrays))
-    if fitted.new:
-        raise weights.WeightsError(f"{path}: not all of {about.model} is in the file: {fitted}")
-    if fitted.unused:
-        print(f"{path}: {fitted}")
+    matched = copy_matching(model, _without_scales(file.arrays))
+    if matched.new:
+        raise weights.WeightsError(f"{path}: not all of {about.model} is in the file: {matched}")
+    if matched.unused:
+        print(f"{path}: {matched}")
     return model, about
 
 
@@ -88,11 +88,11 @@ def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) ->
             shapes = _shapes(name, 2, arguments)
             count = weights.count_classes(shapes, _shapes(name, 3, arguments), arrays)
             count = count or len(VOC_CLASSES)
-            fitted = weights.fit(_shapes(name, count, arguments), arrays)
+            matched = weights.match_names(_shapes(name, count, arguments), arrays)
         except ValueError as error:
             refused = refused or error
             continue
-        left = len(fitted.new), len(fitted.unused)
+        left = len(matched.new), len(matched.unused)
         if best is None or left < best[0]:
             best = left, count, arguments
     if best is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
 from tinyfcn.weights.file import WeightFile, WeightsError
-from tinyfcn.weights.fit import Fitted, count_classes, fit
+from tinyfcn.weights.match_names import Matched, count_classes, match_names
 
 READERS = (npz, pytorch, safetensors, matconvnet, caffe)
 _LONGEST_MESSAGE = 500  # it may quote what is in the file
@@ -70,11 +70,11 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
 
 __all__ = [
     "READERS",
-    "Fitted",
+    "Matched",
     "WeightFile",
     "WeightsError",
     "count_classes",
-    "fit",
     "load",
+    "match_names",
     "read",
 ]

@@ -1,4 +1,4 @@
-"""Names and shapes of other frameworks, fitted into our models."""
+"""Names and shapes of other frameworks, matched to those of our models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import models, nn, weights
-from tinyfcn.weights.fit import fit
+from tinyfcn.weights.match_names import match_names
 
 WIDTH = 1 / 32
 # VGG16's convolutions in Caffe and MatConvNet, and their numbers in torchvision.
@@ -20,7 +20,7 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def caffe_vgg(fcn: nn.Module, flat: bool = True) -> dict[str, np.ndarray]:
-    """Caffe's names for the trunk, fc6 and fc7 of an FCN."""
+    """Caffe's names for the backbone, fc6 and fc7 of an FCN."""
     state = fcn.state_dict()
     names = dict(zip(VGG16, (f"backbone.{n}" for n in NUMBERS), strict=True))
     arrays = {}
@@ -38,7 +38,7 @@ def test_caffe_vgg16_into_an_fcn(flat: bool) -> None:
     model = models.fcn32s(num_classes=3, width=WIDTH)
     arrays = caffe_vgg(model, flat)
     arrays["fc8.weight"] = np.ones((1000, 128), np.float32)
-    found = fit(shapes(model), arrays)
+    found = match_names(shapes(model), arrays)
     np.testing.assert_array_equal(found.arrays["backbone.28.weight"], arrays["conv5_3.weight"])
     np.testing.assert_array_equal(found.arrays["backbone.5.bias"], arrays["conv2_1.bias"])
     fc6, flat6 = found.arrays["fc6.weight"], arrays["fc6.weight"].reshape(128, -1)
@@ -48,17 +48,17 @@ def test_caffe_vgg16_into_an_fcn(flat: bool) -> None:
     assert found.unused == ["fc8.weight"]
 
 
-def test_into_a_trunk_with_batch_normalization() -> None:
+def test_into_a_backbone_with_batch_normalization() -> None:
     model = models.fcn32s(num_classes=3, width=WIDTH, batch_norm=True)
     plain = models.fcn32s(num_classes=3, width=WIDTH)
-    found = fit(shapes(model), arrays := caffe_vgg(plain))
+    found = match_names(shapes(model), arrays := caffe_vgg(plain))
     np.testing.assert_array_equal(found.arrays["backbone.40.weight"], arrays["conv5_3.weight"])
 
 
 def test_torchvision_vgg16_into_an_fcn_and_back() -> None:
     fcn, vgg = models.fcn32s(width=WIDTH), models.vgg16(width=WIDTH)
     state = vgg.state_dict()
-    found = fit(shapes(fcn), state)
+    found = match_names(shapes(fcn), state)
     assert len(found.arrays) == 2 * 15
     np.testing.assert_array_equal(found.arrays["backbone.28.weight"], state["features.28.weight"])
     np.testing.assert_array_equal(
@@ -73,7 +73,7 @@ def test_caffe_vgg16_into_the_classifier() -> None:
     arrays = caffe_vgg(fcn)
     arrays["fc8.weight"] = np.ones((10, 128), np.float32)
     arrays["fc8.bias"] = np.ones((1, 1, 1, 10), np.float32)
-    found = fit(shapes(vgg), arrays)
+    found = match_names(shapes(vgg), arrays)
     assert not found.new
     assert not found.unused
     vgg.load_state_dict(found.arrays)
@@ -83,16 +83,16 @@ def test_the_published_upsampling_goes_class_by_class() -> None:
     kernel = np.outer(*[[0.25, 0.75, 0.75, 0.25]] * 2)
     full = np.zeros((3, 3, 4, 4))
     full[range(3), range(3)] = kernel
-    found = fit({"upscore2.weight": (3, 1, 4, 4)}, {"upscore2.weight": full})
+    found = match_names({"upscore2.weight": (3, 1, 4, 4)}, {"upscore2.weight": full})
     np.testing.assert_array_equal(found.arrays["upscore2.weight"], np.stack([kernel[None]] * 3))
     full[0, 1, 2, 2] = 1e-3
     with pytest.raises(weights.WeightsError, match=r"upscore2\.weight mixes classes"):
-        fit({"upscore2.weight": (3, 1, 4, 4)}, {"upscore2.weight": full})
+        match_names({"upscore2.weight": (3, 1, 4, 4)}, {"upscore2.weight": full})
 
 
 def test_another_number_of_classes_is_said_in_one_line() -> None:
     model, other = (models.fcn32s(num_classes=n, width=WIDTH) for n in (3, 21))
-    found = fit(shapes(model), other.state_dict())
+    found = match_names(shapes(model), other.state_dict())
     assert [head[0] for head in found.heads] == [
         "score_fr.weight",
         "score_fr.bias",
@@ -104,15 +104,15 @@ def test_another_number_of_classes_is_said_in_one_line() -> None:
     )
 
 
-def test_other_widths_and_trunks_are_refused() -> None:
+def test_other_widths_and_backbones_are_rejected() -> None:
     narrow, wide = (shapes(models.fcn32s(width=width)) for width in (1 / 64, 1 / 32))
     arrays = {name: np.zeros(shape, np.float32) for name, shape in wide.items()}
     with pytest.raises(
         weights.WeightsError, match=r"backbone\.2\.weight is \(2, 2, 3, 3\), but.*more"
     ):
-        fit(narrow, arrays)
+        match_names(narrow, arrays)
     with pytest.raises(weights.WeightsError, match=r"features\.0\.weight is \(2, 3, 11, 11\)"):
-        fit(wide, {"features.0.weight": np.zeros((2, 3, 11, 11), np.float32)})
+        match_names(wide, {"features.0.weight": np.zeros((2, 3, 11, 11), np.float32)})
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_other_widths_and_trunks_are_refused() -> None:
     ],
 )
 def test_names(theirs: str, ours: str) -> None:
-    found = fit({f"{ours}.weight": (2, 3)}, {f"{theirs}.weight": np.ones((2, 3))})
+    found = match_names({f"{ours}.weight": (2, 3)}, {f"{theirs}.weight": np.ones((2, 3))})
     assert list(found.arrays) == [f"{ours}.weight"]

@@ -31,7 +31,7 @@ FC6 = ("fc6.0", "head.0", "head.fc6", "heads.0.fc6")
 FC7 = ("fc7.0", "head.3", "head.4", "head.fc7", "heads.0.fc7")
 # DeepLab and ParseNet have smaller ones, so that theirs begin anew.
 SMALLER = ("head.fc6", "head.fc7", "heads.0.fc6", "heads.0.fc7")
-# A trunk whose layers have numbers, as VGG's and AlexNet's; and VGG's names in Caffe, MatConvNet.
+# A backbone with numbered layers, as VGG's and AlexNet's; and VGG's names in Caffe, MatConvNet.
 NUMBERED = re.compile(r"(?:features|backbone|encoder)\.(\d+)|conv(\d)_(\d)")
 
 # layer there: layers that it may be here.
@@ -69,8 +69,8 @@ INCEPTION = {
 
 
 @dataclass
-class Fitted:
-    """What :func:`fit` found; lists of names.
+class Matched:
+    """What :func:`match_names` found; lists of names.
 
     Attributes:
         arrays: what can be loaded, under the model's names and in its shapes.
@@ -106,7 +106,7 @@ class Fitted:
         return text
 
 
-def fit(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Fitted:
+def match_names(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Matched:
     """Find for each array its place in a model.
 
     An array that differs in the first axis only belongs to a head for another number of classes; it
@@ -117,16 +117,16 @@ def fit(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Fitt
         arrays: a file's arrays by name.
 
     Raises:
-        WeightsError: if nothing fits, a layer has another shape in the file, or one has a bias that
-            the model's has not.
+        WeightsError: if no name matches, a layer has another shape in the file, or one has a bias
+            that the model's has not.
 
     Example:
-        >>> found = fit({"backbone.0.bias": (64,), "fc6.weight": (8, 2, 7, 7)},
-        ...             {"features.0.bias": np.ones(64), "classifier.0.weight": np.ones((8, 98))})
+        >>> file = {"features.0.bias": np.ones(64), "classifier.0.weight": np.ones((8, 98))}
+        >>> found = match_names({"backbone.0.bias": (64,), "fc6.weight": (8, 2, 7, 7)}, file)
         >>> {name: array.shape for name, array in found.arrays.items()}
         {'backbone.0.bias': (64,), 'fc6.weight': (8, 2, 7, 7)}
     """
-    found = Fitted()
+    found = Matched()
     wrong = []
     places = _places(shapes, arrays)
     for name, array in arrays.items():
@@ -217,11 +217,11 @@ def _own_names(layer: str, renamed: Mapping[str, str]) -> Iterator[str]:
         names.append(f"inception{block[1]}.{INCEPTION[block[2]]}.conv")
     for name in names:
         yield name
-        yield "backbone." + name.removeprefix("features.")  # a classifier's, as a trunk
+        yield "backbone." + name.removeprefix("features.")  # a classifier's, as a backbone
 
 
 def _in_order(there: Mapping[str, Shape], here: Mapping[str, Shape]) -> dict[str, str]:
-    """The layers of two trunks with numbers, by each other, if they have as many convolutions.
+    """The layers of two backbones with numbers, by each other, if they have as many convolutions.
 
     The numbers differ where only one has batch normalization, which follows its convolution.
     """
@@ -233,7 +233,7 @@ def _in_order(there: Mapping[str, Shape], here: Mapping[str, Shape]) -> dict[str
 
 
 def _numbered_convolutions(shapes: Mapping[str, Shape]) -> list[str]:
-    """The convolutions of a trunk whose layers have numbers, in their order."""
+    """The convolutions of a backbone whose layers have numbers, in their order."""
     names = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 4]
     layers = [name for name in names if NUMBERED.fullmatch(name)]
     return sorted(layers, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
@@ -271,7 +271,7 @@ def _each_class_by_itself(array: NDArray[Any], shape: Shape, name: str) -> NDArr
     own = np.arange(classes)
     diagonal = array[own, own][:, None]
     if np.count_nonzero(array) != np.count_nonzero(diagonal):
-        raise WeightsError(f"{name} mixes classes when it enlarges, which the model does not")
+        raise WeightsError(f"{name} mixes classes when it upsamples, which the model does not")
     return diagonal
 
 
