@@ -20,7 +20,6 @@ from pathlib import Path
 
 from tinyfcn import nn, onnx, weights
 from tinyfcn.files import atomic_write
-from tinyfcn.training import checkpoint
 from tinyfcn.training.description import Description
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.options import (
@@ -30,7 +29,7 @@ from tinyfcn.training.options import (
     image_size,
 )
 from tinyfcn.training.published import published_model
-from tinyfcn.weights import safetensors
+from tinyfcn.weights import npz, safetensors
 
 ENDINGS = (".npz", ".safetensors", ".onnx")
 
@@ -81,7 +80,7 @@ def write_arrays(target: Path, options: argparse.Namespace) -> None:
         arrays, about = model.state_dict(), description.to_dict()
     with atomic_write(target) as out:
         if target.suffix == ".npz":
-            checkpoint.write_npz(out, arrays)
+            npz.write(out, arrays)
         else:
             out.writelines(safetensors.dump(arrays, file.preprocessing, about))
     total = sum(array.size for array in arrays.values())

@@ -16,7 +16,7 @@ from tinyfcn.data import CAFFE
 from tinyfcn.training import checkpoint
 from tinyfcn.training.description import Description
 from tinyfcn.training.published import published_model
-from tinyfcn.weights import safetensors
+from tinyfcn.weights import npz, safetensors
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "convert_weights.py"
 
@@ -34,7 +34,7 @@ def convert(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 def test_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "file": np.ones(2)}
     with open(tmp_path / "a.npz", "wb") as file:
-        checkpoint.write_npz(file, arrays)
+        npz.write(file, arrays)
     assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.safetensors") == 0
     assert convert(monkeypatch, tmp_path / "b.safetensors", tmp_path / "c.npz") == 0
     loaded = weights.load(tmp_path / "c.npz")

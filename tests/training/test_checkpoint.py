@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tinyfcn import weights
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.weights import tree
 
 leaves = st.one_of(
     st.none(),
@@ -161,7 +162,7 @@ def test_says_what_it_found_instead(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"zip.*photo\.jpg"):
         checkpoint.load(path)
     np.savez(tmp_path / "weights.npz", a=np.ones(2))
-    with pytest.raises(CheckpointError, match=r"not a tinyfcn checkpoint.*a\.npy"):
+    with pytest.raises(CheckpointError, match=r"not a tinyfcn checkpoint.*arrays a$"):
         checkpoint.load(tmp_path / "weights.npz")
     np.save(tmp_path / "one.npy", np.ones(2))
     with pytest.raises(CheckpointError, match="single array"):
@@ -176,13 +177,13 @@ def test_says_what_it_found_instead(tmp_path: Path) -> None:
 
 def test_a_pickle_in_the_file_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "evil.npz"
-    np.savez(path, **{checkpoint.JSON: np.array([{"a": 1}], dtype=object)})
+    np.savez(path, **{tree.JSON: np.array([{"a": 1}], dtype=object)})
     with pytest.raises(CheckpointError):
         checkpoint.load(path)
 
 
 def test_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "VERSION", 99)
+    monkeypatch.setattr(tree, "VERSION", 99)
     checkpoint.save(tmp_path / "a.npz", {})
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"version 1, found .* version 99"):

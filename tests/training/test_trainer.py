@@ -272,7 +272,7 @@ def test_a_full_disk_ends_the_run_with_the_old_checkpoint(
     def full(*anything: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_npz", full)
+    monkeypatch.setattr(checkpoint.npz, "write", full)
     with pytest.raises(CheckpointError, match=r"No space left.*untouched"):
         run.fit()
     assert run.run.last.read_bytes() == before

@@ -34,6 +34,20 @@ class WeightFile:
     description: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
+def preprocessing_of(description: Any) -> Preprocessing | None:
+    """What the description of a model in a file of our own says of its images, if there is one.
+
+    Raises:
+        WeightsError: if the description is damaged.
+    """
+    if description is None:
+        return None
+    try:
+        return Preprocessing.from_dict(description["preprocessing"])
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise WeightsError(f"damaged description of the model ({error!r})") from error
+
+
 def allowance(path: Path) -> int:
     """How many bytes may be unpacked from a file: no bomb is worth more memory than this.
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import ast
 import math
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.preprocessing import Preprocessing
-from tinyfcn.training import checkpoint
-from tinyfcn.weights import zipped
-from tinyfcn.weights.file import WeightFile, WeightsError
+from tinyfcn.weights import tree, zipped
+from tinyfcn.weights.file import WeightFile, WeightsError, preprocessing_of
 
+MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000
 
 
@@ -37,32 +38,53 @@ def recognises(path: Path, start: bytes) -> bool:
 
 def read(path: Path) -> WeightFile:
     """The arrays by name; from a checkpoint, the parameters and buffers of its model."""
+    found = arrays(path)
+    if tree.JSON not in found:
+        return WeightFile(_only_numbers(found))
+    state = tree.unflatten(found)
+    model, description = state.get("model"), state.get("description")
+    if not isinstance(model, dict) or not all(isinstance(a, np.ndarray) for a in model.values()):
+        raise WeightsError("damaged checkpoint: its model is not a dict of arrays")
+    return WeightFile(_only_numbers(model), preprocessing_of(description), description)
+
+
+def arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All members of the archive by name, text too.
+
+    Raises:
+        WeightsError: if it is no ``.npz``, or damaged; says what was found.
+    """
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if not start:
+        raise WeightsError("the file is empty")
+    if not start.startswith(zipped.MAGIC):
+        one = start.startswith(MAGIC)
+        raise WeightsError("it is a single array (.npy)" if one else f"it starts with {start!r}")
     with zipped.opened(path) as archive:
-        arrays = {name.removesuffix(".npy"): _array(archive, name) for name in archive.names}
-    if checkpoint.JSON not in arrays:
+        return {name.removesuffix(".npy"): _array(archive, name) for name in archive.names}
+
+
+def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """What ``numpy.savez`` writes, except that it would pickle objects and reserves some names."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            if array.dtype.kind not in "fiub":
-                raise WeightsError(f"{name} is not an array of numbers but of {array.dtype}")
-        return WeightFile(arrays)
-    try:
-        state = checkpoint.unpack(arrays, path)
-        about = state.get("description")
-        preprocessing = about and Preprocessing.from_dict(about["preprocessing"])
-        model = state["model"]
-        if not all(isinstance(array, np.ndarray) for array in model.values()):
-            raise WeightsError("its model holds something else than arrays")
-        return WeightFile(model, preprocessing, about)
-    except WeightsError:
-        raise
-    except (
-        AttributeError, KeyError, TypeError, ValueError, RecursionError, checkpoint.CheckpointError,
-    ) as error:  # fmt: skip
-        raise WeightsError(f"damaged checkpoint ({error!r})") from error
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _only_numbers(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise WeightsError(f"{name} is not an array of numbers but of {array.dtype}")
+    return arrays
 
 
 def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
+    if not name.endswith(".npy"):
+        raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
     data = archive.read(name)
-    if data[:6] != b"\x93NUMPY" or len(data) < 12 or data[6] not in (1, 2, 3):
+    if data[:6] != MAGIC or len(data) < 12 or data[6] not in (1, 2, 3):
         raise WeightsError(f"{name} does not start as a .npy does, but with {data[:8]!r}")
     begin = 10 if data[6] == 1 else 12
     end = begin + int.from_bytes(data[8:begin], "little")

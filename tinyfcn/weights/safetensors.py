@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tinyfcn.data.preprocessing import Preprocessing
 from tinyfcn.weights import images
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
+from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, preprocessing_of
 
 DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
@@ -147,11 +147,9 @@ def _metadata(metadata: Any) -> tuple[Preprocessing | None, dict[str, Any] | Non
     if not isinstance(metadata, dict):
         raise WeightsError("damaged header: __metadata__ is not a dict")
     try:
-        if DESCRIPTION in metadata:
-            about = json.loads(metadata[DESCRIPTION])
-            return Preprocessing.from_dict(about["preprocessing"]), about
-        if PREPROCESSING in metadata:
-            return Preprocessing.from_dict(json.loads(metadata[PREPROCESSING])), None
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        about, own = (json.loads(metadata.get(k, "null")) for k in (DESCRIPTION, PREPROCESSING))
+    except (TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"damaged description of the model ({error!r})") from error
-    return None, None
+    if about is None and own is not None:
+        return preprocessing_of({"preprocessing": own}), None
+    return preprocessing_of(about), about
