@@ -18,7 +18,6 @@ of the networks. Options that are not known here go to train_voc.py, for all ali
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import subprocess
@@ -28,14 +27,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinyfcn import summary
+from tinyfcn.cli.errors import UsageError, plain_errors
+from tinyfcn.cli.parser import Parser, integer
 from tinyfcn.data import FolderSegmentation, SegmentationDataset, VOCSegmentation, write_voc_tree
 from tinyfcn.files import atomic_write
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint, report
 from tinyfcn.training.description import described, load_model
-from tinyfcn.training.errors import UsageError, plain_errors
 from tinyfcn.training.evaluation import evaluate, predict
-from tinyfcn.training.options import Parser, whole
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.visualize import sheet
 
@@ -68,13 +67,11 @@ ROWS = 5  # images in the picture
 
 def compare(text: str, networks: Mapping[str, Network], out: Path) -> None:
     """Train the networks, then write the table and the picture, named as the folder ``out``."""
-    parser = Parser(
-        description=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(text)
     add = parser.add_argument
     add("--out", type=Path, default=out, metavar="PATH", help=f"the results (default {out})")
     add("--data-root", type=Path, metavar="PATH", help="own data, as for train_voc.py")
-    add("--scenes", type=whole(1), metavar="N", help="scenes to train on (default 1500)")
+    add("--scenes", type=integer(1), metavar="N", help="scenes to train on (default 1500)")
     add("--only", metavar="NAMES", help=f"some of {','.join(networks)}")
     options, for_training = parser.parse_known_args()
     chosen = _chosen(networks, options.only)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from compare_architectures import FCNS, compare
 
-from tinyfcn.training.errors import plain_errors
+from tinyfcn.cli.errors import plain_errors
 
 if __name__ == "__main__":
     with plain_errors():

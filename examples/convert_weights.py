@@ -16,18 +16,15 @@ A .onnx holds the whole network, for images of any size, and needs the extra ``o
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from tinyfcn import nn, onnx, weights
+from tinyfcn.cli.parser import Parser, image_size
+from tinyfcn.cli.train_options import about_published, add_about_published
 from tinyfcn.files import atomic_write
 from tinyfcn.training.description import Description
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
-from tinyfcn.training.options import (
-    Parser,
-    about_published,
-    add_about_published,
-    image_size,
-)
 from tinyfcn.training.published import published_model
 from tinyfcn.weights import npz, safetensors
 
@@ -35,7 +32,7 @@ ENDINGS = (".npz", ".safetensors", ".onnx")
 
 
 def main() -> None:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("source", metavar="IN", help="file of weights of any format")
     parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
     parser.add_argument("--model", help="translate into the names and shapes of this model")
@@ -49,7 +46,7 @@ def main() -> None:
     parser.add_argument(
         "--one-size", action="store_true", help="for .onnx: only for one image of that size"
     )
-    options = parser.parse_args()
+    options = parser.parse(sys.argv[1:])
     target = Path(options.target)
     if target.suffix not in ENDINGS:
         raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")

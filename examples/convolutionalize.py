@@ -18,6 +18,7 @@ a crop sees zeros beyond its borders where the large image has pixels, and the s
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -25,8 +26,8 @@ import numpy as np
 
 import tinyfcn
 from tinyfcn import Tensor, models, nn
-from tinyfcn.training.errors import plain_errors
-from tinyfcn.training.options import Parser, whole
+from tinyfcn.cli.errors import plain_errors
+from tinyfcn.cli.parser import Parser, integer
 
 CROP, STEP = 224, 32  # size of a crop, and the distance between two: the network's total stride
 
@@ -117,12 +118,14 @@ def main(size: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument(
-        "--size", type=whole(CROP), default=384,
+        "--size", type=integer(CROP), default=384,
         help=f"side of the image, {CROP} or more (default 384)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=whole(0), default=0, help="of weights and image (default 0)")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--seed", type=integer(0), default=0, help="of weights and image (default 0)"
+    )
+    arguments = parser.parse(sys.argv[1:])
     with plain_errors():
         main(arguments.size, arguments.seed)

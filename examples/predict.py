@@ -1,31 +1,33 @@
-"""Label the pixels of images of any size with a trained network.
+"""Label the pixels of images with a trained network.
 
-    python examples/predict.py runs/fcn8s/best.npz photo.jpg another.png --out predictions
-    python examples/predict.py --weights fcn8s-heavy-pascal.caffemodel --model fcn8s photo.jpg
+For each image, of any size, NAME.png in the folder of --out is the mask (a palette PNG of class
+indices) and NAME_overlay.png shows it over the image, with a legend.
 
-For each image, NAME.png in the folder of --out is the mask (a palette PNG of class indices) and
-NAME_overlay.png shows it over the image, with a legend.
+tinyfcn predict runs/fcn8s/best.npz photo.jpg another.png --out predictions
+tinyfcn predict --weights fcn8s-heavy-pascal.caffemodel --model fcn8s photo.jpg
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinyfcn import backend, models
+from tinyfcn.cli.errors import UsageError, plain_errors, sentence, usage_errors
+from tinyfcn.cli.parser import Parser
+from tinyfcn.cli.train_options import about_published, add_about_published
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.files import atomic_write
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.description import load_model
-from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
 from tinyfcn.training.evaluation import predict
-from tinyfcn.training.options import Parser, about_published, add_about_published
 from tinyfcn.training.published import published_model
 from tinyfcn.visualize import overlay
 
 
-def main() -> int:
-    parser = Parser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(__doc__, prog="tinyfcn predict")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
     )
@@ -38,7 +40,7 @@ def main() -> int:
         "--out", default="predictions", help="folder to write to (default predictions)"
     )
     parser.add_argument("--backend", help="what computes (default TINYFCN_BACKEND, or numpy)")
-    options = parser.parse_args()
+    options = parser.parse(arguments)
 
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
@@ -105,4 +107,4 @@ def unused(stem: str, taken: set[str]) -> str:
 
 if __name__ == "__main__":
     with plain_errors():
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))

@@ -17,14 +17,15 @@ sections 2 and 3.
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
 
 import tinyfcn
 from tinyfcn import Tensor, models, nn
-from tinyfcn.training.errors import plain_errors, usage_errors
-from tinyfcn.training.options import Parser, whole
+from tinyfcn.cli.errors import plain_errors, usage_errors
+from tinyfcn.cli.parser import Parser, integer
 
 CLASSES = 21
 
@@ -66,14 +67,16 @@ def main(size: int, width: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument(
-        "--size", type=whole(1), default=128, help="side of the image (default 128)"
+        "--size", type=integer(1), default=128, help="side of the image (default 128)"
     )
     parser.add_argument(
         "--width", type=float, default=0.5, help="factor on the channels of all (default 0.5)"
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="of weights and image (default 0)")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--seed", type=integer(0), default=0, help="of weights and image (default 0)"
+    )
+    arguments = parser.parse(sys.argv[1:])
     with plain_errors():
         main(arguments.size, arguments.width, arguments.seed)

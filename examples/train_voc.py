@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, nn, optim
+from tinyfcn.cli.errors import plain_errors, usage_errors
+from tinyfcn.cli.train_options import all_options, open_run, parse_options, saved_options
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, open_datasets
 from tinyfcn.training.description import build_model, describe, read_weights
-from tinyfcn.training.errors import plain_errors, usage_errors
 from tinyfcn.training.evaluation import median_frequency_weights, print_evaluation
-from tinyfcn.training.options import all_options, open_run, parse_options, saved_options
 from tinyfcn.training.trainer import Trainer
 
 
-def main() -> None:
-    options = parse_options(sys.argv[1:])
+def main(arguments: Sequence[str]) -> None:
+    options = parse_options(arguments)
     with usage_errors("--backend"):
         backend.use(options.backend or backend.active().name)
     tinyfcn.manual_seed(options.seed)
@@ -99,4 +100,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     with plain_errors():
-        main()
+        main(sys.argv[1:])

@@ -14,7 +14,7 @@ def test_every_package_is_listed():
         for path in (ROOT / "tinyfcn").rglob("__init__.py")
     }
     listed = CONFIG["options"]["packages"].split()
-    assert listed == sorted(found | {"tinyfcn.kernels"})
+    assert listed == sorted(found | {"tinyfcn.examples", "tinyfcn.kernels"})
 
 
 def test_every_other_file_is_package_data():

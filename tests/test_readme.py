@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tinyfcn.cli.train_options import parse_options
 from tinyfcn.models.table import table
-from tinyfcn.training.options import parse_options
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, optim
+from tinyfcn.cli.train_options import parse_options
 from tinyfcn.training.description import describe
-from tinyfcn.training.options import parse_options
 
 NETWORKS = {
     "deconvnet": {"width": 1 / 16, "batch_norm": True},

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tinyfcn import models
+from tinyfcn.cli.train_options import open_run, parse_options
 from tinyfcn.data import DataError, Sample, write_mask
 from tinyfcn.training.datasets import augmentation, open_datasets
-from tinyfcn.training.options import open_run, parse_options
 
 
 @pytest.mark.parametrize(("crop", "side"), [(None, (236, 220)), (20, (204, 204)), (60, (252, 252))])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import models, nn, weights
+from tinyfcn.cli.train_options import parse_options
 from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
@@ -20,7 +21,6 @@ from tinyfcn.training.description import (
     load_model,
 )
 from tinyfcn.training.errors import UsageError
-from tinyfcn.training.options import parse_options
 from tinyfcn.training.published import published_model
 
 CLASSES = ("background", "cat", "dog")

@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 from typing import Any
 
 from tinyfcn import backend, models, summary
+from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors
+from tinyfcn.cli.parser import Parser, image_size, integer, one_of
 from tinyfcn.models.table import FORMS, table, usual
-from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
-from tinyfcn.training.options import Parser, image_size, whole
 
 
 def main() -> None:
     """The program; options as ``--help`` tells them."""
-    parser = Parser(
-        prog="python -m tinyfcn.models",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(__doc__, prog="python -m tinyfcn.models")
     add = parser.add_argument
-    add("name", nargs="?", choices=models.names(), metavar="NAME", help="which network")
+    add("name", nargs="?", type=one_of(models.names()), metavar="NAME", help="which network")
     add("arguments", nargs="*", type=_argument, metavar="KEY=VALUE", help="its other arguments")
     add("--input", type=image_size, metavar="CxHxW", help="size of an image (default: the table's)")
-    add("--num-classes", type=whole(1), metavar="N", help="(default: 21, classifiers 1000)")
-    options = parser.parse_intermixed_args()
+    add("--num-classes", type=integer(1), metavar="N", help="(default: 21, classifiers 1000)")
+    options = parser.parse(sys.argv[1:])
     if options.name is None:
         if options.input or options.num_classes:
             raise UsageError("--input and --num-classes go with the NAME of a network")

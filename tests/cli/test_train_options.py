@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from tinyfcn import backend
-from tinyfcn.training import checkpoint
-from tinyfcn.training.description import describe
-from tinyfcn.training.errors import UsageError
-from tinyfcn.training.options import (
+from tinyfcn.cli.train_options import (
     DEFAULTS,
     PAPER,
     all_options,
@@ -19,6 +16,9 @@ from tinyfcn.training.options import (
     parse_options,
     saved_options,
 )
+from tinyfcn.training import checkpoint
+from tinyfcn.training.description import describe
+from tinyfcn.training.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -153,10 +153,10 @@ def test_refuses_combinations(command: str, words: str) -> None:
     [
         ("--lr fast", "--lr: expected a number between 0 and 1e+06, got 'fast'"),
         ("--lr nan", "got 'nan'"),
-        ("--batch-size 0", "--batch-size: expected a whole number of at least 1, got '0'"),
+        ("--batch-size 0", "--batch-size: expected an integer of at least 1, got '0'"),
         ("--model resnet", "--model: expected one of fcn32s, fcn16s, fcn8s, "),
         ("--model resnet50", "--model: resnet50 labels whole images, not pixels; expected one of"),
-        ("--epoch 3", "unrecognized arguments: --epoch"),
+        ("--epoch 3", "unknown option --epoch; did you mean --epochs?"),
     ],
 )
 def test_refuses_values_in_one_line(

@@ -7,11 +7,12 @@ Where an option is not given, its value comes from the checkpoint of ``--resume`
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tinyfcn import models
+from tinyfcn.cli.parser import Parser, integer, number
 from tinyfcn.training import checkpoint
 from tinyfcn.training.errors import UsageError
 from tinyfcn.training.run_folder import RunFolder
@@ -96,7 +97,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         SystemExit: for ``--help`` or options that cannot be parsed.
         UsageError, CheckpointError, FileNotFoundError: with one sentence for the user.
     """
-    given = vars(_parser().parse_args(arguments))
+    given: dict[str, Any] = vars(_parser().parse(arguments))
     if "epochs" in given and "iterations" in given:
         raise UsageError("--epochs and --iterations both say how long to train; give one of them")
     if "resume" in given and "init_from" in given:
@@ -204,13 +205,13 @@ def _holds_run(path: Path) -> bool:
     return (path / "last.npz").exists()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
+        "Train a fully convolutional network on Pascal VOC, on a data set in its layout,\n"
+        "on a folder of images and masks, or, without --data-root, on synthetic scenes.",
+        prog="tinyfcn train",
         usage="%(prog)s [options]",
-        description="Train a fully convolutional network on Pascal VOC, on a data set in its "
-        "layout, on a folder of images and masks, or, without --data-root, on synthetic scenes.",
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
 
     def add(group: Any, name: str, kind: Any, text: str, **more: Any) -> None:
@@ -233,22 +234,24 @@ def _parser() -> argparse.ArgumentParser:
     add(data, "classes", str, "names, comma-separated, or a file with one a line", metavar="NAMES")
     add(data, "train-split", str, "name of the list to train on", metavar="NAME")
     add(data, "val-split", str, "name of the list to score on", metavar="NAME")
-    add(data, "scenes", whole(1), "synthetic scenes to train on, without --data-root", metavar="N")
-    add(data, "crop", whole(1), "train on random windows of this side", metavar="PIXELS")
-    add(data, "jitter", _number(0, 0.99), "scale at random by 1-X to 1+X", metavar="X")
-    add(data, "colour-jitter", _number(0, 0.99), "change colours by up to X", metavar="X")
+    add(
+        data, "scenes", integer(1), "synthetic scenes to train on, without --data-root", metavar="N"
+    )
+    add(data, "crop", integer(1), "train on random windows of this side", metavar="PIXELS")
+    add(data, "jitter", number(0, 0.99), "scale at random by 1-X to 1+X", metavar="X")
+    add(data, "colour-jitter", number(0, 0.99), "change colours by up to X", metavar="X")
     add(data, "flip", bool, "mirror half of the images")
     add(data, "preprocessing", ["torchvision", "caffe"], "RGB in 0..1, or BGR in 0..255")
-    add(data, "workers", whole(0), "threads that read ahead", metavar="N")
+    add(data, "workers", integer(0), "threads that read ahead", metavar="N")
 
     model = parser.add_argument_group("model")
     add(model, "model", _network, "which network", metavar="NAME")
     add(model, "backbone", str, "which trunk", metavar="NAME")
-    add(model, "width", _number(0.001, 8), "factor on the channels of the trunk", metavar="X")
+    add(model, "width", number(0.001, 8), "factor on the channels of the trunk", metavar="X")
     add(model, "batch-norm", bool, "batch normalization in the trunk")
     add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
     add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
-    add(model, "dropout", _number(0, 0.99), "its probability (default: the network's)", metavar="X")
+    add(model, "dropout", number(0, 0.99), "its probability (default: the network's)", metavar="X")
     add(model, "recompute", bool, "less memory for large images, one more forward pass")
     add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
     add(
@@ -261,17 +264,17 @@ def _parser() -> argparse.ArgumentParser:
 
     learning = parser.add_argument_group("learning")
     add(learning, "preset", ["default", "paper"], "where options that are not given come from")
-    add(learning, "epochs", whole(1), "times through the training set", metavar="N")
-    add(learning, "iterations", whole(1), "optimizer steps, instead of epochs", metavar="N")
-    add(learning, "batch-size", whole(1), "images at a time", metavar="N")
-    add(learning, "accumulate", whole(1), "batches whose gradients make one step", metavar="N")
+    add(learning, "epochs", integer(1), "times through the training set", metavar="N")
+    add(learning, "iterations", integer(1), "optimizer steps, instead of epochs", metavar="N")
+    add(learning, "batch-size", integer(1), "images at a time", metavar="N")
+    add(learning, "accumulate", integer(1), "batches whose gradients make one step", metavar="N")
     add(learning, "optimizer", ["adam", "sgd"], "how to step")
-    add(learning, "lr", _number(0, 1e6), "learning rate", metavar="X")
-    add(learning, "momentum", _number(0, 0.9999), "of SGD", metavar="X")
-    add(learning, "weight-decay", _number(0, 1e6), "of weights, not of biases", metavar="X")
-    add(learning, "bias-lr", _number(0, 1e6), "factor on the learning rate of biases", metavar="X")
+    add(learning, "lr", number(0, 1e6), "learning rate", metavar="X")
+    add(learning, "momentum", number(0, 0.9999), "of SGD", metavar="X")
+    add(learning, "weight-decay", number(0, 1e6), "of weights, not of biases", metavar="X")
+    add(learning, "bias-lr", number(0, 1e6), "factor on the learning rate of biases", metavar="X")
     add(learning, "schedule", ["constant", "cosine", "poly", "step"], "how the learning rate falls")
-    add(learning, "warmup", whole(0), "steps in which it rises first", metavar="N")
+    add(learning, "warmup", integer(0), "steps in which it rises first", metavar="N")
     add(learning, "loss-reduction", ["mean", "sum"], "over the pixels of a batch")
     add(learning, "class-weights", ["none", "median-frequency"], "weights of classes in the loss")
 
@@ -279,16 +282,9 @@ def _parser() -> argparse.ArgumentParser:
     add(run, "out", str, "the run folder (default runs/MODEL, or the next that is free)", **path)
     add(run, "resume", str, "go on from a checkpoint (alone: from OUT/last.npz)", nargs="?", **path)
     add(run, "evaluate", str, "only score a checkpoint (alone: OUT/best.npz)", nargs="?", **path)
-    add(run, "seed", whole(0), "of initial weights, order, augmentation", metavar="N")
+    add(run, "seed", integer(0), "of initial weights, order, augmentation", metavar="N")
     add(run, "backend", str, "what computes (default TINYFCN_BACKEND, or numpy)", metavar="NAME")
     return parser
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without listing all the options first."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
 def add_about_published(parser: argparse.ArgumentParser) -> None:
@@ -310,18 +306,6 @@ def about_published(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value}
 
 
-def image_size(text: str) -> tuple[int, ...]:
-    """``3x500x500`` as whole numbers; for the type of an option.
-
-    Raises:
-        argparse.ArgumentTypeError: if it is not written like that.
-    """
-    try:
-        return tuple(map(int, text.split("x")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected 3x500x500, got {text!r}") from None
-
-
 def _network(text: str) -> str:
     """The name of a model that labels pixels."""
     networks = [name for name in models.names() if not models.is_classifier(name)]
@@ -331,35 +315,3 @@ def _network(text: str) -> str:
             f"{labels}expected one of {', '.join(networks)}, got {text!r}"
         )
     return text
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """For the type of an option that is a whole number."""
-
-    def whole_number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number of at least {least}, got {text!r}"
-            )
-        return value
-
-    return whole_number
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"expected a number between {least:g} and {most:g}, got {text!r}"
-            )
-        return value
-
-    return number

@@ -1,0 +1,1 @@
+"""Programs to read and to run; ``tinyfcn train`` and ``tinyfcn predict`` are two of them."""

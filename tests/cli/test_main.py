@@ -1,0 +1,51 @@
+"""The commands of ``tinyfcn``, and what is said to somebody who mistypes one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinyfcn
+from tinyfcn import cli
+
+ROOT = Path(tinyfcn.__file__).parents[1]
+
+
+def said_by(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What ``python -m tinyfcn`` says where only the path leads to the checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", "tinyfcn", *arguments],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--help"], ["-h"]):
+        assert cli.main(arguments) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("usage: tinyfcn COMMAND")
+        for name, (_, summary) in cli.COMMANDS.items():
+            assert f"  {name} " in said and summary in said
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tinyfcn {tinyfcn.__version__}\n"
+
+
+def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, answer in (("tarin", "; did you mean train?"), ("xyz", "")):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([command])
+        assert stop.value.code == 2
+        assert capsys.readouterr().err == f"error: unknown command {command}{answer}\n"
+
+
+def test_python_m_without_an_installation(tmp_path: Path) -> None:
+    done = said_by("train", "--learning-rate", "1", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: unknown option --learning-rate; did you mean --lr?\n"

@@ -1,0 +1,134 @@
+"""The argument parser of all commands, and types of their options."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import itertools
+import textwrap
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, with the nearest right option; its help ends in examples.
+
+    Args:
+        text: the docstring of the command: what it does, and, as its last paragraph, examples.
+        options: of ``argparse.ArgumentParser``; ``prog`` is the command as it is typed.
+
+    Example:
+        >>> parser = Parser("Double a number.\\n\\ntinyfcn double 7   14", prog="tinyfcn double")
+        >>> _ = parser.add_argument("number", type=integer(0))
+        >>> parser.parse(["7"]).number
+        7
+    """
+
+    def __init__(self, text: str, **options: Any) -> None:
+        about, gap, examples = text.strip().rpartition("\n\n")
+        shown = "examples:\n" + textwrap.indent(textwrap.dedent(examples), "  ")
+        super().__init__(
+            description=about if gap else text,
+            epilog=shown if gap else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **options,
+        )
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The options; they may stand before, between and after what has no name."""
+        for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+            name = argument.partition("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                self.error(f"unknown option {name}{self._nearest(name)}")
+        # argparse forgets about "--" where it lets options stand between files.
+        parse = self.parse_args if "--" in arguments else self.parse_intermixed_args
+        return parse(arguments)
+
+    def _nearest(self, name: str) -> str:
+        """An option is found by its name, and by the words that its help begins with."""
+        found: dict[str, str] = {}
+        for option, action in self._option_string_actions.items():
+            words = (action.help or "").partition(" (")[0].partition(",")[0]
+            found.setdefault(words.replace(" ", "-"), option)
+            found[option.lstrip("-")] = option
+        near = difflib.get_close_matches(name.lstrip("-"), found, 1)
+        return f"; did you mean {found[near[0]]}?" if near else ""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave the program with status 2."""
+        advice = "" if message.endswith("?") else " (--help lists the options)"
+        self.exit(2, f"error: {message}{advice}\n")
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown word.
+
+    Example:
+        >>> did_you_mean("fcn9s", ["fcn8s", "unet"]), did_you_mean("linear", ["fcn8s", "unet"])
+        ('; did you mean fcn8s?', '')
+    """
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+# ---- types of options ----
+
+
+def one_of(names: Collection[str]) -> Callable[[str], str]:
+    """For the type of an option that is one of some words."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(
+                f"expected one of {', '.join(names)}, got {text!r}{did_you_mean(text, names)}"
+            )
+        return text
+
+    return parse
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """For the type of an option that is an integer."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"expected an integer of at least {least}, got {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """For the type of an option that is a number."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a number between {least:g} and {most:g}, got {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def image_size(text: str) -> tuple[int, ...]:
+    """``3x500x500`` as integers; for the type of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is not written like that.
+    """
+    try:
+        return tuple(map(int, text.split("x")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected 3x500x500, got {text!r}") from None
