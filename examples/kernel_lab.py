@@ -33,7 +33,7 @@ from tinyfcn.backend.cuda import nvrtc
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.device import DeviceError
 from tinyfcn.backend.cuda.emulator import Cost, Emulator, KernelError, from_environment
-from tinyfcn.backend.cuda.kernels import KERNELS
+from tinyfcn.backend.cuda.kernels import declared
 from tinyfcn.training.errors import UsageError, plain_errors
 
 FINAL = [
@@ -80,9 +80,9 @@ def larger(case: kernel_cases.Case) -> tuple[int, ...]:
 
 
 def list_kernels(options: argparse.Namespace) -> int:
-    for name, kernel in KERNELS.items():
+    for name, kernel in declared().items():
         print(f"{name:28} {kernel.file:24} {kernel_cases.CASES[name].does}")
-        print(f"    {kernel.parameters}")
+        print(f"    {', '.join(map(str, kernel.parameters))}")
     return 0
 
 
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if options.backend == "cupy":
         work(engine, name, size, options.dtype)  # compiles
     recorder, results = work(engine, name, size, options.dtype)
-    print(f"{name} of {KERNELS[name].file}, {options.dtype}, {_named(case, size)}")
+    print(f"{name} of {engine.kernels[name].file}, {options.dtype}, {_named(case, size)}")
     for function, grid, block, seconds in recorder.launches:
         print(f"  {function:32} grid {_axes(grid):10} block {_axes(block):8} "
               f"{1000 * seconds:8.2f} ms on {_place(engine)}")  # fmt: skip
@@ -173,7 +173,8 @@ def debug(options: argparse.Namespace) -> int:
         for what, indices in (("block", block), ("thread", thread))
         for axis, index in zip("xy", indices, strict=True)
     )
-    place = f"{KERNELS[name].file}:{first_line(engine.folder / KERNELS[name].file, name)}"
+    file = engine.kernels[name].file
+    place = f"{file}:{first_line(engine.folder / file, name)}"
     command = ["gdb", "-q", "-iex", "set debuginfod enabled off",
                "-iex", "set breakpoint pending on",
                "-ex", f"break {place} if {here}", "-ex", "run", "--args",

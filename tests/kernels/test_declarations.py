@@ -1,16 +1,13 @@
-"""What Python declares of the kernels is what stands in the .cu files."""
+"""What is read of the kernels is what stands in the .cu files, however that is written."""
 
 import pytest
 
 from tinyfcn.backend.cuda.emulator import Emulator, build
-from tinyfcn.backend.cuda.kernels import KERNELS, folder
-from tinyfcn.backend.cuda.launcher import instances
+from tinyfcn.backend.cuda.kernels import constant, declared, folder, instances
 
+KERNELS = declared()
 FILES = sorted({kernel.file for kernel in KERNELS.values()})
-TYPES = {
-    "i64": "long long int", "u64": "long long unsigned int",
-    "u32": "unsigned int", "u8": "unsigned char",
-}  # fmt: skip
+TYPES = {"i64": "long long int", "u64": "long long unsigned int", "u32": "unsigned int"}
 
 
 @pytest.fixture(scope="module")
@@ -21,29 +18,106 @@ def emulator():
     return emulator
 
 
-def declared(kernel, T):
+def types(kernel, T):
     """The C++ type of an instance: "void(const float*, int)"."""
     names = {**TYPES, "T": T}
-    types = []
-    for kind in kernel.types:
-        plain = kind.removeprefix("const ").rstrip("*")
-        const = "const " if kind.startswith("const ") and kind.endswith("*") else ""
-        types.append(const + names.get(plain, plain) + "*" * kind.count("*"))
-    return f"void({', '.join(types)})"
+    found = []
+    for parameter in kernel.parameters:
+        element = parameter.type.rstrip("*")
+        const = "const " if parameter.const else ""
+        stars = parameter.type.removeprefix(element)
+        found.append(f"{const}{names.get(element, element)}{stars}")
+    return f"void({', '.join(found)})"
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_the_declared_signature_is_the_type_of_each_instance(emulator, name):
+def test_what_is_read_is_the_type_of_each_instance(emulator, name):
     kernel = KERNELS[name]
     signatures = emulator.library(kernel.file).signatures
     found = {key: value for key, value in signatures.items() if key.split("<")[0] == name}
     if kernel.templated:
-        assert found == {f"{name}<{T}>": declared(kernel, T) for T in ("float", "double")}
+        assert found == {f"{name}<{T}>": types(kernel, T) for T in ("float", "double")}
     else:
-        assert found == {name: declared(kernel, "")}
+        assert found == {name: types(kernel, "")}
 
 
 @pytest.mark.parametrize("mode", ["fast", "check"])
 @pytest.mark.parametrize("file", FILES)
 def test_the_cpu_compiler_has_no_warning(emulator, file, mode):
     assert build.warnings(folder() / file, instances(KERNELS, file), mode) == ""
+
+
+def test_every_kernel_and_every_file_is_read():
+    texts = {path.name: path.read_text() for path in folder().glob("*.cu")}
+    assert sorted(texts) == FILES
+    for file, text in texts.items():
+        assert text.count("__global__") == sum(k.file == file for k in KERNELS.values())
+
+
+ODD = r"""
+#include <math.h>
+#include "sizes.cuh"
+#define COUNT i64 count
+#define SQUARE(x) ((x) * (x))
+// __global__ void commented(int count) {}
+/* template <typename T>
+   __global__ void commented_too(T* x) {} */
+__global__ void ahead(const float*, int);
+struct Pair { int a, b; };
+template <typename T>
+__device__ T add(T a, T b) { return a + b; }
+
+template<class Real>
+__global__
+void __launch_bounds__(128, 2)
+    spread ( const   Real*__restrict__ x, Real const *y,
+             Real * const z /* written, not read */, SIZES,  // H W
+             unsigned long long seed, const Real scale, COUNT )
+{
+    printf("// no comment: __global__\n");
+}
+template <typename T> __global__ void before(T* x) { x[0] = SQUARE(x[0]); }
+__launch_bounds__(64) __global__ void ahead(const float* x, const int count) {}
+__global__ void nothing(void) {}
+__global__ void empty() {}
+"""
+
+
+def test_odd_ways_to_write_a_declaration(tmp_path):
+    (tmp_path / "sizes.cuh").write_text("#define SIZES \\\n    int H, /* rows */ \\\n    int W\n")
+    (tmp_path / "odd.cu").write_text(ODD)
+    kernels = declared(tmp_path)
+    assert [str(kernel) for kernel in kernels.values()] == [
+        "spread(const T* x, const T* y, T* z, int H, int W, u64 seed, T scale, i64 count)",
+        "before(T* x)",
+        "ahead(const float* x, int count)",
+        "nothing()",
+        "empty()",
+    ]
+    assert instances(kernels, "odd.cu") == [
+        "spread<float>", "spread<double>", "before<float>", "before<double>",
+        "ahead", "nothing", "empty",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_read_is_an_error_with_file_and_line(tmp_path):
+    (tmp_path / "two.cu").write_text(
+        "/* one\n   two */\ntemplate <typename T, int N>\n__global__ void two(T* x) {}\n"
+    )
+    with pytest.raises(ValueError, match=r"two\.cu:4: expected a kernel .*, got 'template <typena"):
+        declared(tmp_path)
+
+
+def test_two_kernels_of_one_name_are_an_error_with_both_files(tmp_path):
+    (tmp_path / "a.cu").write_text("__global__ void same(int n) {}")
+    (tmp_path / "b.cu").write_text("__global__ void same(float* x) {}")
+    with pytest.raises(ValueError, match=r"called same: b\.cu has same\(float\* x\), a\.cu has"):
+        declared(tmp_path)
+
+
+def test_constants_are_read_too(tmp_path, monkeypatch):
+    (tmp_path / "common.cuh").write_text("// constexpr int SIDE = 4;\nconstexpr int  SIDE=16 ;\n")
+    monkeypatch.setenv("TINYFCN_KERNELS", str(tmp_path))
+    assert constant("common.cuh", "SIDE") == 16
+    with pytest.raises(ValueError, match=r"common\.cuh has no line: constexpr int TILE = a number"):
+        constant("common.cuh", "TILE")

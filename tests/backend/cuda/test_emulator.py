@@ -9,7 +9,6 @@ import pytest
 from tinyfcn import backend
 from tinyfcn.backend.cuda.emulator import BuildError, Emulator, from_environment
 from tinyfcn.backend.cuda.emulator import build as build_module
-from tinyfcn.backend.cuda.launcher import Kernel
 
 SUMS = """
 #include "common.cuh"
@@ -60,14 +59,6 @@ __global__ void who(int* y) {
     y[block * blockDim.x * blockDim.y * blockDim.z + thread] = block * 1000 + thread;
 }
 """
-DECLARED = {
-    "row_sums": "const T* x, T* y, int columns",
-    "reversed": "const float* x, float* y",
-    "votes": "const int* x, u32* y",
-    "lanes": "const int* x, int* y",
-    "count": "int* total",
-    "who": "int* y",
-}
 
 
 @pytest.fixture(scope="module", params=["in order", "seed 0", "seed 1", "the system's switch"])
@@ -77,9 +68,8 @@ def run(request, tmp_path_factory):
     shared = Emulator().folder / "common.cuh"
     (folder / "common.cuh").write_text(shared.read_text())
     (folder / "sums.cu").write_text(SUMS)
-    kernels = {name: Kernel("sums.cu", parameters) for name, parameters in DECLARED.items()}
     seed = int(request.param[-1]) if request.param.startswith("seed") else None
-    emulator = Emulator(seed=seed, folder=folder, kernels=kernels)
+    emulator = Emulator(seed=seed, folder=folder)
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "the system's switch":  # of stacks, where there is no assembly for it
             patch.setattr(build_module, "FLAGS", [*build_module.FLAGS, "-DTINYFCN_UCONTEXT"])
@@ -161,7 +151,7 @@ def test_without_a_compiler_one_sentence_says_what_to_install(monkeypatch):
 
 def test_what_does_not_compile_is_reported_with_the_words_of_the_compiler(tmp_path):
     (tmp_path / "bad.cu").write_text("__global__ void bad(float* x) {\n    x[0] = nothing;\n}\n")
-    emulator = Emulator(folder=tmp_path, kernels={"bad": Kernel("bad.cu", "float* x")})
+    emulator = Emulator(folder=tmp_path)
     with pytest.raises(BuildError, match=r"(?s)does not accept bad:.*bad\.cu:2.*'nothing'"):
         emulator.library("bad.cu")
 
@@ -205,7 +195,7 @@ def test_a_changed_header_is_compiled_anew(tmp_path):
     y = np.zeros(1, np.int32)
     for value in (1, 2):
         (tmp_path / "value.cuh").write_text(f"#define VALUE {value}\n")
-        emulator = Emulator(folder=tmp_path, kernels={"put": Kernel("header.cu", "int* y")})
+        emulator = Emulator(folder=tmp_path)
         emulator.run("header.cu", "put", (1, 1, 1), (1, 1, 1), (y,))
         assert y[0] == value
 
@@ -215,7 +205,7 @@ def test_printf_prints_from_one_thread(tmp_path, capfd):
         "__global__ void say(int of) {\n"
         '    if (threadIdx.x == 3) printf("thread %d of %d\\n", threadIdx.x, of);\n}\n'
     )
-    emulator = Emulator("debug", folder=tmp_path, kernels={"say": Kernel("say.cu", "int of")})
+    emulator = Emulator("debug", folder=tmp_path)
     emulator.run("say.cu", "say", (1, 1, 1), (8, 1, 1), (np.int32(8),))
     ctypes.CDLL(None).fflush(None)
     assert capfd.readouterr().out == "thread 3 of 8\n"

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tinyfcn.backend.cuda.emulator import Emulator, KernelError
-from tinyfcn.backend.cuda.launcher import Kernel
 
 # Each mistake stands on the line that ends in its mark.
 MISTAKES = """
@@ -136,30 +135,6 @@ __global__ void atomics(int* total) {
     atomicAdd(total, 1);
 }
 """
-DECLARED = {
-    "overrun": "const float* x, float* y, int count",
-    "underrun": "const float* x, float* y",
-    "missing_barrier": "const float* x, float* y",
-    "second_barrier_missing": "const float* x, float* y",
-    "blocks_meet": "float* y",
-    "plain_sum": "int* total",
-    "uninitialised": "float* y",
-    "misaligned": "const float* x, float* y",
-    "beyond_tile": "const float* x, float* y, int n",
-    "beyond_dynamic": "float* y",
-    "divergent": "float* y",
-    "skipped": "float* y",
-    "lonely_lane": "float* y",
-    "wrong_mask": "float* y",
-    "shuffle_from_nobody": "float* y",
-    "zero_division": "int* y, int by",
-    "null_pointer": "const float* x, float* y",
-    "deep_stack": "int* y, int n",
-    "far_below": "float* y",
-    "in_order_by_warp": "const float* x, float* y",
-    "own_shared_memory": "float* y",
-    "atomics": "int* total",
-}
 
 
 def line_of(mark):
@@ -173,10 +148,9 @@ def emulator(tmp_path_factory):
     """Makes an emulator of the kernels above."""
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "mistakes.cu").write_text(MISTAKES)
-    kernels = {name: Kernel("mistakes.cu", parameters) for name, parameters in DECLARED.items()}
 
     def make(mode, **options):
-        return Emulator(mode, folder=folder, kernels=kernels, **options)
+        return Emulator(mode, folder=folder, **options)
 
     return make
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tinyfcn.backend.cuda.emulator import Emulator
-from tinyfcn.backend.cuda.launcher import Kernel
 
 SOURCE = """
 __global__ void transposed(const float* x, float* y, float* z) {
@@ -22,16 +21,12 @@ __global__ void vectors(const float4* x, float4* y) {
     y[threadIdx.x] = tile[threadIdx.x];
 }
 """
-KERNELS = {
-    "transposed": Kernel("costs.cu", "const float* x, float* y, float* z"),
-    "vectors": Kernel("costs.cu", "const float* x, float* y"),
-}
 
 
 @pytest.fixture
 def engine(tmp_path):
     (tmp_path / "costs.cu").write_text(SOURCE)
-    return Emulator("check", profile=True, folder=tmp_path, kernels=KERNELS)
+    return Emulator("check", profile=True, folder=tmp_path)
 
 
 def aligned(count):

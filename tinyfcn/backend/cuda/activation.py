@@ -8,25 +8,6 @@ import numpy as np
 
 from tinyfcn.backend.cuda.channels import ChannelSums
 from tinyfcn.backend.cuda.family import Array
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "activation.cu"
-KERNELS = {
-    "relu": Kernel(FILE, "const T* x, T* y, i64 count"),
-    "relu_grad": Kernel(FILE, "const T* gy, const T* y, T* gx, i64 count"),
-    "leaky_relu": Kernel(FILE, "const T* x, T* y, T slope, i64 count"),
-    "leaky_relu_grad": Kernel(FILE, "const T* gy, const T* x, T* gx, T slope, i64 count"),
-    "elu": Kernel(FILE, "const T* x, T* y, T alpha, i64 count"),
-    "sigmoid": Kernel(FILE, "const T* x, T* y, i64 count"),
-    "bias_relu": Kernel(
-        FILE, "const T* x, const T* bias, T* y, int channels, i64 pixels, i64 count"
-    ),
-    "bias_relu_grad": Kernel(
-        FILE,
-        "const T* gy, const T* y, T* gx, double* sums, int channels, i64 pixels, i64 count, "
-        "int tiles",
-    ),
-}
 
 
 class Activation(ChannelSums):

@@ -8,37 +8,6 @@ import numpy as np
 
 from tinyfcn.backend.cuda.channels import THREADS, ChannelSums
 from tinyfcn.backend.cuda.family import Array
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "batch_norm.cu"
-KERNELS = {
-    "batch_norm_tiles": Kernel(
-        FILE,
-        "const T* x, double* means, double* squares, int channels, i64 pixels, i64 count, "
-        "int tiles",
-    ),
-    "batch_norm_stats": Kernel(
-        FILE,
-        "const double* means, const double* squares, T* mean, T* var, i64 count, int tiles",
-    ),
-    "batch_norm": Kernel(
-        FILE,
-        "const T* x, const T* mean, const T* invstd, const T* weight, const T* bias, T* y, "
-        "int channels, i64 pixels, i64 count, int relu",
-    ),
-    "batch_norm_grad_tiles": Kernel(
-        FILE,
-        "const T* gy, const T* x, const T* mean, const T* y, double* sums, double* products, "
-        "int channels, i64 pixels, i64 count, int tiles",
-    ),
-    "channel_totals": Kernel(FILE, "const double* sums, const T* factors, T* totals, int tiles"),
-    "batch_norm_grad": Kernel(
-        FILE,
-        "const T* gy, const T* x, const T* mean, const T* invstd, const T* weight, "
-        "const T* sum_gy, const T* sum_gy_xhat, const T* y, T* gx, T share, int channels, "
-        "i64 pixels, i64 count",
-    ),
-}
 
 
 class BatchNorm(ChannelSums):

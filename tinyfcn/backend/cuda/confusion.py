@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import LARGEST_GRID, THREADS, Kernel
+from tinyfcn.backend.cuda.launcher import LARGEST_GRID, THREADS
 
-FILE = "confusion.cu"
-KERNELS = {
-    "confusion": Kernel(
-        FILE,
-        "const int* truth, const int* prediction, u64* counts, int classes, int ignored, i64 count",
-    ),
-}
 SHARED_MEMORY = 48 * 1024  # bytes that every GPU has for a block
 
 

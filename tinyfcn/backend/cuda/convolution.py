@@ -16,40 +16,7 @@ from typing import Any, NamedTuple
 
 from tinyfcn.backend.cuda.family import Array, Pair
 from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
-from tinyfcn.backend.cuda.launcher import Kernel
 from tinyfcn.backend.cuda.setting import Setting
-
-GEOMETRY = (
-    "int N, int C, int H, int W, int OC, int OH, int OW, int KH, int KW, "
-    "int SH, int SW, int PH, int PW, int DH, int DW, int G"
-)
-COLUMNS = (
-    "int C, int H, int W, int OH, int OW, int KH, int KW, "
-    "int SH, int SW, int PH, int PW, int DH, int DW"
-)
-FORWARD = f"const T* x, const T* weight, const T* bias, T* y, {GEOMETRY}, int relu"
-INPUT_GRAD = f"const T* gy, const T* weight, const T* bias, T* gx, {GEOMETRY}"
-KERNELS = {
-    "conv2d": Kernel("conv2d.cu", FORWARD),
-    "conv2d_input_grad": Kernel("conv2d.cu", INPUT_GRAD),
-    "conv2d_weight_grad": Kernel(
-        "conv2d.cu", f"const T* x, const T* gy, T* parts, {GEOMETRY}, int share"
-    ),
-    "conv2d_direct": Kernel("conv2d_direct.cu", FORWARD),
-    "conv2d_direct_input_grad": Kernel("conv2d_direct.cu", INPUT_GRAD),
-    "conv2d_direct_weight_grad": Kernel(
-        "conv2d_direct.cu", f"const T* x, const T* gy, T* gw, {GEOMETRY}"
-    ),
-    "conv1x1": Kernel(
-        "conv1x1.cu",
-        "const T* a, i64 a_row, i64 a_column, const T* x, const T* bias, T* y, "
-        "int M, int P, int K, int relu",
-    ),
-    "im2col": Kernel("im2col.cu", f"const T* x, T* columns, {COLUMNS}"),
-    "col2im": Kernel("im2col.cu", f"const T* columns, T* gx, {COLUMNS}"),
-    "sum_pixels": Kernel("sums.cu", "const T* x, T* parts, i64 N, int C, int P"),
-    "sum_parts": Kernel("sums.cu", "const T* parts, T* y, i64 count, int S"),
-}
 
 DEPTH = 16  # of tile.cuh: shares of the pixels are multiples of it
 SUM_THREADS = 256  # of sums.cu

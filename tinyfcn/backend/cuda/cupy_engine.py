@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.cuda.device import require_device
-from tinyfcn.backend.cuda.kernels import KERNELS, folder
-from tinyfcn.backend.cuda.launcher import instances
+from tinyfcn.backend.cuda.kernels import declared, folder, instances
 
 
 class CupyEngine:
@@ -24,6 +23,7 @@ class CupyEngine:
 
     def __init__(self) -> None:
         self.xp: Any = require_device()
+        self.kernels = declared()
         self._modules: dict[str, Any] = {}
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -72,5 +72,5 @@ class CupyEngine:
         return self.xp.RawModule(
             code=(folder() / file).read_text(),
             options=("-std=c++17", f"-I{folder()}", f"-DTINYFCN_HEADERS=0x{digest}"),
-            name_expressions=instances(KERNELS, file),
+            name_expressions=instances(self.kernels, file),
         )

@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "dropout.cu"
-KERNELS = {
-    "dropout": Kernel(
-        FILE,
-        "const T* x, T* y, u64 seed, u32 threshold, T scale, int channels, i64 pixels, i64 count",
-    ),
-}
 
 
 class Dropout(Family):

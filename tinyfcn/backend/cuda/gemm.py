@@ -5,15 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Kernel
 from tinyfcn.backend.cuda.setting import Setting
-
-FILE = "gemm.cu"
-PARAMETERS = (
-    "const T* a, i64 a_row, i64 a_column, const T* b, i64 b_row, i64 b_column, "
-    "T* c, int M, int N, int K"
-)
-KERNELS = {f"gemm_{version}": Kernel(FILE, PARAMETERS) for version in range(1, 5)}
 
 TILE = 64  # TILE and THREADS of tile.cuh, SIDE of gemm.cu
 THREADS = 128

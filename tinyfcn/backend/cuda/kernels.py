@@ -1,46 +1,60 @@
-"""All declared kernels, and where their files are."""
+"""The kernels: where their .cu files are, and the declarations and constants that stand in these.
+
+A kernel's parameters stand once, in its .cu file. What a launch is checked against is read from
+there, by a parser that knows as much of C++ as the declaration of a kernel takes.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from tinyfcn.backend.cuda import (
-    activation,
-    batch_norm,
-    confusion,
-    convolution,
-    dropout,
-    gemm,
-    local_response_norm,
-    loss,
-    optimizer,
-    pooling,
-    resample,
-    softmax,
-    unpooling,
+_STRING = r'"(?:\\.|[^"\\\n])*"'
+# Comments; a string is matched too, as 1, so that what looks like a comment in it is none.
+_COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[ \t]*$', re.MULTILINE)
+_DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
+_MACRO = re.compile(r"[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)", re.DOTALL)
+_KERNEL = re.compile(
+    r"(?:\btemplate\s*<\s*(?:typename|class)\s+(?P<T>\w+)\s*>\s*)?"
+    r"(?:\b(?:__global__|void|__launch_bounds__\s*\([^()]*\))\s*)+"
+    r"\b(?P<name>\w+)\s*\((?P<parameters>[^(){};]*)\)\s*(?P<body>[{;])"
 )
-from tinyfcn.backend.cuda.launcher import Kernel
+_CONSTANT = r"\bconstexpr\s+int\s+{}\s*=\s*(\d+)\s*;"
+_QUALIFIERS = ("const", "__restrict__")
+# The types of common.cuh by what else C++ calls them.
+_NAMES = {"long long": "i64", "unsigned long long": "u64", "unsigned int": "u32", "unsigned": "u32"}
 
-FAMILIES: tuple[Any, ...] = (
-    activation,
-    batch_norm,
-    confusion,
-    convolution,
-    dropout,
-    gemm,
-    local_response_norm,
-    loss,
-    optimizer,
-    pooling,
-    resample,
-    softmax,
-    unpooling,
-)
-KERNELS: dict[str, Kernel] = {
-    name: kernel for family in FAMILIES for name, kernel in family.KERNELS.items()
-}
+
+class Parameter(NamedTuple):
+    """Of a kernel: ``const T* x``."""
+
+    type: str  # without const: "T*", "i64"
+    name: str
+    const: bool
+
+    def __str__(self) -> str:
+        return f"{'const ' if self.const else ''}{self.type} {self.name}"
+
+
+class Kernel(NamedTuple):
+    """A ``__global__`` function, or a template of one over the type T of its arrays."""
+
+    file: str
+    name: str
+    parameters: tuple[Parameter, ...]
+    templated: bool
+
+    @property
+    def instances(self) -> list[str]:
+        """What is compiled: ["relu<float>", "relu<double>"]."""
+        return [f"{self.name}<{T}>" for T in ("float", "double")] if self.templated else [self.name]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.parameters))})"
 
 
 def folder() -> Path:
@@ -62,3 +76,83 @@ def folder() -> Path:
         f"no folder of kernels with common.cuh: looked for {' and '.join(map(str, candidates))}"
         + (", as TINYFCN_KERNELS says" if named else "")
     )
+
+
+def declared(source: Path | None = None) -> dict[str, Kernel]:
+    """The kernels by name, of all .cu files of a folder, ``folder()`` by default.
+
+    Raises:
+        ValueError: naming file and line of what cannot be read, or both files of a name.
+    """
+    kernels: dict[str, Kernel] = {}
+    for path in sorted((source or folder()).glob("*.cu")):
+        for kernel in _read(path):
+            if kernel.name in kernels:
+                raise ValueError(
+                    f"two kernels are called {kernel.name}: {kernel.file} has {kernel}, "
+                    f"{kernels[kernel.name].file} has {kernels[kernel.name]}"
+                )
+            kernels[kernel.name] = kernel
+    return kernels
+
+
+def instances(kernels: Mapping[str, Kernel], file: str) -> list[str]:
+    """What is compiled of a file: ["relu<float>", "relu<double>", …]."""
+    return [name for k in kernels.values() if k.file == file for name in k.instances]
+
+
+def constant(file: str, name: str) -> int:
+    """The number that ``constexpr int name = …;`` gives in a file of ``folder()``.
+
+    Raises:
+        ValueError: if it does not stand there.
+    """
+    path = folder() / file
+    found = re.search(_CONSTANT.format(name), _without_comments(path))
+    if not found:
+        raise ValueError(f"{path} has no line: constexpr int {name} = a number;")
+    return int(found[1])
+
+
+def _read(path: Path) -> Iterator[Kernel]:
+    macros = dict(_macros(path))
+    code = _DIRECTIVE.sub(lambda d: "\n" * d[0].count("\n"), _without_comments(path))
+    code = re.sub(_STRING, '""', code)
+    for word in re.finditer(r"\b__global__\b", code):
+        declaration = code[max(code.rfind(end, 0, word.start()) for end in ";}") + 1 :].lstrip()
+        found = _KERNEL.match(declaration)
+        if not found:
+            line = code[: word.start()].count("\n") + 1
+            raise ValueError(
+                f"{path}:{line}: expected a kernel such as template <typename T> __global__ void "
+                f"name(const T* x, int count), got {' '.join(declaration[:200].split())[:80]!r}"
+            )
+        if found["body"] == "{":
+            listed = re.sub(r"\w+", lambda name: macros.get(name[0], name[0]), found["parameters"])
+            parts = [part for part in listed.split(",") if part.split() not in ([], ["void"])]
+            parameters = tuple(_parameter(part, found["T"]) for part in parts)
+            yield Kernel(path.name, found["name"], parameters, found["T"] is not None)
+
+
+def _parameter(text: str, T: str | None) -> Parameter:
+    """Of "const float* __restrict__ x"."""
+    element, *stars = text.split("*")
+    words = [word for part in (element, *stars) for word in part.split() if word not in _QUALIFIERS]
+    plain = " ".join(words[:-1])
+    plain = "T" if plain == T else _NAMES.get(plain, plain)
+    return Parameter(plain + "*" * len(stars), words[-1], bool(stars) and "const" in element)
+
+
+def _macros(path: Path) -> Iterator[tuple[str, str]]:
+    """Names and texts of the macros of a file and of the headers beside it that it includes."""
+    text = _without_comments(path)
+    for header in _INCLUDE.findall(text):
+        yield from _macros(path.with_name(header))
+    for directive in _DIRECTIVE.findall(text):
+        if found := _MACRO.fullmatch(directive.replace("\\\n", " ")):
+            yield found[1], found[2]
+
+
+def _without_comments(path: Path) -> str:
+    """The text of a file; what is left keeps its line."""
+    return _COMMENT.sub(lambda c: c[1] or "\n" * c[0].count("\n") or " ", path.read_text("utf-8"))

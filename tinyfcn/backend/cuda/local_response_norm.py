@@ -5,21 +5,6 @@ from __future__ import annotations
 import math
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "local_response_norm.cu"
-OPTIONS = "int channels, i64 pixels, int size, T share, T beta, T k, i64 count"
-KERNELS = {
-    "local_response_norm": Kernel(FILE, f"const T* x, T* y, {OPTIONS}"),
-    "local_response_norm_terms": Kernel(
-        FILE, f"const T* gy, const T* x, T* direct, T* spread, {OPTIONS}"
-    ),
-    "local_response_norm_grad": Kernel(
-        FILE,
-        "const T* direct, const T* spread, const T* x, T* gx, int channels, i64 pixels, int size, "
-        "T factor, i64 count",
-    ),
-}
 
 
 class LocalResponseNorm(Family):

@@ -5,18 +5,6 @@ from __future__ import annotations
 import math
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "cross_entropy.cu"
-SIZES = "int classes, i64 pixels, i64 count"
-KERNELS = {
-    "cross_entropy": Kernel(FILE, f"const T* x, const int* labels, T* loss, {SIZES}"),
-    "cross_entropy_grad": Kernel(
-        FILE, f"const T* gy, const T* x, const int* labels, T* gx, {SIZES}"
-    ),
-    "take_class": Kernel(FILE, f"const T* x, const int* labels, T* values, {SIZES}"),
-    "put_class": Kernel(FILE, f"const T* values, const int* labels, T* x, {SIZES}"),
-}
 
 
 class Loss(Family):

@@ -18,8 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from tinyfcn.backend.cuda.kernels import KERNELS, folder
-from tinyfcn.backend.cuda.launcher import instances
+from tinyfcn.backend.cuda.kernels import declared, folder, instances
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
 OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
@@ -137,13 +136,13 @@ def compiled(
 
 
 def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> list[Usage]:
-    """Every declared kernel for every architecture."""
-    files = sorted({kernel.file for kernel in KERNELS.values()})
+    """Every kernel for every architecture."""
+    kernels = declared()
     return [
         usage
-        for file in files
+        for file in sorted({kernel.file for kernel in kernels.values()})
         for architecture in architectures
-        for usage in compile_file(folder() / file, instances(KERNELS, file), architecture)
+        for usage in compile_file(folder() / file, instances(kernels, file), architecture)
     ]
 
 

@@ -6,21 +6,6 @@ import contextlib
 from collections.abc import Iterator
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "optimizer.cu"
-KERNELS = {
-    "sgd_update": Kernel(
-        FILE,
-        "T* param, const T* grad, T* velocity, T momentum, T gain, T step, T decay, int nesterov, "
-        "i64 count",
-    ),
-    "adam_update": Kernel(
-        FILE,
-        "T* param, const T* grad, T* first, T* second, T step, T beta1, T share1, T beta2, "
-        "T share2, T correction, T eps, T decay, T shrink, i64 count",
-    ),
-}
 
 
 class Optimizer(Family):

@@ -5,26 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cuda.family import Array, Family, Pair
-from tinyfcn.backend.cuda.launcher import THREADS, Kernel
-
-FILE = "max_pool.cu"
-WINDOW = "int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw"
-KERNELS = {
-    "max_pool2d": Kernel(
-        FILE, f"const T* x, T* y, int* indices, int h, int w, int oh, int ow, {WINDOW}, i64 count"
-    ),
-    "any_foreign": Kernel(
-        FILE, f"const int* indices, int* foreign, int w, int oh, int ow, {WINDOW}"
-    ),
-    "scatter_plane": Kernel(
-        FILE,
-        "const T* x, const int* indices, const int* foreign, T* y, int h, int w, int oh, int ow, "
-        f"{WINDOW}, i64 count",
-    ),
-    "gather_plane": Kernel(
-        FILE, "const T* x, const int* indices, T* y, i64 input_plane, i64 output_plane, i64 count"
-    ),
-}
+from tinyfcn.backend.cuda.launcher import THREADS
 
 
 class Pooling(Family):

@@ -9,18 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Engine, Kernel
+from tinyfcn.backend.cuda.launcher import Engine
 
-FILE = "resample.cu"
 DIRECT = 16  # inputs of an output that are worth less than an array in between
-KERNELS = {
-    "resample2d": Kernel(
-        FILE,
-        "const T* x, T* y, const int* row_bounds, const T* row_weights, int row_width, "
-        "const int* column_bounds, const T* column_weights, int column_width, "
-        "int h, int w, int oh, int ow, i64 count",
-    ),
-}
 
 
 class Bands(NamedTuple):

@@ -5,13 +5,6 @@ from __future__ import annotations
 import math
 
 from tinyfcn.backend.cuda.family import Array, Family
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "softmax.cu"
-KERNELS = {
-    name: Kernel(FILE, "const T* x, T* y, int size, i64 inner, i64 columns")
-    for name in ("softmax", "log_softmax")
-}
 
 
 class Softmax(Family):

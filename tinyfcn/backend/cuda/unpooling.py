@@ -3,19 +3,6 @@
 from __future__ import annotations
 
 from tinyfcn.backend.cuda.family import Array, Family, Pair
-from tinyfcn.backend.cuda.launcher import Kernel
-
-FILE = "unpooling.cu"
-KERNELS = {
-    **{
-        name: Kernel(FILE, "const T* x, T* y, int w, int fh, int fw, i64 count")
-        for name in ("unpool_nearest", "unpool_bed_of_nails")
-    },
-    **{
-        name: Kernel(FILE, "const T* gy, T* gx, int w, int fh, int fw, i64 count")
-        for name in ("unpool_nearest_adjoint", "unpool_bed_of_nails_adjoint")
-    },
-}
 
 
 class Unpooling(Family):

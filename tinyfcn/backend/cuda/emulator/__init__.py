@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.cuda.emulator import build
-from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three, names_of
+from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three
 from tinyfcn.backend.cuda.emulator.library import Array, Launch, Library
 from tinyfcn.backend.cuda.emulator.profile import Cost, costs
-from tinyfcn.backend.cuda.launcher import Kernel, instances
+from tinyfcn.backend.cuda.kernels import declared, instances
+from tinyfcn.backend.cuda.kernels import folder as default_folder
 
 __all__ = ["BuildError", "Cost", "Emulator", "KernelError", "from_environment"]
 
@@ -46,7 +46,6 @@ class Emulator:
         poison: new arrays, and shared memory before each block, are full of NaN.
         profile: in mode "check", collect what :meth:`profile` tells.
         folder: of the .cu files, ``kernels/`` by default.
-        kernels: the declarations of the kernels in it, all declared ones by default.
     """
 
     name = "emulator"
@@ -55,8 +54,7 @@ class Emulator:
 
     def __init__(
         self, mode: str = "fast", seed: int | None = None, guard: bool = False,
-        poison: bool = True, profile: bool = False,
-        folder: Path | None = None, kernels: Mapping[str, Kernel] | None = None,
+        poison: bool = True, profile: bool = False, folder: Path | None = None,
     ) -> None:  # fmt: skip
         if mode not in build.MODES:
             raise ValueError(f"emulator: expected mode {', '.join(build.MODES)}, got {mode!r}")
@@ -67,31 +65,13 @@ class Emulator:
         self.guard = guard and mode != "check"
         self.poison = poison
         self._profile: dict[tuple[str, str, int, str, str], Cost] | None = {} if profile else None
-        self._folder = folder
-        self._kernels = kernels
+        self.folder = folder or default_folder()
+        self.kernels = declared(self.folder)
         self._libraries: dict[str, Library] = {}
 
     @property
-    def folder(self) -> Path:
-        """Of the .cu files."""
-        if self._folder is None:
-            from tinyfcn.backend.cuda.kernels import folder
-
-            self._folder = folder()
-        return self._folder
-
-    @property
-    def kernels(self) -> Mapping[str, Kernel]:
-        """The declared kernels."""
-        if self._kernels is None:
-            from tinyfcn.backend.cuda.kernels import KERNELS
-
-            self._kernels = KERNELS
-        return self._kernels
-
-    @property
     def files(self) -> list[str]:
-        """The .cu files of the declared kernels."""
+        """The .cu files that have kernels."""
         return sorted({kernel.file for kernel in self.kernels.values()})
 
     def library(self, file: str) -> Library:
@@ -154,7 +134,7 @@ class Emulator:
             library.code.launch(launch, fault)
             spent = costs(function, library) if self._profile is not None else []
         if fault.kind:
-            names = names_of(self.kernels[function.split("<")[0]].parameters)
+            names = [p.name for p in self.kernels[function.split("<")[0]].parameters]
             raise KernelError(function, file, fault, names, arguments, library.path)
         if self._profile is not None:
             for cost in spent:

@@ -142,8 +142,3 @@ def places(library: Path, codes: Sequence[int]) -> list[tuple[str, int] | None]:
         file, _, line = text.split(" ")[0].rpartition(":")
         found.append((Path(file).name, int(line)) if line.isdigit() and int(line) else None)
     return found
-
-
-def names_of(parameters: str) -> list[str]:
-    """["x", "y", "count"] of "const T* x, T* y, i64 count"."""
-    return [p.strip().rpartition(" ")[2] for p in parameters.split(",")]

@@ -1,0 +1,59 @@
+"""What a launch checks before a kernel runs: the same on every engine."""
+
+import numpy as np
+import pytest
+
+from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.backend.cuda.launcher import Launcher
+
+SOURCE = """
+typedef unsigned char u8;
+template <typename T> __global__ void scale(const T* x, T* y, T by, u32 n) {
+    if (threadIdx.x < n) y[threadIdx.x] = x[threadIdx.x] * by;
+}
+__global__ void bytes(u8* x) {}
+"""
+X = np.arange(6, dtype="float32")
+
+
+@pytest.fixture
+def launch(tmp_path):
+    (tmp_path / "scale.cu").write_text('#include "common.cuh"\n' + SOURCE)
+    (tmp_path / "common.cuh").write_text((Emulator().folder / "common.cuh").read_text())
+    return Launcher(Emulator(folder=tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_and_arrays_get_the_declared_types(launch, dtype):
+    y = np.zeros(6, dtype)
+    launch("scale", dtype, 1, 32, X.astype(dtype), y, 2, np.int64(6))
+    np.testing.assert_array_equal(y, 2 * X)
+    launch("scale", dtype, 0, 32, X.astype(dtype), y, 3, 6)  # nothing happens
+    np.testing.assert_array_equal(y, 2 * X)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((X, X, 2.0), TypeError, r"scale: expected 4 arguments, scale\(const T\* x, .*, got 3"),
+        (([1.0], X, 2.0, 6), TypeError, r"scale: const T\* x: expected an array, got list"),
+        ((X, X.astype("f8"), 2.0, 6), TypeError, r"scale: T\* y: expected float32, got float64"),
+        ((X[::2], X, 2.0, 6), ValueError, r"x: expected a C-contiguous array, got strides \(8,\)"),
+        ((X, X, X, 6), TypeError, "scale: T by: expected a number, got ndarray"),
+        ((X, X, True, 6), TypeError, "scale: T by: expected a number, got bool"),
+        ((X, X, 2.0, 6.5), TypeError, "scale: u32 n: expected an integer, got 6.5"),
+        ((X, X, 2.0, -1), ValueError, "scale: u32 n: -1 does not fit uint32"),
+    ],
+)
+def test_what_does_not_fit_the_declaration_is_rejected(launch, arguments, error, message):
+    with pytest.raises(error, match=message):
+        launch("scale", "float32", 1, 32, *arguments)
+
+
+def test_what_no_kernel_takes_is_rejected(launch):
+    with pytest.raises(TypeError, match="kernels work in float32 and float64, got float16"):
+        launch("scale", "float16", 1, 32, X, X, 2.0, 6)
+    with pytest.raises(ValueError, match=r"no GPU has a grid of \(1, 65536, 1\) blocks of \(32, 1"):
+        launch("scale", "float32", (1, 2**16), 32, X, X, 2.0, 6)
+    with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, int, i64"):
+        launch("bytes", "float32", 1, 32, X)
