@@ -177,6 +177,10 @@ def test_leaves_own_their_gradients():
     a.grad.data *= 10
     np.testing.assert_array_equal(b.grad.numpy(), [1, 1])
     np.testing.assert_array_equal(seed, [1, 1])
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    ((a + b) * 1.0).sum().backward()  # here too, and nobody outside holds it
+    a.grad.data *= 10
+    np.testing.assert_array_equal(b.grad.numpy(), [1, 1])
     c = leaf(1.0, 2.0)
     c.sum().backward()  # sum passes a read-only repeated element
     c.grad.data *= 2
@@ -202,6 +206,21 @@ def test_a_wrong_gradient_shape_is_the_fault_of_the_op_named():
     x = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match=r"Wrong.backward gave .* shape \(\).*shape \(2,\)"):
         Wrong()(x).sum().backward()
+
+
+@pytest.mark.parametrize("gradients", [0, 1, 3])
+def test_a_wrong_number_of_gradients_is_the_fault_of_the_op_named(gradients):
+    class Miscounting(Function):
+        def forward(self, a, b):
+            return a * b
+
+        def backward(self, gy):
+            return (gy,) * gradients
+
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    message = f"Miscounting.backward gave {gradients} gradients for 2 inputs"
+    with pytest.raises(RuntimeError, match=message):
+        Miscounting()(a, b).sum().backward()
 
 
 def test_integer_outputs_have_no_gradient():

@@ -40,7 +40,7 @@ def grad(
     create_graph: bool = False,
     retain_graph: bool | None = None,
     allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor, ...]:
     """The gradients of the sum of ``outputs`` with respect to ``inputs``; no ``.grad`` is touched.
 
     Args:
@@ -53,7 +53,8 @@ def grad(
         allow_unused: give None for an input that no output depends on, instead of an error.
 
     Returns:
-        A tuple with one Tensor for each input, of its shape and dtype.
+        A tuple with one Tensor for each input, of its shape and dtype (or None, where that is
+        allowed; a type checker is not told, for it would ask everybody to rule it out).
 
     Example:
         >>> import tinyfcn
@@ -73,7 +74,7 @@ def grad(
         if not x.requires_grad:
             raise ValueError(f"grad: inputs[{position}] does not require a gradient")
     found = _walk(outputs, grad_outputs, [_target(x) for x in inputs], retain_graph, create_graph)
-    results = tuple(found.get(_target(x)) for x in inputs)
+    results: tuple[Any, ...] = tuple(found.get(_target(x)) for x in inputs)
     unused = [position for position, g in enumerate(results) if g is None]
     if unused and not allow_unused:
         raise RuntimeError(
@@ -114,6 +115,11 @@ def _walk(
             input_grads = node.backward(*grads)
             if not isinstance(input_grads, tuple):
                 input_grads = (input_grads,)
+            if len(input_grads) != len(node.edges):
+                raise RuntimeError(
+                    f"{type(node).__name__}.backward gave {len(input_grads)} gradients for "
+                    f"{len(node.edges)} inputs"
+                )
             for edge, g in zip(node.edges, input_grads, strict=True):
                 if edge is not None and g is not None and _is_wanted(edge, leads, wanted_set):
                     _check_shape(node, edge, g)

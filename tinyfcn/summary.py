@@ -4,6 +4,8 @@ Nothing of it is derived from a description of the network. The network runs onc
 "meta", whose arrays have shapes and no values, and what its layers do is written down.
 """
 
+# mypy: disable-error-code="attr-defined, arg-type, misc"
+# (the arrays here are those of the backend "meta")
 from __future__ import annotations
 
 import contextlib

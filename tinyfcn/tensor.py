@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Tensor:
             raise TypeError(f"a Tensor holds numbers, got dtype {data.dtype}")
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"requires_grad needs a floating dtype, got {data.dtype}")
-        self.data = data
+        self.data: Array = data
         self.grad: Tensor | None = None
         self.requires_grad = requires_grad
         self._node: Function | None = None  # the op that made this tensor; None for a leaf
@@ -151,6 +151,9 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
     def __repr__(self) -> str:
         text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
         grad = ", requires_grad=True" if self.requires_grad else ""
@@ -173,11 +176,12 @@ class Tensor:
         """The values as a NumPy array; shares memory with ``data`` on the CPU."""
         return backend.to_numpy(self.data)
 
-    def item(self) -> Any:
-        """The only element, as a Python number."""
+    def item(self) -> float:
+        """The only element, as a Python number (an int or a bool where the dtype is one)."""
         if self.size != 1:
             raise ValueError(f"item: only a tensor with one element has one, shape is {self.shape}")
-        return self.data.item()
+        number: float = self.data.item()
+        return number
 
     # ---- the graph ----
 
@@ -313,6 +317,12 @@ class Tensor:
     def amax(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
         """Maximum over the axes ``dim``; the gradient goes to the first maximum."""
         return tinyfcn.functional.amax(self, *_numpy_names("amax", dim, keepdim, numpy_names))
+
+    @overload
+    def max(self, dim: None = None) -> Tensor: ...
+
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]: ...
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The maximum of all elements, or as in PyTorch (values, indices) along one axis."""

@@ -7,7 +7,7 @@ one for the columns (``resampling.py``).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
@@ -36,6 +36,20 @@ class MaxPool2d(Function):
     def backward(self, gy, _=None):
         (indices,) = self.saved_tensors
         return ScatterPlane(self.input_size, self.window)(gy, indices)
+
+
+@overload
+def max_pool2d(
+    x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
+    dilation: int | Pair = 1, ceil_mode: bool = False, return_indices: Literal[False] = False,
+) -> Tensor: ...  # fmt: skip
+
+
+@overload
+def max_pool2d(
+    x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
+    dilation: int | Pair = 1, ceil_mode: bool = False, *, return_indices: Literal[True],
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
 
 
 def max_pool2d(

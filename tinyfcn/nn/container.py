@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, overload
 
 from tinyfcn.nn.activation import ReLU
 from tinyfcn.nn.conv import Conv2d
@@ -21,7 +21,13 @@ class _Ordered(Module):
     def __iter__(self) -> Iterator[Module]:
         return self.children()
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
         """One child, or for a slice a :class:`Sequential` of several (shared, not copied)."""
         named = list(self.named_children())
         if isinstance(index, slice):

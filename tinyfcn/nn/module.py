@@ -81,8 +81,11 @@ class Module:
         """Compute the output; every subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        # A module that gives several tensors (MaxPool2d with return_indices) gives a tuple here.
+        # To a type checker that is unpacked and indexed as a Tensor is, so each part is a Tensor.
+        result: Tensor = self.forward(*inputs, **options)
+        return result
 
     # ---- what it owns ----
 

@@ -42,12 +42,12 @@ class MaxPool2d(Module):
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(N, C, H, W) → (N, C, OH, OW), or two of these with ``return_indices``."""
-        return F.max_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.dilation,
-            self.ceil_mode, self.return_indices,
-        )  # fmt: skip
+        window = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        if self.return_indices:
+            return F.max_pool2d(x, *window, return_indices=True)
+        return F.max_pool2d(x, *window)
 
     def extra_repr(self) -> str:
         return _window_repr(self, dilation=(1, 1), return_indices=False, ceil_mode=False)
