@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tinyfcn import backend
+from tinyfcn.benchmark import measure, report, with_tinyfcn, work
+from tinyfcn.benchmark.measure import Side, Worker
+from tinyfcn.benchmark.work import WORK, Step, Work
+from tinyfcn.cli import benchmark
+from tinyfcn.cli.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = ROOT / "examples"
 
 IMAGE = {"n": 1, "c": 4, "h": 8, "w": 6}
 TINY = {
@@ -37,42 +39,44 @@ TINY = {
 }
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Import a module of the examples; processes that they start find tinyfcn."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+TWO = [
+    Work("tiny ones", f"tiny {kind}", getattr(work, kind), TINY[kind]) for kind in ("conv", "relu")
+]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tiny pieces of work, in processes that find tinyfcn."""
+    monkeypatch.setattr(benchmark, "WORK", TWO)
+    monkeypatch.setattr(measure, "SGEMM", Work("", "", work.sgemm, TINY["sgemm"]))
+    monkeypatch.setattr(measure, "TURN", 0.01)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    for name in benchmark.SLOWING:
         monkeypatch.delenv(name, raising=False)
-    return importlib.import_module
 
 
-@pytest.fixture
-def program(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark, with two tiny pieces of work."""
-    module = load("benchmark")
-    work = [module.Work("tiny ones", f"tiny {k}", k, TINY[k]) for k in ("conv", "relu")]
-    monkeypatch.setattr(module, "WORK", work)
-    monkeypatch.setattr(module, "SGEMM", module.Work("", "", "sgemm", TINY["sgemm"]))
-    monkeypatch.setattr(module, "TURN", 0.01)
-    return module
+def prepared(kind: str, **arguments: Any) -> Step:
+    step: Step = getattr(work, kind)(with_tinyfcn, **arguments)
+    return step
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_every_kind_of_work_can_be_repeated(load: Callable[[str], ModuleType], kind: str) -> None:
-    ours = load("benchmark_tinyfcn")
-    step = ours.KINDS[kind](**TINY[kind])
-    assert ours.count_flops(step) == ours.count_flops(step)
+def test_every_kind_of_work_can_be_repeated(kind: str) -> None:
+    step = prepared(kind, **TINY[kind])
+    assert with_tinyfcn.count_flops(step) == with_tinyfcn.count_flops(step)
     assert not vars(backend.active())  # nobody counts any more
-    assert set(TINY) == set(ours.KINDS)
 
 
-def test_convolutions_are_counted_by_their_shapes(load: Callable[[str], ModuleType]) -> None:
-    ours = load("benchmark_tinyfcn")
+def test_every_kind_of_work_is_on_a_line() -> None:
+    for line in WORK:
+        inspect.signature(line.kind).bind(with_tinyfcn, **line.arguments)
+    assert {line.kind.__name__ for line in WORK} | {"sgemm"} == set(TINY)
+    assert len({line.name for line in WORK}) == len(WORK)
 
+
+def test_convolutions_are_counted_by_their_shapes() -> None:
     def count(kind: str, **arguments: Any) -> int:
-        flops: int = ours.count_flops(ours.KINDS[kind](**arguments))
-        return flops
+        return with_tinyfcn.count_flops(prepared(kind, **arguments))
 
     square = {"n": 2, "h": 9, "w": 7, "kernel": 3}
     once = 2 * 2 * (9 * 7) * 6 * 4 * (3 * 3)
@@ -93,27 +97,35 @@ def test_convolutions_are_counted_by_their_shapes(load: Callable[[str], ModuleTy
     assert count("infer", n=1, h=32, w=32, width=1 / 64) == expected
 
 
-def test_both_sides_know_all_the_work(load: Callable[[str], ModuleType]) -> None:
-    kinds = load("benchmark_tinyfcn").KINDS
-    for work in load("benchmark").WORK:
-        inspect.signature(kinds[work.kind]).bind(**work.arguments)
-    # PyTorch's side is read, not run: PyTorch is not there.
-    tree = ast.parse((EXAMPLES / "benchmark_torch.py").read_text(encoding="utf-8"))
-    theirs = {
-        node.name: [(a.arg, ast.unparse(a.annotation)) for a in node.args.args if a.annotation]
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-    }
-    for name, make in kinds.items():
-        if name != "sgemm":
-            parameters = inspect.signature(make).parameters.values()
-            assert theirs[name] == [(p.name, p.annotation) for p in parameters]
+def test_pytorch_gives_what_the_work_takes_of_a_library() -> None:
+    """Its side is read, not run: PyTorch is not there."""
+
+    def tree(name: str) -> ast.Module:
+        return ast.parse((ROOT / "tinyfcn" / "benchmark" / name).read_text(encoding="utf-8"))
+
+    taken = {
+        node.attr
+        for node in ast.walk(tree("work.py"))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lib"
+    } - {"matrix_product"}  # of tinyfcn alone
+    assert {"F", "nn", "optim", "normal", "fcn8s"} <= taken
+    given: set[str] = set()
+    for node in tree("with_torch.py").body:
+        if isinstance(node, ast.Assign):
+            given |= {name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            given |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            given.add(node.name)
+    worker = {"setup", "synchronize", "count_flops"}
+    assert taken | worker <= given
+    assert all(hasattr(with_tinyfcn, name) for name in taken | worker)
 
 
-def test_a_table_json_and_a_chart(
-    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    program.main(["--quick", "--only", "TINY", "--seconds", "0.02", "--out", str(tmp_path / "out")])
+def test_a_table_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark.main(
+        ["--quick", "--only", "TINY", "--seconds", "0.02", "--out", str(tmp_path / "out")]
+    )
     said = capsys.readouterr().out
     assert f"NumPy {np.__version__}" in said
     assert " kernel" in said
@@ -131,38 +143,37 @@ def test_a_table_json_and_a_chart(
     assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_memory_is_that_of_the_process_that_works(program: ModuleType) -> None:
+def test_memory_is_that_of_the_process_that_works() -> None:
     ballast = np.ones(25_000_000)  # 200 MB, of this process
-    side, million = program.Side("tinyfcn"), 1_000_000
+    side, million = Side("tinyfcn"), 1_000_000
     small, large = (
-        program.measure(program.Work("", "", "sgd", {"size": size}), [side], 0.0, 1)[0].memory
+        measure.measure(Work("", "", work.sgd, {"size": size}), [side], 0.0, 1)[0].memory
         for size in (100, 5 * million)
     )
     assert small < ballast.nbytes
     assert 60 * million <= large - small < 90 * million  # weights, gradients, velocities
 
 
-def test_sides_take_turns(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = [program.Side("tinyfcn"), program.Side("tinyfcn", backend="numpy")]
-    turns, turn = [], program.Worker.turn
+def test_sides_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = [Side("tinyfcn"), Side("tinyfcn", backend="numpy")]
+    turns, turn = [], Worker.turn
 
     def spy(worker: Any, seconds: float) -> Any:
         turns.append(worker.side)
         return turn(worker, seconds)
 
-    monkeypatch.setattr(program.Worker, "turn", spy)
-    workers = program.measure(program.WORK[1], sides, 0.03, 4)
+    monkeypatch.setattr(Worker, "turn", spy)
+    workers = measure.measure(TWO[1], sides, 0.03, 4)
     assert len(turns) >= 6
     assert all(turn is sides[i % 2] for i, turn in enumerate(turns))
     assert all(len(w.seconds) >= 4 and sum(w.seconds) >= 0.03 for w in workers)
 
 
-def test_ratios_are_ours_over_theirs(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    program, report = load("benchmark"), load("benchmark_report")
+def test_ratios_are_ours_over_theirs(tmp_path: Path) -> None:
     sides = [SimpleNamespace(name=name) for name in ("tinyfcn", "torch")]
     ours = SimpleNamespace(side=sides[0], seconds=[0.1, 0.2, 0.9], memory=300_000_000, flops=10**9)
     theirs = SimpleNamespace(side=sides[1], seconds=[0.5, 0.4], memory=400_000_000, flops=None)
-    figures = program.result(program.WORK[0], [ours, theirs], 20.0)
+    figures = measure.figures(TWO[0], [ours, theirs], 20.0)  # type: ignore[list-item]
     assert figures["time_ratio"] == pytest.approx(0.2 / 0.45)
     assert figures["memory_ratio"] == 0.75
     line = report.row(figures)
@@ -172,47 +183,47 @@ def test_ratios_are_ours_over_theirs(load: Callable[[str], ModuleType], tmp_path
     assert (tmp_path / "chart.png").exists()
 
 
-def test_scaling_compares_pixels(load: Callable[[str], ModuleType]) -> None:
-    per_pixel = load("benchmark_report").per_pixel
+def test_scaling_compares_pixels() -> None:
     small = {"name": "infer fcn8s 256x256", "seconds": 1.0}
     large = {"name": "infer fcn8s 1024x1024", "seconds": 17.6}
-    assert per_pixel([small, large]).endswith(" 1.10")
-    assert per_pixel([small]) is None
+    assert report.per_pixel([small, large]).endswith(" 1.10")
+    assert report.per_pixel([small]) is None
 
 
 def test_a_slow_kernel_is_called_so(
-    program: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environments, measure = [], program.measure
+    environments, sgemm = [], measure.sgemm
 
-    def spy(work: Any, sides: Any, *arguments: Any) -> Any:
-        environments.append(sides[0].environment)
-        return measure(work, sides, *arguments)
+    def spy(side: Side, seconds: float) -> Any:
+        environments.append(side.environment)
+        return sgemm(side, seconds)
 
-    monkeypatch.setattr(program, "measure", spy)
-    program.introduce(program.Side("tinyfcn"), 0.01)
+    monkeypatch.setattr(benchmark, "sgemm", spy)
+    benchmark.introduce(Side("tinyfcn"), 0.01)
     assert "WARNING" not in capsys.readouterr().out
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
-    program.introduce(program.Side("tinyfcn"), 0.01)
+    benchmark.introduce(Side("tinyfcn"), 0.01)
     assert "WARNING: OPENBLAS_CORETYPE=Nehalem is set; without it " in capsys.readouterr().out
-    assert environments[:2] == [None, None]
-    assert "OPENBLAS_CORETYPE" not in environments[2]
-    assert "PYTHONPATH" in environments[2]
+    first, second, free = environments
+    assert first is second is None
+    assert "OPENBLAS_CORETYPE" not in free
+    assert "PYTHONPATH" in free
 
 
-def test_options_reach_our_side(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_our_side(monkeypatch: pytest.MonkeyPatch) -> None:
     class Seen(Exception):
         pass
 
     def introduce(ours: Any, seconds: float) -> None:
         raise Seen(ours.backend, ours.environment["TINYFCN_CONV"])
 
-    monkeypatch.setattr(program, "introduce", introduce)
+    monkeypatch.setattr(benchmark, "introduce", introduce)
     with pytest.raises(Seen, match=r"'numpy', 'winograd4'"):
-        program.main(["--conv", "winograd4"])
+        benchmark.main(["--conv", "winograd4"])
 
 
-def test_what_cannot_be_done_is_said_clearly(program: ModuleType, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_said_clearly(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError")
     without_torch = tmp_path / "python"
     without_torch.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
@@ -223,5 +234,5 @@ def test_what_cannot_be_done_is_said_clearly(program: ModuleType, tmp_path: Path
         (["--against", "torch", "--torch-python", without_torch], "has no PyTorch"),
         (["--against", "torch", "--torch-python", tmp_path / "none"], "none: No such file"),
     ):
-        with pytest.raises(program.UsageError, match=words):
-            program.main([str(argument) for argument in arguments])
+        with pytest.raises(UsageError, match=words):
+            benchmark.main([str(argument) for argument in arguments])

@@ -86,7 +86,9 @@ def test_every_option_exists(option, capsys):
     with pytest.raises(SystemExit):
         parse_options(["--help"])
     known = capsys.readouterr().out
-    for script in [*(ROOT / "examples").glob("*.py"), ROOT / "tinyfcn" / "models" / "__main__.py"]:
+    package = ROOT / "tinyfcn"
+    scripts = *(ROOT / "examples").glob("*.py"), *(package / "cli").glob("*.py")
+    for script in (*scripts, package / "models" / "__main__.py"):
         source = script.read_text("utf-8")
         known += " ".join(re.findall(r'add(?:_argument)?\(\s*"(--[\w-]+)"', source)) + " "
     assert re.search(rf"{option}(?![\w-])", known)

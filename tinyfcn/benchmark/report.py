@@ -1,4 +1,4 @@
-"""What ``benchmark.py`` found: a table on screen, JSON and a bar chart on disk."""
+"""What was measured: a table on screen, JSON and a bar chart on disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# The figures of one piece of work, as ``benchmark.result`` makes them.
+# The figures of one piece of work, as ``measure.figures`` makes them.
 Figures = Mapping[str, Any]
 
 
@@ -97,15 +97,15 @@ def draw(results: Sequence[Figures], title: str, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def save(folder: Path, report: Mapping[str, Any]) -> None:
-    """Write benchmark.json, and benchmark.png where matplotlib is installed."""
+def save(folder: Path, report: Mapping[str, Any]) -> str:
+    """Write benchmark.json, and benchmark.png where matplotlib is installed; says what is where."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "benchmark.json"
+    path, chart = folder / "benchmark.json", folder / "benchmark.png"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{path} holds every repetition", end="")
     try:
-        draw(report["results"], report["machine"], folder / "benchmark.png")
+        draw(report["results"], report["machine"], chart)
     except ImportError:
-        print("; no chart without matplotlib: pip install 'tinyfcn[plot]'")
+        beside = "; no chart without matplotlib: pip install 'tinyfcn[plot]'"
     else:
-        print(f", {folder / 'benchmark.png'} shows the table as bars")
+        beside = f", {chart} shows the table as bars"
+    return f"{path} holds every repetition{beside}"

@@ -1,21 +1,23 @@
-"""One side of ``benchmark.py``: a process that does one piece of work, when it is told to.
+"""One side of the benchmark: a process that does one piece of work, when it is told to.
 
-    python benchmark_worker.py tinyfcn|torch JOB
+    python -m tinyfcn.benchmark.worker tinyfcn JOB
+    python tinyfcn/benchmark/worker.py torch JOB
 
 JOB is a JSON object: what to do (``kind`` and ``arguments``), with how many ``threads``, on which
 ``backend``. The process prepares the work, does it once and answers with a line of JSON about
 itself. Then every line on its standard input is a turn, in seconds: the work is repeated for at
 least that long, at least once, and the answer tells how long each repetition took, and the peak
-memory of the process so far. Between turns it waits. This file needs the standard library alone,
-because the Python that has PyTorch may have nothing else.
+memory of the process so far. Between turns it waits. This file, ``work.py`` and ``with_torch.py``
+run as scripts too, without the package around them: the Python that has PyTorch may have nothing
+else, NumPy included.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,19 @@ STATUS = Path("/proc/self/status")
 
 
 def main(name: str, job: dict[str, Any]) -> None:
+    beside = f"{__package__}." if __package__ else ""
     try:
-        side = importlib.import_module(f"benchmark_{name}")
-        about = side.setup(job["threads"], job["backend"])
-        step = side.KINDS[job["kind"]](**job["arguments"])
-        flops = side.count_flops(step)
+        library, work = (import_module(beside + file) for file in (f"with_{name}", "work"))
+        about = library.setup(job["threads"], job["backend"])
+        step = getattr(work, job["kind"])(library, **job["arguments"])
+        flops = library.count_flops(step)
         answer({"about": about, "flops": flops})
         for line in sys.stdin:
             seconds: list[float] = []
             while not seconds or sum(seconds) < float(line):
                 start = time.perf_counter()
                 step()
-                side.synchronize()
+                library.synchronize()
                 seconds.append(time.perf_counter() - start)
             answer({"seconds": seconds, "memory": peak_memory()})
     except (ImportError, MemoryError, ValueError) as error:

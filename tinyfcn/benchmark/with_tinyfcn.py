@@ -1,0 +1,98 @@
+"""What the work needs of a library, from tinyfcn; ``with_torch.py`` has the same of PyTorch."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+import tinyfcn
+import tinyfcn.functional as F
+from tinyfcn import Tensor, backend, models, nn, optim
+from tinyfcn.backend.counting import count_multiply_adds
+from tinyfcn.backend.cpu import threads as cpu_threads
+
+__all__ = ["F", "fcn8s", "inference", "nn", "optim", "relu_layer"]
+fcn8s, inference, relu_layer = models.fcn8s, tinyfcn.no_grad, nn.ReLU
+
+
+def setup(threads: int, backend_name: str) -> dict[str, Any]:
+    """Choose threads and backend; says what computes, and on what."""
+    os.environ["TINYFCN_NUM_THREADS"] = str(threads)
+    active = backend.use(backend_name)
+    tinyfcn.manual_seed(0)
+    blas = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        "tinyfcn": tinyfcn.__version__,
+        "numpy": np.__version__,
+        "backend": active.name,
+        "threads": threads,
+        "cpu": cpu_name(),
+        "blas": ", ".join(
+            f"{pool['internal_api']} {pool['version']} with its {pool.get('architecture')} kernel"
+            for pool in blas
+        ),
+    }
+
+
+def synchronize() -> None:
+    """Wait for a GPU; what it was given is not done when a step returns."""
+    backend.active().synchronize()
+
+
+def cpu_name() -> str:
+    cpus = Path("/proc/cpuinfo")
+    if cpus.exists():
+        for line in cpus.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def count_flops(step: Callable[[], object]) -> int:
+    """Do the work once; twice the multiply-adds of its convolutions, counted by their shapes."""
+    with count_multiply_adds() as counted:
+        step()
+    return 2 * counted.total
+
+
+def normal(*shape: int, requires_grad: bool = False) -> Tensor:
+    """Normal float32 numbers; with four axes channels-last in memory, as activations are."""
+    draw = np.random.default_rng(0).standard_normal
+    if len(shape) == 4:
+        n, c, h, w = shape
+        values = draw((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
+    else:
+        values = draw(shape, np.float32)
+    return tinyfcn.tensor(values, requires_grad=requires_grad)
+
+
+def labels(classes: int, *shape: int) -> np.ndarray:
+    """Random classes of pixels."""
+    return np.random.default_rng(0).integers(0, classes, shape)
+
+
+def upsampling(classes: int, factor: int) -> nn.Module:
+    """Bilinear upsampling, each class by itself, not learned."""
+    layer = nn.ConvTranspose2d(
+        classes, classes, 2 * factor, factor, factor // 2, groups=classes, bias=False
+    )
+    nn.init.bilinear_(layer.weight)
+    return layer.requires_grad_(False)
+
+
+def matrix_product(size: int) -> Callable[[], None]:
+    """A matrix product, its rows shared out to the threads."""
+    a, b = normal(size, size).data, normal(size, size).data
+    y = np.empty_like(a)
+    rows = cpu_threads.blocks(size, -(-size // cpu_threads.num_threads()))
+
+    def task(i: int) -> None:
+        np.matmul(a[rows[i]], b, out=y[rows[i]])
+
+    return lambda: cpu_threads.parallel_for(task, len(rows))

@@ -1,0 +1,106 @@
+"""What the work needs of a library, from PyTorch: the same as in ``with_tinyfcn.py``.
+
+Needs PyTorch and nothing else, tinyfcn included. Memory is laid out as PyTorch does by default.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn, optim
+
+__all__ = ["F", "inference", "nn", "normal", "optim", "relu_layer"]
+STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # VGG16: (channels, convolutions)
+inference, normal = torch.inference_mode, torch.randn
+relu_layer = functools.partial(nn.ReLU, inplace=True)
+
+
+def setup(threads: int, backend_name: str) -> dict[str, Any]:
+    """Choose the threads, and the GPU if our side computes on one."""
+    torch.set_num_threads(threads)
+    if backend_name == "cupy":
+        if not torch.cuda.is_available():
+            raise ValueError("this PyTorch finds no GPU to compare with")
+        torch.set_default_device("cuda")
+    torch.manual_seed(0)
+    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def synchronize() -> None:
+    """Wait for a GPU; what it was given is not done when a step returns."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
+
+
+def count_flops(step: Callable[[], object]) -> None:
+    """Do the work once; tinyfcn's side counts."""
+    step()
+
+
+def labels(classes: int, *shape: int) -> Tensor:
+    """Random classes of pixels."""
+    return torch.randint(classes, shape)
+
+
+def upsampling(classes: int, factor: int) -> nn.Module:
+    """Bilinear upsampling, each class by itself, not learned."""
+    layer = nn.ConvTranspose2d(
+        classes, classes, 2 * factor, factor, factor // 2, groups=classes, bias=False
+    )
+    kernel = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+    layer.weight.data.copy_(torch.outer(kernel, kernel))
+    return layer.requires_grad_(False)
+
+
+class FCN8s(nn.Module):
+    """FCN-8s on VGG16 in aligned geometry; see ``tinyfcn/models/fcn.py``."""
+
+    def __init__(self, num_classes: int, width: float = 1.0, batch_norm: bool = False) -> None:
+        super().__init__()
+
+        def block(c: int, out: int, kernel: int) -> list[nn.Module]:
+            conv = nn.Conv2d(c, out, kernel, padding=kernel // 2)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            return [conv, *([nn.BatchNorm2d(out)] if batch_norm else []), relu_layer()]
+
+        def scoring(c: int) -> nn.Module:
+            layer = nn.Conv2d(c, num_classes, 1)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+            return layer
+
+        self.stages, c = nn.ModuleList(), 3
+        for channels, convolutions in STAGES:
+            layers: list[nn.Module] = []
+            for _ in range(convolutions):
+                layers += block(c, round(channels * width), 3)
+                c = round(channels * width)
+            self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True)))
+        hidden = round(4096 * width)
+        self.head = nn.Sequential(
+            *block(c, hidden, 7), nn.Dropout(), *block(hidden, hidden, 1), nn.Dropout(),
+            scoring(hidden),
+        )  # fmt: skip
+        self.score4, self.score3 = scoring(c), scoring(round(256 * width))
+        self.up2, self.up4, self.up8 = (upsampling(num_classes, factor) for factor in (2, 2, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pools, y = [], x
+        for stage in self.stages:
+            y = stage(y)
+            pools.append(y)
+        y = add_overlap(self.up2(self.head(y)), self.score4(pools[3]))
+        y = add_overlap(self.up4(y), self.score3(pools[2]))
+        return self.up8(y)[:, :, : x.shape[2], : x.shape[3]]
+
+
+fcn8s = FCN8s
+
+
+def add_overlap(y: Tensor, finer: Tensor) -> Tensor:
+    h, w = min(y.shape[2], finer.shape[2]), min(y.shape[3], finer.shape[3])
+    return y[:, :, :h, :w] + finer[:, :, :h, :w]

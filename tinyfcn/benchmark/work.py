@@ -1,0 +1,185 @@
+"""The work that is measured, the same for tinyfcn and for PyTorch, and the lines of the table.
+
+The first argument of a kind of work is the library: the module ``with_tinyfcn`` or ``with_torch``.
+It prepares the work and returns a function that does it once; ops run forward and backward. This
+file needs the standard library alone, because the Python that has PyTorch may have nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CLASSES = 21
+Step = Callable[[], object]
+
+# ---- models ----
+
+
+def infer(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
+    model, images = lib.fcn8s(num_classes=CLASSES, **options).eval(), lib.normal(n, 3, h, w)
+
+    def step() -> None:
+        with lib.inference():
+            model(images)
+
+    return step
+
+
+def train(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
+    model = lib.fcn8s(num_classes=CLASSES, **options)
+    learned = [p for p in model.parameters() if p.requires_grad]
+    optimizer = lib.optim.SGD(learned, lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    images, labels = lib.normal(n, 3, h, w), lib.labels(CLASSES, n, h, w)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        lib.F.cross_entropy(model(images), labels, ignore_index=255).backward()
+        optimizer.step()
+
+    return step
+
+
+def segnet_stage(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    stage = lib.nn.Sequential(
+        lib.nn.Conv2d(c, c, 3, padding=1), lib.nn.BatchNorm2d(c), lib.relu_layer()
+    )
+    x, indices = lib.F.max_pool2d(lib.normal(n, c, h, w), 2, return_indices=True)
+
+    def unpooled(x: Any) -> Any:
+        return stage(lib.F.max_unpool2d(x, indices, 2, output_size=(h, w)))
+
+    return _forward_backward(lib, unpooled, x.requires_grad_(), *stage.parameters())
+
+
+# ---- ops ----
+
+
+def conv(
+    lib: Any, n: int, c: int, h: int, w: int, out: int, kernel: int, stride: int = 1,
+    dilation: int = 1, groups: int = 1,
+) -> Step:  # fmt: skip
+    """A convolution that keeps the size, but for its stride; images, c = 3, need no gradient."""
+    layer = lib.nn.Conv2d(c, out, kernel, stride, dilation * (kernel // 2), dilation, groups)
+    x = lib.normal(n, c, h, w, requires_grad=c != 3)
+    return _forward_backward(lib, layer, x, *layer.parameters())
+
+
+def relu(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    return _forward_backward(lib, lib.F.relu, lib.normal(n, c, h, w, requires_grad=True))
+
+
+def max_pool(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    x = lib.normal(n, c, h, w, requires_grad=True)
+    return _forward_backward(lib, lambda x: lib.F.max_pool2d(x, 2), x)
+
+
+def batch_norm(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    layer = lib.nn.BatchNorm2d(c)
+    x = lib.normal(n, c, h, w, requires_grad=True)
+    return _forward_backward(lib, layer, x, *layer.parameters())
+
+
+def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
+    """Upsampling as in FCN: a transposed convolution, each class by itself, not learned."""
+    layer = lib.upsampling(CLASSES, factor)
+    return _forward_backward(lib, layer, lib.normal(n, CLASSES, h, w, requires_grad=True))
+
+
+def cross_entropy(lib: Any, n: int, h: int, w: int) -> Step:
+    x, labels = lib.normal(n, CLASSES, h, w, requires_grad=True), lib.labels(CLASSES, n, h, w)
+
+    def step() -> None:
+        x.grad = None
+        lib.F.cross_entropy(x, labels, ignore_index=255).backward()
+
+    return step
+
+
+def sgd(lib: Any, size: int) -> Step:
+    return lib.optim.SGD([_with_grad(lib, size)], lr=1e-4, momentum=0.9, weight_decay=5e-4).step
+
+
+def adam(lib: Any, size: int) -> Step:
+    return lib.optim.Adam([_with_grad(lib, size)], lr=1e-4, weight_decay=5e-4).step
+
+
+def sgemm(lib: Any, size: int) -> Step:
+    """A matrix product: what the machine can do. tinyfcn's side alone measures it."""
+    return lib.matrix_product(size)
+
+
+def _forward_backward(lib: Any, op: Callable[[Any], Any], x: Any, *parameters: Any) -> Step:
+    """Run the op on x and hand a random gradient back to x and the parameters."""
+    gy = lib.normal(*op(x).shape)
+
+    def step() -> None:
+        for leaf in (x, *parameters):
+            leaf.grad = None
+        op(x).backward(gy)
+
+    return step
+
+
+def _with_grad(lib: Any, size: int) -> Any:
+    weights = lib.normal(size, requires_grad=True)
+    weights.grad = lib.normal(size)
+    return weights
+
+
+# ---- the lines of the table ----
+
+
+@dataclass(frozen=True)
+class Work:
+    """One line of the table: what ``kind`` does with the arguments."""
+
+    group: str
+    name: str
+    kind: Callable[..., Step]
+    arguments: Mapping[str, Any]
+    quick: bool = False
+
+
+def _conv(name: str, size: int, c: int, out: int, quick: bool = False, **options: int) -> Work:
+    sizes = {"n": 1, "c": c, "h": size, "w": size, "out": out, "kernel": 3}
+    return Work("convolutions", f"{name} @ {size}x{size}", conv, {**sizes, **options}, quick)
+
+
+def _image(h: int, w: int, **options: Any) -> dict[str, Any]:
+    return {"n": 1, "h": h, "w": w, **options}
+
+
+SGEMM = Work("machine", "sgemm 2048", sgemm, {"size": 2048})
+QUARTER = {"n": 8, "width": 0.25, "batch_norm": True}
+WORK = [
+    Work("networks", "infer fcn8s 256x256", infer, _image(256, 256), quick=True),
+    Work("networks", "infer fcn8s 512x512", infer, _image(512, 512)),
+    Work("networks", "infer fcn8s 1024x1024", infer, _image(1024, 1024)),
+    Work("networks", "train fcn8s 256x256", train, _image(256, 256), quick=True),
+    Work("networks", "train fcn8s 512x512", train, _image(512, 512)),
+    Work("networks", "train fcn8s 375x500", train, _image(375, 500)),
+    Work("networks", "train fcn8s/4 8x256x256", train, _image(256, 256, **QUARTER)),
+    Work("networks", "segnet stage 64x180x240", segnet_stage, _image(180, 240, c=64), quick=True),
+    _conv("3x3 3-64", 256, 3, 64),
+    _conv("3x3 64-64", 256, 64, 64),
+    _conv("3x3 64-128", 128, 64, 128),
+    _conv("3x3 128-128", 128, 128, 128),
+    _conv("3x3 256-256", 64, 256, 256, quick=True),
+    _conv("3x3 512-512", 32, 512, 512),
+    _conv("3x3 512-512", 16, 512, 512),
+    _conv("fc6 7x7 512-4096", 16, 512, 4096, kernel=7),
+    _conv("fc7 1x1 4096-4096", 16, 4096, 4096, kernel=1),
+    _conv("stride 2 256-256", 64, 256, 256, stride=2, quick=True),
+    _conv("dilation 2 256-256", 64, 256, 256, dilation=2, quick=True),
+    _conv("dilation 4 256-256", 64, 256, 256, dilation=4),
+    _conv("depthwise 128", 64, 128, 128, groups=128, quick=True),
+    Work("other ops", "relu 64x256x256", relu, _image(256, 256, c=64)),
+    Work("other ops", "max pool 64x256x256", max_pool, _image(256, 256, c=64)),
+    Work("other ops", "batch norm 64x256x256", batch_norm, _image(256, 256, c=64)),
+    Work("other ops", "bilinear x8 21x64x64", bilinear, _image(64, 64, factor=8)),
+    Work("other ops", "cross entropy 21x512x512", cross_entropy, _image(512, 512)),
+    Work("other ops", "sgd 16 M weights", sgd, {"size": 1 << 24}),
+    Work("other ops", "adam 16 M weights", adam, {"size": 1 << 24}),
+]

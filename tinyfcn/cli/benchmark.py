@@ -1,0 +1,132 @@
+"""Time layers, networks and training steps.
+
+Each piece of work gets a fresh process, which does it once to warm up and repeats it. Against
+PyTorch there is a second process; the two take turns. The table gives
+
+ms       median of the repetitions; ops run forward and backward
+GFLOP/s  two for each multiply-add of the convolutions, counted by their shapes, over that time
+sgemm    the same as a share of what a 2048³ float32 matrix product reaches at best on the threads
+MB       peak memory of the whole process, interpreter and libraries included; not that of a GPU
+ratios   ours / PyTorch's; below 1 is faster, or smaller
+
+tinyfcn benchmark                            everything, a few minutes
+tinyfcn benchmark --quick                    the most telling part, half a minute
+tinyfcn benchmark --only train "dilation 2"  what has one of these words in its name
+tinyfcn benchmark --list                     the names
+tinyfcn benchmark --against torch --torch-python ~/torch/bin/python
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinyfcn.backend.cpu.threads import num_threads
+from tinyfcn.benchmark import report
+from tinyfcn.benchmark.measure import Side, WorkerError, figures, measure, sgemm
+from tinyfcn.benchmark.work import WORK, Work
+from tinyfcn.cli.errors import UsageError, usage_errors
+from tinyfcn.cli.parser import Parser, did_you_mean, number
+from tinyfcn.training.run_folder import environment
+
+SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # keep OpenBLAS from choosing its best kernel
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser(__doc__ or "", prog="tinyfcn benchmark")
+    add = parser.add_argument
+    add("--only", nargs="+", default=[], metavar="WORD", help="work with such a name")
+    add("--quick", action="store_true", help="less work, fewer repetitions")
+    add("--list", action="store_true", help="print the names and stop")
+    add("--seconds", type=number(0, 1e6), metavar="X",
+        help="repeat each for so long (default 3, with --quick 1)")  # fmt: skip
+    add("--against", choices=["torch"], help="let PyTorch do the same in turn")
+    add("--torch-python", default=sys.executable, metavar="PATH", help="a Python that has PyTorch")
+    add("--backend", default="numpy", metavar="NAME", help="what computes our side")
+    add("--conv", metavar="NAME", help="force an algorithm of convolution (TINYFCN_CONV)")
+    add("--out", type=Path, metavar="DIR", help="write benchmark.json and benchmark.png there")
+    options = parser.parse(arguments)
+
+    chosen = select(options.only, options.quick)
+    if options.list:
+        print("\n".join(f"{work.group:14}{work.name}" for work in chosen))
+        return
+    with usage_errors("TINYFCN_NUM_THREADS"):
+        num_threads()
+    forced = {"TINYFCN_CONV": options.conv} if options.conv else {}
+    sides = [Side("tinyfcn", backend=options.backend, environment={**os.environ, **forced})]
+    if options.against:
+        check_torch(options.torch_python)
+        sides.append(Side(options.against, options.torch_python, options.backend))
+    seconds = options.seconds or (1.0 if options.quick else 3.0)
+
+    try:
+        machine, peak = introduce(sides[0], seconds)
+        results: list[dict[str, Any]] = []
+        for work in chosen:
+            if not results or results[-1]["group"] != work.group:
+                print("\n" + report.head(work.group, options.against))
+            print(f"  {work.name:24}", end="", flush=True)
+            workers = measure(work, sides, seconds, least=3 if options.quick else 5)
+            results.append(figures(work, workers, peak))
+            print(report.row(results[-1]))
+    except WorkerError as error:
+        raise UsageError(str(error)) from error
+    if scaling := report.per_pixel(results):
+        print("\n" + scaling)
+    if options.out:
+        about = {worker.side.name: worker.about for worker in workers}
+        written = report.save(options.out, {
+            "machine": machine, "sgemm_gflops": peak, "sides": about, "conv": options.conv,
+            "environment": environment(), "results": results,
+        })  # fmt: skip
+        print(f"\n{written}")
+
+
+def select(words: Sequence[str], quick: bool) -> list[Work]:
+    """The work whose group and name hold one of the words; all of it without any."""
+    chosen = [
+        work
+        for work in WORK
+        if not words or any(word.lower() in f"{work.group} {work.name}" for word in words)
+    ]
+    if not chosen:
+        near = did_you_mean(" ".join(words), [work.name for work in WORK])
+        raise UsageError(
+            f"--only: nothing is called {' or '.join(words)}{near or '; --list tells the names'}"
+        )
+    return [work for work in chosen if work.quick or words or not quick]
+
+
+def introduce(ours: Side, seconds: float) -> tuple[str, float]:
+    """Print what machine this is; returns its description, and the GFLOP/s of sgemm at best."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    about, peak = sgemm(ours, seconds)
+    machine = f"{about['cpu']}, {about['threads']} threads, NumPy {about['numpy']}, {about['blas']}"
+    print(f"{machine}\na matrix product (sgemm 2048): {peak:.0f} GFLOP/s")
+    if load > 0.5:
+        print(f"the load average was {load:.1f} at the start: what else runs here falsifies times")
+    forced = [f"{name}={os.environ[name]}" for name in SLOWING if name in os.environ]
+    if forced:
+        variables = {k: v for k, v in os.environ.items() if k not in SLOWING}
+        _, free = sgemm(Side("tinyfcn", ours.python, ours.backend, variables), seconds)
+        print(f"WARNING: {' '.join(forced)} is set; without it sgemm reaches {free:.0f} GFLOP/s. "
+              "To measure what NumPy can do, unset it.")  # fmt: skip
+    return machine, peak
+
+
+def check_torch(python: str) -> None:
+    """Say in time, and in a clear word, that PyTorch is not there."""
+    try:
+        done = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
+    except OSError as error:
+        raise UsageError(f"--torch-python: {python}: {error.strerror}") from error
+    if done.returncode:
+        raise UsageError(
+            f"--against torch: {python} has no PyTorch. It is no part of tinyfcn: install it in "
+            "any Python and name that one with --torch-python"
+        )
