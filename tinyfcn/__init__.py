@@ -1,7 +1,7 @@
 """tinyfcn: fully convolutional networks from scratch, on NumPy and hand-written CUDA kernels."""
 
 from tinyfcn import backend, data, functional, metrics, models, nn, optim, random, weights
-from tinyfcn.function import Function
+from tinyfcn.function import Function, Hook
 from tinyfcn.gradcheck import adjointcheck, gradcheck, gradgradcheck
 from tinyfcn.graph import grad
 from tinyfcn.random import manual_seed
@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Function",
+    "Hook",
     "Tensor",
     "adjointcheck",
     "backend",

@@ -17,10 +17,15 @@ the result into the graph, so an instance serves one call.
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinyfcn import backend
 from tinyfcn.tensor import Array, Tensor, is_grad_enabled
+
+if TYPE_CHECKING:
+    from tinyfcn.nn import Module
 
 # Where a gradient goes: to output `index` of a node, or to a leaf tensor. The graph points to ops,
 # not to the tensors between them, so an activation lives only as long as somebody needs its values.
@@ -72,6 +77,8 @@ class Function:
                 t.requires_grad = t.dtype.kind == "f"
                 t._node, t._index = self, index
         self._to_save = ()
+        for hook in active.hooks:
+            made = hook.op(self, inputs, made) or made
         return made if isinstance(result, tuple) else made[0]
 
     def save_for_backward(self, *arrays: Array | None) -> None:
@@ -107,6 +114,70 @@ class Function:
         t.requires_grad = t.dtype.kind == "f"
         t._node, t._index = self, item.index
         return t
+
+
+class Elementwise(Function):
+    """Base class of the ops whose output at a place depends on the inputs at that place alone, as
+    far as they broadcast. Whoever follows where values come from needs to know no more of them."""
+
+
+SelfHook = TypeVar("SelfHook", bound="Hook")
+
+
+class _Active(threading.local):
+    hooks: tuple[Hook, ...] = ()
+
+
+active = _Active()  # this thread's hooks that are on, the outermost first
+
+
+class Hook:
+    """Watches ops and modules: the one place to see what a forward (or backward) pass does.
+
+    Inside ``with hook:`` its methods are called for everything that this thread runs; hooks may be
+    nested. A subclass overrides what it wants to see. The name is that of Chainer's FunctionHook.
+
+    Example:
+        >>> import tinyfcn
+        >>> from tinyfcn import nn
+        >>> class Shapes(tinyfcn.Hook):
+        ...     def op(self, function, inputs, outputs):
+        ...         print(type(function).__name__, *(y.shape for y in outputs))
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2))
+        >>> images = tinyfcn.tensor([[[[0.0] * 6] * 8] * 3])
+        >>> with Shapes():
+        ...     scores = model(images)
+        Conv2d (1, 8, 6, 4)
+        MaxPool2d (1, 8, 3, 2)
+    """
+
+    def op(
+        self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...] | None:
+        """``function`` has run.
+
+        Args:
+            function: the op, which knows its hyper-parameters.
+            inputs: as it was called with them: Tensors, arrays, numbers, None.
+            outputs: what it gave.
+
+        Returns:
+            None, or tensors that take the place of ``outputs``.
+        """
+        return None
+
+    def enter(self, module: Module, inputs: Sequence[Any]) -> None:
+        """``module`` is about to run."""
+
+    def leave(self, module: Module, inputs: Sequence[Any], result: Any) -> None:
+        """``module`` has run; not called if it raised an error."""
+
+    def __enter__(self: SelfHook) -> SelfHook:
+        active.hooks = (*active.hooks, self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        active.hooks = active.hooks[:-1]
 
 
 class _Output:

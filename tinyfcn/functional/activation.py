@@ -7,12 +7,12 @@ the slope can be read from it, and the output is kept by the layer after them an
 from __future__ import annotations
 
 from tinyfcn import backend
-from tinyfcn.function import Function, as_tensor
+from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.arithmetic import exp
 from tinyfcn.tensor import Tensor
 
 
-class ReLU(Function):
+class ReLU(Elementwise):
     """max(x, 0); keeps its output alone, which tells where the gradient passes."""
 
     def forward(self, x):
@@ -25,7 +25,7 @@ class ReLU(Function):
         return ReLUGrad()(gy, y.detach())  # the slope is constant nearly everywhere
 
 
-class ReLUGrad(Function):
+class ReLUGrad(Elementwise):
     """gy where y > 0: linear in gy and its own adjoint."""
 
     def forward(self, gy, y):
@@ -37,7 +37,7 @@ class ReLUGrad(Function):
         return ReLUGrad()(ggx, y), None
 
 
-class LeakyReLU(Function):
+class LeakyReLU(Elementwise):
     """x, or slope · x where x is negative."""
 
     def __init__(self, slope: float) -> None:
@@ -53,7 +53,7 @@ class LeakyReLU(Function):
         return LeakyReLUGrad(self.slope)(gy, sign.detach())
 
 
-class LeakyReLUGrad(Function):
+class LeakyReLUGrad(Elementwise):
     """gy where x > 0, else slope · gy: linear in gy and its own adjoint."""
 
     def __init__(self, slope: float) -> None:
@@ -68,7 +68,7 @@ class LeakyReLUGrad(Function):
         return LeakyReLUGrad(self.slope)(ggx, x), None
 
 
-class ELU(Function):
+class ELU(Elementwise):
     """x, or α (eˣ − 1) where x is negative."""
 
     def __init__(self, alpha: float) -> None:
@@ -86,14 +86,14 @@ class ELU(Function):
         return gy * (positive + rest * (y + self.alpha))
 
 
-class IsPositive(Function):
+class IsPositive(Elementwise):
     """1 where x > 0, 0 elsewhere; without a gradient."""
 
     def forward(self, x):
         return (x > 0).astype(x.dtype)
 
 
-class Sigmoid(Function):
+class Sigmoid(Elementwise):
     """1 / (1 + e⁻ˣ), whose derivative is y (1 − y)."""
 
     def forward(self, x):

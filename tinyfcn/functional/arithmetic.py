@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.function import Function, as_tensor
+from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.reduction import sum_to
 from tinyfcn.tensor import Tensor
 
 
-class Add(Function):
+class Add(Elementwise):
     """a + b."""
 
     def forward(self, a, b):
@@ -25,7 +25,7 @@ class Add(Function):
         return _to_inputs(self, gy, gy)
 
 
-class Sub(Function):
+class Sub(Elementwise):
     """a − b."""
 
     def forward(self, a, b):
@@ -36,7 +36,7 @@ class Sub(Function):
         return _to_inputs(self, gy, -gy if self.needs_input_grad[1] else None)
 
 
-class Mul(Function):
+class Mul(Elementwise):
     """a · b; d/da = b, d/db = a."""
 
     def forward(self, a, b):
@@ -50,7 +50,7 @@ class Mul(Function):
         return _to_inputs(self, gy * b if need_a else None, gy * a if need_b else None)
 
 
-class Div(Function):
+class Div(Elementwise):
     """a / b; d/da = 1 / b, d/db = −a / b²."""
 
     def forward(self, a, b):
@@ -66,7 +66,7 @@ class Div(Function):
         return _to_inputs(self, ga, gb)
 
 
-class Neg(Function):
+class Neg(Elementwise):
     """−x."""
 
     def forward(self, x):
@@ -76,7 +76,7 @@ class Neg(Function):
         return -gy
 
 
-class Pow(Function):
+class Pow(Elementwise):
     """aᵇ; d/da = b aᵇ⁻¹, d/db = aᵇ log a."""
 
     def forward(self, a, b):
@@ -98,7 +98,7 @@ class Pow(Function):
         return _to_inputs(self, ga, gb)
 
 
-class Exp(Function):
+class Exp(Elementwise):
     """eˣ, its own derivative."""
 
     def forward(self, x):
@@ -111,7 +111,7 @@ class Exp(Function):
         return gy * y
 
 
-class Log(Function):
+class Log(Elementwise):
     """log x; the derivative is 1 / x."""
 
     def forward(self, x):
@@ -123,7 +123,7 @@ class Log(Function):
         return gy / x
 
 
-class Sqrt(Function):
+class Sqrt(Elementwise):
     """√x; the derivative is 1 / (2 √x)."""
 
     def forward(self, x):
@@ -136,7 +136,7 @@ class Sqrt(Function):
         return gy / (y * 2.0)
 
 
-class Tanh(Function):
+class Tanh(Elementwise):
     """tanh x; the derivative is 1 − y²."""
 
     def forward(self, x):

@@ -8,11 +8,11 @@ the same seed.
 from __future__ import annotations
 
 from tinyfcn import backend, random
-from tinyfcn.function import Function, as_tensor
+from tinyfcn.function import Elementwise, as_tensor
 from tinyfcn.tensor import Tensor
 
 
-class Dropout(Function):
+class Dropout(Elementwise):
     """x ⊙ mask(seed): linear and its own adjoint; the mask is made again, not kept."""
 
     def __init__(self, p: float, seed: int) -> None:

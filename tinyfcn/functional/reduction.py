@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.function import Function
+from tinyfcn.function import Elementwise, Function
 from tinyfcn.tensor import Tensor
 
 Dims = int | Sequence[int] | None
@@ -29,7 +29,7 @@ class Sum(Function):
         return broadcast_to(gy, self.shape)
 
 
-class BroadcastTo(Function):
+class BroadcastTo(Elementwise):
     """Repeat along axes; its adjoint is summing over them."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tinyfcn.function import Function
+from tinyfcn.function import Elementwise
 from tinyfcn.graph import grad
 from tinyfcn.tensor import Tensor, is_grad_enabled, set_grad_enabled
 
 
-class Alias(Function):
+class Alias(Elementwise):
     """The same values as a node of its own."""
 
     def forward(self, x):

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from tinyfcn import backend
+from tinyfcn.function import active
 from tinyfcn.tensor import Array, Tensor
 
 Self = TypeVar("Self", bound="Module")
@@ -84,7 +85,11 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Tensor:
         # A module that gives several tensors (MaxPool2d with return_indices) gives a tuple here.
         # To a type checker that is unpacked and indexed as a Tensor is, so each part is a Tensor.
+        for hook in active.hooks:
+            hook.enter(self, inputs)
         result: Tensor = self.forward(*inputs, **options)
+        for hook in active.hooks:
+            hook.leave(self, inputs, result)
         return result
 
     # ---- what it owns ----
