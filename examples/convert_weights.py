@@ -23,7 +23,7 @@ from tinyfcn import nn, onnx, weights
 from tinyfcn.cli.parser import Parser, image_size
 from tinyfcn.cli.train_options import about_published, add_about_published
 from tinyfcn.files import atomic_write
-from tinyfcn.training.description import Description
+from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.training.published import published_model
 from tinyfcn.weights import npz, safetensors
@@ -64,7 +64,7 @@ def main() -> None:
             write_arrays(target, options)
 
 
-def build(options: argparse.Namespace) -> tuple[nn.Module, Description]:
+def build(options: argparse.Namespace) -> tuple[nn.Module, ModelSpec]:
     """The model with its weights, as --model or the file itself says."""
     return published_model(options.source, options.model, **about_published(options))
 

@@ -14,7 +14,7 @@ import pytest
 from tinyfcn import models, tensor, weights
 from tinyfcn.data import CAFFE
 from tinyfcn.training import checkpoint
-from tinyfcn.training.description import Description
+from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.published import published_model
 from tinyfcn.weights import npz, safetensors
 
@@ -46,7 +46,7 @@ def test_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_checkpoint_becomes_a_file_that_knows_its_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    about = Description("fcn32s", ("a", "b"), {"width": 1 / 64, "geometry": "reference"}, CAFFE)
+    about = ModelSpec("fcn32s", ("a", "b"), {"width": 1 / 64, "geometry": "reference"}, CAFFE)
     state = about.build().state_dict()
     checkpoint.save(tmp_path / "a.npz", {"model": state, "description": about.to_dict()})
     assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.safetensors") == 0
@@ -116,7 +116,7 @@ def test_a_checkpoint_becomes_a_network_for_other_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ort = pytest.importorskip("onnxruntime")
-    about = Description("segnet_basic", ("a", "b"), {"width": 1 / 8}, CAFFE)
+    about = ModelSpec("segnet_basic", ("a", "b"), {"width": 1 / 8}, CAFFE)
     model = about.build()
     source, target = tmp_path / "a.npz", tmp_path / "b.onnx"
     checkpoint.save(source, {"model": model.state_dict(), "description": about.to_dict()})
@@ -124,7 +124,7 @@ def test_a_checkpoint_becomes_a_network_for_other_programs(
     assert str(CAFFE) in capsys.readouterr().out
     runs = ort.InferenceSession(target, providers=["CPUExecutionProvider"])
     written = json.loads(runs.get_modelmeta().custom_metadata_map["tinyfcn"])
-    assert Description.from_dict(written) == about
+    assert ModelSpec.from_dict(written) == about
     images = np.random.default_rng(0).standard_normal((1, 3, 37, 50), np.float32)
     (scores,) = runs.run(None, {"images": images})
     np.testing.assert_allclose(scores, model.eval()(tensor(images)).numpy(), rtol=1e-4, atol=1e-4)
@@ -149,7 +149,7 @@ def test_without_onnx_its_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    about = Description("fcn32s", ("a", "b"), {"width": 1 / 64})
+    about = ModelSpec("fcn32s", ("a", "b"), {"width": 1 / 64})
     state = about.build().state_dict()
     checkpoint.save(tmp_path / "a.npz", {"model": state, "description": about.to_dict()})
     assert convert(monkeypatch, tmp_path / "a.npz", tmp_path / "b.onnx") == 2

@@ -17,7 +17,7 @@ from tinyfcn.cli.train_options import (
     saved_options,
 )
 from tinyfcn.training import checkpoint
-from tinyfcn.training.description import describe
+from tinyfcn.training.model_spec import describe
 from tinyfcn.training.errors import UsageError
 
 

@@ -7,7 +7,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, optim
 from tinyfcn.cli.train_options import parse_options
-from tinyfcn.training.description import describe
+from tinyfcn.training.model_spec import describe
 
 NETWORKS = {
     "deconvnet": {"width": 1 / 16, "batch_norm": True},

@@ -25,7 +25,7 @@ from tinyfcn.data import (
 from tinyfcn.data.dataset import read_lines
 from tinyfcn.nn import Module
 from tinyfcn.training import report
-from tinyfcn.training.description import class_list
+from tinyfcn.training.model_spec import class_list
 from tinyfcn.training.run_folder import RunFolder
 
 SCENES_TO_SCORE = 200

@@ -15,7 +15,7 @@ from tinyfcn import backend, models, weights
 from tinyfcn.data import TORCHVISION, VOC_CLASSES
 from tinyfcn.models.fcn import SKIPS
 from tinyfcn.nn import Module
-from tinyfcn.training.description import Description, copy_matching, named_arrays
+from tinyfcn.training.model_spec import ModelSpec, copy_matching, named_arrays
 
 # Arguments that decide which arrays a network has, and values to be tried besides the default: a
 # file is for that network which it fills.
@@ -31,7 +31,7 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
 
 def published_model(
     path: str | os.PathLike[str], name: str | None = None, **arguments: Any
-) -> tuple[Module, Description]:
+) -> tuple[Module, ModelSpec]:
     """A model with all its weights from somebody else's file, such as a published FCN.
 
     The number of classes, and such arguments as ``batch_norm``, are those of the network that the
@@ -50,7 +50,7 @@ def published_model(
         _check_arguments(name, arguments)
     file = weights.read(path)
     if file.description is not None:
-        about = Description.from_dict(file.description)
+        about = ModelSpec.from_dict(file.description)
         if name not in (None, about.model):
             raise weights.WeightsError(f"{path} is for {about}, not for {name}")
     elif name is None:
@@ -78,7 +78,7 @@ def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} does not take {key}")
 
 
-def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> Description:
+def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> ModelSpec:
     """The network that leaves the fewest arrays new, then the fewest of the file unused."""
     best: tuple[tuple[int, int], int, dict[str, Any]] | None = None
     refused: ValueError | None = None
@@ -100,7 +100,7 @@ def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) ->
         raise refused
     _, count, arguments = best
     classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
-    return Description(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)
+    return ModelSpec(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)
 
 
 def _candidates(

@@ -25,7 +25,7 @@ class WeightFile:
     Attributes:
         arrays: the arrays by name, in the order of the file.
         preprocessing: what the images of these weights went through; None if nobody can know.
-        description: which model they belong to, as ``Description.to_dict`` says it, where a file
+        description: which model they belong to, as ``ModelSpec.to_dict`` says it, where a file
             of our own does.
     """
 

@@ -83,7 +83,7 @@ def dump(
 ) -> list[bytes]:
     """The file as pieces to be written one after the other.
 
-    How images are prepared and which model it is (``Description.to_dict``) go into its metadata.
+    How images are prepared and which model it is (``ModelSpec.to_dict``) go into its metadata.
 
     Raises:
         WeightsError: if an array's dtype has no name in the format.

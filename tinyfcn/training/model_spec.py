@@ -23,7 +23,7 @@ MODEL_OPTIONS = ("backbone", "width", "batch_norm", "geometry", "at_once", "drop
 
 
 @dataclass(frozen=True)
-class Description:
+class ModelSpec:
     """A model without its weights.
 
     Attributes:
@@ -56,7 +56,7 @@ class Description:
         return {**asdict(self), "classes": list(self.classes)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Description:
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The inverse of :meth:`to_dict`."""
         return cls(
             model=values["model"],
@@ -66,7 +66,7 @@ class Description:
         )
 
 
-def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description:
+def describe(options: argparse.Namespace, classes: Sequence[str]) -> ModelSpec:
     """The model that the options of a training script ask for.
 
     The file of ``--pretrained`` or ``--init-from``, which knows how its images are prepared, is
@@ -80,7 +80,7 @@ def describe(options: argparse.Namespace, classes: Sequence[str]) -> Description
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take --{name.replace('_', '-')}")
     read_weights(options)
-    return Description(
+    return ModelSpec(
         options.model,
         tuple(classes),
         {
@@ -127,7 +127,7 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing:
     return own
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[Module, Description]:
+def load_model(path: str | os.PathLike[str]) -> tuple[Module, ModelSpec]:
     """Build the model of a checkpoint with its weights.
 
     Raises:
@@ -144,7 +144,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, Description]:
     return model, description
 
 
-def build_model(description: Description, options: argparse.Namespace) -> Module:
+def build_model(description: ModelSpec, options: argparse.Namespace) -> Module:
     """A model with random weights, or those that the options name; says what was copied.
 
     Raises:
@@ -178,10 +178,10 @@ def build_model(description: Description, options: argparse.Namespace) -> Module
     return model
 
 
-def _hint(options: argparse.Namespace, description: Description) -> str:
+def _hint(options: argparse.Namespace, description: ModelSpec) -> str:
     """What a file of other shapes is for."""
     if options.weights.description is not None:
-        return f"; the file is for {Description.from_dict(options.weights.description)}"
+        return f"; the file is for {ModelSpec.from_dict(options.weights.description)}"
     width = description.arguments.get("width", 1)
     return "" if width == 1 else f"; published networks have --width 1, not {width:g}"
 
@@ -193,10 +193,10 @@ def _load(model: Module, state: Mapping[str, Any], path: str | os.PathLike[str])
         raise CheckpointError(f"checkpoint {path}: {error}") from error
 
 
-def described(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Description:
+def described(state: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelSpec:
     """The description in a checkpoint."""
     try:
-        return Description.from_dict(state["description"])
+        return ModelSpec.from_dict(state["description"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint {path}: it does not say which model it belongs to ({error!r})"

@@ -12,8 +12,8 @@ from tinyfcn.cli.train_options import parse_options
 from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.description import (
-    Description,
+from tinyfcn.training.model_spec import (
+    ModelSpec,
     build_model,
     check_same_classes,
     copy_matching,
@@ -27,8 +27,8 @@ CLASSES = ("background", "cat", "dog")
 VGG16 = [f"conv{stage}_{i}" for stage, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
 
 
-def description(model: str = "fcn32s", classes: tuple[str, ...] = CLASSES) -> Description:
-    return Description(model, classes, {"width": 1 / 64, "geometry": "reference"}, CAFFE)
+def description(model: str = "fcn32s", classes: tuple[str, ...] = CLASSES) -> ModelSpec:
+    return ModelSpec(model, classes, {"width": 1 / 64, "geometry": "reference"}, CAFFE)
 
 
 def test_a_model_comes_back(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_what_cannot_be_built_is_said(tmp_path: Path) -> None:
         load_model(path)
     for about, words in (
         (description("fcn4s"), "fcn4s"),
-        (Description("fcn8s", CLASSES, {"depth": 3}), "depth"),
+        (ModelSpec("fcn8s", CLASSES, {"depth": 3}), "depth"),
         (description(), r"(?s)a\.npz.*missing: .*fc6\.weight"),
     ):
         checkpoint.save(path, {"description": about.to_dict(), "model": {}})
@@ -200,7 +200,7 @@ def test_published_weights_in_a_narrow_network(tmp_path: Path) -> None:
         build_model(describe(options, CLASSES), options)
 
 
-def saved(path: Path, about: Description) -> list[str]:
+def saved(path: Path, about: ModelSpec) -> list[str]:
     """A checkpoint of new weights; its path as an argument."""
     checkpoint.save(path, {
         "description": about.to_dict(), "model": about.build().state_dict(),
@@ -210,7 +210,7 @@ def saved(path: Path, about: Description) -> list[str]:
 
 
 def test_a_run_goes_on_with_its_own_network_only(tmp_path: Path) -> None:
-    about = Description("fcn32s", CLASSES, {"width": 1 / 64, "batch_norm": False})
+    about = ModelSpec("fcn32s", CLASSES, {"width": 1 / 64, "batch_norm": False})
     path = saved(tmp_path / "a.npz", about)
     for change in (["--width", "0.03125"], ["--model", "unet", "--width", "0.03125"]):
         options = parse_options(["--resume", *path, *change])
@@ -223,7 +223,7 @@ def test_a_run_goes_on_with_its_own_network_only(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_width_are_told_by_what_they_are_for(tmp_path: Path) -> None:
-    about = Description("fcn32s", CLASSES, {"width": 1 / 32, "batch_norm": False})
+    about = ModelSpec("fcn32s", CLASSES, {"width": 1 / 32, "batch_norm": False})
     path = saved(tmp_path / "a.npz", about)
     options = parse_options(["--init-from", *path, "--model", "fcn16s", "--width", "0.015625"])
     with pytest.raises(UsageError, match=r"other shapes.*; the file is for fcn32s.*width 0\.03125"):
@@ -231,4 +231,4 @@ def test_weights_of_another_width_are_told_by_what_they_are_for(tmp_path: Path) 
 
 
 def test_a_description_without_arguments() -> None:
-    assert str(Description("resnet18", CLASSES)) == "resnet18 for 3 classes"
+    assert str(ModelSpec("resnet18", CLASSES)) == "resnet18 for 3 classes"
