@@ -33,8 +33,8 @@ from tinyfcn.data import FolderSegmentation, SegmentationDataset, VOCSegmentatio
 from tinyfcn.files import atomic_write
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint, report
-from tinyfcn.training.model_spec import described, load_model
 from tinyfcn.training.evaluation import evaluate, predict
+from tinyfcn.training.model_spec import described, load_model
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.visualize import sheet
 

@@ -23,8 +23,8 @@ from tinyfcn import nn, onnx, weights
 from tinyfcn.cli.parser import Parser, image_size
 from tinyfcn.cli.train_options import about_published, add_about_published
 from tinyfcn.files import atomic_write
-from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.errors import UsageError, plain_errors, usage_errors
+from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.published import published_model
 from tinyfcn.weights import npz, safetensors
 

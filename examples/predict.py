@@ -20,8 +20,8 @@ from tinyfcn.cli.train_options import about_published, add_about_published
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.files import atomic_write
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.model_spec import load_model
 from tinyfcn.training.evaluation import predict
+from tinyfcn.training.model_spec import load_model
 from tinyfcn.training.published import published_model
 from tinyfcn.visualize import overlay
 

@@ -21,8 +21,8 @@ from tinyfcn.cli.train_options import all_options, open_run, parse_options, save
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, open_datasets
-from tinyfcn.training.model_spec import build_model, describe, read_weights
 from tinyfcn.training.evaluation import median_frequency_weights, print_evaluation
+from tinyfcn.training.model_spec import build_model, describe, read_weights
 from tinyfcn.training.trainer import Trainer
 
 

@@ -17,8 +17,8 @@ from tinyfcn.cli.train_options import (
     saved_options,
 )
 from tinyfcn.training import checkpoint
-from tinyfcn.training.model_spec import describe
 from tinyfcn.training.errors import UsageError
+from tinyfcn.training.model_spec import describe
 
 
 @pytest.fixture(autouse=True)

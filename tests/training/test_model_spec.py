@@ -12,6 +12,7 @@ from tinyfcn.cli.train_options import parse_options
 from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.errors import UsageError
 from tinyfcn.training.model_spec import (
     ModelSpec,
     build_model,
@@ -20,7 +21,6 @@ from tinyfcn.training.model_spec import (
     describe,
     load_model,
 )
-from tinyfcn.training.errors import UsageError
 from tinyfcn.training.published import published_model
 
 CLASSES = ("background", "cat", "dog")

@@ -1,4 +1,4 @@
-"""What has to be known to build a model again: it lies in every checkpoint beside the weights."""
+"""Rebuilds a model; stored in checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is asked to make small, from its own attributes.
+"""Losses of all heads, weighted.
 
 Two kinds of models ask for more than the loss of their scores and the labels. Those with auxiliary
 heads have ``auxiliary``, the weights of the losses of these heads by the names in ``outputs()``.
