@@ -111,7 +111,7 @@ def test_pools_are_where_the_trunk_says(rng):
 def test_errors():
     with pytest.raises(ValueError, match="vgg16: num_classes must be at least 1, got 0"):
         models.vgg16(num_classes=0)
-    with pytest.raises(ValueError, match="vgg19: num_classes must be at least 1, got -1"):
+    with pytest.raises(ValueError, match="vgg19_bn: num_classes must be at least 1, got -1"):
         models.vgg19_bn(num_classes=-1)
     with pytest.raises(ValueError, match=r"depth must be one of \[11, 13, 16, 19\], got 12"):
         models.backbones.VGGTrunk(depth=12)

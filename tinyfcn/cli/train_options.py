@@ -13,6 +13,7 @@ from typing import Any
 
 from tinyfcn import models
 from tinyfcn.cli.parser import Parser, integer, number
+from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
 from tinyfcn.training.errors import UsageError
 from tinyfcn.training.run_folder import RunFolder
@@ -31,57 +32,14 @@ DEFAULTS: dict[str, Any] = {
     "resume": None, "init_from": None, "pretrained": None, "evaluate": None, "preset": "default",
 }  # fmt: skip
 
-# Published settings, by the options that name the network. What the options cannot say is left out:
-# learning rates of single layers (10 times as high in DeepLab's fc8 and torchvision's auxiliary
-# heads; AlexNet's biases learn at the common rate but for the last), momentum that takes over
-# the learning rate of its time (Caffe), and images without a mean taken off (SegNet).
-_SGD: dict[str, Any] = {
-    "width": 1.0, "batch_norm": False, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4,
-    "schedule": "constant", "warmup": 0, "epochs": None, "preprocessing": "caffe",
-}  # fmt: skip
-# The reference FCNs' "heavy learning": one image at a time, the loss summed over its pixels, which
-# is why the learning rates are so small.
-_HEAVY = _SGD | {
-    "geometry": "reference", "iterations": 100_000, "batch_size": 1, "flip": False,
-    "momentum": 0.99, "bias_lr": 2.0, "loss_reduction": "sum",
-}  # fmt: skip
-_ALEXNET = _HEAVY | {
-    "lr": 1e-4, "momentum": 0.9, "accumulate": 20, "bias_lr": 1.0, "loss_reduction": "mean",
-}  # fmt: skip
-_SEGNET = _SGD | {
-    "batch_size": 4, "flip": False, "bias_lr": 2.0, "class_weights": "median-frequency",
-}  # fmt: skip
-_DEEPLAB = _SGD | {
-    "lr": 1e-3, "schedule": "poly", "iterations": 20_000, "batch_size": 10, "crop": 321,
-}  # fmt: skip
-_TORCHVISION = _SGD | {
-    "lr": 0.02, "weight_decay": 1e-4, "schedule": "poly", "epochs": 30, "batch_size": 4,
-    "accumulate": 8, "crop": 480, "jitter": 0.5, "preprocessing": "torchvision",
-}  # fmt: skip
-PAPER: dict[str, dict[str, Any]] = {
-    "fcn32s": _HEAVY | {"lr": 1e-10},
-    "fcn16s": _HEAVY | {"lr": 1e-12},
-    "fcn8s": _HEAVY | {"lr": 1e-14},
-    "fcn8s --at-once": _HEAVY | {"lr": 1e-10, "iterations": 300_000},
-    "fcn32s --backbone alexnet": _ALEXNET,
-    "fcn32s --backbone caffenet": _ALEXNET,
-    "segnet": _SEGNET | {"lr": 1e-3, "iterations": 40_000},
-    "segnet_basic": _SEGNET | {"lr": 0.1, "iterations": 10_000},
-    "deeplab_largefov": _DEEPLAB,
-    "deeplab_aspp": _DEEPLAB,
-    "pspnet": _TORCHVISION | {
-        "lr": 0.01, "epochs": None, "iterations": 30_000, "batch_size": 16, "accumulate": 1,
-    },
-    "fcn_resnet50": _TORCHVISION,
-    "fcn_resnet101": _TORCHVISION,
-    "deeplabv3_resnet50": _TORCHVISION,
-    "deeplabv3_resnet101": _TORCHVISION,
-    # Neither the learning rate nor the number of steps was published.
-    "unet": _SGD | {
-        "geometry": "reference", "epochs": DEFAULTS["epochs"], "batch_size": 1, "crop": 388,
-        "momentum": 0.99, "weight_decay": 0.0, "preprocessing": "torchvision",
-    },
-}  # fmt: skip
+# Published settings, by the options that name the network.
+PAPER: dict[str, Mapping[str, Any]] = {
+    name
+    + (f" --backbone {preset['backbone']}" if "backbone" in preset else "")
+    + (" --at-once" if "at_once" in preset else ""): preset
+    for name in models.names()
+    for preset in entry(name).presets
+}
 
 # A checkpoint does not keep these: they say where a run is, not what it is.
 NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
@@ -175,7 +133,7 @@ def _checkpoint_path(given: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def _paper(values: Mapping[str, Any], has_lr: bool) -> dict[str, Any]:
+def _paper(values: Mapping[str, Any], has_lr: bool) -> Mapping[str, Any]:
     """The published settings of the network that ``values`` name."""
     network = values["model"]
     if values["backbone"] != DEFAULTS["backbone"]:
@@ -189,7 +147,7 @@ def _paper(values: Mapping[str, Any], has_lr: bool) -> dict[str, Any]:
         )
     if "lr" not in PAPER[network] and not has_lr:
         raise UsageError(f"--preset paper: {network}'s learning rate was not published: give --lr")
-    return PAPER[network]
+    return {"epochs": None, **PAPER[network]} if "iterations" in PAPER[network] else PAPER[network]
 
 
 def _unused(path: Path) -> Path:

@@ -16,7 +16,8 @@ from typing import Any
 from tinyfcn import backend, models, summary
 from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors
 from tinyfcn.cli.parser import Parser, image_size, integer, one_of
-from tinyfcn.models.table import FORMS, table, usual
+from tinyfcn.models.registry import entry
+from tinyfcn.models.table import table, usual
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     side, classes = usual(options.name)
     arguments = {
         "num_classes": options.num_classes or classes,
-        **FORMS.get(options.name, [{}])[0],
+        **entry(options.name).forms[0],
         **dict(options.arguments),
     }
     with usage_errors("the network"):

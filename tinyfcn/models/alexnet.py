@@ -10,8 +10,12 @@ from __future__ import annotations
 from tinyfcn import nn
 from tinyfcn.models.backbones.alexnet import AlexNetTrunk
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import register
+
+__all__ = ["alexnet"]
 
 
+@register("classification", source="Krizhevsky 2014")
 def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
     """AlexNet: 224 × 224 images (N, 3, 224, 224) → class scores (N, num_classes).
 
@@ -34,8 +38,6 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 224, 224), np.float32))).shape
         (1, 10)
     """
-    if num_classes < 1:
-        raise ValueError(f"alexnet: num_classes must be at least 1, got {num_classes}")
     trunk = AlexNetTrunk(width)
     hidden = scaled(4096, width)
     classifier = nn.Sequential(

@@ -10,8 +10,12 @@ from __future__ import annotations
 from tinyfcn import nn
 from tinyfcn.models.backbones.alexnet import CaffeNetTrunk
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import register
+
+__all__ = ["caffenet"]
 
 
+@register("classification", source="Krizhevsky et al. 2012", side=227)
 def caffenet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
     """CaffeNet: 227 × 227 images (N, 3, 227, 227) → class scores (N, num_classes).
 
@@ -36,8 +40,6 @@ def caffenet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) 
         >>> list(model.state_dict())[-2:]
         ['fc8.weight', 'fc8.bias']
     """
-    if num_classes < 1:
-        raise ValueError(f"caffenet: num_classes must be at least 1, got {num_classes}")
     trunk = CaffeNetTrunk(width)
     hidden = scaled(4096, width)
     return nn.Sequential(

@@ -13,6 +13,8 @@ from typing import Any
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, pair
 
+__all__ = ["convolutionalize"]
+
 
 class GlobalAvgPool2d(nn.AdaptiveAvgPool2d):
     """The mean over the whole map, (N, C, H, W) → (N, C, 1, 1).

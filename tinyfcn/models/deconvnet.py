@@ -20,11 +20,14 @@ from __future__ import annotations
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import smaller
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones import VGGTrunk
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import register
 from tinyfcn.models.unpooling import encode, unpool
 from tinyfcn.tensor import Tensor
+
+__all__ = ["deconvnet"]
 
 HIDDEN, WINDOW = 4096, 7
 # Output channels of the transposed convolutions after each unpooling.
@@ -42,7 +45,6 @@ class DeconvNet(nn.Module):
     """
 
     def __init__(self, num_classes: int, width: float, batch_norm: bool) -> None:
-        check_classes("deconvnet", num_classes)
         self.num_classes = num_classes
         self.encoder = VGGTrunk(width=width, batch_norm=batch_norm, ceil_mode=True)
         channels, hidden = self.encoder.channels[-1], scaled(HIDDEN, width)
@@ -74,6 +76,7 @@ class DeconvNet(nn.Module):
         return self.score(y)
 
 
+@register("segmentation", source="Noh et al. 2015")
 def deconvnet(num_classes: int = 21, width: float = 1.0, batch_norm: bool = False) -> DeconvNet:
     """DeconvNet: images (N, 3, H, W) → scores (N, num_classes, H, W); 251,772,245 parameters for 21
     classes, a gigabyte in float32.

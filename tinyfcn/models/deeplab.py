@@ -21,12 +21,18 @@ from collections.abc import Sequence
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import SGD, register
 from tinyfcn.tensor import Tensor
 
+__all__ = ["deeplab_aspp", "deeplab_largefov"]
+
 FOV_CHANNELS = 1024
+TRAINING = SGD | {
+    "lr": 1e-3, "schedule": "poly", "iterations": 20_000, "batch_size": 10, "crop": 321,
+}  # fmt: skip
 
 
 class DeepLab(nn.Module):
@@ -48,7 +54,6 @@ class DeepLab(nn.Module):
         rates: Sequence[int],
         average: bool,
     ) -> None:
-        check_classes(name, num_classes)
         if not rates or min(rates) < 1:
             raise ValueError(f"{name}: rates must be dilations of at least 1, got {rates!r}")
         self.name, self.num_classes = name, num_classes
@@ -70,6 +75,24 @@ class DeepLab(nn.Module):
         return enlarge_from_corner(scores, x)
 
 
+@register("segmentation", source="Chen et al. 2017", presets=[TRAINING])
+def deeplab_aspp(
+    num_classes: int = 21,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    dropout: float = 0.5,
+    rates: Sequence[int] = (6, 12, 18, 24),
+) -> DeepLab:
+    """DeepLab with atrous spatial pyramid pooling (ASPP-L); 37,877,652 parameters for 21 classes.
+
+    Args:
+        num_classes, width, batch_norm, dropout: as for :func:`deeplab_largefov`.
+        rates: dilation of fc6 in each head; (2, 4, 8, 12) is the smaller ASPP-S.
+    """
+    return DeepLab("deeplab_aspp", num_classes, width, batch_norm, dropout, rates, False)
+
+
+@register("segmentation", source="Chen et al. 2015", presets=[TRAINING])
 def deeplab_largefov(
     num_classes: int = 21, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
 ) -> DeepLab:
@@ -97,22 +120,6 @@ def deeplab_largefov(
         (1, 3, 33, 47)
     """
     return DeepLab("deeplab_largefov", num_classes, width, batch_norm, dropout, (12,), True)
-
-
-def deeplab_aspp(
-    num_classes: int = 21,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    dropout: float = 0.5,
-    rates: Sequence[int] = (6, 12, 18, 24),
-) -> DeepLab:
-    """DeepLab with atrous spatial pyramid pooling (ASPP-L); 37,877,652 parameters for 21 classes.
-
-    Args:
-        num_classes, width, batch_norm, dropout: as for :func:`deeplab_largefov`.
-        rates: dilation of fc6 in each head; (2, 4, 8, 12) is the smaller ASPP-S.
-    """
-    return DeepLab("deeplab_aspp", num_classes, width, batch_norm, dropout, rates, False)
 
 
 def largefov_trunk(width: float, batch_norm: bool, average: bool) -> nn.Sequential:

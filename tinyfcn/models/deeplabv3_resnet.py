@@ -21,10 +21,14 @@ from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.resnet import ResNetTrunk
 from tinyfcn.models.backbones.trunk import scaled
-from tinyfcn.models.fcn_resnet import DilatedResNet, FCNHead
+from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet, FCNHead
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
+__all__ = ["deeplabv3_resnet50", "deeplabv3_resnet101"]
+
 RATES = (12, 24, 36)  # those of the paper for output stride 8
+_network = register("segmentation", source="Chen et al. 2017", presets=[TRAINING])
 
 
 class ASPPPooling(nn.Sequential):
@@ -76,6 +80,7 @@ class DeepLabHead(nn.Sequential):
         )
 
 
+@_network
 def deeplabv3_resnet50(
     num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
 ) -> DilatedResNet:
@@ -102,6 +107,7 @@ def deeplabv3_resnet50(
     return _deeplabv3_resnet(50, num_classes, width, aux_loss)
 
 
+@_network
 def deeplabv3_resnet101(
     num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
 ) -> DilatedResNet:
@@ -110,10 +116,6 @@ def deeplabv3_resnet101(
 
 
 def _deeplabv3_resnet(depth: int, num_classes: int, width: float, aux_loss: bool) -> DilatedResNet:
-    if num_classes < 1:
-        raise ValueError(
-            f"deeplabv3_resnet{depth}: num_classes must be at least 1, got {num_classes}"
-        )
     trunk = ResNetTrunk(depth, width, output_stride=8)
     *_, middle, last = trunk.channels
     return DilatedResNet(

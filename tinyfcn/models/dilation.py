@@ -25,11 +25,14 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
 from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.mirror import mirror
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["dilation_context"]
 
 HIDDEN, STRIDE = 4096, 8
 MARGIN = 186  # pixels of the mirrored image on each side, in the reference geometry
@@ -58,7 +61,6 @@ class Dilation(nn.Module):
         context: str | None,
         dropout: float,
     ) -> None:
-        check_classes("dilation_context", num_classes)
         if geometry not in ("aligned", "reference"):
             raise ValueError(
                 f"dilation_context: geometry must be 'aligned' or 'reference', got {geometry!r}"
@@ -93,6 +95,7 @@ class Dilation(nn.Module):
         return F.crop(enlarged, 0, (height, width))
 
 
+@register("segmentation", source="Yu, Koltun 2016")
 def dilation_context(
     num_classes: int = 21,
     width: float = 1.0,

@@ -50,7 +50,10 @@ from tinyfcn.models.backbones.resnet import ResNetTrunk
 from tinyfcn.models.backbones.trunk import Trunk, scaled
 from tinyfcn.models.backbones.vgg import VGGTrunk
 from tinyfcn.models.geometry import IMAGE, CoordinateMap, coordinate_map, crop_offset
+from tinyfcn.models.registry import SGD, arguments_of, register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["FCN", "fcn8s", "fcn16s", "fcn32s"]
 
 
 class Skip(NamedTuple):
@@ -73,6 +76,16 @@ SKIPS = {
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}
 
 REFERENCE_PADDING = 100
+
+# The reference FCNs' "heavy learning": one image at a time, the loss summed over its pixels, which
+# is why the learning rates are so small.
+HEAVY = SGD | {
+    "geometry": "reference", "iterations": 100_000, "batch_size": 1, "flip": False,
+    "momentum": 0.99, "bias_lr": 2.0, "loss_reduction": "sum",
+}  # fmt: skip
+ALEXNET = HEAVY | {
+    "lr": 1e-4, "momentum": 0.9, "accumulate": 20, "bias_lr": 1.0, "loss_reduction": "mean",
+}  # fmt: skip
 
 
 def _vgg(width: float, batch_norm: bool, aligned: bool, depth: int) -> Trunk:
@@ -154,7 +167,7 @@ class FCN(nn.Module):
         recompute: bool = False,
     ) -> None:
         self.name = f"fcn{stride}s"
-        _check(self.name, stride, backbone, num_classes, geometry)
+        _check(self.name, stride, backbone, geometry)
         self.num_classes, self.geometry, self.at_once = num_classes, geometry, at_once
         self.recompute = recompute
         self.skips, self.last = SKIPS[stride], LAST[stride]
@@ -256,17 +269,18 @@ class FCN(nn.Module):
         return offsets
 
 
-def fcn32s(
-    backbone: str = "vgg16",
-    num_classes: int = 21,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    geometry: str = "aligned",
-    at_once: bool = False,
-    dropout: float = 0.5,
-    learn_upsampling: bool = False,
-    recompute: bool = False,
-) -> FCN:
+@register(
+    "segmentation",
+    source="Long et al. 2015",
+    presets=[
+        HEAVY | {"lr": 1e-10},
+        ALEXNET | {"backbone": "alexnet"},
+        ALEXNET | {"backbone": "caffenet"},
+    ],
+    forms=[{}, {"backbone": "caffenet"}, {"backbone": "googlenet"}],
+)
+@arguments_of(FCN)
+def fcn32s(*args: Any, **options: Any) -> FCN:
     """FCN-32s: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
     Args:
@@ -298,54 +312,37 @@ def fcn32s(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return FCN(
-        32, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling,
-        recompute,
-    )  # fmt: skip
+    return FCN(32, *args, **options)
 
 
-def fcn16s(
-    backbone: str = "vgg16",
-    num_classes: int = 21,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    geometry: str = "aligned",
-    at_once: bool = False,
-    dropout: float = 0.5,
-    learn_upsampling: bool = False,
-    recompute: bool = False,
-) -> FCN:
+@register("segmentation", source="Long et al. 2015", presets=[HEAVY | {"lr": 1e-12}])
+@arguments_of(FCN)
+def fcn16s(*args: Any, **options: Any) -> FCN:
     """FCN-16s; the arguments are those of :func:`fcn32s`."""
-    return FCN(
-        16, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling,
-        recompute,
-    )  # fmt: skip
+    return FCN(16, *args, **options)
 
 
-def fcn8s(
-    backbone: str = "vgg16",
-    num_classes: int = 21,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    geometry: str = "aligned",
-    at_once: bool = False,
-    dropout: float = 0.5,
-    learn_upsampling: bool = False,
-    recompute: bool = False,
-) -> FCN:
+@register(
+    "segmentation",
+    source="Long et al. 2015",
+    presets=[
+        HEAVY | {"lr": 1e-14},
+        HEAVY | {"at_once": True, "lr": 1e-10, "iterations": 300_000},
+    ],
+    forms=[{}, {"geometry": "reference"}, {"backbone": "resnet50"}],
+)
+@arguments_of(FCN)
+def fcn8s(*args: Any, **options: Any) -> FCN:
     """FCN-8s; the arguments are those of :func:`fcn32s`.
 
     Example:
         >>> fcn8s(num_classes=2, width=1 / 64, geometry="reference").offsets
         {'score_pool4': (5, 5), 'score_pool3': (9, 9), 'upscore8': (31, 31)}
     """
-    return FCN(
-        8, backbone, num_classes, width, batch_norm, geometry, at_once, dropout, learn_upsampling,
-        recompute,
-    )  # fmt: skip
+    return FCN(8, *args, **options)
 
 
-def _check(name: str, stride: int, backbone: str, num_classes: int, geometry: str) -> None:
+def _check(name: str, stride: int, backbone: str, geometry: str) -> None:
     if backbone not in BACKBONES:
         known = ", ".join(BACKBONES)
         raise ValueError(f"{name}: backbone must be one of {known}, got {backbone!r}")
@@ -358,8 +355,6 @@ def _check(name: str, stride: int, backbone: str, num_classes: int, geometry: st
             f"{name}: geometry must be 'aligned' with backbone {backbone!r}, since nothing is "
             "published to refer to, got 'reference'"
         )
-    if num_classes < 1:
-        raise ValueError(f"{name}: num_classes must be at least 1, got {num_classes}")
 
 
 def _scoring(channels: int, num_classes: int) -> nn.Conv2d:

@@ -16,7 +16,10 @@ from tinyfcn import nn
 from tinyfcn.models.backbones.googlenet import FORMS, GoogLeNetTrunk, convolution
 from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["googlenet"]
 
 
 class Auxiliary(nn.Module):
@@ -105,6 +108,7 @@ class GoogLeNet(nn.Module):
         return {**scores, "out": x}
 
 
+@register("classification", source="Szegedy et al. 2015")
 def googlenet(
     num_classes: int = 1000,
     width: float = 1.0,
@@ -136,8 +140,6 @@ def googlenet(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 64, 48), np.float32))).shape
         (1, 10)
     """
-    if num_classes < 1:
-        raise ValueError(f"googlenet: num_classes must be at least 1, got {num_classes}")
     if form not in FORMS:
         raise ValueError(f"googlenet: form must be 'torchvision' or 'bvlc', got {form!r}")
     if dropout is None:

@@ -20,7 +20,7 @@ import numpy as np
 from tinyfcn import backend, nn
 from tinyfcn import functional as F
 from tinyfcn.functional.reduction import broadcast_to
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.deeplab import (
     FOV_CHANNELS,
@@ -28,7 +28,10 @@ from tinyfcn.models.deeplab import (
     largefov_layers,
     largefov_trunk,
 )
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["parsenet"]
 
 
 class L2Norm(nn.Module):
@@ -68,7 +71,6 @@ class ParseNet(nn.Module):
     """
 
     def __init__(self, num_classes: int, width: float, batch_norm: bool, dropout: float) -> None:
-        check_classes("parsenet", num_classes)
         self.num_classes = num_classes
         channels = scaled(FOV_CHANNELS, width)
         self.backbone = largefov_trunk(width, batch_norm, average=True)
@@ -86,6 +88,7 @@ class ParseNet(nn.Module):
         return enlarge_from_corner(scores, x)
 
 
+@register("segmentation", source="Liu et al. 2016")
 def parsenet(
     num_classes: int = 21, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
 ) -> ParseNet:

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_classes
 from tinyfcn.models.backbones.resnet import ResNetTrunk
-from tinyfcn.models.fcn_resnet import DilatedResNet, FCNHead
+from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet, FCNHead
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["pspnet"]
 
 BINS = (1, 2, 3, 6)
 
@@ -50,6 +52,15 @@ class PyramidPooling(nn.Module):
         return F.cat([x, *means], 1)
 
 
+@register(
+    "segmentation",
+    source="Zhao et al. 2017",
+    presets=[
+        TRAINING | {
+            "lr": 0.01, "epochs": None, "iterations": 30_000, "batch_size": 16, "accumulate": 1,
+        }
+    ],
+)  # fmt: skip
 def pspnet(
     num_classes: int = 21, width: float = 1.0, depth: int = 50, aux_loss: bool = True
 ) -> DilatedResNet:
@@ -78,7 +89,6 @@ def pspnet(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    check_classes("pspnet", num_classes)
     if depth not in (50, 101):
         raise ValueError(f"pspnet: depth must be 50 or 101, got {depth}")
     trunk = ResNetTrunk(depth, width, output_stride=8)

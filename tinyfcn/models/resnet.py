@@ -16,8 +16,15 @@ from __future__ import annotations
 from tinyfcn import nn
 from tinyfcn.models.backbones.resnet import ResNetTrunk
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
+from tinyfcn.models.registry import register
+
+__all__ = ["resnet18", "resnet34", "resnet50", "resnet101"]
 
 
+_network = register("classification", source="He et al. 2016")
+
+
+@_network
 def resnet18(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """ResNet-18: images (N, 3, H, W), natively 224 × 224 → class scores (N, num_classes).
 
@@ -42,24 +49,25 @@ def resnet18(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     return _resnet(18, num_classes, width)
 
 
+@_network
 def resnet34(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """ResNet-34; arguments and result are those of :func:`resnet18`."""
     return _resnet(34, num_classes, width)
 
 
+@_network
 def resnet50(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """ResNet-50; arguments and result are those of :func:`resnet18`."""
     return _resnet(50, num_classes, width)
 
 
+@_network
 def resnet101(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
     """ResNet-101; arguments and result are those of :func:`resnet18`."""
     return _resnet(101, num_classes, width)
 
 
 def _resnet(depth: int, num_classes: int, width: float) -> nn.Sequential:
-    if num_classes < 1:
-        raise ValueError(f"resnet{depth}: num_classes must be at least 1, got {num_classes}")
     trunk = ResNetTrunk(depth, width)
     return nn.Sequential(
         {

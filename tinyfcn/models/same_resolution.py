@@ -11,9 +11,12 @@ and larger again, or by dilation. ``examples/sliding_window.py`` measures it.
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["same_resolution"]
 
 CHANNELS = 64
 
@@ -26,7 +29,6 @@ class SameResolution(nn.Module):
     """
 
     def __init__(self, num_classes: int, width: float, batch_norm: bool, depth: int) -> None:
-        check_classes("same_resolution", num_classes)
         if depth < 1:
             raise ValueError(f"same_resolution: depth must be at least 1, got {depth}")
         self.num_classes = num_classes
@@ -46,6 +48,7 @@ class SameResolution(nn.Module):
         return scores
 
 
+@register("segmentation", source="for comparison")
 def same_resolution(
     num_classes: int = 21, width: float = 1.0, batch_norm: bool = False, depth: int = 8
 ) -> SameResolution:

@@ -20,15 +20,23 @@ eps 1e-5 (there 1e-9, and statistics computed after training), and its shift beg
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones import VGGTrunk
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import SGD, register
 from tinyfcn.models.unpooling import encode, pool, unpool
 from tinyfcn.tensor import Tensor
+
+__all__ = ["segnet", "segnet_basic"]
 
 # Output channels of the convolutions after each unpooling; the last one gives the classes.
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 BASIC_CHANNELS, BASIC_STAGES = 64, 4
+# The weights of the classes balance rare and frequent ones, see
+# tinyfcn.training.evaluation.median_frequency_weights.
+TRAINING = SGD | {
+    "batch_size": 4, "flip": False, "bias_lr": 2.0, "class_weights": "median-frequency",
+}  # fmt: skip
 
 
 class SegNet(nn.Module):
@@ -43,7 +51,6 @@ class SegNet(nn.Module):
     """
 
     def __init__(self, num_classes: int, width: float) -> None:
-        check_classes("segnet", num_classes)
         self.num_classes = num_classes
         self.encoder = VGGTrunk(width=width, batch_norm=True, ceil_mode=True)
         self.decoder = nn.ModuleList()
@@ -78,7 +85,6 @@ class SegNetBasic(nn.Module):
     """
 
     def __init__(self, num_classes: int, width: float) -> None:
-        check_classes("segnet_basic", num_classes)
         self.num_classes = num_classes
         channels = scaled(BASIC_CHANNELS, width)
         self.normalize = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
@@ -105,6 +111,11 @@ class SegNetBasic(nn.Module):
         return self.score(y)
 
 
+@register(
+    "segmentation",
+    source="Badrinarayanan et al. 2017",
+    presets=[TRAINING | {"lr": 1e-3, "iterations": 40_000}],
+)
 def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet:
     """SegNet: images (N, 3, H, W) → scores (N, num_classes, H, W); 29,449,355 parameters for the 11
     classes of CamVid.
@@ -128,6 +139,11 @@ def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet:
     return SegNet(num_classes, width)
 
 
+@register(
+    "segmentation",
+    source="Badrinarayanan et al. 2017",
+    presets=[TRAINING | {"lr": 0.1, "iterations": 10_000}],
+)
 def segnet_basic(num_classes: int = 11, width: float = 1.0) -> SegNetBasic:
     """SegNet-Basic, the small one for experiments: images (N, 3, H, W) → scores (N, num_classes, H,
     W); 1,416,587 parameters for 11 classes, and a context of 106 × 106 pixels.

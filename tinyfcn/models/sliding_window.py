@@ -14,10 +14,13 @@ import numpy as np
 
 from tinyfcn import backend, nn
 from tinyfcn import functional as F
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.mirror import mirror
+from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["sliding_window"]
 
 WINDOW = 29
 
@@ -75,6 +78,7 @@ class SlidingWindow(nn.Module):
         return windows.permute(2, 0, 1, 3, 4).reshape(len(top) * n, c, self.window, self.window)
 
 
+@register("segmentation", source="Cireşan et al. 2012")
 def sliding_window(num_classes: int = 21, width: float = 1.0) -> SlidingWindow:
     """A small classifier of 29 × 29 windows, slid over the image: images (N, 3, H, W) → scores (N,
     num_classes, H, W).
@@ -86,7 +90,6 @@ def sliding_window(num_classes: int = 21, width: float = 1.0) -> SlidingWindow:
     Raises:
         ValueError: naming the argument that does not fit.
     """
-    check_classes("sliding_window", num_classes)
     first, second, hidden = (scaled(n, width) for n in (32, 64, 256))
     classifier = nn.Sequential(
         nn.Conv2d(3, first, 4),  # 29 → 26

@@ -25,9 +25,12 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_classes, check_images
+from tinyfcn.models.arguments import check_images
 from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.registry import SGD, register
 from tinyfcn.tensor import Tensor
+
+__all__ = ["unet"]
 
 CHANNELS = (64, 128, 256, 512, 1024)
 
@@ -55,7 +58,6 @@ class UNet(nn.Module):
         geometry: str,
         dropout: float,
     ) -> None:
-        check_classes("unet", num_classes)
         if in_channels < 1:
             raise ValueError(f"unet: in_channels must be at least 1, got {in_channels}")
         if geometry not in ("aligned", "reference"):
@@ -113,6 +115,18 @@ class UNet(nn.Module):
             )
 
 
+@register(
+    "segmentation",
+    source="Ronneberger et al. 2015",
+    # Neither the learning rate nor the number of steps was published.
+    presets=[
+        SGD | {
+            "geometry": "reference", "batch_size": 1, "crop": 388, "momentum": 0.99,
+            "weight_decay": 0.0, "preprocessing": "torchvision",
+        }
+    ],
+    forms=[{"geometry": "aligned"}],
+)  # fmt: skip
 def unet(
     num_classes: int = 2,
     in_channels: int = 3,

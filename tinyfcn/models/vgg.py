@@ -14,14 +14,76 @@ torchvision's.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinyfcn import nn
 from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.backbones.vgg import VGGTrunk
+from tinyfcn.models.registry import arguments_of, register
+
+__all__ = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
 
 
-def vgg16(
-    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
+_network = register("classification", source="Simonyan, Zisserman 2015")
+
+
+def _vgg(
+    depth: int,
+    num_classes: int = 1000,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    dropout: float = 0.5,
 ) -> nn.Sequential:
+    trunk = VGGTrunk(width, batch_norm, depth=depth)
+    hidden = scaled(4096, width)
+    classifier = nn.Sequential(
+        nn.Linear(trunk.channels[-1] * 7 * 7, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, num_classes),
+    )
+    return nn.Sequential(
+        {
+            "features": trunk,
+            "avgpool": nn.AdaptiveAvgPool2d(7),
+            "flatten": nn.Flatten(),
+            "classifier": classifier,
+        }
+    )
+
+
+@_network
+@arguments_of(_vgg)
+def vgg11(*args: Any, **options: Any) -> nn.Sequential:
+    """VGG11; arguments and result are those of :func:`vgg16`."""
+    return _vgg(11, *args, **options)
+
+
+@_network
+def vgg11_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """:func:`vgg11` with batch normalization."""
+    return _vgg(11, num_classes, width, True, dropout)
+
+
+@_network
+@arguments_of(_vgg)
+def vgg13(*args: Any, **options: Any) -> nn.Sequential:
+    """VGG13; arguments and result are those of :func:`vgg16`."""
+    return _vgg(13, *args, **options)
+
+
+@_network
+def vgg13_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """:func:`vgg13` with batch normalization."""
+    return _vgg(13, num_classes, width, True, dropout)
+
+
+@_network
+@arguments_of(_vgg)
+def vgg16(*args: Any, **options: Any) -> nn.Sequential:
     """VGG16: 224 × 224 images (N, 3, 224, 224) → class scores (N, num_classes).
 
     Args:
@@ -43,71 +105,23 @@ def vgg16(
         >>> list(model.state_dict())[-2:]
         ['classifier.6.weight', 'classifier.6.bias']
     """
-    return _vgg(16, num_classes, width, batch_norm, dropout)
+    return _vgg(16, *args, **options)
 
 
-def vgg11(
-    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
-) -> nn.Sequential:
-    """VGG11; arguments and result are those of :func:`vgg16`."""
-    return _vgg(11, num_classes, width, batch_norm, dropout)
-
-
-def vgg13(
-    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
-) -> nn.Sequential:
-    """VGG13; arguments and result are those of :func:`vgg16`."""
-    return _vgg(13, num_classes, width, batch_norm, dropout)
-
-
-def vgg19(
-    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
-) -> nn.Sequential:
-    """VGG19; arguments and result are those of :func:`vgg16`."""
-    return _vgg(19, num_classes, width, batch_norm, dropout)
-
-
-def vgg11_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg11` with batch normalization."""
-    return vgg11(num_classes, width, batch_norm=True, dropout=dropout)
-
-
-def vgg13_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg13` with batch normalization."""
-    return vgg13(num_classes, width, batch_norm=True, dropout=dropout)
-
-
+@_network
 def vgg16_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
     """:func:`vgg16` with batch normalization."""
-    return vgg16(num_classes, width, batch_norm=True, dropout=dropout)
+    return _vgg(16, num_classes, width, True, dropout)
 
 
+@_network
+@arguments_of(_vgg)
+def vgg19(*args: Any, **options: Any) -> nn.Sequential:
+    """VGG19; arguments and result are those of :func:`vgg16`."""
+    return _vgg(19, *args, **options)
+
+
+@_network
 def vgg19_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
     """:func:`vgg19` with batch normalization."""
-    return vgg19(num_classes, width, batch_norm=True, dropout=dropout)
-
-
-def _vgg(
-    depth: int, num_classes: int, width: float, batch_norm: bool, dropout: float
-) -> nn.Sequential:
-    if num_classes < 1:
-        raise ValueError(f"vgg{depth}: num_classes must be at least 1, got {num_classes}")
-    trunk = VGGTrunk(width, batch_norm, depth=depth)
-    hidden = scaled(4096, width)
-    classifier = nn.Sequential(
-        nn.Linear(trunk.channels[-1] * 7 * 7, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, num_classes),
-    )
-    return nn.Sequential(
-        {
-            "features": trunk,
-            "avgpool": nn.AdaptiveAvgPool2d(7),
-            "flatten": nn.Flatten(),
-            "classifier": classifier,
-        }
-    )
+    return _vgg(19, num_classes, width, True, dropout)

@@ -1,0 +1,167 @@
+"""All networks by name: each registers itself here, with what there is to know besides its layers.
+
+A network is a function that takes ``num_classes`` and returns a module, under this decorator::
+
+    @register("segmentation", source="Badrinarayanan et al. 2017")
+    def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet: ...
+
+From here ``create``, the table of networks and the training script know it; ``models/__init__.py``
+imports its file.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+from tinyfcn import nn
+
+__all__ = ["create", "is_classifier", "list", "names"]
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=nn.Module)
+Arguments = Mapping[str, Any]
+
+# What most published networks have in common in their training.
+SGD: dict[str, Any] = {
+    "width": 1.0, "batch_norm": False, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4,
+    "schedule": "constant", "warmup": 0, "preprocessing": "caffe",
+}  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """What is registered of a network; :func:`register` explains it."""
+
+    make: Callable[..., nn.Module]
+    task: str
+    source: str
+    presets: Sequence[Arguments]
+    forms: Sequence[Arguments]
+    side: int
+
+    @property
+    def takes(self) -> Mapping[str, inspect.Parameter]:
+        """The arguments of ``make``."""
+        return inspect.signature(self.make).parameters
+
+
+_NETWORKS: dict[str, Entry] = {}
+
+
+def register(
+    task: str,
+    source: str,
+    presets: Sequence[Arguments] = (),
+    forms: Sequence[Arguments] = ({},),
+    side: int | None = None,
+) -> Callable[[Callable[P, M]], Callable[P, M]]:
+    """A decorator: the function is a network, known by its name. Its ``num_classes`` is checked.
+
+    Args:
+        task: "segmentation" or "classification": whether it labels pixels or images.
+        source: who described it; the file of the network says where.
+        presets: the published settings of its training, named as the training script's options.
+            Where there are several, they differ in arguments such as ``backbone``. What options
+            cannot say is left out: learning rates of single layers (10 times as high in DeepLab's
+            fc8 and torchvision's auxiliary heads; AlexNet's biases learn at the common rate but for
+            the last), momentum that takes over the learning rate of its time (Caffe), and images
+            without a mean taken off (SegNet).
+        forms: arguments in place of the defaults, for each row in the table of networks.
+        side: of the images in that table; by default 500 for pixels, 224 for classifiers.
+    """
+
+    def decorate(make: Callable[P, M]) -> Callable[P, M]:
+        signature = inspect.signature(make)
+
+        @functools.wraps(make)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> M:
+            num_classes = signature.bind(*args, **kwargs).arguments.get("num_classes", 1)
+            if num_classes < 1:
+                raise ValueError(f"{name}: num_classes must be at least 1, got {num_classes}")
+            return make(*args, **kwargs)
+
+        name = checked.__name__
+        usual = {"segmentation": 500, "classification": 224}[task]
+        _NETWORKS[name] = Entry(checked, task, source, presets, forms, side or usual)
+        return checked
+
+    return decorate
+
+
+def arguments_of(
+    make: Callable[Concatenate[Any, P], Any],
+) -> Callable[[Callable[..., M]], Callable[P, M]]:
+    """A decorator for a function that calls ``make`` with a first argument of its own and passes
+    all others on: tells ``help``, ``inspect`` and mypy which these are.
+
+    Example:
+        >>> def resnet(depth: int, num_classes: int = 1000) -> nn.Module: ...
+        >>> @arguments_of(resnet)
+        ... def resnet18(*args, **kwargs):
+        ...     return resnet(18, *args, **kwargs)
+        >>> str(inspect.signature(resnet18))
+        "(num_classes: 'int' = 1000)"
+    """
+
+    def decorate(function: Callable[..., M]) -> Callable[P, M]:
+        _, *others = inspect.signature(make).parameters.values()
+        signature = inspect.signature(function).replace(parameters=others)
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def entry(name: str) -> Entry:
+    """What is registered of a network.
+
+    Raises:
+        ValueError: if there is none of that name, listing those there are.
+    """
+    if name not in _NETWORKS:
+        raise ValueError(f"models: expected one of {', '.join(_NETWORKS)}, got {name!r}")
+    return _NETWORKS[name]
+
+
+def names() -> Sequence[str]:
+    """The names that :func:`create` knows.
+
+    Example:
+        >>> names()[:3]
+        ['fcn32s', 'fcn16s', 'fcn8s']
+    """
+    return [*_NETWORKS]
+
+
+list = names  # under the name that users of other collections look for
+
+
+def is_classifier(name: str) -> bool:
+    """Whether the network of that name labels images, not pixels.
+
+    Example:
+        >>> is_classifier("vgg16"), is_classifier("fcn8s")
+        (True, False)
+    """
+    return entry(name).task == "classification"
+
+
+def create(name: str, **arguments: Any) -> nn.Module:
+    """Make a network by its name, as a training script's ``--model`` gives it.
+
+    Raises:
+        ValueError: if there is none of that name, listing those there are.
+        TypeError: if it takes no argument of a given name, listing those it takes.
+
+    Example:
+        >>> create("fcn8s", num_classes=2, width=1 / 64).num_classes
+        2
+    """
+    network = entry(name)
+    for argument in arguments:
+        if argument not in network.takes:
+            takes = ", ".join(network.takes)
+            raise TypeError(f"{name}: expected arguments {takes}, got {argument!r}")
+    return network.make(**arguments)
