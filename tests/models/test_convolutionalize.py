@@ -112,8 +112,8 @@ def test_the_example_finds_36_crops_in_one_pass(capsys):
 def test_the_example_refuses_what_it_cannot_do(call):
     path = Path(__file__).parents[2] / "examples" / "convolutionalize.py"
     for arguments, words in (
-        (["--size", "100"], "--size: expected a whole number of at least 224, got '100'"),
-        (["--seed", "-1"], "--seed: expected a whole number of at least 0, got '-1'"),
+        (["--size", "100"], "--size: expected an integer of at least 224, got '100'"),
+        (["--seed", "-1"], "--seed: expected an integer of at least 0, got '-1'"),
     ):
         status, _, complaint = call(path, *arguments)
         assert status == 2

@@ -84,8 +84,8 @@ def test_the_example_prints_its_table(monkeypatch, capsys):
 def test_the_example_refuses_what_it_cannot_do(call):
     for arguments, words in (
         (["--width", "0"], "--width: width 0.0 leaves 0 of 32 channels"),
-        (["--size", "0"], "--size: expected a whole number of at least 1, got '0'"),
-        (["--seed", "-1"], "--seed: expected a whole number of at least 0, got '-1'"),
+        (["--size", "0"], "--size: expected an integer of at least 1, got '0'"),
+        (["--seed", "-1"], "--seed: expected an integer of at least 0, got '-1'"),
     ):
         status, _, complaint = call(EXAMPLE, *arguments)
         assert status == 2
