@@ -11,25 +11,7 @@ from tinyfcn.tensor import Tensor, is_grad_enabled, no_grad, tensor
 __version__ = "0.1.0"
 
 __all__ = [
-    "Function",
-    "Hook",
-    "Tensor",
-    "adjointcheck",
-    "backend",
-    "data",
-    "functional",
-    "grad",
-    "gradcheck",
-    "gradgradcheck",
-    "is_grad_enabled",
-    "manual_seed",
-    "metrics",
-    "models",
-    "nn",
-    "no_grad",
-    "optim",
-    "random",
-    "summary",
-    "tensor",
-    "weights",
-]
+    "Function", "Hook", "Tensor", "adjointcheck", "backend", "data", "functional", "grad",
+    "gradcheck", "gradgradcheck", "is_grad_enabled", "manual_seed", "metrics", "models", "nn",
+    "no_grad", "optim", "random", "summary", "tensor", "weights",
+]  # fmt: skip

@@ -222,7 +222,8 @@ def _written_down(
             total = counted.total - before
             own = total - inside.pop()
             inside[-1] += total
-            new = [p for _, p in module._own(Parameter) if id(p) not in known]
+            own_parameters = [p for p in vars(module).values() if isinstance(p, Parameter)]
+            new = [p for p in own_parameters if id(p) not in known]
             known.update(map(id, new))
             outputs = list(_tensors(result))
             if not all(isinstance(t.data, MetaArray) for t in outputs):

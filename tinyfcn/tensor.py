@@ -107,7 +107,9 @@ class Tensor:
     __array_ufunc__ = None  # so that `array * tensor` asks the tensor
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        if not hasattr(data, "dtype") or isinstance(data, np.generic):
+        if isinstance(data, Tensor):
+            data = data.data
+        elif not hasattr(data, "dtype") or isinstance(data, np.generic):
             data = backend.active().as_array(data)
         if data.dtype.kind not in "biuf":
             raise TypeError(f"a Tensor holds numbers, got dtype {data.dtype}")

@@ -35,8 +35,8 @@ def test_keys_shapes_and_counts_are_the_published_ones(monkeypatch, make, layers
     expected = {}
     for name, shape in layers.items():
         expected.update({f"{name}.weight": shape, f"{name}.bias": shape[:1]})
-    assert {name: tensor.shape for name, tensor in model._state().items()} == expected
-    assert list(model._state()) == list(expected)
+    assert {name: tensor.shape for name, tensor in model.state_tensors().items()} == expected
+    assert list(model.state_tensors()) == list(expected)
     assert nn.count_parameters(model) == count
     if make is models.caffenet:
         parts = {name: nn.count_parameters(getattr(model, name)) for name in layers}

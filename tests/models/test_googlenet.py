@@ -59,8 +59,8 @@ def test_keys_shapes_and_counts_are_the_published_ones(monkeypatch, form, aux):
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     model = models.googlenet(form=form, aux_logits=aux)
     expected = expected_shapes(form, aux)
-    assert {name: tensor.shape for name, tensor in model._state().items()} == expected
-    assert list(model._state()) == list(expected)
+    assert {name: tensor.shape for name, tensor in model.state_tensors().items()} == expected
+    assert list(model.state_tensors()) == list(expected)
     assert nn.count_parameters(model) == PARAMETERS[form, aux]
     norms = [m.eps for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert set(norms) == ({0.001} if form == "torchvision" else set())

@@ -47,7 +47,7 @@ def trunk_shapes(depth, prefix=""):
 
 
 def shapes_of(model):
-    return {name: tensor.shape for name, tensor in model._state().items()}
+    return {name: tensor.shape for name, tensor in model.state_tensors().items()}
 
 
 @pytest.mark.parametrize("depth", TABLE)
@@ -73,7 +73,7 @@ def norm(x, state, name):
 def test_the_answer_is_that_of_the_equations(rng, depth):
     """The network written out as arithmetic over its state, strides and paddings by name."""
     model = MAKERS[depth](num_classes=5, width=1 / 16).double().eval()
-    for name, tensor in model._state().items():  # so that batch norm does something
+    for name, tensor in model.state_tensors().items():  # so that batch norm does something
         if name.endswith(("bias", "running_mean")):
             tensor.data[...] = rng.standard_normal(tensor.shape) / 4
         if name.endswith("running_var"):

@@ -59,7 +59,7 @@ def test_keys_shapes_and_counts_are_torchvisions(monkeypatch, name):
     expected.update(fcn_head("classifier", 2048) if name.startswith("fcn") else deeplab_head())
     expected.update(fcn_head("aux_classifier", 1024))
     assert resnet.shapes_of(model) == expected
-    assert list(model._state()) == list(expected)
+    assert list(model.state_tensors()) == list(expected)
     assert nn.count_parameters(model) == PARAMETERS[name]
 
 

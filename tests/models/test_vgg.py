@@ -80,7 +80,7 @@ def test_every_depth_has_torchvisions_keys_and_count(monkeypatch, depth, batch_n
     for index, shape in LINEAR.items():
         expected[f"classifier.{index}.weight"] = shape
         expected[f"classifier.{index}.bias"] = shape[:1]
-    assert {name: tensor.shape for name, tensor in model._state().items()} == expected
+    assert {name: tensor.shape for name, tensor in model.state_tensors().items()} == expected
     assert nn.count_parameters(model) == PARAMETERS[depth, batch_norm]
 
 

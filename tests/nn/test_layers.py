@@ -157,6 +157,14 @@ def test_losses():
     )
 
 
+class Own(nn.Module):
+    """A user's: what is kept under the name of its argument shows, what is not does not."""
+
+    def __init__(self, width, rate=0.1, mode="a", count=1, bias=True, other=()):
+        self.width, self.rate, self.mode, self.count = width, rate, mode, count
+        self.forgotten = bias, other
+
+
 REPRS = {
     "Conv2d(4, 6, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), dilation=(2, 2), groups=2)": (
         nn.Conv2d(4, 6, 3, 2, 1, 2, 2)
@@ -169,9 +177,13 @@ REPRS = {
         nn.MaxPool2d(2, return_indices=True, ceil_mode=True)
     ),
     "AvgPool2d(kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))": nn.AvgPool2d(3, 1, 1),
-    "AdaptiveAvgPool2d((7, 7))": nn.AdaptiveAvgPool2d(7),
+    "AdaptiveAvgPool2d(output_size=(7, 7))": nn.AdaptiveAvgPool2d(7),
     "Dropout(p=0.5)": nn.Dropout(),
     "Upsample(scale_factor=2, mode='nearest')": nn.Upsample(scale_factor=2),
+    "BatchNorm2d(4, eps=1e-05, momentum=0.1)": nn.BatchNorm2d(4),
+    "LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1.0)": nn.LocalResponseNorm(5),
+    "LogSoftmax(dim=2)": nn.LogSoftmax(2),
+    "Own(3, rate=0.5, mode='b')": Own(3, 0.5, "b", 1, True, [4]),
 }
 
 

@@ -13,7 +13,7 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
         self.bn = nn.BatchNorm2d(4)
         self.scale = nn.Parameter(np.ones(1, np.float32))
-        self.register_buffer("count", np.zeros((), np.int64))
+        self.count = nn.Buffer(np.zeros((), np.int64))
         self.head = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1, bias=False))
         self.label = "not a part"
 

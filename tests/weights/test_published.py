@@ -54,7 +54,7 @@ Arrays = dict[str, NDArray[Any]]
 def zeros(name: str, **arguments: Any) -> Arrays:
     """The arrays of a network at full width, without their memory."""
     with backend.using("meta"):
-        state = models.create(name, **arguments)._state()
+        state = models.create(name, **arguments).state_tensors()
     zero = np.zeros((), np.float32)
     return {key: np.broadcast_to(zero, tensor.shape) for key, tensor in state.items()}
 

@@ -243,7 +243,7 @@ class FCN(nn.Module):
         """
         new = {skip.score for skip in self.skips} | {skip.upsample for skip in self.skips}
         upsampling = {*LAST.values(), *(skip.upsample for skip in SKIPS[8])}
-        mine = self._state()
+        mine = self.state_tensors()
         kept = {k: v for k, v in mine.items() if k.split(".")[0] in new | upsampling}
         taken = {k: v for k, v in state.items() if k in mine or k.split(".")[0] not in upsampling}
         self.load_state_dict({**kept, **taken})

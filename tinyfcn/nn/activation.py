@@ -6,8 +6,10 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
-from tinyfcn.nn.module import Module, Parameter
+from tinyfcn.nn.module import Module, Parameter, check_positive
 from tinyfcn.tensor import Tensor
+
+__all__ = ["ELU", "LeakyReLU", "LogSoftmax", "PReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
 class ReLU(Module):
@@ -28,9 +30,6 @@ class LeakyReLU(Module):
         """The same shape as x."""
         return F.leaky_relu(x, self.negative_slope)
 
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
-
 
 class PReLU(Module):
     """x where it is positive, else a · x with a learned slope a.
@@ -41,18 +40,13 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
-        if num_parameters < 1:
-            raise ValueError(f"PReLU: num_parameters must be at least 1, got {num_parameters}")
+        check_positive("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
-        slopes = np.full(num_parameters, init, np.float32)
-        self.weight = Parameter(backend.active().as_array(slopes))
+        self.weight = Parameter(backend.active().xp.full(num_parameters, init, np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
         return F.prelu(x, self.weight)
-
-    def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"
 
 
 class ELU(Module):
@@ -64,9 +58,6 @@ class ELU(Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
         return F.elu(x, self.alpha)
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
 
 
 class Sigmoid(Module):
@@ -95,9 +86,6 @@ class Softmax(Module):
         """The same shape as x."""
         return F.softmax(x, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
 
 class LogSoftmax(Module):
     """The logarithm of the softmax over the axis ``dim`` (the channels by default)."""
@@ -108,6 +96,3 @@ class LogSoftmax(Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
         return F.log_softmax(x, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"

@@ -11,6 +11,8 @@ from tinyfcn.nn.conv import Conv2d
 from tinyfcn.nn.module import Module
 from tinyfcn.nn.normalization import BatchNorm2d
 
+__all__ = ["ModuleList", "Sequential"]
+
 
 class _Ordered(Module):
     """Children that are counted, iterated and indexed; their names are "0", "1", … or given."""

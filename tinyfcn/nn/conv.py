@@ -1,12 +1,10 @@
-"""Convolution, transposed convolution and fully connected layers.
-
-In memory a weight (OC, C / G, KH, KW) lies as (OC, KH, KW, C / G), beside images whose channels lie
-together; see ``tinyfcn.backend.cpu.layout``.
-"""
+"""Convolution, transposed convolution and fully connected layers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +12,30 @@ from tinyfcn import backend
 from tinyfcn import functional as F
 from tinyfcn.functional.sizes import Pair, pair
 from tinyfcn.nn import init
-from tinyfcn.nn.module import Module, Parameter
+from tinyfcn.nn.module import Module, Parameter, check_positive
+from tinyfcn.nn.window import Window
 from tinyfcn.tensor import Tensor
 
+__all__ = ["Conv2d", "ConvTranspose2d", "Linear"]
 
-class Conv2d(Module):
+
+class _Convolution(Window):
+    """What a convolution and a transposed one are made with."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, groups: int, dilation: int | Pair, *window: Any
+    ) -> None:
+        super().__init__(*window)
+        layer = type(self).__name__
+        check_positive(layer, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        for name, n in {"in_channels": in_channels, "out_channels": out_channels}.items():
+            if n % groups:
+                raise ValueError(f"{layer}: {name} {n} does not divide into groups={groups}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.dilation = pair(layer, "dilation", dilation, minimum=1)
+
+
+class Conv2d(_Convolution):
     """Convolution with a weight of its own; see :func:`tinyfcn.functional.conv2d`.
 
     Args:
@@ -52,12 +69,8 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        _check_channels("Conv2d", in_channels, out_channels, groups)
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, minimum=1)
-        self.stride = pair("Conv2d", "stride", stride, minimum=1)
-        self.padding = pair("Conv2d", "padding", padding, minimum=0)
-        self.dilation = pair("Conv2d", "dilation", dilation, minimum=1)
+        window = kernel_size, stride, padding
+        super().__init__(in_channels, out_channels, groups, dilation, *window)
         self.weight = _weight(out_channels, in_channels // groups, self.kernel_size)
         self.bias = _bias(out_channels) if bias else None
         init.kaiming_normal_(self.weight, nonlinearity="relu")
@@ -67,11 +80,8 @@ class Conv2d(Module):
         window = self.stride, self.padding, self.dilation, self.groups
         return F.conv2d(x, self.weight, self.bias, *window, relu=relu)
 
-    def extra_repr(self) -> str:
-        return _conv_repr(self)
 
-
-class ConvTranspose2d(Module):
+class ConvTranspose2d(_Convolution):
     """Transposed convolution ("deconvolution"); see :func:`tinyfcn.functional.conv_transpose2d`.
 
     Args:
@@ -109,13 +119,9 @@ class ConvTranspose2d(Module):
         bias: bool = True,
         dilation: int | Pair = 1,
     ) -> None:
-        _check_channels("ConvTranspose2d", in_channels, out_channels, groups)
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = pair("ConvTranspose2d", "kernel_size", kernel_size, minimum=1)
-        self.stride = pair("ConvTranspose2d", "stride", stride, minimum=1)
-        self.padding = pair("ConvTranspose2d", "padding", padding, minimum=0)
+        window = kernel_size, stride, padding
+        super().__init__(in_channels, out_channels, groups, dilation, *window)
         self.output_padding = pair("ConvTranspose2d", "output_padding", output_padding, minimum=0)
-        self.dilation = pair("ConvTranspose2d", "dilation", dilation, minimum=1)
         self.weight = _weight(in_channels, out_channels // groups, self.kernel_size)
         self.bias = _bias(out_channels) if bias else None
         terms = in_channels // groups * math.prod(self.kernel_size) / math.prod(self.stride)
@@ -127,9 +133,6 @@ class ConvTranspose2d(Module):
             x, self.weight, self.bias, self.stride, self.padding,
             self.output_padding, self.groups, self.dilation,
         )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        return _conv_repr(self)
 
 
 class Linear(Module):
@@ -151,13 +154,9 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        for name, n in (("in_features", in_features), ("out_features", out_features)):
-            if n < 1:
-                raise ValueError(f"Linear: {name} must be at least 1, got {n}")
+        check_positive("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(
-            backend.active().as_array(np.empty((out_features, in_features), np.float32))
-        )
+        self.weight = _weight(out_features, in_features)
         self.bias = _bias(out_features) if bias else None
         init.kaiming_normal_(self.weight, nonlinearity="relu")
 
@@ -165,43 +164,11 @@ class Linear(Module):
         """(N, in_features) → (N, out_features)."""
         return F.linear(x, self.weight, self.bias)
 
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}" + _no_bias(self)
 
-
-def _weight(out_channels: int, in_channels: int, kernel: Pair) -> Parameter:
-    memory = np.empty((out_channels, *kernel, in_channels), np.float32)
-    return Parameter(backend.active().as_array(memory).transpose(0, 3, 1, 2))
+def _weight(out_channels: int, in_channels: int, kernel: Sequence[int] = ()) -> Parameter:
+    memory = backend.active().xp.empty((out_channels, *kernel, in_channels), np.float32)
+    return Parameter(memory.transpose(0, 3, 1, 2) if kernel else memory)
 
 
 def _bias(channels: int) -> Parameter:
-    return Parameter(backend.active().as_array(np.zeros(channels, np.float32)))
-
-
-def _check_channels(layer: str, in_channels: int, out_channels: int, groups: int) -> None:
-    numbers = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
-    for name, n in numbers.items():
-        if n < 1:
-            raise ValueError(f"{layer}: {name} must be at least 1, got {n}")
-        if n % groups:
-            raise ValueError(f"{layer}: {name} {n} does not divide into groups={groups}")
-
-
-def _no_bias(layer: Conv2d | ConvTranspose2d | Linear) -> str:
-    return "" if layer.bias is not None else ", bias=False"
-
-
-def _conv_repr(layer: Conv2d | ConvTranspose2d) -> str:
-    """What differs from the defaults, as one would write it."""
-    text = f"{layer.in_channels}, {layer.out_channels}, kernel_size={layer.kernel_size}"
-    defaults = {
-        "stride": (1, 1),
-        "padding": (0, 0),
-        "output_padding": (0, 0),
-        "dilation": (1, 1),
-        "groups": 1,
-    }
-    for name, default in defaults.items():
-        if getattr(layer, name, default) != default:
-            text += f", {name}={getattr(layer, name)}"
-    return text + _no_bias(layer)
+    return Parameter(backend.active().xp.zeros(channels, np.float32))

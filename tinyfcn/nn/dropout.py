@@ -6,6 +6,8 @@ from tinyfcn import functional as F
 from tinyfcn.nn.module import Module
 from tinyfcn.tensor import Tensor
 
+__all__ = ["Dropout", "Dropout2d"]
+
 
 class Dropout(Module):
     """Set each element to 0 with probability p and divide the others by 1 − p.
@@ -21,9 +23,6 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
         return F.dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
 
 class Dropout2d(Dropout):

@@ -8,6 +8,8 @@ from tinyfcn import functional as F
 from tinyfcn.nn.module import Buffer, Module
 from tinyfcn.tensor import Tensor
 
+__all__ = ["CrossEntropyLoss", "NLLLoss"]
+
 
 class NLLLoss(Module):
     """−log-probability of the target class; see :func:`tinyfcn.functional.nll_loss`.
@@ -27,9 +29,6 @@ class NLLLoss(Module):
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """Log-probabilities (N, C, …) and classes (N, …) → a number, or (N, …) for "none"."""
         return F.nll_loss(x, target, self.weight, self.ignore_index, self.reduction)
-
-    def extra_repr(self) -> str:
-        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
 
 
 class CrossEntropyLoss(NLLLoss):

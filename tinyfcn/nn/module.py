@@ -17,7 +17,8 @@ a Module count, in the order in which they were first set. That order is the ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,7 +27,10 @@ from tinyfcn import backend
 from tinyfcn.function import active
 from tinyfcn.tensor import Array, Tensor
 
+__all__ = ["Buffer", "Module", "Parameter", "count_parameters"]
+
 Self = TypeVar("Self", bound="Module")
+Thing = TypeVar("Thing")
 
 
 class Parameter(Tensor):
@@ -38,14 +42,11 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+        super().__init__(data, requires_grad)
 
 
 class Buffer(Tensor):
     """A tensor that a module owns and saves, but that no optimizer changes (a running mean)."""
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data)
 
 
 class LoadResult(NamedTuple):
@@ -104,11 +105,7 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module (its name is ``prefix``) and all inside it, outer before inner, each once."""
-        seen: set[int] = set()
-        for name, module in self._walk(prefix):
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
+        return _once(self._walk(prefix))
 
     def modules(self) -> Iterator[Module]:
         """This module and all inside it."""
@@ -116,7 +113,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters under their full names, in a fixed order; a shared one comes once."""
-        return self._named(Parameter)
+        return _once(self._tensors(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, frozen ones too (their ``requires_grad`` is False)."""
@@ -124,31 +121,27 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """All buffers under their full names."""
-        return self._named(Buffer)
+        return _once(self._tensors(Buffer))
 
     def buffers(self) -> Iterator[Buffer]:
         """All buffers."""
         return (buffer for _, buffer in self.named_buffers())
 
-    def register_buffer(self, name: str, tensor: Any) -> None:
-        """The same as ``self.name = Buffer(tensor)``."""
-        setattr(self, name, Buffer(tensor))
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer under its full name; a shared one under each of its names."""
+        return dict(self._tensors(Parameter, Buffer))
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, child in self.named_children():
             yield from child._walk(_join(prefix, name))
 
-    def _own(self, kind: type[Tensor]) -> Iterator[tuple[str, Any]]:
-        return ((k, v) for k, v in list(vars(self).items()) if isinstance(v, kind))
-
-    def _named(self, kind: type[Tensor]) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        for prefix, module in self.named_modules():
-            for name, tensor in module._own(kind):
-                if id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield _join(prefix, name), tensor
+    def _tensors(self, *kinds: type[Tensor]) -> Iterator[tuple[str, Any]]:
+        for prefix, module in self._walk(""):
+            for kind in kinds:
+                for name, value in list(vars(module).items()):
+                    if isinstance(value, kind):
+                        yield _join(prefix, name), value
 
     # ---- changing all of it ----
 
@@ -197,15 +190,6 @@ class Module:
 
     # ---- saving and loading ----
 
-    def _state(self) -> dict[str, Tensor]:
-        """Every parameter and buffer under its full name; a shared one under each of its names."""
-        return {
-            _join(prefix, name): tensor
-            for prefix, module in self._walk("")
-            for kind in (Parameter, Buffer)
-            for name, tensor in module._own(kind)
-        }
-
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and buffers, as NumPy arrays under their full names.
 
@@ -213,7 +197,7 @@ class Module:
         """
         return {
             name: np.array(backend.to_numpy(tensor.data), order="K")
-            for name, tensor in self._state().items()
+            for name, tensor in self.state_tensors().items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
@@ -245,7 +229,7 @@ class Module:
               unexpected: bais
               another shape: weight is (2, 4) here, (3, 4) in the state
         """
-        mine = self._state()
+        mine = self.state_tensors()
         given = {name: _as_array(name, value) for name, value in state.items()}
         missing = [name for name in mine if name not in given]
         unexpected = [name for name in given if name not in mine]
@@ -271,8 +255,23 @@ class Module:
     # ---- how it prints ----
 
     def extra_repr(self) -> str:
-        """The settings that ``repr`` shows between the brackets; layers define it."""
-        return ""
+        """The settings that ``repr`` shows between the brackets, as one would write the call.
+
+        They are the arguments of ``__init__`` that are attributes of the same name. Integers and
+        switches at their default are left out.
+        """
+        shown: list[str] = []
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            value, default = vars(self).get(name), argument.default
+            if isinstance(default, bool) and name in vars(self):
+                value = value is not None and value is not False  # bias=True makes a Parameter
+            if not isinstance(value, int | float | str | tuple):
+                continue  # not kept as it was given
+            if isinstance(default, int) and value in (default, (default, default)):
+                continue
+            plain = isinstance(value, int) and default is argument.empty
+            shown.append(f"{value}" if plain and "=" not in "".join(shown) else f"{name}={value!r}")
+        return ", ".join(shown)
 
     def __repr__(self) -> str:
         children = list(self.named_children())
@@ -293,6 +292,22 @@ def count_parameters(module: Module) -> int:
         1792
     """
     return sum(p.size for p in module.parameters() if p.requires_grad)
+
+
+def check_positive(layer: str, **numbers: int) -> None:
+    """Reject counts (of channels, of groups) below 1."""
+    for name, n in numbers.items():
+        if n < 1:
+            raise ValueError(f"{layer}: {name} must be at least 1, got {n}")
+
+
+def _once(named: Iterable[tuple[str, Thing]]) -> Iterator[tuple[str, Thing]]:
+    """Each thing under its first name alone."""
+    seen = set()
+    for name, thing in named:
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            yield name, thing
 
 
 def _join(prefix: str, name: str) -> str:

@@ -7,8 +7,10 @@ import numpy as np
 from tinyfcn import backend
 from tinyfcn import functional as F
 from tinyfcn.functional.sizes import check_image
-from tinyfcn.nn.module import Buffer, Module, Parameter
-from tinyfcn.tensor import Array, Tensor
+from tinyfcn.nn.module import Buffer, Module, Parameter, check_positive
+from tinyfcn.tensor import Tensor
+
+__all__ = ["BatchNorm2d", "LocalResponseNorm"]
 
 
 class BatchNorm2d(Module):
@@ -40,20 +42,17 @@ class BatchNorm2d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        if num_features < 1:
-            raise ValueError(f"BatchNorm2d: num_features must be at least 1, got {num_features}")
+        check_positive("BatchNorm2d", num_features=num_features)
         if momentum is None or not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm2d: momentum must be between 0 and 1, got {momentum}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight = Parameter(_vector(np.ones(num_features, np.float32))) if affine else None
-        self.bias = Parameter(_vector(np.zeros(num_features, np.float32))) if affine else None
-        self.running_mean: Buffer | None = None
-        self.running_var: Buffer | None = None
-        self.num_batches_tracked: Buffer | None = None
-        if track_running_stats:
-            self.running_mean = Buffer(_vector(np.zeros(num_features, np.float32)))
-            self.running_var = Buffer(_vector(np.ones(num_features, np.float32)))
-            self.num_batches_tracked = Buffer(_vector(np.zeros((), np.int64)))
+        xp = backend.active().xp
+        self.weight = Parameter(xp.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(xp.zeros(num_features, np.float32)) if affine else None
+        tracked = track_running_stats
+        self.running_mean = Buffer(xp.zeros(num_features, np.float32)) if tracked else None
+        self.running_var = Buffer(xp.ones(num_features, np.float32)) if tracked else None
+        self.num_batches_tracked = Buffer(xp.zeros((), np.int64)) if tracked else None
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """(N, C, H, W) → the same shape; with ``relu`` max(that, 0)."""
@@ -64,9 +63,6 @@ class BatchNorm2d(Module):
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or self.running_mean is None, self.momentum, self.eps, relu=relu,
         )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
 
 class LocalResponseNorm(Module):
@@ -86,11 +82,3 @@ class LocalResponseNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same shape."""
         return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
-
-    def extra_repr(self) -> str:
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
-
-
-def _vector(values: Array) -> Array:
-    array: Array = backend.active().as_array(values)
-    return array

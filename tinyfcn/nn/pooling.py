@@ -7,10 +7,13 @@ from typing import Any
 from tinyfcn import functional as F
 from tinyfcn.functional.sizes import Pair, pair
 from tinyfcn.nn.module import Module
+from tinyfcn.nn.window import Window
 from tinyfcn.tensor import Tensor
 
+__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "MaxPool2d", "MaxUnpool2d"]
 
-class MaxPool2d(Module):
+
+class MaxPool2d(Window):
     """Maximum of each window; see :func:`tinyfcn.functional.max_pool2d`.
 
     Args:
@@ -37,7 +40,7 @@ class MaxPool2d(Module):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size, self.stride, self.padding = _window(self, kernel_size, stride, padding)
+        super().__init__(kernel_size, stride, padding)
         self.dilation = pair("MaxPool2d", "dilation", dilation, minimum=1)
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
@@ -49,24 +52,13 @@ class MaxPool2d(Module):
             return F.max_pool2d(x, *window, return_indices=True)
         return F.max_pool2d(x, *window)
 
-    def extra_repr(self) -> str:
-        return _window_repr(self, dilation=(1, 1), return_indices=False, ceil_mode=False)
 
-
-class MaxUnpool2d(Module):
+class MaxUnpool2d(Window):
     """Put values back where a max pooling took them; see :func:`tinyfcn.functional.max_unpool2d`.
 
     Args:
         kernel_size, stride, padding: those of the pooling.
     """
-
-    def __init__(
-        self,
-        kernel_size: int | Pair,
-        stride: int | Pair | None = None,
-        padding: int | Pair = 0,
-    ) -> None:
-        self.kernel_size, self.stride, self.padding = _window(self, kernel_size, stride, padding)
 
     def forward(self, x: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         """(N, C, H, W) and the indices of the pooling → (N, C, OH, OW).
@@ -75,11 +67,8 @@ class MaxUnpool2d(Module):
         """
         return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
 
-    def extra_repr(self) -> str:
-        return _window_repr(self)
 
-
-class AvgPool2d(Module):
+class AvgPool2d(Window):
     """Mean of each window; see :func:`tinyfcn.functional.avg_pool2d`.
 
     Args:
@@ -98,7 +87,7 @@ class AvgPool2d(Module):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        self.kernel_size, self.stride, self.padding = _window(self, kernel_size, stride, padding)
+        super().__init__(kernel_size, stride, padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
@@ -107,9 +96,6 @@ class AvgPool2d(Module):
         return F.avg_pool2d(
             x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
         )
-
-    def extra_repr(self) -> str:
-        return _window_repr(self, ceil_mode=False, count_include_pad=True)
 
 
 class AdaptiveAvgPool2d(Module):
@@ -126,21 +112,3 @@ class AdaptiveAvgPool2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, OH, OW)."""
         return F.adaptive_avg_pool2d(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"{self.output_size}"
-
-
-def _window(layer: Module, kernel_size: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Pair]:
-    name = type(layer).__name__
-    kernel = pair(name, "kernel_size", kernel_size, minimum=1)
-    step = kernel if stride is None else pair(name, "stride", stride, minimum=1)
-    return kernel, step, pair(name, "padding", padding, minimum=0)
-
-
-def _window_repr(layer: Any, **defaults: Any) -> str:
-    text = f"kernel_size={layer.kernel_size}, stride={layer.stride}"
-    for name, default in {"padding": (0, 0), **defaults}.items():
-        if getattr(layer, name) != default:
-            text += f", {name}={getattr(layer, name)}"
-    return text

@@ -18,6 +18,8 @@ from tinyfcn.graph import grad
 from tinyfcn.nn.module import Module
 from tinyfcn.tensor import Tensor, is_grad_enabled, no_grad, set_grad_enabled
 
+__all__ = ["recompute"]
+
 
 class Recompute(Function):
     """module(x), keeping x alone. The parameters are inputs too, so that gradients reach them."""

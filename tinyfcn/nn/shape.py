@@ -9,6 +9,8 @@ from tinyfcn.functional.sizes import Pair
 from tinyfcn.nn.module import Module
 from tinyfcn.tensor import Tensor
 
+__all__ = ["Flatten", "Identity", "Upsample", "ZeroPad2d"]
+
 
 class Upsample(Module):
     """Resize; see :func:`tinyfcn.functional.interpolate`.
@@ -36,10 +38,6 @@ class Upsample(Module):
         """(N, C, H, W) → (N, C, OH, OW)."""
         return F.interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners)
 
-    def extra_repr(self) -> str:
-        target = f"size={self.size}" if self.size else f"scale_factor={self.scale_factor}"
-        return f"{target}, mode={self.mode!r}"
-
 
 class ZeroPad2d(Module):
     """Zeros around the image.
@@ -54,9 +52,6 @@ class ZeroPad2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, top + H + bottom, left + W + right)."""
         return F.pad(x, self.padding)
-
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
 
 
 class Flatten(Module):

@@ -9,6 +9,8 @@ from tinyfcn import backend
 from tinyfcn.optim.optimizer import Optimizer
 from tinyfcn.tensor import Array, Tensor
 
+__all__ = ["Adam", "AdamW"]
+
 
 class Adam(Optimizer):
     """w ← w − lr · m̂ / (√v̂ + eps), with running means m of g and v of g².

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["parameter_groups"]
+
 if TYPE_CHECKING:
     from tinyfcn.nn import Module
 

@@ -13,6 +13,8 @@ from typing import Any
 from tinyfcn import backend
 from tinyfcn.tensor import Array, Tensor
 
+__all__ = ["Optimizer"]
+
 
 class Optimizer:
     """Base class of the optimizers.

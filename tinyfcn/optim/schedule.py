@@ -13,6 +13,8 @@ from typing import Any
 
 from tinyfcn.optim.optimizer import Optimizer
 
+__all__ = ["ConstantLR", "CosineLR", "LinearWarmup", "PolyLR", "Schedule", "StepLR"]
+
 
 class Schedule:
     """Base class; a schedule defines ``factor``.

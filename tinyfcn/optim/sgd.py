@@ -20,6 +20,8 @@ from tinyfcn import backend
 from tinyfcn.optim.optimizer import Optimizer
 from tinyfcn.tensor import Array, Tensor
 
+__all__ = ["SGD"]
+
 
 class SGD(Optimizer):
     """w ← w − lr · v with v ← momentum · v + (1 − dampening) · (g + weight_decay · w).
