@@ -36,11 +36,6 @@ def test_a_view_gives_what_its_copy_gives():
 
 
 @pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE])
-def test_invert_gives_the_image_back(preprocessing):
-    np.testing.assert_array_equal(preprocessing.invert(preprocessing.apply(IMAGE)), IMAGE)
-
-
-@pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE])
 def test_json_gives_an_equal_one(preprocessing):
     text = json.dumps(preprocessing.to_dict())
     assert Preprocessing.from_dict(json.loads(text)) == preprocessing
@@ -63,5 +58,3 @@ def test_wrong_arguments_are_named(arguments, words):
 def test_wrong_images_are_named():
     with pytest.raises(ValueError, match=r"uint8 RGB \(H, W, 3\), got float32"):
         TORCHVISION.apply(IMAGE.astype(np.float32))
-    with pytest.raises(ValueError, match=r"must be \(3, H, W\)"):
-        TORCHVISION.invert(IMAGE)

@@ -9,7 +9,6 @@ from tinyfcn.data import (
     ColourJitter,
     Compose,
     MirrorBorder,
-    PadToMultiple,
     RandomCrop,
     RandomHorizontalFlip,
     RandomScale,
@@ -102,16 +101,6 @@ def test_scale_takes_a_flipped_sample():
     np.testing.assert_array_equal(RandomScale(1, 1)(flipped, _rng()).image, flipped.image)
 
 
-def test_pad_to_multiple():
-    sample = _sample(33, 64)
-    padded = PadToMultiple(32)(sample)
-    assert padded.mask.shape == (64, 64)
-    np.testing.assert_array_equal(padded.image[:33], sample.image)
-    np.testing.assert_array_equal(padded.mask[:33], sample.mask)
-    assert (padded.mask[33:] == 255).all() and (padded.image[33:] == MEAN).all()
-    assert PadToMultiple(1)(sample).mask.shape == (33, 64)
-
-
 def test_mirror_border():
     """4 more at the top and on the left, 7 or 5 at the other ends; a mirror has no double edge."""
     sample = _sample(9, 3)
@@ -165,7 +154,6 @@ def test_the_generator_alone_decides():
         (lambda: RandomScale(2, 1), "low=2, high=1"),
         (lambda: RandomScale(0, 1), "0 < low"),
         (lambda: RandomCrop(0), "positive numbers, got 0"),
-        (lambda: PadToMultiple(0), "must be positive, got 0"),
         (lambda: ColourJitter(contrast=1), r"contrast must be in \[0, 1\), got 1"),
     ],
 )

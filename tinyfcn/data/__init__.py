@@ -4,7 +4,6 @@ To read in this order: conventions, palette, dataset, voc, transforms, preproces
 synthetic.
 """
 
-from tinyfcn.data.border_weights import border_weights
 from tinyfcn.data.conventions import DataError, check_sample, read_image, read_mask, write_mask
 from tinyfcn.data.dataset import ConcatDataset, Sample, SegmentationDataset
 from tinyfcn.data.folder import FolderSegmentation
@@ -24,7 +23,6 @@ from tinyfcn.data.transforms import (
     ColourJitter,
     Compose,
     MirrorBorder,
-    PadToMultiple,
     RandomCrop,
     RandomHorizontalFlip,
     RandomScale,
@@ -46,7 +44,6 @@ __all__ = [
     "DataLoader",
     "FolderSegmentation",
     "MirrorBorder",
-    "PadToMultiple",
     "Preprocessing",
     "RandomCrop",
     "RandomHorizontalFlip",
@@ -56,7 +53,6 @@ __all__ = [
     "SceneStyle",
     "SegmentationDataset",
     "VOCSegmentation",
-    "border_weights",
     "check_sample",
     "draw_scene",
     "index_to_rgb",

@@ -78,14 +78,6 @@ class Preprocessing:
         rows += bias
         return rows.reshape(height, width, 3).transpose(2, 0, 1)
 
-    def invert(self, array: NDArray[np.floating]) -> NDArray[np.uint8]:
-        """Float (3, H, W) back to the uint8 RGB image (H, W, 3) it came from."""
-        if array.ndim != 3 or array.shape[0] != 3:
-            raise ValueError(f"Preprocessing: array must be (3, H, W), got {array.shape}")
-        image = array.transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)
-        image = np.clip(np.rint(image / self.scale), 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(image[..., ::-1] if self.channel_order == "BGR" else image)
-
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON; :meth:`from_dict` reads them back."""
         return asdict(self)

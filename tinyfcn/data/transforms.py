@@ -111,25 +111,6 @@ class RandomCrop:
 
 
 @dataclass(frozen=True)
-class PadToMultiple:
-    """Pad with mean colour and void, at the bottom and right, to multiples of ``multiple``."""
-
-    multiple: int = 32
-
-    def __post_init__(self) -> None:
-        if self.multiple < 1:
-            raise ValueError(f"PadToMultiple: multiple must be positive, got {self.multiple}")
-
-    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
-        height, width = sample.mask.shape
-        bottom, right = -height % self.multiple, -width % self.multiple
-        image = np.full((height + bottom, width + right, 3), MEAN_COLOUR, np.uint8)
-        image[:height, :width] = sample.image
-        mask = np.pad(sample.mask, ((0, bottom), (0, right)), constant_values=VOID)
-        return sample._replace(image=image, mask=mask)
-
-
-@dataclass(frozen=True)
 class MirrorBorder:
     """Continue the image beyond its border by its mirror image; the mask is void there.
 

@@ -138,8 +138,8 @@ def unet(
     """U-Net: images (N, in_channels, H, W) → scores; 23 convolutions, 31,030,658 parameters for 2
     classes of grey images.
 
-    Weights begin as in the paper, normal with variance 2 / (number of inputs of a neuron). Its loss
-    weighs pixels by their distance to the borders of cells: :func:`tinyfcn.data.border_weights`.
+    Weights begin as in the paper, normal with variance 2 / (number of inputs of a neuron). The
+    paper's loss also counts the pixels between touching cells more; training here does not.
 
     Args:
         num_classes: number of classes, background included.
