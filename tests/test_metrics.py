@@ -104,7 +104,7 @@ def test_predictions_under_void_do_not_matter() -> None:
         ([0.5, 1.0], [0, 1], "prediction must hold integer"),
     ],
 )
-def test_refuses(prediction: list[float], truth: list[int], words: str) -> None:
+def test_rejects(prediction: list[float], truth: list[int], words: str) -> None:
     matrix = ConfusionMatrix(2)
     with pytest.raises(ValueError, match=words):
         matrix.update(prediction, truth)

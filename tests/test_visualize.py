@@ -40,6 +40,21 @@ def test_overlay_mixes_colours_inside_and_shows_them_pure_on_outlines() -> None:
     assert picture[20, 30].tolist() == [162, 162, 146]  # void is shown too
 
 
+def test_outlines_run_along_all_sides_of_a_border() -> None:
+    """A pixel is on an outline where one of its four neighbours has another label."""
+    rng = np.random.default_rng(0)
+    mask = np.kron(rng.choice([0, 1, 2, 255], (5, 7)), np.ones((4, 4), int)).astype(np.uint8)
+    picture = np.asarray(
+        overlay(np.zeros((20, 28, 3), np.uint8), mask, ["a", "b", "c"], 0.5, False)
+    )
+    around = np.pad(mask, 1, "edge")
+    for (row, column), label in np.ndenumerate(mask):
+        cross = [around[row, column + 1], around[row + 2, column + 1]]
+        cross += [around[row + 1, column], around[row + 1, column + 2]]
+        share = 1 if any(other != label for other in cross) else 0.5
+        assert picture[row, column].tolist() == (VOC_PALETTE[label] * share).tolist()
+
+
 def test_class_0_is_coloured_unless_it_is_background() -> None:
     image, mask = scene()
     picture = np.asarray(overlay(image, mask, ["sky", "cat", "dog"], legend=False))
@@ -155,11 +170,11 @@ def test_no_parts_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_curves_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     found = builtins.__import__
 
-    def refuse(name: str, *rest: Any, **more: Any) -> Any:
+    def reject(name: str, *rest: Any, **more: Any) -> Any:
         if name.partition(".")[0] == "matplotlib":
             raise ImportError(name)
         return found(name, *rest, **more)
 
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr(builtins, "__import__", reject)
     with pytest.raises(ImportError, match=r"tinyfcn\[plot\]"):
         plot_curves([], io.BytesIO())

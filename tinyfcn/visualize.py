@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from tinyfcn.data.conventions import borders
 from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
 
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
@@ -56,7 +57,7 @@ def overlay(
     if not 0 <= opacity <= 1:
         raise ValueError(f"overlay: opacity must be between 0 and 1, got {opacity}")
     colours = index_to_rgb(mask).astype(np.float32)
-    weight = np.where(_edges(mask), min(1.0, 2 * opacity), opacity).astype(np.float32)
+    weight = np.where(borders(mask), min(1.0, 2 * opacity), opacity).astype(np.float32)
     clear = [index for index, name in enumerate(classes) if name == "background"]
     weight[np.isin(mask, clear)] = 0
     mixed = image + weight[..., None] * (colours - image)
@@ -166,18 +167,6 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120, format="png")
-
-
-def _edges(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """The pixels whose right or lower neighbour has another label, on both sides of the border."""
-    edges = np.zeros(mask.shape, bool)
-    differs = mask[:, 1:] != mask[:, :-1]
-    edges[:, 1:] |= differs
-    edges[:, :-1] |= differs
-    differs = mask[1:] != mask[:-1]
-    edges[1:] |= differs
-    edges[:-1] |= differs
-    return edges
 
 
 def _legend(masks: Iterable[NDArray[Any]], classes: Sequence[str], width: int) -> Image.Image:

@@ -16,7 +16,7 @@ from tinyfcn.data import (
     voc_palette,
     write_mask,
 )
-from tinyfcn.data.conventions import check_classes
+from tinyfcn.data.conventions import borders, check_classes
 
 INDICES = np.arange(24, dtype=np.uint8).reshape(4, 6) % 21
 INDICES[1, 1] = 255
@@ -43,7 +43,7 @@ def test_a_palette_image_with_transparency_becomes_rgb(tmp_path):
     assert read_image(tmp_path / "image.png").tolist() == [[[10, 20, 30], [40, 50, 60]]]
 
 
-def test_a_16_bit_image_is_refused(tmp_path):
+def test_a_16_bit_image_is_rejected(tmp_path):
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep.png: expected an image of 8 bits .*I;16"):
         read_image(tmp_path / "deep.png")
@@ -59,7 +59,7 @@ def test_missing_files_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.98])
-def test_a_truncated_jpeg_is_refused(tmp_path, kept):
+def test_a_truncated_jpeg_is_rejected(tmp_path, kept):
     path = tmp_path / "cut.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -69,16 +69,16 @@ def test_a_truncated_jpeg_is_refused(tmp_path, kept):
         read_image(path)
 
 
-def test_a_truncated_or_foreign_mask_is_refused(tmp_path):
+def test_a_truncated_or_foreign_mask_is_rejected(tmp_path):
     path = tmp_path / "cut.png"
     noise = np.random.default_rng(0).integers(0, 21, (64, 64), dtype=np.uint8)
     write_mask(path, noise)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"cut.png: damaged or truncated mask"):
+    with pytest.raises(DataError, match=r"cut.png: damaged, truncated or not a mask"):
         read_mask(path)
     path.write_text("not an image")
-    with pytest.raises(DataError, match=r"cut.png: not a mask that can be read"):
+    with pytest.raises(DataError, match=r"cut.png: damaged, truncated or not a mask at all"):
         read_mask(path)
 
 
@@ -148,7 +148,7 @@ def test_a_mask_in_colours_is_mapped_through_the_palette(tmp_path, mode):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), INDICES)
 
 
-def test_a_mask_in_unknown_colours_is_refused(tmp_path):
+def test_a_mask_in_unknown_colours_is_rejected(tmp_path):
     rgb = index_to_rgb(INDICES)
     rgb[2, 3] += 1
     Image.fromarray(rgb).save(tmp_path / "mask.png")
@@ -164,17 +164,30 @@ def test_a_16_bit_mask_is_read_if_it_fits(tmp_path):
         read_mask(tmp_path / "mask.png")
 
 
-def test_a_lossy_mask_is_refused(tmp_path):
+def test_a_lossy_mask_is_rejected(tmp_path):
     Image.fromarray(INDICES).save(tmp_path / "mask.jpg")
     with pytest.raises(DataError, match=r"mask.jpg: expected a PNG mask"):
         read_mask(tmp_path / "mask.jpg")
 
 
-def test_write_mask_refuses_what_a_byte_cannot_hold(tmp_path):
+def test_write_mask_rejects_what_a_byte_cannot_hold(tmp_path):
     for wrong in (np.array([[256]]), np.array([[-1]]), np.zeros((2, 2, 3), np.uint8)):
         with pytest.raises(ValueError, match="write_mask"):
             write_mask(tmp_path / "mask.png", wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_borders_are_two_pixels_wide():
+    mask = np.zeros((6, 7), np.uint8)
+    mask[2:5, 3:] = 1
+    assert ["".join(".#"[pixel] for pixel in row) for row in borders(mask).astype(int)] == [
+        ".......",
+        "...####",
+        "..#####",
+        "..##...",
+        "..#####",
+        "...####",
+    ]
 
 
 # The checker.
@@ -198,7 +211,7 @@ def test_a_good_sample_passes_and_void_is_no_class():
         ),
     ],
 )  # fmt: skip
-def test_a_wrong_sample_is_refused(image, mask, words):
+def test_a_wrong_sample_is_rejected(image, mask, words):
     with pytest.raises(DataError, match=words):
         check_sample(image, mask, 21, "a.jpg", "a.png")
 
@@ -209,6 +222,6 @@ def test_labels_outside_the_classes_are_listed():
 
 
 @pytest.mark.parametrize("classes", [(), ("a", "a"), ("a", ""), tuple(map(str, range(256)))])
-def test_wrong_class_names_are_refused(classes):
+def test_wrong_class_names_are_rejected(classes):
     with pytest.raises(DataError, match="class"):
         check_classes(classes)

@@ -133,7 +133,7 @@ def test_a_loop_left_early_goes_on_where_it_was(tree):
 
 
 @pytest.mark.parametrize("state", [(-1, 0), (0, -1), (0, 5)])
-def test_a_position_outside_the_epoch_is_refused(tree, state):
+def test_a_position_outside_the_epoch_is_rejected(tree, state):
     loader = DataLoader(VOCSegmentation(tree.root), 2)
     with pytest.raises(ValueError, match=r"position in \[0, 4\]"):
         loader.load_state_dict(dict(zip(("epoch", "position"), state, strict=True)))

@@ -49,7 +49,7 @@ def test_unknown_colour_is_named_with_its_first_place():
         rgb_to_index(rgb)
 
 
-def test_an_index_outside_the_palette_is_refused():
+def test_an_index_outside_the_palette_is_rejected():
     with pytest.raises(ValueError, match=r"\[0, 3\).* range from 0 to 7"):
         index_to_rgb(np.array([[0, 7]]), voc_palette(3))
     with pytest.raises(ValueError, match="range from -1"):

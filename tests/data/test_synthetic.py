@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tinyfcn.data.synthetic as synthetic
 from tinyfcn.data import (
     SYNTHETIC_CLASSES,
     SceneStyle,
     VOCSegmentation,
     check_sample,
     draw_scene,
+    synthetic,
     write_voc_tree,
 )
+from tinyfcn.data import scenes as drawing
+from tinyfcn.data.shapes import SHAPES
 
 SMALL = {"size": 32, "diameter": (9, 20)}
 
@@ -52,20 +54,6 @@ def test_borders_are_void_so_that_no_two_labels_touch():
             assert not ((one != other) & (one != 255) & (other != 255)).any()
 
 
-def test_borders_are_two_pixels_wide():
-    instances = np.zeros((6, 7), np.uint8)
-    instances[2:5, 3:] = 1
-    border = synthetic._borders(instances)
-    assert ["".join(".#"[pixel] for pixel in row) for row in border.astype(int)] == [
-        ".......",
-        "...####",
-        "..#####",
-        "..##...",
-        "..#####",
-        "...####",
-    ]
-
-
 def test_the_generator_alone_decides():
     first, again, other = (draw_scene(np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.image, again.image)
@@ -86,14 +74,14 @@ def test_the_generator_alone_decides():
 )
 def test_shapes_have_their_area(name, area):
     """Coverage summed over pixels against the formula of the area, at a radius of 30 pixels."""
-    coverage = synthetic._stamp(30 * np.eye(2), *synthetic._SHAPES[name])
+    coverage = drawing._stamp(30 * np.eye(2), *SHAPES[name])
     assert (coverage.min(), coverage.max()) == (0, 1)
     assert coverage.sum() == pytest.approx(area * 30**2, rel=0.02)
 
 
 @pytest.mark.parametrize("name", list(SYNTHETIC_CLASSES[1:]))
 def test_shapes_stay_in_the_unit_circle_about(name):
-    radius = np.linalg.norm(synthetic._SHAPES[name][0], axis=1)
+    radius = np.linalg.norm(SHAPES[name][0], axis=1)
     assert 0.95 < radius.max() < 1.3
 
 

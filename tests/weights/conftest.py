@@ -40,7 +40,7 @@ def variants(whole: bytes) -> Iterator[bytes]:
 
 @pytest.fixture
 def damage(tmp_path: Path) -> Callable[[Path], None]:
-    """Load 200 damaged variants of a file: each is refused in our words, or gives whole arrays
+    """Load 200 damaged variants of a file: each is rejected in our words, or gives whole arrays
     (numbers without a checksum may be other numbers); quickly, and in little memory."""
 
     def check(path: Path) -> None:
@@ -48,7 +48,7 @@ def damage(tmp_path: Path) -> Callable[[Path], None]:
         assert len(whole) < 100_000
         count = len(weights.load(path))
         target = tmp_path / f"damaged{path.suffix}"
-        refused = 0
+        rejected = 0
         tracemalloc.start()
         start = time.monotonic()
         try:
@@ -58,7 +58,7 @@ def damage(tmp_path: Path) -> Callable[[Path], None]:
                     arrays = weights.load(target)
                 except weights.WeightsError as error:
                     assert str(target) in str(error)
-                    refused += 1
+                    rejected += 1
                     continue
                 assert len(arrays) <= count
                 for array in arrays.values():
@@ -68,7 +68,7 @@ def damage(tmp_path: Path) -> Callable[[Path], None]:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert refused > VARIANTS // 4
+        assert rejected > VARIANTS // 4
         assert peak < 70 << 20
         assert time.monotonic() - start < 20
 

@@ -124,7 +124,7 @@ def test_the_names_tell_the_mean(tmp_path: Path, names: tuple[str, ...], expecte
         (varint(100 << 3 | 2) + b"\xff" * 11, "longer than ten bytes"),
         (layer("a") + b"\xa3\x06", "kind 3"),
         (field(100, field(1, b"\xff\xfe") + field(7, blob(BIAS))), "not text"),
-        (field(5, 0) * 1_000_001, "fields: refused"),
+        (field(5, 0) * 1_000_001, "fields: rejected"),
     ],
 )
 def test_networks_that_lie(tmp_path: Path, layers: bytes, words: str) -> None:

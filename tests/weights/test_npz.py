@@ -37,7 +37,7 @@ def test_unknown_and_missing_files(tmp_path: Path) -> None:
         weights.load(tmp_path)
 
 
-def test_objects_are_refused(tmp_path: Path) -> None:
+def test_objects_are_rejected(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", w=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match=r"[Oo]bject"):
         weights.load(tmp_path / "a.npz")

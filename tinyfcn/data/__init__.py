@@ -1,7 +1,7 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
 To read in this order: conventions, palette, dataset, voc, transforms, preprocessing, loader,
-synthetic.
+shapes, scenes, synthetic.
 """
 
 from tinyfcn.data.conventions import DataError, check_sample, read_image, read_mask, write_mask
@@ -18,7 +18,8 @@ from tinyfcn.data.palette import (
 )
 from tinyfcn.data.preprocessing import CAFFE, TORCHVISION, Preprocessing
 from tinyfcn.data.sbd import SBDSegmentation
-from tinyfcn.data.synthetic import SYNTHETIC_CLASSES, SceneStyle, draw_scene, write_voc_tree
+from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
+from tinyfcn.data.synthetic import write_voc_tree
 from tinyfcn.data.transforms import (
     ColourJitter,
     Compose,

@@ -5,7 +5,7 @@
 
 Files are read so that these hold. Images of any 8-bit mode become RGB. Masks with a palette
 keep their indices: converting them to RGB would turn class 1 into the colour (128, 0, 0). Masks
-coded in RGB are mapped back through the palette if every colour is in it, else refused. Void
+coded in RGB are mapped back through the palette if every colour is in it, else rejected. Void
 stays 255 from the file to the metric.
 
 EXIF orientation is not applied: a mask belongs to the pixels as they are stored. Where an
@@ -15,6 +15,8 @@ why.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -45,22 +47,17 @@ def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.u
 
     Raises FileNotFoundError, or DataError if the file is damaged or has more than 8 bits a channel.
     """
-    with _open(path, "an image") as image:
-        try:
-            if upright:
-                image = ImageOps.exif_transpose(image)
-            if image.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path}: expected an image of 8 bits a channel, got Pillow mode "
-                    f"{image.mode!r}; scale it to 0..255 first"
-                )
-            if image.mode in ("P", "PA"):
-                image = image.convert("RGBA")
-            return np.array(image.convert("RGB"))
-        except DataError:
-            raise
-        except _DAMAGED as error:
-            raise DataError(f"{path}: damaged or truncated image ({error})") from error
+    with _opened(path, "an image") as image:
+        if image.mode.startswith(("I", "F")):
+            raise DataError(
+                f"{path}: expected an image of 8 bits a channel, got Pillow mode "
+                f"{image.mode!r}; scale it to 0..255 first"
+            )
+        if upright:
+            image = ImageOps.exif_transpose(image)
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        return np.array(image.convert("RGB"))
 
 
 def read_mask(
@@ -72,16 +69,12 @@ def read_mask(
     (colours, 3). Raises FileNotFoundError, or DataError if the file is damaged, lossy (JPEG changes
     indices), of another mode, or has a colour that the palette lacks.
     """
-    with _open(path, "a mask") as image:
+    with _opened(path, "a mask") as image:
         if image.format == "JPEG":
             raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
         tile = getattr(image, "tile", None)  # the coding of the file, until it is loaded
         stretch = _STRETCH.get(str(tile[0][3]), 1) if tile else 1
-        try:
-            values = np.array(image)
-        except _DAMAGED as error:
-            raise DataError(f"{path}: damaged or truncated mask ({error})") from error
-        mode = image.mode
+        values, mode = np.array(image), image.mode
     if mode == "RGBA" and (values[..., 3] == 255).all():
         mode, values = "RGB", values[..., :3]
     if mode == "RGB":
@@ -160,6 +153,21 @@ def check_sample(
         )
 
 
+def borders(mask: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """The pixels beside one of another label: lines two pixels wide, (H, W).
+
+    >>> borders(np.array([[0, 0, 0, 7, 7]])).astype(int)
+    array([[0, 0, 1, 1, 0]])
+    """
+    border = np.zeros(mask.shape, bool)
+    rows, columns = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    border[1:] |= rows
+    border[:-1] |= rows
+    border[:, 1:] |= columns
+    border[:, :-1] |= columns
+    return border
+
+
 def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "classes") -> None:
     """Raise DataError unless there are 1 to 255 class names, none of them empty or twice there."""
     if not 1 <= len(classes) <= VOID:
@@ -169,15 +177,20 @@ def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "class
         raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
 
 
-def _open(path: str | PathLike[str], what: str) -> Image.Image:
+@contextlib.contextmanager
+def _opened(path: str | PathLike[str], what: str) -> Iterator[Image.Image]:
+    """The file, in a block where it may be read; says whatever is wrong with it."""
     try:
-        return Image.open(path)
+        with Image.open(path) as image:
+            yield image
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder; expected {what}") from None
+    except DataError:
+        raise
     except _DAMAGED as error:
-        raise DataError(f"{path}: not {what} that can be read ({error})") from error
+        raise DataError(f"{path}: damaged, truncated or not {what} at all ({error})") from error
 
 
 def _size(array: NDArray[np.uint8]) -> str:

@@ -7,9 +7,7 @@ checking and errors are written once, here.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -127,16 +125,13 @@ class ConcatDataset(SegmentationDataset):
                     "ConcatDataset: all data sets must have the same classes, "
                     f"got {datasets[0].classes} and {other.classes}"
                 )
-        self.datasets = tuple(datasets)
         self.classes = datasets[0].classes
-        self.palette = datasets[0].palette
         self.ids = tuple(name for dataset in datasets for name in dataset.ids)
-        self._ends = list(accumulate(map(len, datasets)))
+        self._places = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
 
     def __getitem__(self, index: int) -> Sample:
-        index = range(len(self))[index]
-        which = bisect_right(self._ends, index)
-        return self.datasets[which][index - self._ends[which]]  # negative: counted from its end
+        dataset, place = self._places[index]
+        return dataset[place]
 
 
 def find_folder(path: Path, what: str) -> Path:
@@ -146,8 +141,24 @@ def find_folder(path: Path, what: str) -> Path:
     return path
 
 
+def find_tree(root: str | PathLike[str], what: str, inside: str, nestings: Sequence[str]) -> Path:
+    """The folder that has the folder ``inside``: ``root``, or one below it, or FileNotFoundError.
+
+    ``nestings`` are the patterns of its path below ``root``; of several, the last by name is taken.
+    """
+    top = find_folder(Path(root), what)
+    for folders in ([top], *(sorted(top.glob(nesting)) for nesting in nestings)):
+        found = [folder for folder in folders if (folder / inside).is_dir()]
+        if found:
+            return found[-1]
+    below = ", ".join(nestings).replace("*", "xx")
+    raise FileNotFoundError(
+        f"{top}: not {what}; expected {inside} in this folder or in a folder {below} of it"
+    )
+
+
 def files_by_id(folder: Path, what: str, suffixes: Iterable[str]) -> dict[str, Path]:
-    """The files of a folder by name without suffix; two files of one name are refused."""
+    """The files of a folder by name without suffix; two files of one name are rejected."""
     suffixes = tuple(suffixes)
     files: dict[str, Path] = {}
     for path in sorted(find_folder(folder, what).iterdir()):
@@ -173,8 +184,14 @@ def read_lines(path: Path, what: str) -> tuple[str, ...]:
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """The image ids of a list, one a line; DataError if it is empty."""
-    ids = read_lines(path, "a list of image ids, one a line,")
+    """The image ids of a list, one a line; FileNotFoundError or DataError if there are none."""
+    if not path.is_file():
+        there = sorted({file.name for file in path.parent.glob("*.txt")} - {*CLASS_FILES})
+        raise FileNotFoundError(
+            f"{path}: there is no such list; image ids should lie there, one a line "
+            f"(lists there: {', '.join(there) or 'none'})"
+        )
+    ids = read_lines(path, "image ids")
     if not ids:
         raise DataError(f"{path}: the list is empty; expected image ids, one a line")
     return ids

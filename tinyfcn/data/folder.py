@@ -48,7 +48,7 @@ class FolderSegmentation(SegmentationDataset):
         found = classes or read_class_file(self.root)
         if found is None:
             raise DataError(
-                f"{self.root}: no class names; give them as classes (--classes), or write them "
+                f"{self.root}: no class names; give them as classes, or write them "
                 f"into {' or '.join(CLASS_FILES)} there, one a line, index 0 first"
             )
         image_files = files_by_id(self.root / images, "the images", IMAGE_SUFFIXES)

@@ -19,8 +19,7 @@ from tinyfcn.data.conventions import DataError
 from tinyfcn.data.dataset import Sample, SegmentationDataset
 from tinyfcn.data.palette import VOID
 from tinyfcn.data.preprocessing import TORCHVISION, Preprocessing
-
-Transform = Callable[[Sample, np.random.Generator], Sample]
+from tinyfcn.data.transforms import Transform
 
 # Streams of random numbers are told apart by the third word of their seed.
 _ORDER, _AUGMENT = 0, 1
@@ -144,10 +143,8 @@ class DataLoader:
 
     def _batch(self, indices: NDArray[np.intp], epoch: int) -> Batch:
         samples = [self._sample(int(index), epoch) for index in indices]
-        height = max(sample.mask.shape[0] for sample in samples)
-        width = max(sample.mask.shape[1] for sample in samples)
-        same = all(sample.mask.shape == (height, width) for sample in samples)
-        images = (np.empty if same else np.zeros)((len(samples), height, width, 3), np.float32)
+        height, width = np.max([sample.mask.shape for sample in samples], axis=0)
+        images = np.zeros((len(samples), height, width, 3), np.float32)
         labels = np.full((len(samples), height, width), VOID, np.uint8)
         for image, label, sample in zip(images, labels, samples, strict=True):
             h, w = sample.mask.shape

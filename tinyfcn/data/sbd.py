@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.conventions import DataError
-from tinyfcn.data.dataset import SegmentationDataset, files_by_id, find_folder, read_ids
+from tinyfcn.data.dataset import SegmentationDataset, files_by_id, find_tree, read_ids
 from tinyfcn.data.palette import VOC_CLASSES
 
 
@@ -40,7 +40,8 @@ class SBDSegmentation(SegmentationDataset):
         classes: Sequence[str] | None = None,
         exclude: Iterable[str] = (),
     ):
-        self.root = find_sbd(root)
+        nestings = ("dataset", "benchmark_RELEASE/dataset")
+        self.root = find_tree(root, "a tree of SBD", "cls", nestings)
         listing = self.root / f"{split}.txt"
         excluded = set(exclude)
         super().__init__(
@@ -65,15 +66,3 @@ class SBDSegmentation(SegmentationDataset):
                 f"{path}: expected a MATLAB file with GTcls.Segmentation "
                 f"({type(error).__name__}: {error})"
             ) from error
-
-
-def find_sbd(root: str | PathLike[str]) -> Path:
-    """The folder that holds ``img`` and ``cls``: ``root`` or one below it."""
-    top = find_folder(Path(root), "SBD (benchmark_RELEASE, or the folder with img and cls)")
-    for folder in (top, top / "dataset", top / "benchmark_RELEASE" / "dataset"):
-        if (folder / "cls").is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"{top}: no SBD in this folder; expected cls/ and img/ in it, in dataset/ or in "
-        "benchmark_RELEASE/dataset/"
-    )

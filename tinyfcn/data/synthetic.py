@@ -1,13 +1,4 @@
-"""Synthetic scenes, written as a real VOC tree, so that training on them is training on VOC.
-
-A scene has two to five objects of nine shapes before a cluttered background. Only the shape
-tells the class: size, rotation, colour and texture are drawn from the same distributions for
-every class, and for the lines, blots and specks of the background, which are no class. Objects
-overlap; each pixel belongs to the one in front. As in VOC, object borders are void.
-
-Shapes are polygons in the unit circle, drawn by Pillow at four times the size and averaged
-down, so that edges are smooth.
-"""
+"""Synthetic scenes written as a real VOC tree, so that training on them is training on VOC."""
 
 from __future__ import annotations
 
@@ -15,152 +6,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from math import ceil, cos, radians, sin, tau
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tinyfcn.data.conventions import write_mask
-from tinyfcn.data.dataset import Sample
-from tinyfcn.data.palette import VOID
+from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
 
-_SUPERSAMPLING = 4
 _PARAMETERS = "synthetic.json"
 _VERSION = 2  # of what is drawn; a tree of another version is written anew
-
-Points = list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class SceneStyle:
-    """How hard the scenes are: every number that matters, in one place.
-
-    Args:
-        size: height and width of the image in pixels.
-        objects: fewest and most objects.
-        diameter: smallest and largest diameter of the circle around an object, in pixels.
-        overlap: 0 keeps these circles apart, 1 allows any overlap.
-        tilt: how far an object is turned from upright to either side, at most, in degrees.
-        stretch: an object's aspect ratio is drawn between 1/stretch and stretch.
-        clutter: fewest and most lines, blots and handfuls of specks in the background.
-        contrast: least distance in RGB, each 0..1, between an object's colour and those behind it.
-        noise: standard deviation of the camera noise, in grey levels.
-    """
-
-    size: int = 128
-    objects: tuple[int, int] = (2, 5)
-    diameter: tuple[float, float] = (40.0, 76.0)
-    overlap: float = 0.3
-    tilt: float = 30.0
-    stretch: float = 1.2
-    clutter: tuple[int, int] = (2, 6)
-    contrast: float = 0.35
-    noise: float = 5.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.diameter[0] <= self.diameter[1] <= self.size:
-            raise ValueError(
-                "SceneStyle: diameter must be two rising numbers of at most the size "
-                f"{self.size}, got {self.diameter}"
-            )
-        for name in ("objects", "clutter"):
-            least, most = getattr(self, name)
-            if not 0 <= least <= most <= 100:
-                raise ValueError(
-                    f"SceneStyle: {name} must be two rising numbers in [0, 100], got {least, most}"
-                )
-
-
-def _circle(radius: float = 1.0, start: float = 0.0, stop: float = tau, steps: int = 40) -> Points:
-    angles = [start + (stop - start) * step / steps for step in range(steps + 1)]
-    return [(radius * cos(angle), radius * sin(angle)) for angle in angles]
-
-
-def _heart() -> Points:
-    """The parametric heart curve x = 16 sin³ t, y = 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t."""
-    angles = [tau * step / 48 for step in range(48)]
-    return [
-        (
-            sin(t) ** 3,
-            -(13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t) + 2.5) / 16,
-        )
-        for t in angles
-    ]
-
-
-def _crescent() -> Points:
-    """A disc of radius 1 less a disc of radius 0.8 around (0.5, 0)."""
-    tip = np.arccos((1 + 0.5**2 - 0.8**2) / (2 * 0.5))  # where the two circles meet
-    inner_tip = np.arctan2(sin(tip), cos(tip) - 0.5)
-    outer = _circle(1.0, tip, tau - tip)
-    inner = _circle(0.8, tau - inner_tip, inner_tip)
-    return outer + [(x + 0.5, y) for x, y in inner]
-
-
-def _regular(corners: int, inner: float | None = None) -> Points:
-    """A regular polygon, or with ``inner`` the star whose inner corners lie at that radius."""
-    radii = [1.0] if inner is None else [1.0, inner]
-    count = corners * len(radii)
-    corner = [(radii[k % len(radii)], tau * k / count) for k in range(count)]
-    return [(radius * sin(angle), -radius * cos(angle)) for radius, angle in corner]
-
-
-_ARM = 0.34
-_CROSS = [
-    (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM),
-    (_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),
-]  # fmt: skip
-_ARROW = [
-    (0, -1), (0.85, 0), (0.36, 0), (0.36, 0.95), (-0.36, 0.95), (-0.36, 0), (-0.85, 0),
-]  # fmt: skip
-
-# Name of a class, its outline, and its hole if it has one. The order is that of the mask's
-# indices, from 1.
-_SHAPES: dict[str, tuple[Points, Points | None]] = {
-    "disc": (_circle(), None),
-    "ring": (_circle(), _circle(0.52)),
-    "triangle": (_regular(3), None),
-    "square": (_regular(4), None),
-    "star": (_regular(5, inner=0.45), None),
-    "cross": (_CROSS, None),
-    "crescent": (_crescent(), None),
-    "heart": (_heart(), None),
-    "arrow": (_ARROW, None),
-}
-
-SYNTHETIC_CLASSES: tuple[str, ...] = ("background", *_SHAPES)
-
-
-def draw_scene(rng: np.random.Generator, style: SceneStyle | None = None) -> Sample:
-    """Draw one scene: image uint8 (size, size, 3) and mask uint8 (size, size), border pixels 255.
-
-    >>> scene = draw_scene(np.random.default_rng(0))
-    >>> scene.image.shape, scene.mask.shape
-    ((128, 128, 3), (128, 128))
-    """
-    style = style or SceneStyle()
-    canvas, behind = _background(rng, style)
-    instances = np.zeros((style.size, style.size), np.uint8)
-    labels = np.zeros(style.objects[1] + 1, np.uint8)
-    for number, (row, column, diameter) in enumerate(_places(rng, style), start=1):
-        label = int(rng.integers(1, len(SYNTHETIC_CLASSES)))
-        outline, hole = _SHAPES[SYNTHETIC_CLASSES[label]]
-        coverage = _stamp(_pose(rng, style, diameter), outline, hole)
-        colour = _colour_apart(rng, behind, style.contrast)
-        behind.append(colour)
-        cut = _paint(canvas, coverage, _texture(rng, coverage.shape, colour), row, column)
-        inside = coverage[cut.part] >= 0.5
-        instances[cut.place][inside] = number
-        labels[number] = label
-    canvas += style.noise * rng.standard_normal(canvas.shape, dtype=np.float32)
-    image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
-    mask = labels[instances]
-    mask[_borders(instances)] = VOID
-    return Sample("scene", image, mask)
 
 
 def write_voc_tree(
@@ -168,9 +26,8 @@ def write_voc_tree(
     train: int = 1500,
     val: int = 200,
     seed: int = 0,
-    style: SceneStyle | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    **changes: object,
+    **style: Any,
 ) -> Path:
     """Write scenes as a VOC tree at ``folder`` and return its path; keep an equal tree.
 
@@ -178,42 +35,37 @@ def write_voc_tree(
         folder: becomes the folder of JPEGImages, SegmentationClass, ImageSets and classes.txt.
         train, val: number of scenes in each list; both lists together are trainval.
         seed: of all scenes. A scene does not depend on how many there are.
-        style: see :class:`SceneStyle`; ``changes`` replace single fields of it, as in ``size=96``.
         progress: wraps the loop over scenes, such as ``tqdm``.
+        style: fields of :class:`~tinyfcn.data.scenes.SceneStyle`, as in ``size=96``.
 
     The tree is written beside ``folder`` and renamed when complete. A tree written here with
     other parameters is replaced; any other folder that is not empty raises FileExistsError.
     """
-    style = SceneStyle(**{**asdict(style or SceneStyle()), **changes})
+    scene_style = SceneStyle(**style)
     if min(train, val) < 0 or train + val == 0:
         raise ValueError(f"write_voc_tree: expected scenes to write, got train={train}, val={val}")
     folder = Path(folder).absolute()
-    counts = {"train": train, "val": val}
-    parameters = json.dumps(
-        {"version": _VERSION, "seed": seed, **counts, "style": asdict(style)}, indent=1
-    )
-    if folder.exists():
-        if (folder / _PARAMETERS).is_file():
-            if (folder / _PARAMETERS).read_text() == parameters:
-                return folder
-        elif not folder.is_dir() or any(folder.iterdir()):
-            raise FileExistsError(
-                f"{folder}: there is something else than a tree of synthetic scenes; "
-                "name an empty or new folder"
-            )
+    parameters = {"version": _VERSION, "seed": seed, "train": train, "val": val}
+    text = json.dumps({**parameters, "style": asdict(scene_style)}, indent=1)
+    if (folder / _PARAMETERS).is_file():
+        if (folder / _PARAMETERS).read_text() == text:
+            return folder
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            f"{folder}: there is something else than a tree of synthetic scenes; "
+            "name an empty or new folder"
+        )
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     former = folder.with_name(f"{folder.name}.former-{os.getpid()}")
     try:
-        _write(partial, counts, seed, style, progress)
-        (partial / _PARAMETERS).write_text(parameters)
+        _write(partial, {"train": train, "val": val}, seed, scene_style, progress)
+        (partial / _PARAMETERS).write_text(text)
         if folder.exists():
             folder.rename(former)
         partial.rename(folder)
     except OSError as error:
-        if error.filename is not None:
-            raise
-        # A full disk says so without a name.
-        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
+        error.filename = error.filename or str(folder)  # a full disk names no file
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
@@ -232,228 +84,12 @@ def _write(
     for path in (images, masks, lists):
         path.mkdir(parents=True)
     (folder / "classes.txt").write_text("\n".join(SYNTHETIC_CLASSES) + "\n")
-    scenes = [(split, index) for split, count in counts.items() for index in range(count)]
-    names = [f"{split}_{index:05d}" for split, index in scenes]
+    scenes = [(part, index) for part, count in enumerate(counts.values()) for index in range(count)]
+    names = [f"{[*counts][part]}_{index:05d}" for part, index in scenes]
     for number in progress(range(len(scenes))):
-        split, index = scenes[number]
-        rng = np.random.default_rng([seed, list(counts).index(split), index, 1])
-        scene = draw_scene(rng, style)
+        scene = draw_scene(np.random.default_rng([seed, *scenes[number], 1]), style)
         Image.fromarray(scene.image).save(images / f"{names[number]}.jpg", quality=92)
         write_mask(masks / f"{names[number]}.png", scene.mask)
     for split in (*counts, "trainval"):
         chosen = [name for name in names if split == "trainval" or name.startswith(f"{split}_")]
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen))
-
-
-# Where objects lie.
-
-
-def _places(rng: np.random.Generator, style: SceneStyle) -> list[tuple[float, float, float]]:
-    """Row, column and diameter of each object; one that finds no place in 30 tries is left out."""
-    places: list[tuple[float, float, float]] = []
-    for _ in range(rng.integers(style.objects[0], style.objects[1] + 1)):
-        for _ in range(30):
-            diameter = rng.uniform(*style.diameter)
-            # Up to a sixth of the diameter may lie outside the image.
-            row, column = rng.uniform(diameter / 3, style.size - diameter / 3, 2)
-            apart = (1 - style.overlap) / 2
-            if all(np.hypot(row - r, column - c) >= apart * (diameter + d) for r, c, d in places):
-                places.append((row, column, diameter))
-                break
-    return places
-
-
-# Shapes.
-
-
-def _pose(rng: np.random.Generator, style: SceneStyle, diameter: float) -> NDArray[np.float64]:
-    """The matrix that turns, stretches and scales the unit circle to ``diameter`` pixels."""
-    angle, axis = radians(rng.uniform(-style.tilt, style.tilt)), rng.uniform(0, tau)
-    stretch = style.stretch ** rng.uniform(-0.5, 0.5)
-    turn = np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
-    lean = np.array([[cos(axis), -sin(axis)], [sin(axis), cos(axis)]])
-    return diameter / 2 * lean @ np.diag([stretch, 1 / stretch]) @ lean.T @ turn
-
-
-def _stamp(
-    pose: NDArray[np.float64], outline: Points, hole: Points | None = None
-) -> NDArray[np.float32]:
-    """The part of each pixel that a shape covers, 0..1, on the least square of odd side."""
-    corners = np.array(outline) @ pose.T
-    reach = ceil(np.abs(corners).max()) + 1
-    side = 2 * reach + 1
-    stamp = Image.new("L", (side * _SUPERSAMPLING,) * 2)
-    draw = ImageDraw.Draw(stamp)
-    for points, value in ((outline, 255), (hole, 0)):
-        if points is not None:
-            placed = (np.array(points) @ pose.T + side / 2) * _SUPERSAMPLING - 0.5
-            draw.polygon(placed.ravel().tolist(), fill=value)
-    return _coverage(stamp, _SUPERSAMPLING)
-
-
-def _coverage(image: Image.Image, factor: int) -> NDArray[np.float32]:
-    """A drawing in white on black, made smaller by averaging, as numbers 0..1."""
-    return np.asarray(image.reduce(factor), np.float32) / np.float32(255)
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """Where a stamp meets the canvas, and which part of the stamp does."""
-
-    place: tuple[slice, slice]
-    part: tuple[slice, slice]
-
-
-def _paint(
-    canvas: NDArray[np.float32],
-    coverage: NDArray[np.float32],
-    texture: NDArray[np.float32],
-    row: float,
-    column: float,
-) -> _Cut:
-    """Blend a texture into the canvas through a stamp centred at (row, column)."""
-    place, part = [], []
-    for centre, side, length in zip((row, column), coverage.shape, canvas.shape, strict=False):
-        start = int(centre) - side // 2
-        place.append(slice(max(start, 0), max(0, min(start + side, length))))
-        part.append(slice(max(-start, 0), max(0, min(side, length - start))))
-    cut = _Cut((place[0], place[1]), (part[0], part[1]))
-    view = canvas[cut.place]
-    view += coverage[cut.part][..., None] * (texture[cut.part] - view)
-    return cut
-
-
-def _borders(instances: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels beside one of another object: lines two pixels wide, (height, width)."""
-    border = np.zeros(instances.shape, bool)
-    rows = instances[1:] != instances[:-1]
-    columns = instances[:, 1:] != instances[:, :-1]
-    border[1:] |= rows
-    border[:-1] |= rows
-    border[:, 1:] |= columns
-    border[:, :-1] |= columns
-    return border
-
-
-# Colours and textures, the same for objects and background.
-
-
-def _colours(
-    rng: np.random.Generator,
-    count: int,
-    saturation: tuple[float, float] = (0.45, 1.0),
-    value: tuple[float, float] = (0.45, 1.0),
-) -> NDArray[np.float32]:
-    """Random colours, (count, 3) in 0..1, even in hue, saturation and value (HSV)."""
-    hue = rng.uniform(0, 6, (count, 1))
-    wheel = np.clip(np.abs((hue + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
-    strength = rng.uniform(*saturation, (count, 1))
-    return (rng.uniform(*value, (count, 1)) * (1 - strength + strength * wheel)).astype(np.float32)
-
-
-def _colour_apart(
-    rng: np.random.Generator, others: list[NDArray[np.float32]], distance: float
-) -> NDArray[np.float32]:
-    """The first of some random colours at least ``distance`` from all others, or the farthest."""
-    candidates = _colours(rng, 24)
-    gaps = np.linalg.norm(candidates[:, None] - np.array(others), axis=2).min(axis=1)
-    return candidates[int((gaps >= distance).argmax() if gaps.max() >= distance else gaps.argmax())]
-
-
-def _turned_grid(
-    height: int, width: int, angle: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two coordinates of each pixel from the centre, (height, width), along turned axes."""
-    rows = np.arange(height, dtype=np.float32)[:, None] - height / 2
-    columns = np.arange(width, dtype=np.float32) - width / 2
-    return (
-        rows * sin(angle) + columns * cos(angle),
-        rows * cos(angle) - columns * sin(angle),
-    )
-
-
-def _texture(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    colour: NDArray[np.float32],
-    strength: float = 1.0,
-) -> NDArray[np.float32]:
-    """Plain, gradient, stripes, dots or blotches around a colour: (height, width, 3), 0..255."""
-    height, width = shape
-    angle, phase = rng.uniform(0, tau, 2).tolist()
-    along, across = _turned_grid(height, width, angle)
-    pitch = float(tau / rng.uniform(5, 12))
-    kind = rng.integers(5)
-    if kind == 0:
-        pattern = np.zeros(shape, np.float32)
-    elif kind == 1:
-        pattern = along / (np.abs(along).max() + 1)
-    elif kind == 2:
-        pattern = np.clip(2 * np.sin(along * pitch + phase), -1, 1)
-    elif kind == 3:
-        waves = np.sin(along * pitch + phase) * np.sin(across * pitch)
-        pattern = np.clip(4 * np.abs(waves) - 1.5, -1, 1)
-    else:
-        coarse = rng.standard_normal((height // 7 + 2, width // 7 + 2), dtype=np.float32)
-        smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-        pattern = np.clip(np.asarray(smooth), -1, 1)
-    # The second colour is a lighter, darker or shifted version of the first.
-    change = rng.uniform(-0.1, 0.1, 3) + rng.choice([-0.08, 0.08])
-    change = (255 * strength * change).astype(np.float32)
-    return np.float32(255) * colour + pattern[..., None] * change
-
-
-# Backgrounds.
-
-
-def _background(
-    rng: np.random.Generator, style: SceneStyle
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """A canvas (size, size, 3) of two muted regions under vivid clutter; the regions' colours."""
-    size = style.size
-    colours = list(_colours(rng, 2, saturation=(0.05, 0.35), value=(0.15, 0.9)))
-    canvas = _texture(rng, (size, size), colours[0], strength=0.6)
-    wave = _wave(rng, size)
-    canvas += wave[..., None] * (_texture(rng, (size, size), colours[1], strength=0.6) - canvas)
-    for _ in range(rng.integers(style.clutter[0], style.clutter[1] + 1)):
-        colour = _colours(rng, 1)[0]
-        drawing = Image.new("L", (2 * size, 2 * size))
-        (_line, _blot, _specks)[rng.integers(3)](rng, ImageDraw.Draw(drawing), 2 * size)
-        coverage = _coverage(drawing, 2)
-        canvas += coverage[..., None] * (_texture(rng, coverage.shape, colour) - canvas)
-    return canvas, colours
-
-
-def _wave(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """1 on one side of a wavy line across the image, 0 on the other."""
-    angle, phase = rng.uniform(0, tau, 2).tolist()
-    height, length, shift = rng.uniform((2, 0.3, -0.3), (10, 1, 0.3)).tolist()
-    along, across = _turned_grid(size, size, angle)
-    edge = along + height * np.sin(across * (tau / (length * size)) + phase) - shift * size
-    return np.clip(edge, 0, 1)
-
-
-def _line(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
-    """A polyline of one to three pieces across the image."""
-    points = rng.uniform(-0.1, 1.1, (rng.integers(2, 5), 2)) * size
-    draw.line(points.ravel().tolist(), fill=255, width=int(rng.integers(2, 9)), joint="curve")
-
-
-def _blot(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
-    """A blot with an irregular outline of many lobes, unlike any class."""
-    angles = np.linspace(0, tau, 80, endpoint=False)
-    radius = 1.0 + sum(
-        rng.uniform(0.1, 0.3) * np.sin(k * angles + rng.uniform(0, tau)) for k in (2, 3, 7, 9)
-    )
-    radius *= rng.uniform(0.05, 0.15) * size
-    column, row = rng.uniform(0, size, 2)
-    points = np.stack([column + radius * np.cos(angles), row + radius * np.sin(angles)], 1)
-    draw.polygon(points.ravel().tolist(), fill=255)
-
-
-def _specks(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
-    """A handful of specks, far smaller than any object."""
-    for _ in range(rng.integers(4, 16)):
-        x, y = rng.uniform(0, size, 2)
-        radius = rng.uniform(2, 6)
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)

@@ -7,7 +7,7 @@ interpolated, and pixels that come from outside are void in the mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from PIL import Image
 
 from tinyfcn.data.dataset import Sample
 from tinyfcn.data.palette import VOID
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour, RGB: what fills an image where there is none."""
@@ -27,7 +29,7 @@ class Compose:
     Compose(RandomHorizontalFlip(probability=0.5), RandomCrop(size=(128, 128)))
     """
 
-    def __init__(self, *transforms: Callable[[Sample, np.random.Generator], Sample]):
+    def __init__(self, *transforms: Transform):
         self.transforms = transforms
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -96,18 +98,35 @@ class RandomCrop:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         image = np.full((*self.size, 3), MEAN_COLOUR, np.uint8)
         mask = np.full(self.size, VOID, np.uint8)
-        source, target = [], []
-        for length, window in zip(sample.mask.shape, self.size, strict=True):
-            # A negative start puts the whole sample inside the window.
-            start = int(rng.integers(min(0, length - window), max(0, length - window) + 1))
-            source.append(slice(max(start, 0), min(start + window, length)))
-            target.append(slice(max(-start, 0), min(length - start, window)))
-        image[tuple(target)] = sample.image[tuple(source)]
-        mask[tuple(target)] = sample.mask[tuple(source)]
+        # A negative start puts the whole sample inside the window.
+        starts = [
+            int(rng.integers(min(0, length - window), max(0, length - window) + 1))
+            for length, window in zip(sample.mask.shape, self.size, strict=True)
+        ]
+        source, target = overlap(sample.mask.shape, starts, self.size)
+        image[target] = sample.image[source]
+        mask[target] = sample.mask[source]
         return sample._replace(image=image, mask=mask)
 
     def __repr__(self) -> str:
         return f"RandomCrop(size={self.size})"
+
+
+def overlap(
+    sizes: Sequence[int], starts: Sequence[int], windows: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The part of an array that a window shows, as slices of the array and of the window.
+
+    On each axis the window begins at a place in the array, which may lie before it or reach beyond.
+
+    >>> overlap([10], [-2], [5])
+    ((slice(0, 3, None),), (slice(2, 5, None),))
+    """
+    axes = list(zip(sizes, starts, windows, strict=True))
+    return (
+        tuple(slice(max(start, 0), min(start + window, size)) for size, start, window in axes),
+        tuple(slice(max(-start, 0), min(size - start, window)) for size, start, window in axes),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,14 @@ from tinyfcn.data.dataset import (
     IMAGE_SUFFIXES,
     SegmentationDataset,
     files_by_id,
-    find_folder,
+    find_tree,
     read_class_file,
     read_ids,
 )
 from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE
 
-_LISTS = Path("ImageSets", "Segmentation")
+_LISTS = "ImageSets/Segmentation"
+_NESTINGS = ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
 
 
 class VOCSegmentation(SegmentationDataset):
@@ -50,14 +50,8 @@ class VOCSegmentation(SegmentationDataset):
         classes: Sequence[str] | None = None,
         palette: NDArray[np.uint8] = VOC_PALETTE,
     ):
-        self.root = find_voc(root)
+        self.root = find_tree(root, "a VOC tree", _LISTS, _NESTINGS)
         listing = self.root / _LISTS / f"{split}.txt"
-        if not listing.is_file():
-            there = sorted(path.stem for path in listing.parent.glob("*.txt"))
-            raise FileNotFoundError(
-                f"{listing}: there is no such list; the ids of split {split!r} should lie there, "
-                f"one a line (lists there: {', '.join(there) or 'none'})"
-            )
         super().__init__(
             ids=read_ids(listing),
             images=files_by_id(self.root / "JPEGImages", "the images", IMAGE_SUFFIXES),
@@ -66,21 +60,3 @@ class VOCSegmentation(SegmentationDataset):
             palette=palette,
             source=listing,
         )
-
-
-def find_voc(root: str | PathLike[str]) -> Path:
-    """The folder that holds JPEGImages and ImageSets/Segmentation: ``root`` or one below it.
-
-    Raises FileNotFoundError that names the places looked at.
-    """
-    top = find_folder(Path(root), "a VOC tree (the folder that holds VOCdevkit, or JPEGImages)")
-    if (top / _LISTS).is_dir():
-        return top
-    for nesting in ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*"):
-        years = sorted(path for path in top.glob(nesting) if (path / _LISTS).is_dir())
-        if years:
-            return years[-1]
-    raise FileNotFoundError(
-        f"{top}: no VOC tree in this folder; expected {_LISTS} in it or in one of its folders "
-        "VOC20xx, VOCdevkit/VOC20xx, TrainVal/VOCdevkit/VOC20xx"
-    )

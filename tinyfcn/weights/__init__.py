@@ -5,7 +5,7 @@ A reader is a module with ``recognises(path, start)``, told the first bytes of t
 have to be prepared for them. A new format is a new module in ``READERS``.
 
 Files come from strangers. Nothing in them is executed, sizes are checked before memory is taken,
-and what does not hold together is refused with a :class:`WeightsError`, never read by half.
+and what does not hold together is rejected with a :class:`WeightsError`, never read by half.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a reader gives back, and how it refuses."""
+"""What a reader gives back, and how it rejects."""
 
 from __future__ import annotations
 

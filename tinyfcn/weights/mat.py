@@ -78,7 +78,7 @@ class _Mat:
             raise WeightsError(f"damaged: a variable cannot be unpacked ({error})") from error
         self.left -= len(data)
         if self.left < 0:
-            raise WeightsError("a variable unpacks to absurdly many bytes: refused")
+            raise WeightsError("a variable unpacks to absurdly many bytes: rejected")
         if not unpacker.eof:
             raise WeightsError("truncated within a compressed variable")
         return memoryview(data)
@@ -87,7 +87,7 @@ class _Mat:
         """(type, content, where the next one begins)."""
         self.elements += 1
         if self.elements > _MOST_ELEMENTS:
-            raise WeightsError(f"more than {_MOST_ELEMENTS:,} elements: refused")
+            raise WeightsError(f"more than {_MOST_ELEMENTS:,} elements: rejected")
         if len(data) - at < 8:
             raise WeightsError("truncated between two elements")
         kind, size = (int(n) for n in np.frombuffer(data[at : at + 8], self.word))
@@ -116,7 +116,7 @@ class _Mat:
         if not len(data):
             return "", np.zeros((0, 0))
         if depth > _DEEPEST:
-            raise WeightsError(f"nested more than {_DEEPEST} deep: refused")
+            raise WeightsError(f"nested more than {_DEEPEST} deep: rejected")
         flags, at = self._numbers(data, 0)
         dims, at = self._numbers(data, at)
         letters, at = self._numbers(data, at)

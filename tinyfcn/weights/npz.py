@@ -89,7 +89,7 @@ def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
     begin = 10 if data[6] == 1 else 12
     end = begin + int.from_bytes(data[8:begin], "little")
     if end - begin > _LONGEST_HEADER:
-        raise WeightsError(f"{name}: its header is {end - begin:,} bytes long: refused")
+        raise WeightsError(f"{name}: its header is {end - begin:,} bytes long: rejected")
     try:
         header = ast.literal_eval(data[begin:end].decode("latin1").strip())
         descr, fortran, shape = (header[key] for key in ("descr", "fortran_order", "shape"))

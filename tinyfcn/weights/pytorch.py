@@ -212,14 +212,14 @@ def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
         entries += 1
         # A container may hold itself, or the same one twice, and that one another twice, ...
         if depth > _DEEPEST or entries > _MOST_ENTRIES:
-            raise WeightsError("its containers are nested without end: refused")
+            raise WeightsError("its containers are nested without end: rejected")
         if isinstance(value, _Tensor):
             yield name or "tensor", value
         elif isinstance(value, dict | list | tuple):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             for key, part in items:
                 if len(name) + len(str(key)) > _LONGEST_NAME:
-                    raise WeightsError(f"a name is longer than {_LONGEST_NAME} letters: refused")
+                    raise WeightsError(f"a name is longer than {_LONGEST_NAME} letters: rejected")
                 yield from walk(part, f"{name}.{key}" if name else str(key), depth + 1)
 
     return walk(tree, "", 0)

@@ -2,8 +2,8 @@
 
 A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever
 the program names. This one knows the instructions that containers of numbers, strings and tensors
-need. A name stands for one of the functions it was given, or the file is refused with that name; so
-nothing in a file is ever executed.
+need. A name stands for one of the functions it was given, or the file is rejected with that name;
+so nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def unpickle(
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if count == MOST_INSTRUCTIONS:
-                raise WeightsError(f"its pickle has more than {count:,} instructions: refused")
+                raise WeightsError(f"its pickle has more than {count:,} instructions: rejected")
             machine.step(opcode.name, argument)
         return machine.stack.pop()
     except WeightsError:
@@ -130,7 +130,7 @@ class _Machine:
         if name not in self.admitted:
             shown = name.replace(" ", ".")[:100]
             raise WeightsError(
-                f"it asks for {shown}, which is not a tensor or container: refused, nothing was "
+                f"it asks for {shown}, which is not a tensor or container: rejected, nothing was "
                 "executed. A file that holds only model.state_dict() can be read"
             )
         return Name(name, self.admitted[name])

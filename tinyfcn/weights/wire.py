@@ -37,7 +37,7 @@ class Reader:
         while at < end:
             self._left -= 1
             if self._left < 0:
-                raise WeightsError(f"more than {MOST_FIELDS:,} fields: refused")
+                raise WeightsError(f"more than {MOST_FIELDS:,} fields: rejected")
             tag, at = _varint(message, at)
             number, kind = tag >> 3, tag & 7
             if kind == VARINT:
@@ -63,7 +63,7 @@ class Reader:
         while at < len(value):
             self._left -= 1
             if self._left < 0:
-                raise WeightsError(f"more than {MOST_FIELDS:,} numbers: refused")
+                raise WeightsError(f"more than {MOST_FIELDS:,} numbers: rejected")
             number, at = _varint(value, at)
             numbers.append(number)
         return numbers

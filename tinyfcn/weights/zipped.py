@@ -54,7 +54,7 @@ class Zip:
             raise WeightsError("two members of the zip archive have the same name")
         total = sum(member.file_size for member in self._members.values())
         if total > most:
-            raise WeightsError(f"would unpack to {total:,} bytes, more than {most:,}: refused")
+            raise WeightsError(f"would unpack to {total:,} bytes, more than {most:,}: rejected")
 
     @property
     def names(self) -> list[str]:
