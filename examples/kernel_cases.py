@@ -14,7 +14,6 @@ import numpy as np
 from tinyfcn.backend.cuda import convolution, gemm
 from tinyfcn.backend.cuda.setting import Setting
 from tinyfcn.functional.resampling import Bilinear
-from tinyfcn.metrics import ConfusionMatrix
 
 ALIGNMENT = 256  # bytes: where arrays begin on a GPU
 CLASSES = 5
@@ -129,19 +128,6 @@ def pooled(b: Any, inputs: Inputs, n: int, c: int, h: int, w: int) -> Any:
     return b.max_pool2d(inputs.normal(n, c, h, w), (h // 2, w // 2), *POOLING, True)
 
 
-def rectified(b: Any, inputs: Inputs, *shape: int) -> Any:
-    x, bias = inputs.normal(*shape), inputs.normal(shape[1])
-    return np.maximum(x + bias[:, None, None], 0) if b.name == "numpy" else b.bias_relu(x, bias)
-
-
-def rectified_gradient(b: Any, inputs: Inputs, *shape: int) -> Any:
-    gy, y = inputs.normal(*shape), inputs.normal(*shape)
-    if b.name != "numpy":
-        return b.bias_relu_grad(gy, y)
-    gx = b.relu_grad(gy, y)
-    return gx, gx.sum((0, 2, 3))
-
-
 def normalized(b: Any, inputs: Inputs, *shape: int) -> Any:
     vectors = inputs.normal(shape[1]), inputs.positive(shape[1])
     affine = inputs.normal(shape[1]), inputs.normal(shape[1])
@@ -157,15 +143,6 @@ def normalized_gradient(b: Any, inputs: Inputs, *shape: int) -> Any:
 def resized(b: Any, inputs: Inputs, n: int, c: int, h: int, w: int) -> Any:
     rows, columns = (Bilinear(size, 2 * size).matrix() for size in (h, w))
     return b.resample2d(inputs.normal(n, c, h, w), rows, columns)
-
-
-def counted(b: Any, inputs: Inputs, pixels: int) -> Any:
-    truth, prediction = inputs.labels(pixels), inputs.labels(pixels, least=0)
-    if b.name != "numpy":
-        return b.confusion(truth, prediction, CLASSES, -1)
-    matrix = ConfusionMatrix(CLASSES, ignore_index=-1)
-    matrix.update(prediction, truth)
-    return matrix.counts
 
 
 def sgd(b: Any, inputs: Inputs, count: int) -> Any:
@@ -240,15 +217,11 @@ CASES = {
     "leaky_relu_grad": of_arrays("gy where x > 0, else slope · gy", "leaky_relu_grad", 2, 0.1),
     "elu": of_arrays("x where x > 0, else alpha · (eˣ - 1)", "elu", 1, 1.5),
     "sigmoid": of_arrays("1 / (1 + e⁻ˣ)", "sigmoid", 1),
-    "bias_relu": image("max(x + bias, 0)", rectified),
-    "bias_relu_grad": image("gy where y > 0, and its sums", rectified_gradient),
-    "batch_norm_tiles": image("mean and squared deviations of each tile", statistics),
-    "batch_norm_stats": image("mean and variance of each channel, from its tiles", statistics),
+    "batch_norm_parts": image("mean and squared deviations of each part", statistics),
+    "batch_norm_stats": image("mean and variance of each channel, from its parts", statistics),
     "batch_norm": image("(x - mean) · invstd · weight + bias", normalized),
-    "batch_norm_grad_tiles": image("Σ gy and Σ gy · (x - mean) of tiles", normalized_gradient),
-    "channel_totals": image("the sums of a channel's tiles", normalized_gradient),
+    "batch_norm_grad_parts": image("Σ gy and Σ gy · (x - mean) of parts", normalized_gradient),
     "batch_norm_grad": image("the gradient of batch normalization", normalized_gradient),
-    "confusion": Case("counts pixels by true and predicted class", "P", (9000,), counted),
     "conv2d": conv("convolution as an implicit matrix product", "implicit", convolved),
     "conv2d_input_grad": conv("its gradient in x", "implicit", input_gradient),
     "conv2d_weight_grad": conv("its gradient in the weights", "implicit", weight_gradient),
@@ -258,8 +231,9 @@ CASES = {
     "conv1x1": conv("1x1 convolution, a plain product", "auto", convolved, kernel=1),
     "im2col": conv("every window of an image written out", "im2col", convolved),
     "col2im": conv("the adjoint of im2col", "im2col", input_gradient),
-    "sum_pixels": Case("shares of sums over pixels", "N C H W", (2, 3, 64, 96), sums),
-    "sum_parts": Case("adds up the shares", "N C H W", (2, 3, 64, 96), sums),
+    "sum_parts": conv("adds up the parts of that", "implicit", weight_gradient),
+    "sum_pixels": Case("sums over the pixels of a part", "N C H W", (2, 3, 64, 96), sums),
+    "channel_totals": Case("adds up the parts of a channel", "N C H W", (2, 3, 64, 96), sums),
     "dropout": of_arrays("0 or x / (1 - p), by a counter", "dropout", 1, 0.4, 7),
     "gemm_1": matmul("matrix product, a thread an element", "1"),
     "gemm_2": matmul("matrix product, tiles in shared memory", "2"),

@@ -5,18 +5,15 @@
 //   leaky_relu, leaky_relu_grad  x where x > 0, else slope · x; gy where x > 0, else slope · gy
 //   elu                          x where x > 0, else alpha · (eˣ − 1)
 //   sigmoid                      1 / (1 + e⁻ˣ)
-//   bias_relu                    max(x + bias, 0), a bias for each channel
-//   bias_relu_grad               gx = gy where y > 0, and the sums of gx for each channel, by tiles
 //
-// NumPy twins: tinyfcn/backend/cpu/activation.py, the functions of the same names; of bias_relu the
-// sum and relu. All arrays have one shape, (N, C, …) for bias_relu, with bias (C,).
+// NumPy twins: tinyfcn/backend/cpu/activation.py, the functions of the same names. All arrays have one
+// shape.
 //
 // One version each: they read and write every element once, in order, so that memory is the limit.
-// bias_relu_grad gains a pass over gx: what it sums is still in its registers.
 //
 // Run:  python examples/kernel_lab.py run relu
 
-#include "channel_tiles.cuh"
+#include "common.cuh"
 
 template <typename T>
 __global__ void relu(const T* __restrict__ x, T* __restrict__ y, i64 count) {
@@ -51,33 +48,4 @@ __global__ void elu(const T* __restrict__ x, T* __restrict__ y, T alpha, i64 cou
 template <typename T>
 __global__ void sigmoid(const T* __restrict__ x, T* __restrict__ y, i64 count) {
     FOR_EACH(i, count) y[i] = 1 / (1 + exp(-x[i]));  // where e⁻ˣ overflows, 1 / ∞ is the 0 wanted
-}
-
-template <typename T>
-__global__ void bias_relu(const T* __restrict__ x, const T* __restrict__ bias, T* __restrict__ y,
-                          int channels, i64 pixels, i64 count) {
-    FOR_EACH(i, count) {
-        const T v = x[i] + bias[quotient(i, pixels) % channels];
-        y[i] = v > 0 || v != v ? v : T(0);
-    }
-}
-
-// A block a tile of a channel, see channel_tiles.cuh; sums (channels, tiles).
-template <typename T>
-__global__ void bias_relu_grad(const T* __restrict__ gy, const T* __restrict__ y,
-                               T* __restrict__ gx, double* __restrict__ sums, int channels,
-                               i64 pixels, i64 count, int tiles) {
-    __shared__ double shared[TILE_THREADS];
-    T sum = 0;
-    TileWalk at(channels, pixels, tiles);
-#pragma unroll
-    for (int k = 0; k < TILE_ITEMS; ++k, at.next()) {
-        if (at.number < count) {
-            const T g = y[at.offset] > 0 ? gy[at.offset] : T(0);
-            gx[at.offset] = g;
-            sum += g;
-        }
-    }
-    const double total = block_sum(sum, shared);
-    if (threadIdx.x == 0) sums[blockIdx.x] = total;
 }

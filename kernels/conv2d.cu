@@ -5,6 +5,7 @@
 //   conv2d                 conv2d               y       OC / G   N OH OW        C / G, KH, KW
 //   conv2d_input_grad      conv2d_input_grad    gx      C / G    N H W          OC / G, KH, KW
 //   conv2d_weight_grad     conv2d_weight_grad   parts   OC / G   C / G KH KW    N, OH, OW
+//   sum_parts              parts.sum(axis=0)    gw
 //
 // x, gx (N, C, H, W); y, gy (N, OC, OH, OW); weight (OC, C / G, KH, KW); bias may be null. Any
 // stride, padding, dilation and groups; a group is a product of its own.
@@ -14,12 +15,12 @@
 //
 // Run:  python examples/kernel_lab.py run conv2d
 
-#include "geometry.cuh"
+#include "conv_sizes.cuh"
 #include "tile.cuh"
 
 // Loads columns of windows: a thread has one pixel of the result, and goes on over channel, row and
 // column of the kernel. Tap (c, i, j) is source pixel (c, top + i * down, left + j * right).
-template <typename T> struct WindowLoader {
+template <typename T> struct ColumnLoader {
     const T* image;  // channel 0 of the group
     int height, width, top, left;
     int rows, columns, down, right;  // of the kernel, and from tap to tap
@@ -52,7 +53,7 @@ template <typename T> struct WindowLoader {
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
 conv2d(const T* __restrict__ x, const T* __restrict__ weight, const T* __restrict__ bias,
-       T* __restrict__ y, GEOMETRY, int relu) {
+       T* __restrict__ y, CONV_SIZES, int relu) {
     __shared__ Slices<T> slices;
     const int rows = OC / G, channels = C / G, terms = channels * KH * KW, pixels = OH * OW;
     const int row0 = blockIdx.y * TILE, column0 = blockIdx.x * TILE, group = blockIdx.z;
@@ -61,7 +62,7 @@ conv2d(const T* __restrict__ x, const T* __restrict__ weight, const T* __restric
     const int own = column0 + threadIdx.x % TILE;
     const int n = own / pixels, oh = own % pixels / OW, ow = own % OW;
     MatrixLoader<T> left(weight + (i64)oc0 * terms, terms, 1, rows - row0, terms);
-    WindowLoader<T> right = {
+    ColumnLoader<T> right = {
         x + ((i64)n * C + group * channels) * H * W,
         own < columns ? H : 0, W, oh * SH - PH, ow * SW - PW, KH, KW, DH, DW, terms, {}};
     T sum[ROWS][COLUMNS];
@@ -76,7 +77,7 @@ conv2d(const T* __restrict__ x, const T* __restrict__ weight, const T* __restric
 }
 
 // The input gradient under a stride S falls into S * S smaller problems, its phases. Along one
-// axis, pixel h met tap k in output (h + P - k * D) / S, if that is a whole number; so pixels a,
+// axis, pixel h met tap k in output (h + P - k * D) / S, if that is an integer; so pixels a,
 // a + S, a + 2 S, .. met the same taps, `first`, `first + step`, .., and pixel a + S * u met tap
 // number i of them in output start + u - i * apart. Without a stride one phase has all taps.
 struct Phase {
@@ -128,7 +129,7 @@ template <typename T> struct TapLoader {
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
 conv2d_input_grad(const T* __restrict__ gy, const T* __restrict__ weight,
-                  const T* __restrict__ bias, T* __restrict__ gx, GEOMETRY) {
+                  const T* __restrict__ bias, T* __restrict__ gx, CONV_SIZES) {
     __shared__ Slices<T> slices;
     const int rows = C / G, channels = OC / G;
     const int tiles = gridDim.x / (SH * SW), phase = blockIdx.x / tiles;
@@ -143,7 +144,7 @@ conv2d_input_grad(const T* __restrict__ gy, const T* __restrict__ weight,
     TapLoader<T> left = {
         weight + ((i64)group * channels * rows + row0) * KH * KW,
         rows - row0, terms, rows, KH, KW, down, across, {}};
-    WindowLoader<T> right = {
+    ColumnLoader<T> right = {
         gy + ((i64)n * OC + group * channels) * OH * OW,
         own < columns ? OH : 0, OW, down.start + u, across.start + v,
         down.taps, across.taps, -down.apart, -across.apart, terms, {}};
@@ -213,7 +214,7 @@ template <typename T> struct PatchLoader {
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
 conv2d_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restrict__ parts,
-                   GEOMETRY, int share) {
+                   CONV_SIZES, int share) {
     __shared__ Slices<T> slices;
     __shared__ Tap taps[TILE];
     const int rows = OC / G, channels = C / G, columns = channels * KH * KW;
@@ -241,4 +242,14 @@ conv2d_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restr
     T* corner = parts + ((i64)part * OC + oc0) * columns + column0;
     write(sum, rows - row0, columns - column0, columns % Vector<T>::SIZE == 0 && aligned(parts),
           [&](int row, int column) { return corner + (i64)row * columns + column; });
+}
+
+// The parts of each weight, first to last.
+template <typename T>
+__global__ void sum_parts(const T* __restrict__ parts, T* __restrict__ y, i64 count, int S) {
+    FOR_EACH(i, count) {
+        T sum = 0;
+        for (int s = 0; s < S; s++) sum += parts[s * count + i];
+        y[i] = sum;
+    }
 }

@@ -13,11 +13,11 @@
 //
 // Run:  python examples/kernel_lab.py run conv2d_direct
 
-#include "geometry.cuh"
+#include "conv_sizes.cuh"
 
 template <typename T>
 __global__ void conv2d_direct(const T* __restrict__ x, const T* __restrict__ weight,
-                              const T* __restrict__ bias, T* __restrict__ y, GEOMETRY, int relu) {
+                              const T* __restrict__ bias, T* __restrict__ y, CONV_SIZES, int relu) {
     const int CG = C / G, OCG = OC / G;
     FOR_EACH(i, (i64)N * OC * OH * OW) {
         const int ow = i % OW, oh = i / OW % OH, oc = i / ((i64)OW * OH) % OC;
@@ -35,10 +35,11 @@ __global__ void conv2d_direct(const T* __restrict__ x, const T* __restrict__ wei
     }
 }
 
-// Pixel h met tap kh in output (h + PH - kh * DH) / SH, where that is a whole number.
+// Pixel h met tap kh in output (h + PH - kh * DH) / SH, where that is an integer.
 template <typename T>
 __global__ void conv2d_direct_input_grad(const T* __restrict__ gy, const T* __restrict__ weight,
-                                         const T* __restrict__ bias, T* __restrict__ gx, GEOMETRY) {
+                                         const T* __restrict__ bias, T* __restrict__ gx,
+                                         CONV_SIZES) {
     const int CG = C / G, OCG = OC / G;
     FOR_EACH(i, (i64)N * C * H * W) {
         const int w = i % W, h = i / W % H, c = i / ((i64)W * H) % C;
@@ -61,7 +62,7 @@ __global__ void conv2d_direct_input_grad(const T* __restrict__ gy, const T* __re
 
 template <typename T>
 __global__ void conv2d_direct_weight_grad(const T* __restrict__ x, const T* __restrict__ gy,
-                                          T* __restrict__ gw, GEOMETRY) {
+                                          T* __restrict__ gw, CONV_SIZES) {
     const int CG = C / G, OCG = OC / G;
     FOR_EACH(i, (i64)OC * CG * KH * KW) {
         const int kw = i % KW, kh = i / KW % KH, cg = i / (KW * KH) % CG;

@@ -13,7 +13,7 @@
 //
 // Run:  python examples/kernel_lab.py run im2col
 
-#include "geometry.cuh"
+#include "conv_sizes.cuh"
 
 template <typename T>
 __global__ void im2col(const T* __restrict__ x, T* __restrict__ columns, int C, int H, int W,

@@ -18,10 +18,10 @@
 #include "common.cuh"
 
 // The channels c − before … c + after that exist, of the element at offset i.
-struct ChannelWindow {
+struct Neighbours {
     i64 start, stop;
 
-    __device__ ChannelWindow(i64 i, int channels, i64 pixels, int before, int after) {
+    __device__ Neighbours(i64 i, int channels, i64 pixels, int before, int after) {
         const int c = quotient(i, pixels) % channels;
         start = i - (i64)(before < c ? before : c) * pixels;
         const int left = channels - 1 - c;
@@ -32,9 +32,9 @@ struct ChannelWindow {
 template <typename T>
 __device__ T window_scale(const T* __restrict__ x, i64 i, int channels, i64 pixels, int size,
                           T share, T k) {
-    const ChannelWindow window(i, channels, pixels, size / 2, (size - 1) / 2);
+    const Neighbours near(i, channels, pixels, size / 2, (size - 1) / 2);
     T sum = 0;
-    for (i64 j = window.start; j < window.stop; j += pixels) sum += x[j] * x[j];
+    for (i64 j = near.start; j < near.stop; j += pixels) sum += x[j] * x[j];
     return k + share * sum;
 }
 
@@ -66,9 +66,9 @@ __global__ void local_response_norm_grad(const T* __restrict__ direct, const T* 
                                          const T* __restrict__ x, T* __restrict__ gx, int channels,
                                          i64 pixels, int size, T factor, i64 count) {
     FOR_EACH(i, count) {
-        const ChannelWindow window(i, channels, pixels, (size - 1) / 2, size / 2);
+        const Neighbours near(i, channels, pixels, (size - 1) / 2, size / 2);
         T sum = 0;
-        for (i64 j = window.start; j < window.stop; j += pixels) sum += spread[j];
+        for (i64 j = near.start; j < near.stop; j += pixels) sum += spread[j];
         gx[i] = direct[i] - factor * sum * x[i];
     }
 }

@@ -18,7 +18,7 @@
 
 #include "common.cuh"
 
-struct Window {
+struct Windows {
     int kernel, stride, padding, dilation;  // along one axis
 
     // The first pixel of window o, which may lie in the padding.
@@ -51,7 +51,7 @@ template <typename T>
 __global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
                            int h, int w, int oh, int ow, int kh, int kw, int sh, int sw, int ph,
                            int pw, int dh, int dw, i64 count) {
-    const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
     FOR_EACH(i, count) {
         const i64 row = quotient(i, ow), plane = quotient(row, oh);
         const int o = (int)(row - plane * oh), p = (int)(i - row * ow);
@@ -81,7 +81,7 @@ __global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ f
                             int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw, int dh,
                             int dw) {
     __shared__ int found[THREADS];
-    const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
     const int* plane = indices + (i64)blockIdx.x * oh * ow;
     int mine = 0;
     for (i64 i = threadIdx.x; i < (i64)oh * ow; i += THREADS) {
@@ -105,7 +105,7 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
                               const int* __restrict__ foreign, T* __restrict__ y, int h, int w,
                               int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw,
                               int dh, int dw, i64 count) {
-    const Window rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
     FOR_EACH(i, count) {
         const i64 row = quotient(i, w), plane = quotient(row, h);
         const int r = (int)(row - plane * h), c = (int)(i - row * w);

@@ -1,42 +1,41 @@
-// Sums in a fixed order, so that they have the same bits at every run.
+// Sums over the pixels of each channel, with the same bits at every run: see channel_sums.cuh.
 //
-//   kernel       NumPy twin               in                     out
-//   sum_pixels   sum_pixels               x (N, C, P)            parts (S, C)
-//   sum_parts    parts.sum(axis=0)        parts (S, count)       y (count,)
+//   kernel           NumPy twin     in                           out
+//   sum_pixels       sum_pixels     x (N, C, …)                  sums (C, parts)
+//   channel_totals                  sums (C, parts), factors     totals (C,)
 //
-// sum_pixels: a block adds up one of S shares of the pixels of a channel, first every 256th pixel
-// in a thread, then the 256 sums in a tree. sum_parts then adds the shares, first to last; so it
-// does for the weight gradient of conv2d.cu.
+// The gradient of a bias is these two. Batch normalisation has parts of its own, of two sums at once,
+// and adds them up by channel_totals too.
+//
+// One version: x is read once, in order, so that memory is the limit.
 //
 // Run:  python examples/kernel_lab.py run sum_pixels
 
-#include "common.cuh"
+#include "channel_sums.cuh"
 
-constexpr int SUM_THREADS = 256;
-
-// Grid (C, S).
+// A block a part.
 template <typename T>
-__global__ void __launch_bounds__(SUM_THREADS)
-sum_pixels(const T* __restrict__ x, T* __restrict__ parts, i64 N, int C, int P) {
-    __shared__ T sums[SUM_THREADS];
-    const int c = blockIdx.x, share = blockIdx.y, shares = gridDim.y, t = threadIdx.x;
-    const i64 all = N * P;
+__global__ void sum_pixels(const T* __restrict__ x, double* __restrict__ sums, int channels,
+                           i64 pixels, i64 count, int parts) {
+    __shared__ double shared[PART_THREADS];
     T sum = 0;
-    for (i64 i = all * share / shares + t; i < all * (share + 1) / shares; i += SUM_THREADS)
-        sum += x[(i / P * C + c) * P + i % P];
-    sums[t] = sum;
-    for (int half = SUM_THREADS / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (t < half) sums[t] += sums[t + half];
+    PartWalk at(channels, pixels, parts);
+#pragma unroll
+    for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
+        if (at.number < count) sum += x[at.offset];
     }
-    if (t == 0) parts[(i64)share * C + c] = sums[0];
+    const double part_sum = block_sum(sum, shared);
+    if (threadIdx.x == 0) sums[blockIdx.x] = part_sum;
 }
 
+// A block a channel; factors (C,) may be null for 1.
 template <typename T>
-__global__ void sum_parts(const T* __restrict__ parts, T* __restrict__ y, i64 count, int S) {
-    FOR_EACH(i, count) {
-        T sum = 0;
-        for (int s = 0; s < S; s++) sum += parts[s * count + i];
-        y[i] = sum;
-    }
+__global__ void channel_totals(const double* __restrict__ sums, const T* __restrict__ factors,
+                               T* __restrict__ totals, int parts) {
+    __shared__ double shared[PART_THREADS];
+    sums += (i64)blockIdx.x * parts;
+    double sum = 0;
+    for (int t = threadIdx.x; t < parts; t += PART_THREADS) sum += sums[t];
+    sum = block_sum(sum, shared);
+    if (threadIdx.x == 0) totals[blockIdx.x] = (T)(factors ? sum * factors[blockIdx.x] : sum);
 }

@@ -42,33 +42,11 @@ def test_any_memory_order_and_any_number_of_axes(cuda, twin, numbers, same):
     assert cuda.relu(np.float32(-3)).shape == ()
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (3, 1, 40, 40), (1, 2, 70, 71), (300, 2), (0, 3)])
-def test_bias_and_relu(cuda, twin, numbers, same, close, dtype, shape):
-    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
-    bias = numbers(shape[1], dtype=dtype)
-    y = twin.relu(x + bias.reshape(-1, *[1] * (len(shape) - 2)))
-    same(cuda.bias_relu(x, bias), y)
-
-    if x.size:
-        x[0, 0] = np.nan
-        assert np.isnan(cuda.bias_relu(x, bias)[0, 0]).all()
-
-    gx, gbias = cuda.bias_relu_grad(gy, y)
-    expected = twin.relu_grad(gy, y)
-    same(gx, expected)
-    pixels = (0, *range(2, len(shape)))
-    wide = expected.astype("float64")
-    close(gbias, wide.sum(pixels), 16, np.abs(wide).sum(pixels))
-
-
 def test_every_access_is_allowed(checked, twin, numbers, same, dtype):
-    x, gy, bias = numbers(2, 3, 29, 7, dtype=dtype), numbers(2, 3, 29, 7, dtype=dtype), numbers(3)
+    x, gy = numbers(2, 3, 29, 7, dtype=dtype), numbers(2, 3, 29, 7, dtype=dtype)
     same(checked.relu(x), twin.relu(x))  # more elements than threads, so that each takes several
     same(checked.relu_grad(gy, x), twin.relu_grad(gy, x))
     same(checked.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
     same(checked.leaky_relu_grad(gy, x, 0.1), twin.leaky_relu_grad(gy, x, 0.1))
-    bias = bias.astype(dtype)
-    same(checked.bias_relu(x, bias), twin.relu(x + bias.reshape(3, 1, 1)))
-    same(checked.bias_relu_grad(gy, x)[0], twin.relu_grad(gy, x))
     checked.elu(x, 0.5)
     checked.sigmoid(x)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-# A tile has 4096 elements of a channel.
+# A part has 4096 elements of a channel.
 SHAPES = [
     (2, 3, 5, 7),
     (1, 1, 1, 2),
@@ -26,7 +26,7 @@ def test_statistics(cuda, twin, numbers, close, dtype, shape):
 
 def test_statistics_of_a_large_mean(cuda, numbers, close):
     x = (numbers(2, 3, 61, 67, dtype="float64") + 1e4).astype("float32")
-    x[0, 0] -= 5000  # the tiles of a channel differ, too
+    x[0, 0] -= 5000  # the parts of a channel differ, too
     mean, var = cuda.batch_norm_stats(x)
     close(mean, x.mean((0, 2, 3), dtype="float64"), 16)
     close(var, x.astype("float64").var((0, 2, 3)), 16)

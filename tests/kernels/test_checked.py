@@ -14,7 +14,7 @@ X, GY, SQUARES = RNG.standard_normal((3, *SHAPE)).astype("float32")
 SQUARES **= 2
 LABELS = RNG.integers(-1, 3, (2, 9, 7)).astype("int32")
 VECTOR = np.array([0.5, 1.0, 2.0], "float32")
-TILES = RNG.standard_normal((2, 1, 50, 45)).astype("float32")  # a channel of two tiles
+TWO_PARTS = RNG.standard_normal((2, 1, 50, 45)).astype("float32")  # of its channel
 POOL = (3, 3), (2, 2), (1, 1), (1, 1)
 OUTPUT = (5, 4)
 INDICES = RNG.integers(0, 63, (2, 3, *OUTPUT)).astype("int32")
@@ -33,8 +33,7 @@ CALLS = {
     "leaky_relu_grad": lambda b: b.leaky_relu_grad(GY, X, 0.1),
     "elu": lambda b: b.elu(X, 1.0),
     "sigmoid": lambda b: b.sigmoid(X),
-    "bias_relu": lambda b: b.bias_relu(X, VECTOR),
-    "bias_relu_grad": lambda b: b.bias_relu_grad(TILES, TILES),
+    "sum_pixels": lambda b: b.sum_pixels(TWO_PARTS),
     "softmax": lambda b: b.softmax(X, 1),
     "log_softmax": lambda b: b.log_softmax(X, 3),
     "cross_entropy": lambda b: b.cross_entropy(X, LABELS),
@@ -55,10 +54,10 @@ CALLS = {
     "resample2d, twice": lambda b: b.resample2d(
         X, Adaptive(9, 1).matrix(), Adaptive(7, 1).matrix()
     ),
-    "batch_norm_stats": lambda b: b.batch_norm_stats(TILES),
+    "batch_norm_stats": lambda b: b.batch_norm_stats(TWO_PARTS),
     "batch_norm": lambda b: b.batch_norm(X, VECTOR, VECTOR, VECTOR, VECTOR, True),
     "batch_norm_grad": lambda b: b.batch_norm_grad(
-        TILES, TILES, VECTOR[:1], VECTOR[:1], VECTOR[:1], 0.1, TILES
+        TWO_PARTS, TWO_PARTS, VECTOR[:1], VECTOR[:1], VECTOR[:1], 0.1, TWO_PARTS
     ),
     "local_response_norm": lambda b: b.local_response_norm(X, 3, 0.5, 0.75, 1.0),
     "local_response_norm_grad": lambda b: b.local_response_norm_grad(GY, X, 3, 0.5, 0.75, 1.0),
@@ -69,7 +68,6 @@ CALLS = {
     "adam_update": lambda b: b.adam_update(
         X.copy(), GY, GY.copy(), SQUARES.copy(), 0.1, 0.9, 0.99, 1.0, 1e-8, 0.01, 1.0
     ),
-    "confusion": lambda b: b.confusion(LABELS, np.abs(LABELS), 3, -1),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyfcn.backend.cpu import NumpyBackend
 from tinyfcn.backend.cuda import convolution
-from tinyfcn.backend.cuda.convolution import algorithm, geometry
+from tinyfcn.backend.cuda.convolution import algorithm, conv_sizes
 
 ALGORITHMS = ["auto", "direct", "implicit", "im2col"]
 TWIN = NumpyBackend()
@@ -205,9 +205,9 @@ def test_the_rule(cuda, monkeypatch):
         ("one channel of all outputs", (2**11, 1, 1, 1), (2**11, 1, 2**10, 2**10), (1, 1)),
     ],
 )  # fmt: skip
-def test_what_an_int_cannot_count_is_refused(what, x, y, kernel):
+def test_what_an_int_cannot_count_is_rejected(what, x, y, kernel):
     with pytest.raises(ValueError, match=f"conv2d: {what} may have {convolution.LARGEST} elements"):
-        geometry("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)
+        conv_sizes("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

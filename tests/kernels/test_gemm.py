@@ -135,5 +135,5 @@ def test_every_access_to_a_part_of_a_wider_matrix_stays_inside(
         matrices.append(matrix.T if transposed else matrix)
         operands += [memory, 1, wide] if transposed else [memory, wide, 1]
     c = np.empty((m, n), dtype)
-    checked.launch(f"gemm_{version}", dtype, grid, block, *operands, c, m, n, k)
+    checked.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
     np.testing.assert_allclose(c, matrices[0] @ matrices[1], rtol=1e-3, atol=1e-3)

@@ -83,7 +83,7 @@ def foreign_planes(cuda, where, width, window):
     foreign = cuda.empty((n * c,), np.int32)
     pairs = [number for pair in window for number in pair]
     where = np.ascontiguousarray(where)
-    cuda.launch("any_foreign", "float32", n * c, 256, where, foreign, width, *size, *pairs)
+    cuda.launch("any_foreign", n * c, 256, where, foreign, width, *size, *pairs)
     return foreign
 
 

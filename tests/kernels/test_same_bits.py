@@ -21,13 +21,12 @@ def scatter(b):
 SUMS = {
     "batch_norm_stats": lambda b: b.batch_norm_stats(X),
     "batch_norm_grad": lambda b: b.batch_norm_grad(GY, X, VECTOR, VECTOR, VECTOR, 1e-3, X),
-    "bias_relu_grad": lambda b: b.bias_relu_grad(GY, X),
+    "sum_pixels": lambda b: (b.sum_pixels(X),),
     "cross_entropy_grad": lambda b: (b.cross_entropy_grad(GY[:, 0], X, LABELS),),
     "scatter_plane": lambda b: (scatter(b),),
     "scatter_plane, any indices": lambda b: (
         b.scatter_plane(GY, INDICES, (10, 9), (2, 2), (2, 2), (0, 0), (1, 1)),
     ),
-    "confusion": lambda b: (b.confusion(LABELS, np.abs(LABELS[::-1]), 3, -1),),
 }
 
 

@@ -26,10 +26,19 @@ def launch(tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numbers_and_arrays_get_the_declared_types(launch, dtype):
     y = np.zeros(6, dtype)
-    launch("scale", dtype, 1, 32, X.astype(dtype), y, 2, np.int64(6))
+    launch("scale", 1, 32, X.astype(dtype), y, 2, np.int64(6))
     np.testing.assert_array_equal(y, 2 * X)
-    launch("scale", dtype, 0, 32, X.astype(dtype), y, 3, 6)  # nothing happens
+    launch("scale", 0, 32, X.astype(dtype), y, 3, 6)  # nothing happens
     np.testing.assert_array_equal(y, 2 * X)
+
+
+def test_arrays_that_lie_otherwise_are_copied_and_what_is_written_goes_back(launch):
+    matrix, y = X.reshape(2, 3).T, np.zeros((2, 3), "float32").T
+    launch("scale", 1, 32, matrix, y, 10, 6)
+    np.testing.assert_array_equal(y, 10 * matrix)
+    scalar = np.zeros(1, "float32")
+    launch("scale", 1, 32, np.float32(3), scalar, 10, 1)  # as an array without axes
+    assert scalar[0] == 30
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,6 @@ def test_numbers_and_arrays_get_the_declared_types(launch, dtype):
         ((X, X, 2.0), TypeError, r"scale: expected 4 arguments, scale\(const T\* x, .*, got 3"),
         (([1.0], X, 2.0, 6), TypeError, r"scale: const T\* x: expected an array, got list"),
         ((X, X.astype("f8"), 2.0, 6), TypeError, r"scale: T\* y: expected float32, got float64"),
-        ((X[::2], X, 2.0, 6), ValueError, r"x: expected a C-contiguous array, got strides \(8,\)"),
         ((X, X, X, 6), TypeError, "scale: T by: expected a number, got ndarray"),
         ((X, X, True, 6), TypeError, "scale: T by: expected a number, got bool"),
         ((X, X, 2.0, 6.5), TypeError, "scale: u32 n: expected an integer, got 6.5"),
@@ -47,13 +55,13 @@ def test_numbers_and_arrays_get_the_declared_types(launch, dtype):
 )
 def test_what_does_not_fit_the_declaration_is_rejected(launch, arguments, error, message):
     with pytest.raises(error, match=message):
-        launch("scale", "float32", 1, 32, *arguments)
+        launch("scale", 1, 32, *arguments)
 
 
 def test_what_no_kernel_takes_is_rejected(launch):
     with pytest.raises(TypeError, match="kernels work in float32 and float64, got float16"):
-        launch("scale", "float16", 1, 32, X, X, 2.0, 6)
+        launch("scale", 1, 32, X.astype("f2"), X, 2.0, 6)
     with pytest.raises(ValueError, match=r"no GPU has a grid of \(1, 65536, 1\) blocks of \(32, 1"):
-        launch("scale", "float32", (1, 2**16), 32, X, X, 2.0, 6)
+        launch("scale", (1, 2**16), 32, X, X, 2.0, 6)
     with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, int, i64"):
-        launch("bytes", "float32", 1, 32, X)
+        launch("bytes", 1, 32, X)

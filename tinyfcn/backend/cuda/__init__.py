@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyfcn.backend.cuda.activation import Activation
 from tinyfcn.backend.cuda.batch_norm import BatchNorm
-from tinyfcn.backend.cuda.confusion import Confusion
+from tinyfcn.backend.cuda.channel_sums import ChannelSums
 from tinyfcn.backend.cuda.convolution import Convolution
 from tinyfcn.backend.cuda.dropout import Dropout
 from tinyfcn.backend.cuda.launcher import Engine
@@ -28,7 +28,7 @@ from tinyfcn.backend.cuda.unpooling import Unpooling
 class CudaBackend(
     Activation,
     BatchNorm,
-    Confusion,
+    ChannelSums,
     Convolution,
     Dropout,
     LocalResponseNorm,

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
-from tinyfcn.backend.cuda.channels import ChannelSums
-from tinyfcn.backend.cuda.family import Array
+from tinyfcn.backend.cuda.family import Array, Family
 
 
-class Activation(ChannelSums):
+class Activation(Family):
     """See the section of the same name in ``tinyfcn.backend.interface``."""
 
     def relu(self, x: Array) -> Array:
@@ -37,27 +32,9 @@ class Activation(ChannelSums):
         """1 / (1 + e⁻ˣ), without overflow."""
         return self._each("sigmoid", (x,))
 
-    def bias_relu(self, x: Array, bias: Array) -> Array:
-        """max(x + bias, 0): (N, C, …) and (C,) → (N, C, …)."""
-        x, bias = self.contiguous(x), self.contiguous(bias)
-        y = self.empty(x.shape, x.dtype)
-        pixels = math.prod(x.shape[2:])
-        self.launch.each("bias_relu", x.dtype, x.size, x, bias, y, x.shape[1], pixels, x.size)
-        return y
-
-    def bias_relu_grad(self, gy: Array, y: Array) -> tuple[Array, Array]:
-        """gy where the output y > 0, else 0, and its sum for each channel: (N, C, …) and (C,)."""
-        gy, y = self.contiguous(gy), self.contiguous(y)
-        gx = self.empty(gy.shape, gy.dtype)
-        cut = self.cut(gy)
-        sums = self.empty((gy.shape[1], cut.tiles), np.float64)
-        self.launch_tiles("bias_relu_grad", gy.dtype, cut, gy, y, gx, sums)
-        return gx, self.channel_totals(sums, None, gy.dtype)
-
     def _each(self, name: str, arrays: tuple[Array, ...], *options: float) -> Array:
         """A new array of the shape of the arrays, from a kernel that goes over the elements."""
-        arrays = tuple(self.contiguous(array) for array in arrays)
-        shape, dtype, size = arrays[0].shape, arrays[0].dtype, arrays[0].size
-        out = self.empty(shape, dtype)
-        self.launch.each(name, dtype, size, *arrays, out, *options, size)
-        return out
+        x = arrays[0]
+        y = self.empty(x.shape, x.dtype)
+        self.launch.each(name, x.size, *arrays, y, *options, x.size)
+        return y

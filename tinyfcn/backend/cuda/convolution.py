@@ -16,22 +16,21 @@ from typing import Any, NamedTuple
 
 from tinyfcn.backend.cuda.family import Array, Pair
 from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
+from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.setting import Setting
 
-DEPTH = 16  # of tile.cuh: shares of the pixels are multiples of it
-SUM_THREADS = 256  # of sums.cu
+DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
 SHORTEST = 256  # pixels of a share of the weight gradient
-SHORTEST_SUM = 16 * SUM_THREADS  # pixels of a share of a plain sum
 LARGEST = 2**31 - TILE  # what an int counts, with room for the last tile
 FEW_CHANNELS = 8  # below this, on both sides of a group, tiles of 64 are mostly empty
-BLOCKS = 512  # enough to keep a GPU busy: long sums are cut into so many shares
+ENOUGH_BLOCKS = 512  # keep a GPU busy: long sums are cut into so many shares
 LARGEST_AXIS = 2**16 - 1  # of a grid, but for the first
 
 algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col"))
 
 
-class Geometry(NamedTuple):
-    """What a convolution is: the parameters GEOMETRY of the kernels, in their order."""
+class ConvSizes(NamedTuple):
+    """What a convolution is: the parameters CONV_SIZES of the kernels, in their order."""
 
     n: int
     c: int
@@ -52,7 +51,7 @@ class Geometry(NamedTuple):
 
     @property
     def columns(self) -> tuple[int, ...]:
-        """The parameters COLUMNS: those of one image of x."""
+        """What im2col and col2im take: the sizes of one image of x."""
         return self.c, self.h, self.w, *self[5:15]
 
     @property
@@ -62,16 +61,16 @@ class Geometry(NamedTuple):
         return plain and self.h * self.w >= TILE and self.n <= LARGEST_AXIS
 
 
-def geometry(
+def conv_sizes(
     op: str, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair,
     stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> Geometry:  # fmt: skip
+) -> ConvSizes:  # fmt: skip
     """Of the convolution that makes (N, OC, OH, OW) = y of (N, C, H, W) = x.
 
     Raises:
         ValueError: if there is more of something than the kernels can count.
     """
-    g = Geometry._make((*x, *y[1:], *kernel, *stride, *padding, *dilation, groups))
+    g = ConvSizes._make((*x, *y[1:], *kernel, *stride, *padding, *dilation, groups))
     for what, count in {
         "an image of the input": g.c * g.h * g.w,
         "an image of the output": g.oc * g.oh * g.ow,
@@ -103,19 +102,17 @@ class Convolution(Gemm):
             for s, k, t, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
         )
         y = self.empty((n, oc, oh, ow), x.dtype)
-        g = geometry("conv2d", x.shape, y.shape, kernel, stride, padding, dilation, groups)
+        g = conv_sizes("conv2d", x.shape, y.shape, kernel, stride, padding, dilation, groups)
         match self._choose(g):
             case "1x1":
                 self._product(weight, (c, 1), x, bias, y, relu)
             case "direct":
-                self.launch.each(
-                    "conv2d_direct", x.dtype, y.size, x, weight, bias, y, *g, int(relu)
-                )
+                self.launch.each("conv2d_direct", y.size, x, weight, bias, y, *g, int(relu))
             case "im2col":
                 self._im2col_forward(x, weight, bias, y, g, relu)
             case _:
                 grid = tiles(n * oh * ow), tiles(oc // groups), groups
-                self.launch("conv2d", x.dtype, grid, THREADS, x, weight, bias, y, *g, int(relu))
+                self.launch("conv2d", grid, THREADS, x, weight, bias, y, *g, int(relu))
         return y
 
     def conv2d_input_grad(
@@ -128,22 +125,20 @@ class Convolution(Gemm):
         c = weight.shape[1] * groups
         gx = self.empty((n, c, *size), gy.dtype)
         kernel = weight.shape[2:]
-        g = geometry(
+        g = conv_sizes(
             "conv2d_input_grad", gx.shape, gy.shape, kernel, stride, padding, dilation, groups
         )
         match self._choose(g):
             case "1x1":
                 self._product(weight, (1, c), gy, bias, gx, relu=False)
             case "direct":
-                self.launch.each(
-                    "conv2d_direct_input_grad", gy.dtype, gx.size, gy, weight, bias, gx, *g
-                )
+                self.launch.each("conv2d_direct_input_grad", gx.size, gy, weight, bias, gx, *g)
             case "im2col":
                 self._im2col_input_grad(gy, weight, bias, gx, g)
             case _:
                 phase = n * tiles(g.h, g.sh) * tiles(g.w, g.sw)  # pixels of the largest
                 grid = tiles(phase) * g.sh * g.sw, tiles(c // groups), groups
-                self.launch("conv2d_input_grad", gy.dtype, grid, THREADS, gy, weight, bias, gx, *g)
+                self.launch("conv2d_input_grad", grid, THREADS, gy, weight, bias, gx, *g)
         return gx
 
     def conv2d_weight_grad(
@@ -152,43 +147,33 @@ class Convolution(Gemm):
     ) -> Array:  # fmt: skip
         """Adjoint of conv2d in weight: (N, C, H, W), (N, OC, OH, OW) → (OC, C/G, KH, KW)."""
         x, gy, _ = self._prepared(x, gy, None)
-        g = geometry(
+        g = conv_sizes(
             "conv2d_weight_grad", x.shape, gy.shape, kernel, stride, padding, dilation, groups
         )
         shape = g.oc, g.c // groups, *kernel
         if algorithm() == "direct":
             gw = self.empty(shape, x.dtype)
-            self.launch.each("conv2d_direct_weight_grad", x.dtype, gw.size, x, gy, gw, *g)
+            self.launch.each("conv2d_direct_weight_grad", gw.size, x, gy, gw, *g)
             return gw
         if algorithm() == "im2col":
             return self._im2col_weight_grad(x, gy, g)
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
         pixels = g.n * g.oh * g.ow
         columns, rows = tiles(shape[1] * g.kh * g.kw), tiles(g.oc // groups)
-        shares = max(min(BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
+        shares = max(min(ENOUGH_BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
         share = DEPTH * tiles(pixels, DEPTH * shares)
         parts = self.empty((shares, *shape), x.dtype)
         grid = columns, rows, groups * shares
-        self.launch("conv2d_weight_grad", x.dtype, grid, THREADS, x, gy, parts, *g, share)
-        return self._sum_parts(parts)
-
-    def sum_pixels(self, x: Array) -> Array:
-        """(N, C, H, W) → (C,): the sum over images and pixels."""
-        x = self.contiguous(x)
-        n, c, h, w = x.shape
-        shares = max(min(BLOCKS // max(c, 1), n * h * w // SHORTEST_SUM), 1)
-        parts = self.empty((shares, c), x.dtype)
-        self.launch("sum_pixels", x.dtype, (c, shares), SUM_THREADS, x, parts, n, c, h * w)
+        self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g, share)
         return self._sum_parts(parts)
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
-        """All C-contiguous and of the dtype of the result."""
+        """All of the dtype of the result."""
         dtype = self.xp.result_type(x, y)
-        return tuple(  # type: ignore[return-value]
-            None if a is None else self.xp.ascontiguousarray(a, dtype) for a in (x, y, bias)
-        )
+        x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
+        return x, y, None if bias is None else bias.astype(dtype, copy=False)
 
-    def _choose(self, g: Geometry) -> str:
+    def _choose(self, g: ConvSizes) -> str:
         wanted = algorithm()
         if wanted != "auto":
             return wanted
@@ -203,26 +188,24 @@ class Convolution(Gemm):
         n, k, h, w = x.shape
         m = y.shape[1]
         grid = tiles(h * w), tiles(m), n
-        self.launch(
-            "conv1x1", x.dtype, grid, THREADS, weight, *strides, x, bias, y, m, h * w, k, int(relu)
-        )
+        self.launch("conv1x1", grid, THREADS, weight, *strides, x, bias, y, m, h * w, k, int(relu))
 
     def _sum_parts(self, parts: Array) -> Array:
         """The sum over the first axis, in order."""
         if len(parts) == 1:
             return parts[0]
         y = self.empty(parts.shape[1:], parts.dtype)
-        self.launch.each("sum_parts", parts.dtype, y.size, parts, y, y.size, len(parts))
+        self.launch.each("sum_parts", y.size, parts, y, y.size, len(parts))
         return y
 
     # ---- by im2col, image by image: the columns of one take KH · KW times its memory ----
 
     def _im2col_forward(
-        self, x: Array, weight: Array, bias: Array | None, y: Array, g: Geometry, relu: bool
+        self, x: Array, weight: Array, bias: Array | None, y: Array, g: ConvSizes, relu: bool
     ) -> None:
         matrices, images, columns = self._by_groups(weight, y, g)
         for i in range(g.n):
-            self.launch.each("im2col", x.dtype, columns.size, x[i], columns, *g.columns)
+            self.launch.each("im2col", columns.size, x[i], columns, *g.columns)
             for j in range(g.groups):
                 self.gemm(matrices[j], columns[j], images[i, j])
         if bias is not None:
@@ -231,26 +214,26 @@ class Convolution(Gemm):
             self.xp.maximum(y, 0, out=y)
 
     def _im2col_input_grad(
-        self, gy: Array, weight: Array, bias: Array | None, gx: Array, g: Geometry
+        self, gy: Array, weight: Array, bias: Array | None, gx: Array, g: ConvSizes
     ) -> None:
         matrices, images, columns = self._by_groups(weight, gy, g)
         for i in range(g.n):
             for j in range(g.groups):
                 self.gemm(matrices[j].T, images[i, j], columns[j])
-            self.launch.each("col2im", gx.dtype, gx[i].size, columns, gx[i], *g.columns)
+            self.launch.each("col2im", gx[i].size, columns, gx[i], *g.columns)
         if bias is not None:
             gx += bias[:, None, None]
 
-    def _im2col_weight_grad(self, x: Array, gy: Array, g: Geometry) -> Array:
+    def _im2col_weight_grad(self, x: Array, gy: Array, g: ConvSizes) -> Array:
         gw = self.xp.zeros((g.oc, g.c // g.groups, g.kh, g.kw), x.dtype)
         matrices, images, columns = self._by_groups(gw, gy, g)
         for i in range(g.n):
-            self.launch.each("im2col", x.dtype, columns.size, x[i], columns, *g.columns)
+            self.launch.each("im2col", columns.size, x[i], columns, *g.columns)
             for j in range(g.groups):
                 matrices[j] += self.gemm(images[i, j], columns[j].T)
         return gw
 
-    def _by_groups(self, weight: Array, y: Array, g: Geometry) -> tuple[Array, Array, Array]:
+    def _by_groups(self, weight: Array, y: Array, g: ConvSizes) -> tuple[Array, Array, Array]:
         """Weights (G, OC/G, K), y (N, G, OC/G, OH·OW), new columns (G, K, OH·OW); K = C/G·KH·KW."""
         k, rows, pixels = g.c // g.groups * g.kh * g.kw, g.oc // g.groups, g.oh * g.ow
         columns = self.empty((g.groups, k, pixels), y.dtype)

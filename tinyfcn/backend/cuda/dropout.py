@@ -10,12 +10,10 @@ class Dropout(Family):
 
     def dropout(self, x: Array, p: float, seed: int) -> Array:
         """Element i is 0 if random number i is below p · 2³², else x / (1 − p)."""
-        x = self.contiguous(x)
         y = self.empty(x.shape, x.dtype)
         threshold = min(round(p * 2**32), 2**32 - 1)
         channels, pixels = (x.shape[1], x.shape[2] * x.shape[3]) if x.ndim == 4 else (1, x.size)
         self.launch.each(
-            "dropout", x.dtype, x.size,
-            x, y, seed, threshold, 1 / (1 - p), channels, pixels, x.size,
-        )  # fmt: skip
+            "dropout", x.size, x, y, seed, threshold, 1 / (1 - p), channels, pixels, x.size
+        )
         return y

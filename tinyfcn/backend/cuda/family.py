@@ -19,10 +19,6 @@ class Family:
         self.launch = Launcher(engine)
         self.xp = engine.xp
 
-    def contiguous(self, x: Array) -> Array:
-        """``x``, copied if it lies in memory in another order."""
-        return self.xp.asarray(x, order="C")  # unlike ascontiguousarray, keeps 0-D
-
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A new C-contiguous array; what it holds is undefined."""
         return self.engine.empty(shape, dtype)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.setting import Setting
 
-TILE = 64  # TILE and THREADS of tile.cuh, SIDE of gemm.cu
-THREADS = 128
-SIDE = 16
+TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
+SIDE = constant("gemm.cu", "SIDE")
 
 # The numbers are the versions in gemm.cu. "cublas" is the array module's own product; "auto" is
 # that on a GPU, and version 4 in the emulator.
@@ -45,11 +45,11 @@ class Gemm(Family):
             "4": ((tiles(n), tiles(m)), (THREADS,)),
         }[version]
         operands = *self._strided(a), *self._strided(b)
-        self.launch(f"gemm_{version}", a.dtype, grid, block, *operands, c, m, n, k)
+        self.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
         return c
 
     def _strided(self, a: Array) -> tuple[Array, int, int]:
-        """A C-contiguous array, and how far apart rows and columns of ``a`` lie in it."""
+        """An array, and how far apart rows and columns of ``a`` lie in it, made C-contiguous."""
         if not a.flags.c_contiguous and a.T.flags.c_contiguous:
             return a.T, 1, a.shape[0]
-        return self.contiguous(a), a.shape[1], 1
+        return a, a.shape[1], 1

@@ -2,7 +2,9 @@
 
 ``Launcher`` turns the arguments into exactly what the .cu file declares (see kernels.py); an engine
 only loads files and calls functions. So a launch is checked in one place, the same on every engine:
-CuPy would pass a Python int as eight bytes whatever the kernel wants, and ignores strides.
+CuPy would pass a Python int as eight bytes whatever the kernel wants, and ignores strides. Kernels
+count on C-contiguous arrays; one that lies in memory otherwise is copied for the launch, and what
+the kernel writes into the copy goes back.
 """
 
 from __future__ import annotations
@@ -55,46 +57,52 @@ class Launcher:
         self.engine = engine
 
     def __call__(
-        self, name: str, dtype: Any, grid: Any, block: Any, *arguments: Any, shared_mem: int = 0
+        self, name: str, grid: Any, block: Any, *arguments: Any, shared_mem: int = 0
     ) -> None:
-        """Run kernel ``name`` for elements of ``dtype``; nothing happens where the grid is empty.
+        """Run kernel ``name``; nothing happens where the grid is empty.
 
         Args:
-            name: of a kernel.
-            dtype: float32 or float64, what T stands for.
+            name: of a kernel. T is the dtype of the first array of its parameters of type T*.
             grid, block: numbers of blocks and of threads of a block, up to three each.
-            arguments: arrays, which must be C-contiguous and of the declared dtype, None for a null
-                pointer, and numbers, which must fit the declared type.
+            arguments: arrays of the declared dtype, None for a null pointer, and numbers, which
+                must fit the declared type.
             shared_mem: bytes of dynamic shared memory.
 
         Raises:
             TypeError, ValueError: naming kernel, parameter, what was expected and what came.
         """
         kernel = self.engine.kernels[name]
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
         grid, block = _three(grid), _three(block)
         if len(arguments) != len(kernel.parameters):
             raise TypeError(
                 f"{name}: expected {len(kernel.parameters)} arguments, {kernel}, "
                 f"got {len(arguments)}"
             )
-        packed = tuple(
-            self._pack(name, parameter, value, dtype)
-            for parameter, value in zip(kernel.parameters, arguments, strict=True)
-        )
+        pairs = list(zip(kernel.parameters, arguments, strict=True))
+        dtypes = (a.dtype for p, a in pairs if p.type == "T*" and isinstance(a, self._arrays))
+        dtype = next(dtypes, np.dtype(np.float32))
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
+        packed = tuple(self._pack(name, *pair, dtype) for pair in pairs)
         if math.prod(grid) == 0:
             return
         if math.prod(block) > 1024 or grid[0] >= 2**31 or max(grid[1:]) >= 2**16:
             raise ValueError(f"{name}: no GPU has a grid of {grid} blocks of {block} threads")
         double = kernel.templated and dtype == np.float64
         self.engine.run(kernel.file, kernel.instances[double], grid, block, packed, shared_mem)
+        for (parameter, given), used in zip(pairs, packed, strict=True):
+            if parameter.type.endswith("*") and not parameter.const and used is not given:
+                given[...] = used
 
-    def each(self, name: str, dtype: Any, count: int, *arguments: Any) -> None:
+    def each(self, name: str, count: int, *arguments: Any) -> None:
         """Run a kernel that goes over ``count`` elements with FOR_EACH."""
         blocks = min(-(-count // THREADS), LARGEST_GRID)
-        self(name, dtype, blocks, THREADS, *arguments)
+        self(name, blocks, THREADS, *arguments)
+
+    @property
+    def _arrays(self) -> Any:
+        """A NumPy scalar is an array too: operations on the host make them of 0-D arrays."""
+        return self.engine.xp.ndarray, np.generic
 
     def _pack(self, name: str, parameter: Parameter, value: Any, dtype: Any) -> Any:
         where = f"{name}: {parameter}"
@@ -105,14 +113,11 @@ class Launcher:
         if parameter.type.endswith("*"):
             if value is None:
                 return None
-            if not isinstance(value, self.engine.xp.ndarray):
+            if not isinstance(value, self._arrays):
                 raise TypeError(f"{where}: expected an array, got {type(value).__name__}")
             if value.dtype != expected:
                 raise TypeError(f"{where}: expected {expected}, got {value.dtype}")
-            if not value.flags.c_contiguous:
-                raise ValueError(f"{where}: expected a C-contiguous array, got strides "
-                                 f"{value.strides} for shape {value.shape}")  # fmt: skip
-            return value
+            return self._contiguous(value)
         if isinstance(value, bool) or not isinstance(value, int | float | np.generic):
             raise TypeError(f"{where}: expected a number, got {type(value).__name__}")
         if expected.kind in "iu":
@@ -123,6 +128,11 @@ class Launcher:
                 raise ValueError(f"{where}: {value} does not fit {expected}")
             return expected.type(int(value))
         return expected.type(value)
+
+    def _contiguous(self, value: Any) -> Any:
+        if isinstance(value, np.generic) or not value.flags.c_contiguous:
+            return self.engine.xp.asarray(value, order="C")
+        return value
 
 
 def _three(sizes: Any) -> tuple[int, int, int]:

@@ -14,25 +14,23 @@ class LocalResponseNorm(Family):
         self, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
         """x / s^beta with s = k + alpha / size · Σ x² over the ``size`` channels around each."""
-        x = self.contiguous(x)
         y = self.empty(x.shape, x.dtype)
         options = x.shape[1], math.prod(x.shape[2:]), size, alpha / size, beta, k, x.size
-        self.launch.each("local_response_norm", x.dtype, x.size, x, y, *options)
+        self.launch.each("local_response_norm", x.size, x, y, *options)
         return y
 
     def local_response_norm_grad(
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
         """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1)."""
-        gy, x = self.contiguous(gy), self.contiguous(x)
         direct, spread, gx = (self.empty(x.shape, x.dtype) for _ in range(3))
         channels, pixels = x.shape[1], math.prod(x.shape[2:])
         self.launch.each(
-            "local_response_norm_terms", x.dtype, x.size, gy, x, direct, spread,
+            "local_response_norm_terms", x.size, gy, x, direct, spread,
             channels, pixels, size, alpha / size, beta, k, x.size,
         )  # fmt: skip
         self.launch.each(
-            "local_response_norm_grad", x.dtype, x.size, direct, spread, x, gx,
+            "local_response_norm_grad", x.size, direct, spread, x, gx,
             channels, pixels, size, 2 * alpha * beta / size, x.size,
         )  # fmt: skip
         return gx

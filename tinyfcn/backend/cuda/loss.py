@@ -32,9 +32,6 @@ class Loss(Family):
         self, name: str, arrays: tuple[Array, ...], labels: Array, out: Array, x: Array
     ) -> Array:
         """Run a kernel that goes over pixels; x is the array that has the classes."""
-        arrays = tuple(self.contiguous(array) for array in arrays)
-        labels = self.contiguous(labels)
-        pixels = math.prod(x.shape[2:])
-        count = labels.size
-        self.launch.each(name, x.dtype, count, *arrays, labels, out, x.shape[1], pixels, count)
+        pixels, count = math.prod(x.shape[2:]), labels.size
+        self.launch.each(name, count, *arrays, labels, out, x.shape[1], pixels, count)
         return out

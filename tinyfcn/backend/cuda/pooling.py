@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cuda.family import Array, Family, Pair
-from tinyfcn.backend.cuda.launcher import THREADS
+from tinyfcn.backend.cuda.kernels import constant
+
+THREADS = constant("max_pool.cu", "THREADS")  # of any_foreign
 
 
 class Pooling(Family):
@@ -20,11 +22,10 @@ class Pooling(Family):
     ) -> tuple[Array, Array | None]:  # fmt: skip
         """Maximum of each window and, with ``indices``, where the first maximum stands: int32."""
         _check_plane("max_pool2d", x.shape[2:])
-        x = self.contiguous(x)
         y = self.empty((*x.shape[:2], *size), x.dtype)
         where = self.empty(y.shape, np.int32) if indices else None
         self.launch.each(
-            "max_pool2d", x.dtype, y.size, x, y, where, *x.shape[2:], *size,
+            "max_pool2d", y.size, x, y, where, *x.shape[2:], *size,
             *kernel, *stride, *padding, *dilation, y.size,
         )  # fmt: skip
         return y, where
@@ -36,30 +37,25 @@ class Pooling(Family):
         """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index."""
         _check_plane("scatter_plane", size)
         _check_plane("scatter_plane", x.shape[2:])
-        x, indices = self.contiguous(x), self._indices(indices)
+        indices = indices.astype(np.int32, copy=False)
         n, c, oh, ow = x.shape
         y = self.empty((n, c, *size), x.dtype)
         window = *kernel, *stride, *padding, *dilation
         foreign = self.empty((n * c,), np.int32)
-        self.launch(
-            "any_foreign", x.dtype, n * c, THREADS, indices, foreign, size[1], oh, ow, *window
-        )
+        self.launch("any_foreign", n * c, THREADS, indices, foreign, size[1], oh, ow, *window)
         self.launch.each(
-            "scatter_plane", x.dtype, y.size, x, indices, foreign, y, *size, oh, ow, *window, y.size
+            "scatter_plane", y.size, x, indices, foreign, y, *size, oh, ow, *window, y.size
         )
         return y
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
         """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW)."""
         _check_plane("gather_plane", x.shape[2:])
-        x, indices = self.contiguous(x), self._indices(indices)
+        indices = indices.astype(np.int32, copy=False)
         y = self.empty(indices.shape, x.dtype)
         planes = x.shape[2] * x.shape[3], y.shape[2] * y.shape[3]
-        self.launch.each("gather_plane", x.dtype, y.size, x, indices, y, *planes, y.size)
+        self.launch.each("gather_plane", y.size, x, indices, y, *planes, y.size)
         return y
-
-    def _indices(self, indices: Array) -> Array:
-        return self.contiguous(indices.astype(np.int32, copy=False))
 
 
 def _check_plane(op: str, size: Pair) -> None:

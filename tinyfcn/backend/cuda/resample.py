@@ -46,11 +46,10 @@ class Resample(Family):
         return self._resample(x, row_bands, self._bands(_identity(ow), x.dtype))
 
     def _resample(self, x: Array, rows: Bands, columns: Bands) -> Array:
-        x = self.contiguous(x)
         n, c, h, w = x.shape
         oh, ow = len(rows.bounds), len(columns.bounds)
         y = self.empty((n, c, oh, ow), x.dtype)
-        self.launch.each("resample2d", x.dtype, y.size, x, y, *rows, *columns, h, w, oh, ow, y.size)
+        self.launch.each("resample2d", y.size, x, y, *rows, *columns, h, w, oh, ow, y.size)
         return y
 
     def _bands(self, matrix: Any, dtype: Any) -> Bands:

@@ -19,9 +19,8 @@ class Softmax(Family):
         return self._along("log_softmax", x, dim)
 
     def _along(self, name: str, x: Array, dim: int) -> Array:
-        x = self.contiguous(x)
         y = self.empty(x.shape, x.dtype)
         inner = math.prod(x.shape[dim + 1 :])
         columns = math.prod(x.shape[:dim]) * inner if x.size else 0
-        self.launch.each(name, x.dtype, columns, x, y, x.shape[dim], inner, columns)
+        self.launch.each(name, columns, x, y, x.shape[dim], inner, columns)
         return y

@@ -25,15 +25,13 @@ class Unpooling(Family):
         return self._shrink("unpool_bed_of_nails_adjoint", gy, factor)
 
     def _grow(self, name: str, x: Array, factor: Pair) -> Array:
-        x = self.contiguous(x)
         n, c, h, w = x.shape
         y = self.empty((n, c, h * factor[0], w * factor[1]), x.dtype)
-        self.launch.each(name, x.dtype, y.size, x, y, w, *factor, y.size)
+        self.launch.each(name, y.size, x, y, w, *factor, y.size)
         return y
 
     def _shrink(self, name: str, gy: Array, factor: Pair) -> Array:
-        gy = self.contiguous(gy)
         n, c, h, w = gy.shape
         gx = self.empty((n, c, h // factor[0], w // factor[1]), gy.dtype)
-        self.launch.each(name, gy.dtype, gx.size, gy, gx, gx.shape[3], *factor, gx.size)
+        self.launch.each(name, gx.size, gy, gx, gx.shape[3], *factor, gx.size)
         return gx

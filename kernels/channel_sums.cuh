@@ -1,39 +1,39 @@
 // Sums over the pixels of each channel of (N, C, …), in two steps and with the same bits every time.
 //
-// The count = N · pixels elements of a channel are numbered image by image and cut into tiles of
-// TILE. A block has one tile: each thread adds TILE_ITEMS elements in T, the block adds its threads
-// as a tree in double, and writes one number. A second kernel adds the tiles. So no sum in float has
-// more than TILE_ITEMS terms.
+// The count = N · pixels elements of a channel are numbered image by image and cut into parts of
+// PART. A block has one part: each thread adds PART_ITEMS elements in T, the block adds its threads
+// as a tree in double, and writes one number. A second kernel adds the parts. So no sum in float has
+// more than PART_ITEMS terms.
 
 #pragma once
 
 #include "common.cuh"
 
-constexpr int TILE_THREADS = 256;
-constexpr int TILE_ITEMS = 16;
-constexpr int TILE = TILE_THREADS * TILE_ITEMS;
+constexpr int PART = 4096;  // elements
+constexpr int PART_THREADS = 256;
+constexpr int PART_ITEMS = PART / PART_THREADS;
 
-// Goes over the elements of a tile that belong to one thread: every TILE_THREADS-th. Block
-// channel · tiles + tile has that tile. Divides when it starts, and steps without division.
-struct TileWalk {
+// Goes over the elements of a part that belong to one thread: every PART_THREADS-th. Block
+// channel · parts + part has that part. Divides when it starts, and steps without division.
+struct PartWalk {
     i64 number;  // of the element in its channel; the channel ends at count
     i64 offset;  // of the element in the array
     i64 pixel, pixels, step_pixel, step_offset, to_next_image;
 
-    __device__ TileWalk(int channels, i64 pixels, int tiles) : pixels(pixels) {
-        const i64 channel = blockIdx.x / tiles;
-        number = (i64)(blockIdx.x % tiles) * TILE + threadIdx.x;
+    __device__ PartWalk(int channels, i64 pixels, int parts) : pixels(pixels) {
+        const i64 channel = blockIdx.x / parts;
+        number = (i64)(blockIdx.x % parts) * PART + threadIdx.x;
         const i64 image = quotient(number, pixels);
         pixel = number - image * pixels;
         offset = (image * channels + channel) * pixels + pixel;
-        const i64 step_image = quotient(TILE_THREADS, pixels);
-        step_pixel = TILE_THREADS - step_image * pixels;
+        const i64 step_image = quotient(PART_THREADS, pixels);
+        step_pixel = PART_THREADS - step_image * pixels;
         step_offset = step_image * channels * pixels + step_pixel;
         to_next_image = (i64)(channels - 1) * pixels;
     }
 
     __device__ void next() {
-        number += TILE_THREADS;
+        number += PART_THREADS;
         offset += step_offset;
         pixel += step_pixel;
         if (pixel >= pixels) {
@@ -43,11 +43,11 @@ struct TileWalk {
     }
 };
 
-// The sum of the values of all TILE_THREADS threads, for each of them. `shared` has as many places.
+// The sum of the values of all PART_THREADS threads, for each of them. `shared` has as many places.
 __device__ inline double block_sum(double value, double* shared) {
     shared[threadIdx.x] = value;
     __syncthreads();
-    for (u32 half = TILE_THREADS / 2; half > 0; half /= 2) {
+    for (u32 half = PART_THREADS / 2; half > 0; half /= 2) {
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
         __syncthreads();
     }

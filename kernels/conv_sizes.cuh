@@ -12,7 +12,7 @@
 #pragma once
 #include "common.cuh"
 
-#define GEOMETRY                                                                             \
+#define CONV_SIZES                                                                           \
     int N, int C, int H, int W, int OC, int OH, int OW, int KH, int KW, int SH, int SW, int PH, \
         int PW, int DH, int DW, int G
 
