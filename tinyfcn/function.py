@@ -69,7 +69,7 @@ class Function:
 
         if record:
             self.edges = [_edge(t) for t in tensors]
-            self.output_shapes = [(t.shape, t.dtype) for t in made]
+            self.output_shapes = [t.shape for t in made]
             self._saved: list[Any] | None = [
                 _remember(kept, arrays, tensors, outputs) for kept in self._to_save
             ]

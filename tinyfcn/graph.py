@@ -73,8 +73,9 @@ def grad(
     for position, x in enumerate(inputs):
         if not x.requires_grad:
             raise ValueError(f"grad: inputs[{position}] does not require a gradient")
-    found = _walk(outputs, grad_outputs, [_target(x) for x in inputs], retain_graph, create_graph)
-    results: tuple[Any, ...] = tuple(found.get(_target(x)) for x in inputs)
+    wanted = [_target(x) for x in inputs]
+    found = _walk(outputs, grad_outputs, set(wanted), retain_graph, create_graph)
+    results: tuple[Any, ...] = tuple(found.get(target) for target in wanted)
     unused = [position for position, g in enumerate(results) if g is None]
     if unused and not allow_unused:
         raise RuntimeError(
@@ -87,47 +88,36 @@ def grad(
 def _walk(
     outputs: Sequence[Tensor],
     gradients: Sequence[Any],
-    wanted: list[Target] | None,
+    wanted: set[Target] | None,
     retain_graph: bool | None,
     create_graph: bool,
 ) -> dict[Target, Tensor]:
-    """Gradients of the leaves, or of the ``wanted`` targets where they are given."""
-    if retain_graph is None:
-        retain_graph = create_graph
+    """Gradients of the ``wanted`` targets, by default of all leaves, where there are any."""
+    retain_graph = create_graph if retain_graph is None else retain_graph
     sums: dict[Target, Tensor] = {}
-    results: dict[Target, Tensor] = {}
     with set_grad_enabled(create_graph):
         for output, gradient in zip(outputs, gradients, strict=True):
             _add(sums, _target(output), _seed(output, gradient))
         order = _consumers_first([t._node for t in outputs if t._node is not None])
-        wanted_set = None if wanted is None else set(wanted)
-        leads = _leads_to(order, wanted_set)
+        if wanted is None:
+            ends = [*sums, *(edge for node in order for edge in node.edges)]
+            wanted = {end for end in ends if isinstance(end, Tensor)}
+        leads = _leads_to(order, wanted)
 
         for node in order:
-            grads = [sums.pop((node, i), None) for i in range(len(node.output_shapes))]
-            if wanted_set is not None:
-                for i, g in enumerate(grads):
-                    if g is not None and (node, i) in wanted_set:
-                        results[node, i] = g
+            made = [(node, i) for i in range(len(node.output_shapes))]
+            grads = [sums.get(t) if t in wanted else sums.pop(t, None) for t in made]
             if node not in leads or all(g is None for g in grads):
                 continue
-            node.needs_input_grad = tuple(_is_wanted(e, leads, wanted_set) for e in node.edges)
-            input_grads = node.backward(*grads)
-            if not isinstance(input_grads, tuple):
-                input_grads = (input_grads,)
-            if len(input_grads) != len(node.edges):
-                raise RuntimeError(
-                    f"{type(node).__name__}.backward gave {len(input_grads)} gradients for "
-                    f"{len(node.edges)} inputs"
-                )
-            for edge, g in zip(node.edges, input_grads, strict=True):
-                if edge is not None and g is not None and _is_wanted(edge, leads, wanted_set):
+            node.needs_input_grad = tuple(_is_wanted(e, leads, wanted) for e in node.edges)
+            for edge, g in zip(node.edges, _input_grads(node, grads), strict=True):
+                if edge is not None and g is not None and _is_wanted(edge, leads, wanted):
                     _check_shape(node, edge, g)
                     _add(sums, edge, g)
             if not retain_graph:
                 node.free()
 
-    results.update({t: g for t, g in sums.items() if wanted_set is None or t in wanted_set})
+    results = {target: g for target, g in sums.items() if target in wanted}
     return results if create_graph else _own(results, gradients)
 
 
@@ -182,10 +172,8 @@ def _consumers_first(roots: list[Function]) -> list[Function]:
     return finished[::-1]
 
 
-def _leads_to(order: list[Function], wanted: set[Target] | None) -> set[Function]:
-    """The nodes from which the walk can reach something wanted (any leaf, if nothing is named)."""
-    if wanted is None:
-        return set(order)
+def _leads_to(order: list[Function], wanted: set[Target]) -> set[Function]:
+    """The nodes from which the walk can reach something wanted."""
     leads: set[Function] = set()
     for node in reversed(order):
         if any(_is_wanted(edge, leads, wanted) for edge in node.edges):
@@ -193,20 +181,27 @@ def _leads_to(order: list[Function], wanted: set[Target] | None) -> set[Function
     return leads
 
 
-def _is_wanted(edge: Edge, leads: set[Function], wanted: set[Target] | None) -> bool:
-    if edge is None:
-        return False
-    if wanted is None or edge in wanted:
-        return True
-    return isinstance(edge, tuple) and edge[0] in leads
+def _is_wanted(edge: Edge, leads: set[Function], wanted: set[Target]) -> bool:
+    return edge in wanted or (isinstance(edge, tuple) and edge[0] in leads)
 
 
 def _add(sums: dict[Target, Tensor], target: Target, g: Tensor) -> None:
     sums[target] = g if target not in sums else sums[target] + g
 
 
+def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    result = node.backward(*grads)
+    found = result if isinstance(result, tuple) else (result,)
+    if len(found) != len(node.edges):
+        raise RuntimeError(
+            f"{type(node).__name__}.backward gave {len(found)} gradients for {len(node.edges)} "
+            "inputs"
+        )
+    return found
+
+
 def _check_shape(node: Function, edge: Target, g: Tensor) -> None:
-    shape = edge.shape if isinstance(edge, Tensor) else edge[0].output_shapes[edge[1]][0]
+    shape = edge.shape if isinstance(edge, Tensor) else edge[0].output_shapes[edge[1]]
     if g.shape != shape:
         raise RuntimeError(
             f"{type(node).__name__}.backward gave a gradient of shape {g.shape} for an input of "

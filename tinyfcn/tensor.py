@@ -308,17 +308,17 @@ class Tensor:
         """Element-wise hyperbolic tangent."""
         return tinyfcn.functional.tanh(self)
 
-    def sum(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        """Sum over the axes ``dim`` (NumPy's ``axis`` and ``keepdims`` are understood too)."""
-        return tinyfcn.functional.sum(self, *_numpy_names("sum", dim, keepdim, numpy_names))
+    def sum(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
+        """Sum over the axes ``dim``, by default all."""
+        return tinyfcn.functional.sum(self, dim, keepdim)
 
-    def mean(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        """Mean over the axes ``dim`` (NumPy's ``axis`` and ``keepdims`` are understood too)."""
-        return tinyfcn.functional.mean(self, *_numpy_names("mean", dim, keepdim, numpy_names))
+    def mean(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
+        """Mean over the axes ``dim``, by default all."""
+        return tinyfcn.functional.mean(self, dim, keepdim)
 
-    def amax(self, dim: Dims = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
+    def amax(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """Maximum over the axes ``dim``; the gradient goes to the first maximum."""
-        return tinyfcn.functional.amax(self, *_numpy_names("amax", dim, keepdim, numpy_names))
+        return tinyfcn.functional.amax(self, dim, keepdim)
 
     @overload
     def max(self, dim: None = None) -> Tensor: ...
@@ -342,10 +342,6 @@ class Tensor:
         """The same elements in another shape; one size may be −1."""
         return tinyfcn.functional.reshape(self, _sequence(shape))
 
-    def view(self, *shape: Any) -> Tensor:
-        """PyTorch's name for :meth:`reshape`."""
-        return tinyfcn.functional.reshape(self, _sequence(shape))
-
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Join the axes ``start_dim … end_dim`` into one."""
         return tinyfcn.functional.flatten(self, start_dim, end_dim)
@@ -357,11 +353,6 @@ class Tensor:
     def permute(self, *dims: Any) -> Tensor:
         """Reorder the axes."""
         return tinyfcn.functional.permute(self, _sequence(dims))
-
-    @property
-    def T(self) -> Tensor:
-        """The axes in reverse order."""
-        return tinyfcn.functional.permute(self, tuple(reversed(range(self.ndim))))
 
 
 Dims = int | Sequence[int] | None
@@ -376,11 +367,3 @@ def _sequence(arguments: tuple[Any, ...]) -> tuple[int, ...]:
     if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer):
         return tuple(arguments[0])
     return arguments
-
-
-def _numpy_names(op: str, dim: Dims, keepdim: bool, names: dict[str, Any]) -> tuple[Dims, bool]:
-    dim = names.pop("axis", dim)
-    keepdim = names.pop("keepdims", keepdim)
-    if names:
-        raise TypeError(f"{op}: unexpected argument {next(iter(names))!r}")
-    return dim, keepdim

@@ -92,7 +92,7 @@ def test_reductions(rng, dim, keepdim):
     for fn, expected in (
         (lambda t: t.sum(dim, keepdim), np.sum),
         (lambda t: t.mean(dim=dim, keepdim=keepdim), np.mean),
-        (lambda t: t.amax(axis=dim, keepdims=keepdim), np.max),
+        (lambda t: t.amax(dim, keepdim), np.max),
     ):
         np.testing.assert_allclose(
             fn(x).numpy(), expected(x.numpy(), axis=axis, keepdims=keepdim), rtol=1e-14
@@ -144,7 +144,6 @@ def test_shape_ops(rng):
         lambda t: t.permute(2, 0, 1),
         lambda t: t.transpose(0, -1),
         lambda t: t.flatten(1),
-        lambda t: t.T,
     ):
         assert gradcheck(fn, x)
         assert gradgradcheck(lambda t, fn=fn: fn(t) * fn(t), x, directional=True)
