@@ -1,6 +1,8 @@
 """setup.cfg lists what there is to install."""
 
 import configparser
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,3 +30,9 @@ def test_every_other_file_is_package_data():
         parts = path.parent.relative_to(ROOT).parts
         package = "tinyfcn.kernels" if parts[0] == "kernels" else ".".join(parts)
         assert any(path.match(pattern) for pattern in data.get(package, [])), path
+
+
+def test_import_alone_loads_no_scipy():
+    program = "import sys, tinyfcn; print([name for name in sys.modules if 'scipy' in name])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

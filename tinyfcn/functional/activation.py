@@ -120,7 +120,7 @@ class Softmax(Function):
     def backward(self, gy):
         (y,) = self.saved_tensors
         product = gy * y
-        return product - y * product.sum(self.dim, keepdims=True)
+        return product - y * product.sum(self.dim, keepdim=True)
 
 
 class LogSoftmax(Function):
@@ -136,7 +136,7 @@ class LogSoftmax(Function):
 
     def backward(self, gy):
         (y,) = self.saved_tensors
-        return gy - exp(y) * gy.sum(self.dim, keepdims=True)
+        return gy - exp(y) * gy.sum(self.dim, keepdim=True)
 
 
 def relu(x: Tensor) -> Tensor:

@@ -81,10 +81,10 @@ class BatchNormGrad(Function):
         vector = (1, -1, *[1] * (x.ndim - 2))
         mean, invstd = mean.reshape(*vector), invstd.reshape(*vector)
         if self.training:
-            mean = x.mean(pixels, keepdims=True)
-            invstd = (((x - mean) ** 2).mean(pixels, keepdims=True) + self.eps) ** -0.5
+            mean = x.mean(pixels, keepdim=True)
+            invstd = (((x - mean) ** 2).mean(pixels, keepdim=True) + self.eps) ** -0.5
         xhat = (x - mean) * invstd
-        gbias, gweight = gy.sum(pixels, keepdims=True), (gy * xhat).sum(pixels, keepdims=True)
+        gbias, gweight = gy.sum(pixels, keepdim=True), (gy * xhat).sum(pixels, keepdim=True)
         if self.training:
             share = x.shape[1] / x.size
             gx = (gy - gbias * share - xhat * gweight * share) * invstd
