@@ -175,7 +175,7 @@ def test_resources(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "declared", lambda: one_file)  # all take their time
     status, said = call("resources", "--arch", "sm_80")
     assert status == 0
-    assert re.search(r"sum_pixels<float> +sm_80 +\d+ registers +1024 bytes shared", said)
+    assert re.search(r"sum_pixels<float> +sm_80 +\d+ registers +2048 bytes shared", said)
 
 
 def test_without_its_compiler_there_are_no_resources(
