@@ -11,8 +11,6 @@
 
 #include "runtime.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,80 +153,13 @@ void name_array(const void* address) {
 }  // namespace
 }  // namespace emulator
 
+// These work on what is declared above.
 #include "watch.h"
+#include "barriers.h"
+#include "signals.h"
 
 namespace emulator {
 namespace {
-
-void let_go(int number) { threads[number].state = READY; }
-
-// Lets lanes go that wait with one mask at one line, where every lane of the mask that still runs
-// waits too.
-bool release_warps() {
-    bool released = false;
-    for (int first = 0; first < thread_count; first += WARP) {
-        const int lanes = thread_count - first < WARP ? thread_count - first : WARP;
-        for (int lane = 0; lane < lanes; ++lane) {
-            const Thread& one = threads[first + lane];
-            if (one.state != AT_WARP) continue;
-            unsigned int waiting = 0;
-            bool complete = true;
-            for (int other = 0; other < lanes; ++other) {
-                const Thread& two = threads[first + other];
-                if (!(one.mask >> other & 1) || two.state == DONE) continue;
-                if (two.state == AT_WARP && two.mask == one.mask && two.line == one.line)
-                    waiting |= 1u << other;
-                else
-                    complete = false;
-            }
-            if (!complete) continue;
-            Warp& warp = warps[first / WARP];
-            if (one.orders) watch::warp_in_order(first / WARP, waiting);
-            for (int other = 0; other < lanes; ++other) {
-                if (!(waiting >> other & 1)) continue;
-                warp.values[other] = threads[first + other].left;
-                warp.took_part[other] = waiting;
-                let_go(first + other);
-            }
-            released = true;
-        }
-    }
-    return released;
-}
-
-// Lets the whole block go if it waits at one line; else says who is at fault.
-bool release_block() {
-    int at = -1, elsewhere = -1, done = -1, in_warp = -1;
-    for (int i = 0; i < thread_count; ++i) {
-        const Thread& thread = threads[i];
-        if (thread.state == DONE) {
-            if (done < 0) done = i;
-        } else if (thread.state == AT_WARP) {
-            if (in_warp < 0) in_warp = i;
-        } else if (at < 0) {
-            at = i;
-        } else if (thread.line != threads[at].line && elsewhere < 0) {
-            elsewhere = i;
-        }
-    }
-    if (at < 0 && in_warp < 0) return false;  // all done
-    const int other = in_warp >= 0 ? (at >= 0 ? at : done) : elsewhere >= 0 ? elsewhere : done;
-    if (in_warp < 0 && other < 0) {
-        for (int i = 0; i < thread_count; ++i) let_go(i);
-        watch::block_in_order();
-        return true;
-    }
-    const int waiting = in_warp >= 0 ? in_warp : at;
-    blame(in_warp >= 0 ? WARP_DIVERGED : elsewhere >= 0 ? BARRIER_DIVERGED : BARRIER_SKIPPED, waiting,
-          threads[waiting].line);
-    if (other >= 0) {
-        const uint3 index = threads[other].index;
-        fault->other_thread[0] = index.x, fault->other_thread[1] = index.y;
-        fault->other_thread[2] = index.z;
-        fault->other_line = threads[other].state == DONE ? 0 : threads[other].line;
-    }
-    return false;
-}
 
 Worker* idle_worker() {
     if (!idle_count) {
@@ -304,51 +235,6 @@ u64 left_by(int from, int line) {
 }
 
 namespace {
-
-// ---- signals ----
-
-const int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE}, SIGNAL_COUNT = 3;
-struct sigaction former[SIGNAL_COUNT];
-pthread_t launching;
-
-void on_signal(int number, siginfo_t* about, void* context) {
-    if (!current || !pthread_equal(pthread_self(), launching)) {  // not of a kernel
-        for (int i = 0; i < SIGNAL_COUNT; ++i) sigaction(SIGNALS[i], &former[i], nullptr);
-        return;  // and it comes again
-    }
-    const char* const address = (const char*)about->si_addr;
-    fault->code = image.offset((char*)program_counter(context) + 1);
-    const char* const stack = current->stack.memory;
-    if (number == SIGFPE) fail(DIVISION, 0);
-    if (number == SIGSEGV && about->si_code == SI_KERNEL) fail(MISALIGNED, 0);
-    if (address >= stack && address < stack + STACK_GUARD) fail(STACK, 0);
-    name_array(address);
-    fault->access = wrote(context);
-    fail(OUTSIDE, 0);
-}
-
-// The signals of kernels, while one runs.
-struct Signals {
-    stack_t before;
-    Signals() {
-        static char memory[1 << 16];
-        stack_t own = {};
-        own.ss_sp = memory;
-        own.ss_size = sizeof memory;
-        sigaltstack(&own, &before);
-        struct sigaction action = {};
-        action.sa_sigaction = on_signal;
-        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-        launching = pthread_self();
-        for (int i = 0; i < SIGNAL_COUNT; ++i) sigaction(SIGNALS[i], &action, &former[i]);
-    }
-    ~Signals() {
-        for (int i = 0; i < SIGNAL_COUNT; ++i) sigaction(SIGNALS[i], &former[i], nullptr);
-        sigaltstack(&before, nullptr);
-    }
-};
-
-// ---- arrays ----
 
 void guard_arrays() {
     for (int i = 0; i < launched->array_count; ++i) {
