@@ -11,7 +11,7 @@
 //
 // One version each: they read and write every element once, in order, so that memory is the limit.
 //
-// Run:  python examples/kernel_lab.py run relu
+// Run:  tinyfcn kernels run relu
 
 #include "common.cuh"
 

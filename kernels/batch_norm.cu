@@ -13,7 +13,7 @@
 // and the deviations from it afterwards. That is as exact as two passes, also where the mean is
 // large against the deviations and E[x²] − E[x]² would lose every digit.
 //
-// Run:  python examples/kernel_lab.py run batch_norm
+// Run:  tinyfcn kernels run batch_norm
 
 #include "channel_sums.cuh"
 

@@ -8,7 +8,7 @@
 //
 // One version: gemm_4 with an image for B, pixels side by side, so that nothing is looked up.
 //
-// Run:  python examples/kernel_lab.py run conv1x1
+// Run:  tinyfcn kernels run conv1x1
 
 #include "tile.cuh"
 

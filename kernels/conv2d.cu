@@ -13,7 +13,7 @@
 // Over conv2d_direct.cu it gains what gemm_4 gains over gemm_1 (see gemm.cu and tile.cuh): every
 // element fetched serves 64 products.
 //
-// Run:  python examples/kernel_lab.py run conv2d
+// Run:  tinyfcn kernels run conv2d
 
 #include "conv_sizes.cuh"
 #include "tile.cuh"

@@ -11,7 +11,7 @@
 // every element again for every product, so it is slow, except where each output has few inputs,
 // as in depthwise convolution.
 //
-// Run:  python examples/kernel_lab.py run conv2d_direct
+// Run:  tinyfcn kernels run conv2d_direct
 
 #include "conv_sizes.cuh"
 

@@ -12,7 +12,7 @@
 // One version: a thread a pixel goes along its classes. Neighbouring threads have neighbouring pixels,
 // so reads are whole lines; softmax and loss in one kernel save an array of the size of x each way.
 //
-// Run:  python examples/kernel_lab.py run cross_entropy
+// Run:  tinyfcn kernels run cross_entropy
 
 #include "common.cuh"
 

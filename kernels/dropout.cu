@@ -9,7 +9,7 @@
 // One version: no mask is stored or read, only x is. Two elements share a hash, and each makes it for
 // itself, since in this order of memory they lie a plane apart.
 //
-// Run:  python examples/kernel_lab.py run dropout
+// Run:  tinyfcn kernels run dropout
 
 #include "common.cuh"
 

@@ -12,7 +12,7 @@
 // Element (m, k) of A stands at a[m * a_row + k * a_column], and B likewise, so that a transposed
 // matrix is one with its strides swapped; C is C-contiguous. Any M, N, K.
 //
-// Run:  python examples/kernel_lab.py run gemm_4
+// Run:  tinyfcn kernels run gemm_4
 
 #include "tile.cuh"
 

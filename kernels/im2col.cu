@@ -11,7 +11,7 @@
 //
 // One version each: they are bound by memory and write every element once, side by side.
 //
-// Run:  python examples/kernel_lab.py run im2col
+// Run:  tinyfcn kernels run im2col
 
 #include "conv_sizes.cuh"
 

@@ -13,7 +13,7 @@
 // read by `size` threads, but from memory once. A sum that slides along the channels would read
 // less, and lose digits where a large square leaves it again.
 //
-// Run:  python examples/kernel_lab.py run local_response_norm
+// Run:  tinyfcn kernels run local_response_norm
 
 #include "common.cuh"
 

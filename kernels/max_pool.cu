@@ -14,7 +14,7 @@
 // its own few windows; only in a plane with a foreign index, which nobody has who unpools what was
 // pooled, it looks at all.
 //
-// Run:  python examples/kernel_lab.py run max_pool2d
+// Run:  tinyfcn kernels run max_pool2d
 
 #include "common.cuh"
 

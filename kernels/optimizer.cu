@@ -11,7 +11,7 @@
 //
 // One version each: every array is read and written once, in order, and no other memory is needed.
 //
-// Run:  python examples/kernel_lab.py run sgd_update
+// Run:  tinyfcn kernels run sgd_update
 
 #include "common.cuh"
 

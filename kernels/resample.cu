@@ -11,7 +11,7 @@
 // resizing has 2 × 2 of them, from the cache. Where both bands are wide the caller runs the kernel
 // twice, with one of the matrices the identity, so that they add instead of multiply.
 //
-// Run:  python examples/kernel_lab.py run resample2d
+// Run:  tinyfcn kernels run resample2d
 
 #include "common.cuh"
 

@@ -11,7 +11,7 @@
 // so reads are whole lines where the axis is that of the channels; the second and third time they
 // come from the cache. Along the last axis of a matrix they do not, but such matrices are small here.
 //
-// Run:  python examples/kernel_lab.py run softmax
+// Run:  tinyfcn kernels run softmax
 
 #include "common.cuh"
 

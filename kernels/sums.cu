@@ -9,7 +9,7 @@
 //
 // One version: x is read once, in order, so that memory is the limit.
 //
-// Run:  python examples/kernel_lab.py run sum_pixels
+// Run:  tinyfcn kernels run sum_pixels
 
 #include "channel_sums.cuh"
 

@@ -11,7 +11,7 @@
 //
 // One version each: every element is read and written once, writes are in order.
 //
-// Run:  python examples/kernel_lab.py run unpool_nearest
+// Run:  tinyfcn kernels run unpool_nearest
 
 #include "common.cuh"
 

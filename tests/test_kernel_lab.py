@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 import shutil
@@ -10,20 +9,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from tinyfcn import cli
 from tinyfcn.backend.cuda import nvrtc
 from tinyfcn.backend.cuda.kernels import declared, folder
+from tinyfcn.cli.kernels import FINAL, parse, size_of
+from tinyfcn.kernel_lab.cases import CASES, larger
 
 KERNELS = declared()
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = "examples/kernel_lab.py"
+COMMAND = "tinyfcn kernels"
 LESSON = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")
 SHELL = "\n".join(re.findall(r"^```sh\n(.*?)^```$", LESSON, re.MULTILINE | re.DOTALL))
-COMMANDS = [line for line in SHELL.splitlines() if SCRIPT in line]
-COMMANDS += re.findall(rf"`(python {SCRIPT}[^`]*)`", LESSON)
+COMMANDS = [line for line in SHELL.splitlines() if line.startswith(COMMAND)]
+COMMANDS += re.findall(rf"`({COMMAND} [^`]*)`", LESSON)
 COMMANDS += [
     line
     for source in sorted(folder().glob("*.cu"))
@@ -34,21 +35,14 @@ Call = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    monkeypatch.delenv("TINYFCN_EMULATOR", raising=False)
-    return importlib.import_module("kernel_lab")
-
-
-@pytest.fixture
-def call(lab: ModuleType, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command in this process; gives its exit status and all that it said."""
+    monkeypatch.delenv("TINYFCN_EMULATOR", raising=False)
 
     def run(*words: object) -> tuple[int, str]:
         status: object = 0
         try:
-            with lab.plain_errors():
-                status = lab.main([str(word) for word in words])
+            status = cli.main(["kernels", *map(str, words)])
         except SystemExit as stop:
             status = stop.code
         said = capsys.readouterr()
@@ -76,27 +70,34 @@ def replace(file: Path, old: str, new: str, of: str) -> None:
 # ---- the commands ----
 
 
+@pytest.mark.parametrize("name", {**KERNELS, **CASES})
+def test_every_kernel_has_work_in_the_lab(name: str) -> None:
+    assert name in CASES, f"{KERNELS[name].file}: kernel_lab/cases.py has no work for {name}"
+    assert name in KERNELS, f"kernel_lab/cases.py: no .cu file has a kernel {name}"
+
+
 def test_list(call: Call) -> None:
     status, said = call("list")
     assert status == 0
-    for name, kernel in KERNELS.items():
-        assert re.search(rf"^{name} +{kernel.file} +\S", said, re.MULTILINE)
-        assert ", ".join(map(str, kernel.parameters)) in said
+    for file in folder().glob("*.cu"):
+        (part,) = re.findall(rf"^{file.name}: .*?(?=^\w+\.cu: |\Z)", said, re.DOTALL | re.MULTILINE)
+        table, declarations = part.split("\n\n")[1:3]
+        kernels = [kernel for kernel in KERNELS.values() if kernel.file == file.name]
+        assert declarations.splitlines() == [f"  {kernel}" for kernel in kernels]
+        assert all(re.search(rf"^  .*\b{k.name}\b", table, re.MULTILINE) for k in kernels)
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_every_kernel_runs_and_is_right(lab: ModuleType, call: Call, name: str) -> None:
+def test_every_kernel_runs_and_is_right(call: Call, name: str) -> None:
     status, said = call("run", name)
     assert status == 0, said
     assert re.search(rf"^  {name}\b.* grid .* block .* ms on the CPU$", said, re.MULTILINE)
     assert "right, largest error" in said and "WRONG" not in said
-    assert set(lab.kernel_cases.CASES) == set(KERNELS)
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_every_case_works_in_the_larger_size(lab: ModuleType, call: Call, name: str) -> None:
-    size = lab.larger(lab.case_of(name))
-    status, said = call("run", name, "--dtype", "float64", "--size", *size)
+def test_every_case_works_in_the_larger_size(call: Call, name: str) -> None:
+    status, said = call("run", name, "--dtype", "float64", "--size", *larger(CASES[name]))
     assert status == 0, said
 
 
@@ -157,7 +158,7 @@ def test_profile_shows_what_a_change_costs(call: Call, copy: Path) -> None:
 def test_no_bank_conflict_of_the_final_versions_is_above_two_ways(call: Call) -> None:
     status, said = call("profile", "--all")
     assert status == 0
-    assert said.count("\n\n") == len(importlib.import_module("kernel_lab").FINAL)
+    assert said.count("\n\n") == len(FINAL)
     rows = re.findall(r"shared \w+ +\d+ x +([\d.]+) / +([\d.]+)", said)
     assert len(rows) > 20
     assert all(float(turns) <= 2 * float(least) for turns, least in rows)
@@ -207,7 +208,7 @@ def test_debug_prints_the_command(call: Call) -> None:
 @pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
 def test_gdb_stops_in_the_thread() -> None:
     done = subprocess.run(
-        [sys.executable, SCRIPT, "debug", "gemm_2", "--gdb"],
+        [sys.executable, "-m", *COMMAND.split(), "debug", "gemm_2", "--gdb"],
         cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "ptrace" in done.stderr:
@@ -218,9 +219,11 @@ def test_gdb_stops_in_the_thread() -> None:
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ("run gemm_9", "error: no kernel is called 'gemm_9'; there are gemm_1, gemm_2, gemm_3"),
+        ("run gemm_9", "error: no kernel is called 'gemm_9'; did you mean gemm_4?"),
         ("check nothing", "error: no kernel is called 'nothing'; the command list tells the names"),
         ("profile no", "error: no kernel is called 'no'"),
+        ("rnu relu", "error: kernels: unknown command rnu; did you mean run?"),
+        ("run relu --dytpe float64", "error: unknown option --dytpe; did you mean --dtype?"),
         ("profile", "error: profile: expected the name of a kernel, or --all"),
         ("debug no", "error: no kernel is called 'no'"),
         ("run relu --size 3 3", "error: --size: expected N C H W, each at least 1, such as 2 8"),
@@ -251,13 +254,12 @@ def test_every_file_says_how_to_run_it() -> None:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_names_what_exists(lab: ModuleType, line: str, copy: Path) -> None:
+def test_every_command_names_what_exists(line: str, copy: Path) -> None:
     line = line.replace("/tmp/kernels", str(copy)).replace("KERNEL", "relu")
     words = shlex.split(line, comments=True)
-    options = lab.parse(words[words.index(SCRIPT) + 1 :])
+    options = parse(words[len(COMMAND.split()) :])
     if getattr(options, "kernel", None):
-        case = lab.case_of(options.kernel)
-        assert len(lab.size_of(case, options.size)) == len(case.size)
+        size_of(options.kernel, options.size)
 
 
 def test_every_change_of_the_lesson_changes_something(copy: Path) -> None:

@@ -72,10 +72,8 @@ def test_the_table_has_registers_shared_memory_and_stack(tmp_path):
     assert all(u.registers >= 4 for u in usages)
 
 
-def test_the_command_prints_the_table_and_fails_if_nvrtc_is_missing(capsys, monkeypatch):
-    assert nvrtc.main(["sm_80"]) == 0
-    assert "relu_grad<double>" in capsys.readouterr().out
+def test_where_nvrtc_is_missing_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setattr(nvrtc.metadata, "files", lambda name: [])
     monkeypatch.setattr(nvrtc.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
-    assert nvrtc.main(["sm_80"]) == 1
-    assert "pip install nvidia-cuda-nvrtc" in capsys.readouterr().err
+    with pytest.raises(nvrtc.CompilerMissing, match="pip install nvidia-cuda-nvrtc"):
+        nvrtc.compile_all(["sm_80"])

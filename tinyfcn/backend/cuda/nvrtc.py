@@ -1,18 +1,14 @@
 """Compiles every kernel with NVIDIA's own compiler, on any machine: no GPU and no driver.
 
-    python -m tinyfcn.backend.cuda.nvrtc
-
-prints a row for each kernel and architecture, and fails on any warning and on any spill. It is the
-compiler and these are the options that CuPy uses on a GPU. The emulator's g++ cannot stand in for
-it: it accepts what a GPU has not, such as the headers of the system.
+It is the compiler and these are the options that CuPy uses on a GPU; a warning is an error. The
+emulator's g++ cannot stand in for it: it accepts what a GPU has not, such as the headers of the
+system. ``tinyfcn kernels resources`` prints what comes out.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -161,25 +157,3 @@ def _usages(log: str, kernels: dict[str, str], architecture: str) -> Iterable[Us
             spills=number(r"(\d+) bytes spill"),
             stack=number(r"(\d+) bytes stack frame"),
         )  # fmt: skip
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("architectures", nargs="*", default=ARCHITECTURES, metavar="sm_80")
-    wanted = parser.parse_args(arguments).architectures
-    try:
-        usages = compile_all(wanted)
-    except (CompilerMissing, Refused) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for usage in usages:
-        print(usage)
-    spilled = [usage for usage in usages if usage.spills]
-    for usage in spilled:
-        print(f"{usage.kernel} spills registers on {usage.architecture}", file=sys.stderr)
-    return 1 if spilled else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

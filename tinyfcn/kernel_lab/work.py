@@ -1,4 +1,4 @@
-"""Runs what kernel_cases.py has for a kernel, on an engine and on NumPy, and compares."""
+"""Does what ``cases.py`` has for a kernel, on an engine and on NumPy, and compares."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import kernel_cases
 import numpy as np
 
 from tinyfcn.backend.cpu import NumpyBackend
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import BuildError, Emulator
-from tinyfcn.training.errors import UsageError
+from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned
 
 ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
+
+
+class NoWork(ValueError):
+    """A kernel cannot be run on this size, or does not compile."""
 
 
 class Launch(NamedTuple):
@@ -38,7 +41,7 @@ class Recorder:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         array = self.engine.empty(shape, dtype)
-        return kernel_cases.aligned(array) if self.xp is np else array
+        return aligned(array) if self.xp is np else array
 
     def run(self, file: str, function: str, grid: Any, block: Any, *rest: Any) -> None:
         if isinstance(self.engine, Emulator):
@@ -54,15 +57,19 @@ class Recorder:
 
 
 def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Recorder, list[Any]]:
-    """Do the work of a kernel: what was launched, and the results as NumPy arrays."""
+    """Do the work of a kernel: what was launched, and the results as NumPy arrays.
+
+    Raises:
+        NoWork: naming the kernel and the size.
+    """
     recorder = Recorder(engine)
     backend: Any = CudaBackend(recorder)
     try:
         results = _work(backend, name, size, dtype)
     except (BuildError, ValueError) as error:
-        raise UsageError(f"{name}, size {' '.join(map(str, size))}: {error}") from error
+        raise NoWork(f"{name}, size {' '.join(map(str, size))}: {error}") from error
     if not recorder.of(name):
-        raise UsageError(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
+        raise NoWork(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
     return recorder, [backend.to_numpy(result) for result in results]
 
 
@@ -72,16 +79,16 @@ def exact(name: str, size: tuple[int, ...]) -> list[Any]:
 
 
 def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any) -> list[Any]:
-    inputs = kernel_cases.Inputs(backend, dtype)
-    results = kernel_cases.CASES[name].work(backend, inputs, *size)
+    inputs = Inputs(backend, dtype)
+    results = CASES[name](backend, inputs, *size)
     return list(results) if isinstance(results, tuple) else [results]
 
 
 def verdicts(results: list[Any], wanted: list[Any]) -> Iterator[tuple[bool, str]]:
     """Of each result whether it is right, and a line about it.
 
-    A sum may be off by some units in the last place of the largest value (eps); whole numbers must
-    be equal.
+    A sum may be off by some units in the last place of the largest value (eps); integers must be
+    equal.
     """
     for got, right in zip(results, wanted, strict=True):
         error = float(np.abs(got.astype(np.float64) - right).max())

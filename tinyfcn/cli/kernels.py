@@ -1,0 +1,285 @@
+"""Run, check and profile the CUDA kernels one by one.
+
+The emulator needs g++ and no GPU. --kernels FOLDER takes the .cu files of a copy, to change them.
+kernels/README.md is the lesson.
+
+tinyfcn kernels list                every kernel, its file and what it does
+tinyfcn kernels run gemm_4          run it, and compare with NumPy in float64
+tinyfcn kernels check gemm_4        watch every access: bounds, races, barriers, ...
+tinyfcn kernels profile gemm_4      what the accesses of each line would cost
+tinyfcn kernels profile --all       the same for GEMM, convolution and pooling
+tinyfcn kernels resources           registers, shared memory and spills, by NVRTC
+tinyfcn kernels debug gemm_4        how to stop gdb in one thread of it
+tinyfcn kernels run --help          the options
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinyfcn.backend.cuda import nvrtc
+from tinyfcn.backend.cuda.cupy_engine import CupyEngine
+from tinyfcn.backend.cuda.device import DeviceError
+from tinyfcn.backend.cuda.emulator import Cost, Emulator, KernelError, from_environment
+from tinyfcn.backend.cuda.kernels import declared, folder
+from tinyfcn.cli.errors import UsageError
+from tinyfcn.cli.parser import Parser, did_you_mean
+from tinyfcn.kernel_lab.cases import CASES, larger, sizes
+from tinyfcn.kernel_lab.work import NoWork, exact, verdicts, work
+
+FINAL = [
+    "gemm_4", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_direct",
+    "conv2d_direct_input_grad", "max_pool2d", "any_foreign", "scatter_plane", "gather_plane",
+]  # fmt: skip
+SEEDS = 1, 2  # orders of threads and blocks
+DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sector explain
+WAYS = 2  # of a bank conflict
+
+
+def main(arguments: Sequence[str]) -> int:
+    with findings():
+        options = parse(arguments)
+        status: int = options.does(options)
+    return status
+
+
+@contextlib.contextmanager
+def findings() -> Iterator[None]:
+    """What a kernel did wrong is what was asked for: a sentence, and exit status 1."""
+    try:
+        yield
+    except KernelError as error:
+        sys.exit(f"{error.kind}: {error}")
+    except nvrtc.Refused as error:
+        sys.exit(str(error))
+    except (DeviceError, NoWork, nvrtc.CompilerMissing) as error:
+        raise UsageError(str(error)) from error
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command, and ``does``, its function."""
+    command, *rest = arguments or ["--help"]
+    if command.startswith("-"):
+        Parser(__doc__ or "", prog="tinyfcn kernels", usage="%(prog)s COMMAND ...").parse([command])
+    if command not in COMMANDS:
+        raise UsageError(f"kernels: unknown command {command}{did_you_mean(command, COMMANDS)}")
+    does = COMMANDS[command]
+    parser = Parser(does.__doc__ or "", prog=f"tinyfcn kernels {command}")
+    parser.set_defaults(does=does)
+    add = parser.add_argument
+    if does in (run, check, profile, debug):
+        add("kernel", nargs="?" if does is profile else None, metavar="KERNEL", type=known,
+            help="a name that list tells")  # fmt: skip
+        add("--size", type=int, nargs="+", metavar="N", help="of the input; run tells what of")
+        add("--dtype", choices=["float32", "float64"], default="float32")
+        add(
+            "--kernels",
+            type=copy_of_kernels,
+            metavar="FOLDER",
+            help="of .cu files, instead of ours",
+        )
+    if does is run:
+        add("--backend", choices=["emulator", "cupy"], default="emulator")
+    if does is profile:
+        add("--all", action="store_true", help="the final versions of GEMM, convolution, pooling")
+    if does is resources:
+        add("--arch", nargs="+", default=[*nvrtc.ARCHITECTURES], metavar="sm_80")
+    if does is debug:
+        add("--thread", type=int, nargs=2, default=[3, 2], metavar=("X", "Y"))
+        add("--block", type=int, nargs=2, default=[1, 0], metavar=("X", "Y"))
+        add("--gdb", action="store_true", help="run gdb")
+    return parser.parse(rest)
+
+
+def known(name: str) -> str:
+    if name not in CASES:
+        near = did_you_mean(name, CASES) or "; the command list tells the names"
+        raise UsageError(f"no kernel is called {name!r}{near}")
+    return name
+
+
+def copy_of_kernels(name: str) -> Path:
+    path = Path(name).resolve()
+    if not (path / "common.cuh").is_file():
+        raise argparse.ArgumentTypeError(f"{name} has no common.cuh: expected a copy of kernels/")
+    return path
+
+
+def size_of(name: str, wanted: Sequence[int] | None) -> tuple[int, ...]:
+    """The size of the input of a kernel: the usual one unless another is asked for."""
+    usual = sizes(CASES[name])
+    size = tuple(wanted or usual.values())
+    if len(size) != len(usual) or min(size) < 1:
+        letters, numbers, given = (_list(words) for words in (usual, usual.values(), size))
+        raise UsageError(
+            f"--size: expected {letters}, each at least 1, such as {numbers}; got {given}"
+        )
+    return size
+
+
+# ---- the commands ----
+
+
+def list_kernels(options: argparse.Namespace) -> int:
+    """Every kernel, its file, what it does, its parameters."""
+    kernels = declared().values()
+    for source in sorted(folder().glob("*.cu")):
+        head = re.sub("^// ?", "", source.read_text("utf-8"), flags=re.MULTILINE)
+        what, table, *_ = head.split("\n\n")
+        print(f"{source.name}: {what}\n\n{table}\n")
+        print(*(f"  {kernel}\n" for kernel in kernels if kernel.file == source.name), sep="")
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a kernel and compare with NumPy in float64."""
+    name, size = options.kernel, size_of(options.kernel, options.size)
+    if options.backend == "cupy":
+        if options.kernels:
+            raise UsageError("--kernels: only the emulator runs a copy")
+        engine: Any = CupyEngine()
+        work(engine, name, size, options.dtype)  # compiles
+    else:
+        engine = from_environment(options.kernels)
+    recorder, results = work(engine, name, size, options.dtype)
+    print(f"{name} of {engine.kernels[name].file}, {options.dtype}, {_named(name, size)}")
+    place = "the GPU" if engine.name == "cupy" else "the CPU"
+    for function, grid, block, seconds in recorder.launches:
+        print(f"  {function:32} grid {_axes(grid):10} block {_axes(block):8} "
+              f"{1000 * seconds:8.2f} ms on {place}")  # fmt: skip
+    status = 0
+    for result, (right, verdict) in zip(results, verdicts(results, exact(name, size)), strict=True):
+        print(f"  result {result.shape}: {verdict}")
+        status |= not right
+    return status
+
+
+def check(options: argparse.Namespace) -> int:
+    """Watch every access of a kernel in two orders of threads."""
+    name, given = options.kernel, size_of(options.kernel, options.size)
+    for size in [given] if options.size else [given, larger(CASES[name])]:
+        wanted = exact(name, size)
+        for seed in SEEDS:
+            engine = Emulator("check", seed=seed, folder=options.kernels)
+            _, results = work(engine, name, size, options.dtype)  # raises what it finds
+            wrong = [verdict for right, verdict in verdicts(results, wanted) if not right]
+            found = f"no fault, but {wrong[0]}" if wrong else "no fault, and the result is right"
+            print(f"{name}, {options.dtype}, {_named(name, size)}, seed {seed}: {found}")
+            if wrong:
+                return 1
+    return 0
+
+
+def profile(options: argparse.Namespace) -> int:
+    """What the accesses of each line would cost on a GPU."""
+    if bool(options.kernel) == options.all:
+        raise UsageError("profile: expected the name of a kernel, or --all for the final versions")
+    if options.all and options.size:
+        raise UsageError("--size: is that of one kernel, not of --all")
+    print("sectors of 32 bytes (global) or turns (shared) that a request of a warp takes, and the "
+          "least;\n! marks more than they need be")  # fmt: skip
+    for name in FINAL if options.all else [options.kernel]:
+        size = size_of(name, options.size)
+        engine = Emulator("check", profile=True, folder=options.kernels)
+        recorder, _ = work(engine, name, size, options.dtype)
+        function = recorder.of(name)[0].function
+        print(f"\n{function}, {_named(name, size)}")
+        for cost in sorted(engine.profile(), key=lambda cost: (cost.memory, cost.file, cost.line)):
+            if cost.kernel == function:
+                print(_row(cost, engine.folder))
+    return 0
+
+
+def _row(cost: Cost, folder: Path) -> str:
+    """A line of the table, with the line of the kernel."""
+    source = (folder / cost.file).read_text(encoding="utf-8").splitlines()
+    text = source[cost.line - 1].strip() if cost.line else ""
+    limit = DEAR if cost.memory == "global" else WAYS
+    place = f"{cost.file}:{cost.line}"
+    return (
+        f"{place:19} {cost.memory:6} {cost.access:7} {cost.requests:7} x "
+        f"{cost.cost / cost.requests:5.2f} / {cost.least / cost.requests:5.2f} "
+        f"{'!' if cost.factor > limit else ' '} {text[:40]}"
+    )
+
+
+def resources(options: argparse.Namespace) -> int:
+    """Registers, shared memory and spills of every kernel, by NVRTC."""
+    usages = nvrtc.compile_all(options.arch)
+    print(*usages, sep="\n")
+    spilled = [usage for usage in usages if usage.spills]
+    for usage in spilled:
+        print(f"{usage.kernel} spills registers on {usage.architecture}", file=sys.stderr)
+    return 1 if spilled else 0
+
+
+def debug(options: argparse.Namespace) -> int:
+    """How to stop gdb in one thread of a kernel."""
+    name, size = options.kernel, size_of(options.kernel, options.size)
+    engine = Emulator("debug", folder=options.kernels)
+    recorder, _ = work(engine, name, size, options.dtype)  # builds the library
+    launch = recorder.of(name)[0]
+    thread = [min(i, n - 1) for i, n in zip(options.thread, launch.block, strict=False)]
+    block = [min(i, n - 1) for i, n in zip(options.block, launch.grid, strict=False)]
+    here = " && ".join(
+        f"{what}Idx.{axis} == {index}"
+        for what, indices in (("block", block), ("thread", thread))
+        for axis, index in zip("xy", indices, strict=True)
+    )
+    file = engine.kernels[name].file
+    place = f"{file}:{_first_line(engine.folder / file, name)}"
+    again = [sys.executable, "-m", "tinyfcn", "kernels", "run", name, "--dtype", options.dtype]
+    again += ["--size", *map(str, size)] if options.size else []
+    again += ["--kernels", str(options.kernels)] if options.kernels else []
+    command = ["gdb", "-q", "-iex", "set debuginfod enabled off",
+               "-iex", "set breakpoint pending on",
+               "-ex", f"break {place} if {here}", "-ex", "run", "--args", *again]  # fmt: skip
+    print(f"{launch.function}: grid {_axes(launch.grid)}, block {_axes(launch.block)}; stops in "
+          f"thread {tuple(thread)} of block {tuple(block)}")  # fmt: skip
+    if thread + block != options.thread + options.block:
+        print("(the nearest that there is)")
+    print(f"TINYFCN_EMULATOR=debug {shlex.join(command)}", flush=True)
+    if not options.gdb:
+        return 0
+    if not shutil.which("gdb"):
+        raise UsageError("--gdb: gdb is not installed (on Debian and Ubuntu: apt-get install gdb)")
+    environment = {**os.environ, "TINYFCN_EMULATOR": "debug"}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _first_line(file: Path, name: str) -> int:
+    """The line behind the head of a kernel."""
+    text = file.read_text(encoding="utf-8")
+    found = re.search(rf"\b{name}\([^{{]*\{{\n", text)
+    assert found, f"{name} is not in {file}"
+    return text[: found.end()].count("\n") + 1
+
+
+def _list(values: Any) -> str:
+    return " ".join(map(str, values))
+
+
+def _named(name: str, size: Sequence[int]) -> str:
+    return f"{_list(sizes(CASES[name]))} = {_list(size)}"
+
+
+def _axes(sizes: Sequence[int]) -> str:
+    """As short as can be: 2 x 4 for (2, 4, 1)."""
+    last = max((i for i, n in enumerate(sizes) if n != 1), default=0)
+    return " x ".join(map(str, sizes[: last + 1]))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": list_kernels, "run": run, "check": check, "profile": profile, "resources": resources,
+    "debug": debug,
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Each CUDA kernel by itself: ``cases.py`` has work for it, ``work.py`` does it and compares."""

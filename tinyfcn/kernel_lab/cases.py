@@ -1,0 +1,236 @@
+"""A small piece of work for every kernel, which calls the primitive that launches it.
+
+The same function runs on the backend with the kernels and on NumPy in float64, so that one is the
+yardstick of the other. Its parameters after the first two are the size of the input, their defaults
+the size that is taken unless another is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.cuda import convolution, gemm
+from tinyfcn.backend.cuda.setting import Setting
+from tinyfcn.functional.resampling import Bilinear
+
+ALIGNMENT = 256  # bytes: where arrays begin on a GPU
+CLASSES = 5
+ONE = (1, 1)
+POOLING = (2, 2), (2, 2), (0, 0), ONE  # kernel, stride, padding, dilation
+LRN = 3, 0.5, 0.75, 1.0  # size, alpha, beta, k
+
+Work = Callable[..., Any]  # (backend, inputs, *size) → an array or several
+
+
+def sizes(work: Work) -> dict[str, int]:
+    """What the numbers of a size are, and which are taken: {"N": 2, "C": 8, …}."""
+    _, _, *parameters = inspect.signature(work).parameters.values()
+    return {parameter.name.upper(): parameter.default for parameter in parameters}
+
+
+def larger(work: Work) -> tuple[int, ...]:
+    """One more along every axis: no multiple of a block."""
+    return tuple(n + (axis not in ("KERNEL", "STRIDE")) for axis, n in sizes(work).items())
+
+
+class Inputs:
+    """The same random arrays for every backend: float32 numbers, in whatever dtype is asked for."""
+
+    def __init__(self, backend: Any, dtype: Any, seed: int = 0) -> None:
+        self._backend = backend
+        self._dtype = dtype
+        self._random = np.random.default_rng(seed)
+
+    def normal(self, *shape: int) -> Any:
+        """Normal ones."""
+        return self._array(self._random.standard_normal(shape, np.float32).astype(self._dtype))
+
+    def positive(self, *shape: int) -> Any:
+        """Between 1 and 2."""
+        return self._array((1 + self._random.random(shape, np.float32)).astype(self._dtype))
+
+    def labels(self, *shape: int, least: int = -1) -> Any:
+        """Classes, and −1 for pixels that do not count."""
+        return self._array(self._random.integers(least, CLASSES, shape, np.int32))
+
+    def _array(self, values: Any) -> Any:
+        return self._backend.as_array(aligned(values))
+
+
+def aligned(values: Any) -> Any:
+    """A copy that begins where an array on a GPU may begin, so that sectors are counted right."""
+    room = np.empty(values.nbytes + ALIGNMENT, np.uint8)
+    copy = room[-room.ctypes.data % ALIGNMENT :][: values.nbytes].view(values.dtype)
+    copy = copy.reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
+def by(setting: Setting, name: str, work: Work) -> Work:
+    """The work by one of several algorithms."""
+
+    @functools.wraps(work)  # its sizes too
+    def chosen(*arguments: Any) -> Any:
+        with setting.using(name):
+            return work(*arguments)
+
+    return chosen
+
+
+# ---- matrix products and convolutions ----
+
+
+def product(b: Any, inputs: Inputs, m: int = 64, n: int = 128, k: int = 64) -> Any:
+    left, right = inputs.normal(m, k), inputs.normal(k, n)
+    return getattr(b, "gemm", np.matmul)(left, right)  # no op needs it of a backend
+
+
+def conv(algorithm: str, which: str, kernel: int = 3) -> Work:
+    """One of the three primitives of convolution, with padding that keeps the size."""
+    usual = kernel
+
+    def work(
+        b: Any, inputs: Inputs, n: int = 1, c: int = 16, h: int = 16, w: int = 32, oc: int = 64,
+        kernel: int = usual, stride: int = 1,
+    ) -> Any:  # fmt: skip
+        pad = kernel // 2
+        options = (stride, stride), (pad, pad), ONE, 1
+        oh, ow = ((size + 2 * pad - kernel) // stride + 1 for size in (h, w))
+        if which == "conv2d":
+            x, weight = inputs.normal(n, c, h, w), inputs.normal(oc, c, kernel, kernel)
+            return b.conv2d(x, weight, inputs.normal(oc), *options)
+        if which == "conv2d_weight_grad":
+            x, gy = inputs.normal(n, c, h, w), inputs.normal(n, oc, oh, ow)
+            return b.conv2d_weight_grad(x, gy, (kernel, kernel), *options)
+        gy, weight = inputs.normal(n, oc, oh, ow), inputs.normal(oc, c, kernel, kernel)
+        return b.conv2d_input_grad(gy, weight, inputs.normal(c), (h, w), *options)
+
+    return by(convolution.algorithm, algorithm, work)
+
+
+# ---- images ----
+
+# How the array that a word means is drawn, from the sizes of an image.
+ARRAYS: dict[str, Callable[..., Any]] = {
+    "image": lambda draw, n, c, h, w: draw.normal(n, c, h, w),
+    "cells": lambda draw, n, c, h, w: draw.normal(n, c, 2 * h, 2 * w),
+    "pixels": lambda draw, n, c, h, w: draw.normal(n, h, w),
+    "labels": lambda draw, n, c, h, w: draw.labels(n, h, w),
+    "channels": lambda draw, n, c, h, w: draw.normal(c),
+    "positive": lambda draw, n, c, h, w: draw.positive(c),
+}
+
+
+def of(primitive: str, arrays: str = "image", *options: Any) -> Work:
+    """The primitive of some arrays, words of ``ARRAYS``, and the options."""
+
+    def work(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+        drawn = (ARRAYS[array](inputs, n, c, h, w) for array in arrays.split())
+        return getattr(b, primitive)(*drawn, *options)
+
+    return work
+
+
+def sums(b: Any, inputs: Inputs, n: int = 2, c: int = 3, h: int = 64, w: int = 96) -> Any:
+    return b.sum_pixels(inputs.normal(n, c, h, w))
+
+
+def pooled(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    return b.max_pool2d(inputs.normal(n, c, h, w), (h // 2, w // 2), *POOLING, True)
+
+
+def scattered(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    y, where = pooled(b, inputs, n, c, h, w)
+    return b.scatter_plane(y, where, (h, w), *POOLING)
+
+
+def gathered(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    _, where = pooled(b, inputs, n, c, h, w)
+    return b.gather_plane(inputs.normal(n, c, h, w), where)
+
+
+def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    rows, columns = (Bilinear(size, 2 * size).matrix() for size in (h, w))
+    return b.resample2d(inputs.normal(n, c, h, w), rows, columns)
+
+
+def normalized_gradient(
+    b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24
+) -> Any:
+    return of("batch_norm_grad", "image image channels positive channels", 1 / (n * h * w))(
+        b, inputs, n, c, h, w
+    )
+
+
+def put(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    return of("put_class", "pixels labels", c)(b, inputs, n, c, h, w)
+
+
+# ---- the rest ----
+
+
+def sgd(b: Any, inputs: Inputs, count: int = 3000) -> Any:
+    param, grad, velocity = (inputs.normal(count) for _ in range(3))
+    b.sgd_update(param, grad, velocity, 0.9, 1.0, 0.1, 0.01, True)
+    return param, velocity
+
+
+def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
+    param, grad, first, second = (*(inputs.normal(count) for _ in range(3)), inputs.positive(count))
+    b.adam_update(param, grad, first, second, 0.1, 0.9, 0.999, 0.5, 1e-8, 0.01, 0.99)
+    return param, first, second
+
+
+LRN_GRAD = of("local_response_norm_grad", "image image", *LRN)
+CASES: dict[str, Work] = {
+    "relu": of("relu"),
+    "relu_grad": of("relu_grad", "image image"),
+    "leaky_relu": of("leaky_relu", "image", 0.1),
+    "leaky_relu_grad": of("leaky_relu_grad", "image image", 0.1),
+    "elu": of("elu", "image", 1.5),
+    "sigmoid": of("sigmoid"),
+    "batch_norm_parts": of("batch_norm_stats"),
+    "batch_norm_stats": of("batch_norm_stats"),
+    "batch_norm": of("batch_norm", "image channels positive channels channels"),
+    "batch_norm_grad_parts": normalized_gradient,
+    "batch_norm_grad": normalized_gradient,
+    "conv2d": conv("implicit", "conv2d"),
+    "conv2d_input_grad": conv("implicit", "conv2d_input_grad"),
+    "conv2d_weight_grad": conv("implicit", "conv2d_weight_grad"),
+    "sum_parts": conv("implicit", "conv2d_weight_grad"),
+    "conv2d_direct": conv("direct", "conv2d"),
+    "conv2d_direct_input_grad": conv("direct", "conv2d_input_grad"),
+    "conv2d_direct_weight_grad": conv("direct", "conv2d_weight_grad"),
+    "conv1x1": conv("auto", "conv2d", kernel=1),
+    "im2col": conv("im2col", "conv2d"),
+    "col2im": conv("im2col", "conv2d_input_grad"),
+    "sum_pixels": sums,
+    "channel_totals": sums,
+    "dropout": of("dropout", "image", 0.4, 7),
+    **{f"gemm_{version}": by(gemm.algorithm, version, product) for version in "1234"},
+    "local_response_norm": of("local_response_norm", "image", *LRN),
+    "local_response_norm_terms": LRN_GRAD,
+    "local_response_norm_grad": LRN_GRAD,
+    "cross_entropy": of("cross_entropy", "image labels"),
+    "cross_entropy_grad": of("cross_entropy_grad", "pixels image labels"),
+    "take_class": of("take_class", "image labels"),
+    "put_class": put,
+    "sgd_update": sgd,
+    "adam_update": adam,
+    "max_pool2d": pooled,
+    "any_foreign": scattered,
+    "scatter_plane": scattered,
+    "gather_plane": gathered,
+    "resample2d": resized,
+    "softmax": of("softmax", "image", 1),
+    "log_softmax": of("log_softmax", "image", 1),
+    "unpool_nearest": of("unpool_nearest", "image", (2, 2)),
+    "unpool_nearest_adjoint": of("unpool_nearest_adjoint", "cells", (2, 2)),
+    "unpool_bed_of_nails": of("unpool_bed_of_nails", "image", (2, 2)),
+    "unpool_bed_of_nails_adjoint": of("unpool_bed_of_nails_adjoint", "cells", (2, 2)),
+}
