@@ -1,39 +1,10 @@
-"""The drill: mistakes planted in the kernels, one at a time, which the kernel tests must catch.
-
-    python tests/kernels/planted_mistakes.py [--only WORD] [--jobs N]
-
-Each mistake is put into a copy of ``kernels/``, and the tests of that kernel run on the copy
-(TINYFCN_KERNELS) until one fails. The table says which one, and by what it was caught:
-
-- wrong in order: the result is wrong although threads ran one after the other;
-- seed order: right in order, wrong when threads and blocks take turns at random;
-- guard: an access beyond an array, into memory that is forbidden or nobody's;
-- check build: races, bounds, alignment, shared memory that nobody wrote, what accesses cost;
-- barrier: one that not all threads reach; processor: a division by zero or the like;
-- NVRTC, g++: the compiler refuses it or warns; no end: the tests ran for over a minute.
-
-The exit status is 1 if a mistake was not caught: then a test is missing. Compiled kernels are kept
-in a folder of their own in the cache, so that a second run takes less time than the first.
-"""
+"""Mistakes in the kernels that the kernel tests must catch; ``drill.py`` plants them."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 
-ROOT = Path(__file__).resolve().parents[2]
 TESTS = "tests/kernels"
-LONGEST = 60  # seconds of the tests of one mistake
 
 
 class Mistake(NamedTuple):
@@ -50,15 +21,6 @@ class Mistake(NamedTuple):
     def test_files(self) -> list[str]:
         """What pytest is to run."""
         return [f"{TESTS}/{name}" for name in (self.tests or TESTS_OF[self.file]).split()]
-
-
-class Outcome(NamedTuple):
-    """What became of a mistake: by what it was caught, "" if by nothing, and by which test."""
-
-    mistake: Mistake
-    by: str
-    test: str
-    seconds: float
 
 
 TESTS_OF = {
@@ -315,117 +277,3 @@ MISTAKES = [
     Mistake("unpooling.cu", "gx[i] = gy[row * fh * (w * fw)", "gx[i] = gy[(int)row * fh * (w * fw)",
         "unpool_bed_of_nails_adjoint", "int overflow", LARGE),
 ]  # fmt: skip
-
-
-def plant(mistake: Mistake, kernels: Path) -> None:
-    """Put a mistake into a copy of the kernels.
-
-    Raises:
-        ValueError: if the text to be replaced does not stand there exactly once.
-    """
-    source = kernels / mistake.file
-    text = source.read_text()
-    if text.count(mistake.text) != 1:
-        raise ValueError(
-            f"{mistake.file}, {mistake.kernel}, {mistake.what}: expected once, found "
-            f"{text.count(mistake.text)} times: {mistake.text!r}"
-        )
-    source.write_text(text.replace(mistake.text, mistake.replacement))
-
-
-def drill(mistake: Mistake, originals: Path, cache: Path) -> Outcome:
-    """Run the tests of a kernel that has a mistake.
-
-    Raises:
-        RuntimeError: if pytest did not come to run them.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        kernels = Path(temporary) / "kernels"
-        shutil.copytree(originals, kernels)
-        plant(mistake, kernels)
-        report = Path(temporary) / "report.xml"
-        command = [
-            sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider",
-            "--hypothesis-profile=first failure", f"--junitxml={report}", *mistake.test_files,
-        ]  # fmt: skip
-        names = {"TINYFCN_KERNELS": str(kernels), "TINYFCN_CACHE": str(cache)}
-        start = time.perf_counter()
-        try:
-            answer = subprocess.run(
-                command, cwd=ROOT, env={**os.environ, **names}, capture_output=True, text=True,
-                timeout=LONGEST,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return Outcome(mistake, "no end", "", LONGEST)
-        seconds = time.perf_counter() - start
-        if answer.returncode < 0:  # ended by a signal: in order, nothing guards the heap
-            return Outcome(mistake, "crash", "", seconds)
-        if answer.returncode not in (0, 1):
-            raise RuntimeError(f"pytest did not run: {answer.stdout}{answer.stderr}")
-        for case in ElementTree.parse(report).iter("testcase"):
-            for failure in (*case.iter("failure"), *case.iter("error")):
-                by = caught_by(name_of(case), failure.get("message", ""))
-                return Outcome(mistake, by, name_of(case), seconds)
-        return Outcome(mistake, "", "", seconds)
-
-
-def name_of(case: ElementTree.Element) -> str:
-    """Of a test: "test_relu.py::test_relu[in order]"."""
-    return f"{case.get('classname', '').split('.')[-1]}.py::{case.get('name')}"
-
-
-def caught_by(test: str, said: str) -> str:
-    """In a word, what caught a mistake: from the test that failed and its exception."""
-    if test.startswith("test_nvrtc"):
-        return "NVRTC"
-    if "BuildError" in said:
-        return "g++"
-    if "every_access" in test:
-        return "check build"
-    if "KernelError" in said:
-        if "waits" in said:
-            return "barrier"
-        return "processor" if "divides" in said else "guard"
-    return "seed order" if "[seed" in test else "wrong in order"
-
-
-def drills(mistakes: list[Mistake], jobs: int) -> Iterator[Outcome]:
-    """The outcome of each mistake, in order, ``jobs`` at a time."""
-    sys.path.insert(0, str(ROOT))
-    from tinyfcn.backend.cuda.emulator.build import cache_folder
-    from tinyfcn.backend.cuda.kernels import folder
-
-    cache = cache_folder() / "planted-mistakes"
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(lambda mistake: drill(mistake, folder(), cache), mistakes)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the drill and print its table; 1 if a mistake was not caught."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="mistakes with this word in their line")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at a time (default 1)")
-    options = parser.parse_args(arguments)
-    chosen = [m for m in MISTAKES if options.only in f"{m.file} {m.kernel} {m.what}"]
-    if not chosen:
-        parser.error(f"--only {options.only}: no mistake has this word in its line")
-
-    missed = 0
-    start = time.perf_counter()
-    for mistake, by, test, seconds in drills(chosen, options.jobs):
-        missed += not by
-        print(
-            f"{mistake.file:22} {mistake.kernel:27} {mistake.what:50} "
-            f"{by or 'NOT CAUGHT':14} {seconds:4.0f} s  {test}",
-            flush=True,
-        )
-    places = len({m.kernel for m in chosen})
-    print(
-        f"{len(chosen)} mistakes in {places} kernels and their parts: "
-        f"{len(chosen) - missed} caught, {missed} not, {time.perf_counter() - start:.0f} s"
-    )
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,7 @@ import pytest
 from tinyfcn.backend.cuda.emulator.build import cache_folder
 from tinyfcn.backend.cuda.kernels import folder
 
-DRILL = runpy.run_path(str(Path(__file__).with_name("planted_mistakes.py")))
+DRILL = runpy.run_path(str(Path(__file__).with_name("drill.py")))
 MISTAKES, Mistake, drill, plant = (DRILL[n] for n in ("MISTAKES", "Mistake", "drill", "plant"))
 
 
