@@ -9,8 +9,8 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import backend, models, nn, optim
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.counting import count_multiply_adds
-from tinyfcn.backend.interface import Backend
 from tinyfcn.backend.meta import NoValues
 
 

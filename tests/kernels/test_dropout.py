@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyfcn.backend.cpu.dropout import random_bits
+from tinyfcn.backend.splitmix import random_numbers
 
 SHAPES = [
     (1,),
@@ -28,7 +28,7 @@ def test_bits_of_the_twin(cuda, twin, numbers, same, dtype, shape, p):
 
 def test_a_random_number_at_the_threshold_is_kept(cuda, twin, same):
     x = np.ones(6, "float32")
-    for number in random_bits(5, 0, 3):
+    for number in random_numbers(np, 5, 0, 3):
         p = number / 2**32
         same(cuda.dropout(x, p, 5), twin.dropout(x, p, 5))
 

@@ -278,7 +278,7 @@ class Counting(nn.Module):
     """A network that changes its buffer."""
 
     def __init__(self, change):
-        self.register_buffer("seen", tinyfcn.tensor(np.ones(1, np.float32)))
+        self.seen = nn.Buffer(np.ones(1, np.float32))
         self.change = change
 
     def forward(self, x):

@@ -1,9 +1,10 @@
 """The switch between backends: who computes the primitives that ops are made of.
 
 ``"numpy"`` computes on the CPU, ``"cupy"`` on a GPU; ``"emulator"`` runs the kernels of the GPU on
-the CPU, slowly; ``"meta"`` computes nothing but shapes. The start value comes from the environment
-variable ``TINYFCN_BACKEND``; :func:`use` changes it for the process, :func:`using` for a ``with``
-block. Only "meta" is the calling thread's alone, so that others go on computing.
+the CPU, slowly; ``"reference"`` is the plain base class alone; ``"meta"`` computes nothing but
+shapes. The start value comes from the environment variable ``TINYFCN_BACKEND``; :func:`use` changes
+it for the process, :func:`using` for a ``with`` block. Only "meta" is the calling thread's alone,
+so that others go on computing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.interface import Backend
+from tinyfcn.backend.base import Backend
 
 _active: Backend | None = None
 _own = threading.local()  # .backend: what this thread uses instead
@@ -53,6 +54,7 @@ _backends: dict[str, Callable[[], Any]] = {
     "numpy": _numpy,
     "cupy": _cupy,
     "emulator": _emulator,
+    "reference": Backend,
     "meta": _meta,
 }
 _made: dict[str, Backend] = {}

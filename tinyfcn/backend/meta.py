@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn import backend
+from tinyfcn.backend.base import Backend
 from tinyfcn.functional.resampling import Adaptive
 
 
@@ -209,12 +210,19 @@ class _Numpy:
         return empty(shape, arrays[0].dtype, seen(arrays))
 
 
-def _like(x: Any, *_: Any) -> MetaArray:
+def _same(x: Any) -> MetaArray:
     return empty(x.shape, x.dtype, seen([x]))
 
 
-class MetaBackend:
-    """The primitives of :mod:`tinyfcn.backend.interface`, as far as shapes go."""
+def _like_first(self: Any, x: Any, *_: Any) -> MetaArray:
+    return _same(x)
+
+
+_like: Any = _like_first
+
+
+class MetaBackend(Backend):
+    """The primitives of :mod:`tinyfcn.backend.base`, as far as shapes go."""
 
     name = "meta"
     xp = _Numpy()
@@ -225,14 +233,6 @@ class MetaBackend:
         if array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
             return empty(array.shape, np.float32)
         return empty(array.shape, array.dtype, seen([data]))
-
-    upload = as_array
-
-    def to_numpy(self, array: Any) -> Any:
-        return np.asarray(array)
-
-    def synchronize(self) -> None:
-        pass
 
     # ---- convolution, and matrix products, which are NumPy's own elsewhere ----
 
@@ -275,18 +275,6 @@ class MetaBackend:
     def gather_plane(self, x, indices):
         return empty(indices.shape, x.dtype, seen([x]))
 
-    def unpool_nearest(self, x, factor):
-        size = [n * f for n, f in zip(x.shape[2:], factor, strict=True)]
-        return empty((*x.shape[:2], *size), x.dtype, _enlarged(x, factor, factor, (1, 1)))
-
-    unpool_bed_of_nails = unpool_nearest
-
-    def unpool_nearest_adjoint(self, gy, factor):
-        size = [n // f for n, f in zip(gy.shape[2:], factor, strict=True)]
-        return empty((*gy.shape[:2], *size), gy.dtype, _windows(gy, factor, factor, (1, 1)))
-
-    unpool_bed_of_nails_adjoint = unpool_nearest_adjoint
-
     def resample2d(self, x, rows, columns):
         sight = seen([x])
         if sight:
@@ -295,18 +283,17 @@ class MetaBackend:
 
     # ---- element by element ----
 
-    relu = relu_grad = leaky_relu = leaky_relu_grad = elu = sigmoid = staticmethod(_like)
-    softmax = log_softmax = dropout = staticmethod(_like)
-    local_response_norm = local_response_norm_grad = staticmethod(_like)
+    relu = relu_grad = softmax = log_softmax = dropout = _like
+    local_response_norm = local_response_norm_grad = _like
 
     def batch_norm(self, x, mean, invstd, weight, bias, relu=False):
-        return _like(x)
+        return _same(x)
 
     def batch_norm_stats(self, x):
         return empty((x.shape[1],), x.dtype), empty((x.shape[1],), x.dtype)
 
     def batch_norm_grad(self, gy, x, mean, invstd, weight, share, y=None):
-        return _like(x), _like(mean), _like(mean)
+        return _same(x), _same(mean), _same(mean)
 
     # ---- losses and optimizers ----
 
@@ -316,7 +303,7 @@ class MetaBackend:
     take_class = cross_entropy
 
     def cross_entropy_grad(self, gy, x, labels):
-        return _like(x)
+        return _same(x)
 
     def put_class(self, values, labels, classes):
         return empty((values.shape[0], classes, *values.shape[1:]), values.dtype)

@@ -38,34 +38,19 @@ class ReLUGrad(Elementwise):
 
 
 class LeakyReLU(Elementwise):
-    """x, or slope · x where x is negative."""
+    """x, or slope · x where x is not positive."""
 
     def __init__(self, slope: float) -> None:
         self.slope = slope
 
     def forward(self, x):
-        y = backend.active().leaky_relu(x, self.slope)
-        self.save_for_backward(y if self.slope >= 0 else x)  # either has the sign of x
-        return y
+        slopes = backend.active().xp.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))
+        self.save_for_backward(slopes)
+        return x * slopes
 
     def backward(self, gy):
-        (sign,) = self.saved_tensors
-        return LeakyReLUGrad(self.slope)(gy, sign.detach())
-
-
-class LeakyReLUGrad(Elementwise):
-    """gy where x > 0, else slope · gy: linear in gy and its own adjoint."""
-
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
-
-    def forward(self, gy, x):
-        self.save_for_backward(x)
-        return backend.active().leaky_relu_grad(gy, x, self.slope)
-
-    def backward(self, ggx):
-        (x,) = self.saved_tensors
-        return LeakyReLUGrad(self.slope)(ggx, x), None
+        (slopes,) = self.saved_tensors
+        return gy * slopes
 
 
 class ELU(Elementwise):
@@ -75,7 +60,8 @@ class ELU(Elementwise):
         self.alpha = alpha
 
     def forward(self, x):
-        y = backend.active().elu(x, self.alpha)
+        xp = backend.active().xp
+        y = xp.maximum(x, 0) + self.alpha * xp.expm1(xp.minimum(x, 0))
         self.save_for_backward(y)
         return y
 
@@ -97,7 +83,9 @@ class Sigmoid(Elementwise):
     """1 / (1 + e⁻ˣ), whose derivative is y (1 − y)."""
 
     def forward(self, x):
-        y = backend.active().sigmoid(x)
+        xp = backend.active().xp
+        small = xp.exp(-abs(x))  # e⁻ˣ, or eˣ where x is negative: neither overflows
+        y = xp.where(x < 0, small, x.dtype.type(1)) / (1 + small)
         self.save_for_backward(y)
         return y
 

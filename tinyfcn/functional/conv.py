@@ -17,10 +17,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tinyfcn import backend
+from tinyfcn.backend.base import conv_size
 from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.activation import ReLUGrad
 from tinyfcn.functional.reduction import sum
-from tinyfcn.functional.sizes import Pair, check_image, conv_size, conv_transpose_size, pair
+from tinyfcn.functional.sizes import Pair, check_image, conv_transpose_size, pair
 from tinyfcn.tensor import Tensor
 
 

@@ -22,8 +22,8 @@ class PadConstant(Function):
         n, c, height, width = x.shape
         (top, left), (bottom, right) = self.before, self.after
         size = (top + height + bottom, left + width + right)
-        y = backend.active().xp.full((n, *size, c), self.value, x.dtype)
-        y = y.transpose(0, 3, 1, 2)  # logical (N, C, H, W) over channels-last memory
+        y = backend.active().empty((n, c, *size), x.dtype)
+        y[...] = self.value
         self.index = (..., slice(top, top + height), slice(left, left + width))
         y[self.index] = x
         return y

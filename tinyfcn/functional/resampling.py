@@ -167,6 +167,27 @@ class Nearest(NamedTuple):
         return _picking(n, [min(i, n - 1) for i in exact])
 
 
+class Spread(NamedTuple):
+    """Input i becomes output i · factor; 0 in between.
+
+    Example:
+        >>> Spread(2, 2).matrix()
+        array([[1., 0.],
+               [0., 0.],
+               [0., 1.],
+               [0., 0.]])
+    """
+
+    n: int
+    factor: int
+
+    @_kept
+    def matrix(self) -> Matrix:
+        matrix = np.zeros((self.n * self.factor, self.n))
+        matrix[:: self.factor] = np.eye(self.n)
+        return matrix
+
+
 class Bordered(NamedTuple):
     """More pixels in front and behind: the outermost ones again, or the axis mirrored at them, to
     and fro where there are more of the new ones than of the old.

@@ -63,12 +63,11 @@ class PutItem(Function):
         self.shape = shape
 
     def forward(self, gy):
-        xp = backend.active().xp
-        y = _zeros(self.shape, gy.dtype)
+        y = backend.active().zeros(self.shape, gy.dtype)
         if _is_basic(self.index):
             y[self.index] = gy
         else:
-            xp.add.at(y, self.index, gy)
+            backend.active().xp.add.at(y, self.index, gy)
         return y
 
     def backward(self, gy):
@@ -83,12 +82,7 @@ class Cat(Function):
 
     def forward(self, *xs):
         self.sizes = [x.shape[self.dim] for x in xs]
-        xp = backend.active().xp
-        if xs[0].ndim != 4:
-            return xp.concatenate(xs, self.dim)
-        # As (N, H, W, C) arrays, so that the result is channels-last in memory as the inputs are.
-        dim = (0, 3, 1, 2)[self.dim]
-        return xp.concatenate([x.transpose(0, 2, 3, 1) for x in xs], dim).transpose(0, 3, 1, 2)
+        return backend.active().concat(xs, self.dim)
 
     def backward(self, gy):
         ends = [0]
@@ -185,14 +179,6 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 f"in more than axis {dim}"
             )
     return Cat(dim)(*tensors)
-
-
-def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
-    xp = backend.active().xp
-    if len(shape) != 4:
-        return xp.zeros(shape, dtype)
-    n, c, h, w = shape
-    return xp.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
 def _is_forward(part: Any) -> bool:

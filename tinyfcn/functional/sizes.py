@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinyfcn.backend.base import Pair
 from tinyfcn.tensor import Tensor
-
-Pair = tuple[int, int]
 
 
 def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
@@ -63,16 +62,6 @@ def smaller(m: int, n: int) -> int:
         (3, 4)
     """
     return (m + n - abs(m - n)) // 2
-
-
-def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
-    """Output size of a convolution along one axis; below 1 where the kernel does not fit.
-
-    Example:
-        >>> conv_size(5, k=3, s=2, p=1, d=1)
-        3
-    """
-    return (n + 2 * p - d * (k - 1) - 1) // s + 1
 
 
 def conv_transpose_size(n: int, k: int, s: int, p: int, d: int, output_padding: int) -> int:

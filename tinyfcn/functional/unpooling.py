@@ -7,15 +7,18 @@ such indices, and each is the backward pass of the other:
     ScatterPlane   y[index[i]] += x[i], else 0      gx[i] = gy[index[i]]
     GatherPlane    y[i] = x[index[i]]               gx[index[i]] += gy[i]
 
-Max unpooling *is* ScatterPlane, and so is the backward pass of max pooling.
+Max unpooling *is* ScatterPlane, and so is the backward pass of max pooling. Unpooling without
+indices, which treats every pixel alike, is resampling by fixed matrices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
+from tinyfcn.functional.resampling import Axis, Nearest, Resample2d, Spread
 from tinyfcn.functional.sizes import Pair, check_image, pair
 from tinyfcn.tensor import Tensor
 
@@ -59,58 +62,6 @@ class GatherPlane(Function):
     def backward(self, gy):
         (indices,) = self.saved_tensors
         return ScatterPlane(self.size, self.window)(gy, indices), None
-
-
-class UnpoolNearest(Function):
-    """Every pixel fills a cell; the adjoint sums each cell."""
-
-    def __init__(self, factor: Pair) -> None:
-        self.factor = factor
-
-    def forward(self, x):
-        return backend.active().unpool_nearest(x, self.factor)
-
-    def backward(self, gy):
-        return UnpoolNearestAdjoint(self.factor)(gy)
-
-
-class UnpoolNearestAdjoint(Function):
-    """The sum of each cell."""
-
-    def __init__(self, factor: Pair) -> None:
-        self.factor = factor
-
-    def forward(self, gy):
-        return backend.active().unpool_nearest_adjoint(gy, self.factor)
-
-    def backward(self, ggx):
-        return UnpoolNearest(self.factor)(ggx)
-
-
-class UnpoolBedOfNails(Function):
-    """Every pixel goes to the first corner of a cell of zeros; the adjoint takes that corner."""
-
-    def __init__(self, factor: Pair) -> None:
-        self.factor = factor
-
-    def forward(self, x):
-        return backend.active().unpool_bed_of_nails(x, self.factor)
-
-    def backward(self, gy):
-        return UnpoolBedOfNailsAdjoint(self.factor)(gy)
-
-
-class UnpoolBedOfNailsAdjoint(Function):
-    """The first corner of each cell."""
-
-    def __init__(self, factor: Pair) -> None:
-        self.factor = factor
-
-    def forward(self, gy):
-        return backend.active().unpool_bed_of_nails_adjoint(gy, self.factor)
-
-    def backward(self, ggx):
-        return UnpoolBedOfNails(self.factor)(ggx)
 
 
 def max_unpool2d(
@@ -223,9 +174,7 @@ def unpool_nearest(x: Tensor, factor: int | Pair) -> Tensor:
         Tensor([[[[1., 1., 2., 2.],
                  [1., 1., 2., 2.]]]], dtype=float32)
     """
-    x = as_tensor(x)
-    check_image("unpool_nearest", x)
-    return UnpoolNearest(pair("unpool_nearest", "factor", factor, minimum=1))(x)
+    return _unpool("unpool_nearest", x, factor, lambda n, f: Nearest(n, n * f))
 
 
 def unpool_bed_of_nails(x: Tensor, factor: int | Pair) -> Tensor:
@@ -247,6 +196,13 @@ def unpool_bed_of_nails(x: Tensor, factor: int | Pair) -> Tensor:
         Tensor([[[[1., 0., 2., 0.],
                  [0., 0., 0., 0.]]]], dtype=float32)
     """
+    return _unpool("unpool_bed_of_nails", x, factor, Spread)
+
+
+def _unpool(op: str, x: Tensor, factor: Any, axis: Callable[[int, int], Axis]) -> Tensor:
+    """A pixel becomes a cell of FH × FW pixels: what that means along an axis is resampling."""
     x = as_tensor(x)
-    check_image("unpool_bed_of_nails", x)
-    return UnpoolBedOfNails(pair("unpool_bed_of_nails", "factor", factor, minimum=1))(x)
+    check_image(op, x)
+    factors = pair(op, "factor", factor, minimum=1)
+    rows, columns = (axis(n, f) for n, f in zip(x.shape[2:], factors, strict=True))
+    return Resample2d(rows, columns)(x)

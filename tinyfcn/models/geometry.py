@@ -27,7 +27,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from tinyfcn import nn
-from tinyfcn.functional.sizes import conv_size, conv_transpose_size, pool_size
+from tinyfcn.backend.base import conv_size
+from tinyfcn.functional.sizes import conv_transpose_size, pool_size
 
 _PIXEL_BY_PIXEL = (
     nn.BatchNorm2d, nn.Dropout, nn.ELU, nn.Identity, nn.LeakyReLU, nn.LocalResponseNorm,

@@ -125,16 +125,6 @@ def _max_unpool2d(graph: Graph, op: Any, x: Value, indices: Value) -> str:
     return graph.node("Reshape", [sums, graph.whole([batch, channels, height, width])])
 
 
-@rule(unpooling.UnpoolBedOfNails)
-def _unpool_bed_of_nails(graph: Graph, op: Any, x: Value) -> str:
-    (batch, channels, height, width), (across, down) = x.shape, op.factor[::-1]
-    apart = graph.node("Reshape", [x.name, graph.whole([batch, channels, height, 1, width, 1])])
-    pads = graph.whole([0] * 9 + [down - 1, 0, across - 1])
-    cells = graph.node("Pad", [apart, pads])
-    size = graph.whole([batch, channels, height * down, width * across])
-    return graph.node("Reshape", [cells, size])
-
-
 # ---- normalization ----
 
 

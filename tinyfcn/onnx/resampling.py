@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.functional import resampling, unpooling
+from tinyfcn.functional import resampling
 from tinyfcn.onnx.graph import Graph, Value
 from tinyfcn.onnx.rules import CannotExport, Rule, check_rounding_up, rule
 
@@ -23,11 +23,6 @@ def _resample2d(graph: Graph, op: Any, x: Value) -> str:
         names = " and ".join(type(axis).__name__ for axis in (op.rows, op.columns))
         raise CannotExport(f"onnx: {names} have no operator in ONNX")
     return RESAMPLING[kind](graph, op.rows, op.columns, x)
-
-
-@rule(unpooling.UnpoolNearest)
-def _unpool_nearest(graph: Graph, op: Any, x: Value) -> str:
-    return _resize(graph, x, scales=op.factor, mode="nearest")
 
 
 def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
@@ -106,6 +101,15 @@ def _resize(
     return graph.node("Resize", [x.name, *wanted], **options)
 
 
+def _spread(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    (batch, channels, height, width), (down, across) = x.shape, (rows.factor, columns.factor)
+    apart = graph.node("Reshape", [x.name, graph.whole([batch, channels, height, 1, width, 1])])
+    pads = graph.whole([0] * 9 + [down - 1, 0, across - 1])
+    cells = graph.node("Pad", [apart, pads])
+    size = graph.whole([batch, channels, height * down, width * across])
+    return graph.node("Reshape", [cells, size])
+
+
 def _bordered(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     if rows.mode == "replicate":
         pads = [0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after]
@@ -148,4 +152,5 @@ RESAMPLING: dict[type, Rule] = {
     resampling.Bilinear: _interpolate,
     resampling.Nearest: _interpolate,
     resampling.Bordered: _bordered,
+    resampling.Spread: _spread,
 }

@@ -1,113 +1,47 @@
-"""The NumPy backend: one file a family of primitives."""
+"""The NumPy backend: fast bodies for what speed pays for, one file a family of primitives."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu import memory
-from tinyfcn.backend.cpu.activation import (
-    elu,
-    leaky_relu,
-    leaky_relu_grad,
-    log_softmax,
-    relu,
-    relu_grad,
-    sigmoid,
-    softmax,
-)
-from tinyfcn.backend.cpu.conv import (
-    conv2d,
-    conv2d_input_grad,
-    conv2d_weight_grad,
-)
-from tinyfcn.backend.cpu.dropout import dropout
-from tinyfcn.backend.cpu.loss import cross_entropy, cross_entropy_grad, put_class, take_class
-from tinyfcn.backend.cpu.normalization import (
-    batch_norm,
-    batch_norm_grad,
-    batch_norm_stats,
-    local_response_norm,
-    local_response_norm_grad,
-    sum_pixels,
-)
-from tinyfcn.backend.cpu.optimizer import adam_update, sgd_update
-from tinyfcn.backend.cpu.pooling import gather_plane, max_pool2d, scatter_plane
-from tinyfcn.backend.cpu.resample import resample2d
-from tinyfcn.backend.cpu.unpooling import (
-    unpool_bed_of_nails,
-    unpool_bed_of_nails_adjoint,
-    unpool_nearest,
-    unpool_nearest_adjoint,
-)
+from tinyfcn.backend.cpu import layout, memory
+from tinyfcn.backend.cpu.activation import Activation
+from tinyfcn.backend.cpu.conv import Convolution
+from tinyfcn.backend.cpu.dropout import Dropout
+from tinyfcn.backend.cpu.loss import Loss
+from tinyfcn.backend.cpu.normalization import Normalization
+from tinyfcn.backend.cpu.optimizer import Optimizer
+from tinyfcn.backend.cpu.pooling import Pooling
+from tinyfcn.backend.cpu.resample import Resample
 
 
-class NumpyBackend:
-    """Computes on the CPU with NumPy alone; see ``tinyfcn.backend.interface`` for the contract."""
+class NumpyBackend(
+    Activation, Convolution, Dropout, Loss, Normalization, Optimizer, Pooling, Resample
+):
+    """Computes on the CPU with NumPy alone, on every core; 4-D arrays are channels-last."""
 
     name = "numpy"
-    xp: Any = np
-    eager = True
 
     def __init__(self) -> None:
         memory.keep()
 
-    conv2d = staticmethod(conv2d)
-    conv2d_input_grad = staticmethod(conv2d_input_grad)
-    conv2d_weight_grad = staticmethod(conv2d_weight_grad)
-    sum_pixels = staticmethod(sum_pixels)
+    def empty(self, shape: Sequence[int], dtype: Any) -> Any:
+        return self._made(np.empty, shape, dtype)
 
-    max_pool2d = staticmethod(max_pool2d)
-    scatter_plane = staticmethod(scatter_plane)
-    gather_plane = staticmethod(gather_plane)
+    def zeros(self, shape: Sequence[int], dtype: Any) -> Any:
+        return self._made(np.zeros, shape, dtype)
 
-    unpool_nearest = staticmethod(unpool_nearest)
-    unpool_nearest_adjoint = staticmethod(unpool_nearest_adjoint)
-    unpool_bed_of_nails = staticmethod(unpool_bed_of_nails)
-    unpool_bed_of_nails_adjoint = staticmethod(unpool_bed_of_nails_adjoint)
+    def _made(self, make: Any, shape: Sequence[int], dtype: Any) -> Any:
+        if len(shape) != 4:
+            return make(shape, dtype)
+        n, c, h, w = shape
+        return layout.logical(make((n, h, w, c), dtype))
 
-    resample2d = staticmethod(resample2d)
-
-    elu = staticmethod(elu)
-    leaky_relu = staticmethod(leaky_relu)
-    leaky_relu_grad = staticmethod(leaky_relu_grad)
-    log_softmax = staticmethod(log_softmax)
-    relu = staticmethod(relu)
-    relu_grad = staticmethod(relu_grad)
-    sigmoid = staticmethod(sigmoid)
-    softmax = staticmethod(softmax)
-
-    dropout = staticmethod(dropout)
-
-    cross_entropy = staticmethod(cross_entropy)
-    cross_entropy_grad = staticmethod(cross_entropy_grad)
-    put_class = staticmethod(put_class)
-    take_class = staticmethod(take_class)
-
-    batch_norm = staticmethod(batch_norm)
-    batch_norm_grad = staticmethod(batch_norm_grad)
-    batch_norm_stats = staticmethod(batch_norm_stats)
-    local_response_norm = staticmethod(local_response_norm)
-    local_response_norm_grad = staticmethod(local_response_norm_grad)
-
-    adam_update = staticmethod(adam_update)
-    sgd_update = staticmethod(sgd_update)
-
-    @staticmethod
-    def as_array(data: Any) -> Any:
-        """An ndarray; Python floats become float32."""
-        array = np.asarray(data)
-        if array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
-            array = array.astype(np.float32)
-        return array
-
-    @staticmethod
-    def to_numpy(array: Any) -> Any:
-        """The array itself."""
-        return np.asarray(array)
-
-    upload = as_array
-
-    def synchronize(self) -> None:
-        """Nothing to wait for."""
+    def concat(self, arrays: Sequence[Any], axis: int) -> Any:
+        if arrays[0].ndim != 4:
+            return np.concatenate(arrays, axis)
+        axis = (0, 3, 1, 2)[axis]  # of (N, H, W, C)
+        return layout.logical(np.concatenate([x.transpose(0, 2, 3, 1) for x in arrays], axis))

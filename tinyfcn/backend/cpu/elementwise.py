@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,3 +53,24 @@ def elementwise(function: Callable[..., Any], x: Any, *others: Any) -> Any:
     out = np.empty_like(x)
     in_blocks(lambda out, *inputs: function(*inputs, out), out, x, *others)
     return out
+
+
+def rows_of(x: Any, dim: int) -> Any:
+    """``x`` as a C-contiguous (everything else, size of ``dim``) matrix; a view if it lies so.
+
+    For the channels of an image in channels-last memory it does: (pixels, C).
+    """
+    last = np.ascontiguousarray(np.moveaxis(x, dim, -1))
+    return last.reshape(math.prod(last.shape[:-1]), last.shape[-1])
+
+
+def like_rows_of(x: Any, dim: int) -> tuple[Any, Any]:
+    """An uninitialised matrix as :func:`rows_of` gives, and the view of it in the shape of x."""
+    shape = x.shape[:dim] + x.shape[dim + 1 :]
+    rows = np.empty((math.prod(shape), x.shape[dim]), x.dtype)
+    return rows, np.moveaxis(rows.reshape(*shape, x.shape[dim]), -1, dim)
+
+
+def row_blocks(rows: Any) -> list[slice]:
+    """Slices of a matrix's rows that hold about a block of elements each."""
+    return blocks(len(rows), max(1, BLOCK // max(1, rows.shape[1])))

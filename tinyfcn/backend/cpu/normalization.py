@@ -13,146 +13,138 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu.activation import like_rows_of, row_blocks, rows_of
+from tinyfcn.backend.base import Backend
+from tinyfcn.backend.cpu.elementwise import like_rows_of, row_blocks, rows_of
 from tinyfcn.backend.cpu.threads import parallel_for
 
 
-def sum_pixels(x: Any) -> Any:
-    """(N, C, …) → (C,): the sum over images and pixels."""
-    rows, _ = _image_rows(x)
-    (sums,) = _channel_sums(lambda block: (block,), x.shape[1], rows)
-    return sums.astype(x.dtype)
+class Normalization(Backend):
+    """Batch and local response normalization."""
 
+    def sum_pixels(self, x: Any) -> Any:
+        rows, _ = _image_rows(x)
+        (sums,) = _channel_sums(lambda block: (block,), x.shape[1], rows)
+        return sums.astype(x.dtype)
 
-def batch_norm_stats(x: Any) -> tuple[Any, Any]:
-    """Mean and biased variance of each channel.
+    def batch_norm_stats(self, x: Any) -> tuple[Any, Any]:
+        """Mean and biased variance of each channel.
 
-    One pass over the deviations d from a guess: mean = guess + E[d], variance = E[d²] − E[d]². With
-    0 for a guess every digit would be lost where the mean is large. The mean of every 16th row will
-    do: it cannot be further than √15 standard deviations from that of all, and so E[d²] is at most
-    16 times the variance.
-    """
-    rows, repeat = _image_rows(x)
-    count = x.size // x.shape[1]
+        One pass over the deviations d from a guess: mean = guess + E[d], variance = E[d²] − E[d]².
+        With 0 for a guess every digit would be lost where the mean is large. The mean of every 16th
+        row will do: it cannot be further than √15 standard deviations from that of all, and so
+        E[d²] is at most 16 times the variance.
+        """
+        rows, repeat = _image_rows(x)
+        count = x.size // x.shape[1]
 
-    few = rows[::16]
-    (sums,) = _channel_sums(lambda block: (block,), x.shape[1], few)
-    guess = (sums * (x.shape[1] / few.size)).astype(x.dtype)
-    repeated = repeat(guess)
+        few = rows[::16]
+        (sums,) = _channel_sums(lambda block: (block,), x.shape[1], few)
+        guess = (sums * (x.shape[1] / few.size)).astype(x.dtype)
+        repeated = repeat(guess)
 
-    def deviations(block: Any) -> Iterator[Any]:
-        difference = block - repeated
-        yield difference
-        difference *= difference
-        yield difference
+        def deviations(block: Any) -> Iterator[Any]:
+            difference = block - repeated
+            yield difference
+            difference *= difference
+            yield difference
 
-    first, second = _channel_sums(deviations, x.shape[1], rows)
-    mean = guess + first / count
-    var = second / count - (first / count) ** 2
-    return mean.astype(x.dtype), var.astype(x.dtype)
+        first, second = _channel_sums(deviations, x.shape[1], rows)
+        mean = guess + first / count
+        var = second / count - (first / count) ** 2
+        return mean.astype(x.dtype), var.astype(x.dtype)
 
+    def batch_norm(
+        self, x: Any, mean: Any, invstd: Any, weight: Any, bias: Any, relu: bool = False
+    ) -> Any:
+        rows, repeat = _image_rows(x)
+        out, y = _like_image_rows(x)
+        mean, scale, bias = repeat(mean), repeat(invstd * weight), repeat(bias)
+        zeros = np.zeros_like(bias)
+        pieces = row_blocks(rows)
 
-def batch_norm(x: Any, mean: Any, invstd: Any, weight: Any, bias: Any, relu: bool = False) -> Any:
-    """(x − mean) · invstd · weight + bias, the vectors along the channels; or max(that, 0)."""
-    rows, repeat = _image_rows(x)
-    out, y = _like_image_rows(x)
-    mean, scale, bias = repeat(mean), repeat(invstd * weight), repeat(bias)
-    zeros = np.zeros_like(bias)
-    pieces = row_blocks(rows)
+        def task(i: int) -> None:
+            block = out[pieces[i]]
+            np.subtract(rows[pieces[i]], mean, out=block)
+            block *= scale
+            block += bias
+            if relu:
+                np.maximum(block, zeros, out=block)
 
-    def task(i: int) -> None:
-        block = out[pieces[i]]
-        np.subtract(rows[pieces[i]], mean, out=block)
-        block *= scale
-        block += bias
-        if relu:
-            np.maximum(block, zeros, out=block)
+        parallel_for(task, len(pieces))
+        return y
 
-    parallel_for(task, len(pieces))
-    return y
+    def batch_norm_grad(
+        self, gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, share: float, y: Any = None
+    ) -> tuple[Any, Any, Any]:
+        gy_rows, _ = _image_rows(gy)
+        rows, repeat = _image_rows(x)
+        out, gx = _like_image_rows(x)
+        masks = [] if y is None else [_image_rows(y)[0], out]
+        means = repeat(mean)
 
+        def terms(gy: Any, x: Any, y: Any = None, out: Any = None) -> Iterator[Any]:
+            if y is not None:
+                gy = np.multiply(gy, y > 0, out=out)
+            yield gy
+            product = x - means
+            product *= gy
+            yield product
 
-def batch_norm_grad(
-    gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, share: float, y: Any = None
-) -> tuple[Any, Any, Any]:
-    """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)) and both sums, for each channel, with
-    x̂ = (x − mean) · invstd; gy counts as 0 where a y ≤ 0."""
-    gy_rows, _ = _image_rows(gy)
-    rows, repeat = _image_rows(x)
-    out, gx = _like_image_rows(x)
-    masks = [] if y is None else [_image_rows(y)[0], out]
-    means = repeat(mean)
-
-    def terms(gy: Any, x: Any, y: Any = None, out: Any = None) -> Iterator[Any]:
+        sums = _channel_sums(terms, x.shape[1], gy_rows, rows, *masks)
+        sum_gy, sum_gy_xhat = sums[0].astype(x.dtype), (sums[1] * invstd).astype(x.dtype)
         if y is not None:
-            gy = np.multiply(gy, y > 0, out=out)
-        yield gy
-        product = x - means
-        product *= gy
-        yield product
+            gy_rows = out  # with its zeros; the result takes its place
+        scale = weight * invstd
+        slopes = repeat(scale * invstd * (sum_gy_xhat * share))
+        scales, mean_gy = repeat(scale), repeat(sum_gy * share)
+        pieces = row_blocks(rows)
 
-    sums = _channel_sums(terms, x.shape[1], gy_rows, rows, *masks)
-    sum_gy, sum_gy_xhat = sums[0].astype(x.dtype), (sums[1] * invstd).astype(x.dtype)
-    if y is not None:
-        gy_rows = out  # with its zeros; the result takes its place
-    scale = weight * invstd
-    slopes = repeat(scale * invstd * (sum_gy_xhat * share))
-    scales, mean_gy = repeat(scale), repeat(sum_gy * share)
-    pieces = row_blocks(rows)
+        def task(i: int) -> None:
+            block = out[pieces[i]]
+            np.subtract(gy_rows[pieces[i]], mean_gy, out=block)
+            block *= scales
+            deviation = rows[pieces[i]] - means
+            deviation *= slopes
+            block -= deviation
 
-    def task(i: int) -> None:
-        block = out[pieces[i]]
-        np.subtract(gy_rows[pieces[i]], mean_gy, out=block)
-        block *= scales
-        deviation = rows[pieces[i]] - means
-        deviation *= slopes
-        block -= deviation
+        parallel_for(task, len(pieces))
+        return gx, sum_gy, sum_gy_xhat
 
-    parallel_for(task, len(pieces))
-    return gx, sum_gy, sum_gy_xhat
+    def local_response_norm(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
+        rows = rows_of(x, 1)
+        out, y = like_rows_of(x, 1)
+        pieces = row_blocks(rows)
 
+        def task(i: int) -> None:
+            block = rows[pieces[i]]
+            s = _window_sums(block * block, size // 2, size)
+            s *= alpha / size
+            s += k
+            np.multiply(block, np.power(s, -beta, out=s), out=out[pieces[i]])
 
-def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-    """x / s^beta with s = k + alpha / size · Σ x² over the ``size`` channels around each."""
-    rows = rows_of(x, 1)
-    out, y = like_rows_of(x, 1)
-    pieces = row_blocks(rows)
+        parallel_for(task, len(pieces))
+        return y
 
-    def task(i: int) -> None:
-        block = rows[pieces[i]]
-        s = _window_sums(block * block, size // 2, size)
-        s *= alpha / size
-        s += k
-        np.multiply(block, np.power(s, -beta, out=s), out=out[pieces[i]])
+    def local_response_norm_grad(
+        self, gy: Any, x: Any, size: int, alpha: float, beta: float, k: float
+    ) -> Any:
+        gy_rows, rows = rows_of(gy, 1), rows_of(x, 1)
+        out, gx = like_rows_of(x, 1)
+        pieces = row_blocks(rows)
 
-    parallel_for(task, len(pieces))
-    return y
+        def task(i: int) -> None:
+            gy, x, gx = gy_rows[pieces[i]], rows[pieces[i]], out[pieces[i]]
+            s = _window_sums(x * x, size // 2, size)
+            s *= alpha / size
+            s += k
+            np.multiply(gy, np.power(s, -beta), out=gx)
+            sums = _window_sums(gx * x / s, (size - 1) // 2, size)
+            sums *= 2 * alpha * beta / size
+            sums *= x
+            gx -= sums
 
-
-def local_response_norm_grad(
-    gy: Any, x: Any, size: int, alpha: float, beta: float, k: float
-) -> Any:
-    """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1).
-
-    The sum runs over the channels in whose window this one lies: the window turned round.
-    """
-    gy_rows, rows = rows_of(gy, 1), rows_of(x, 1)
-    out, gx = like_rows_of(x, 1)
-    pieces = row_blocks(rows)
-
-    def task(i: int) -> None:
-        gy, x, gx = gy_rows[pieces[i]], rows[pieces[i]], out[pieces[i]]
-        s = _window_sums(x * x, size // 2, size)
-        s *= alpha / size
-        s += k
-        np.multiply(gy, np.power(s, -beta), out=gx)
-        sums = _window_sums(gx * x / s, (size - 1) // 2, size)
-        sums *= 2 * alpha * beta / size
-        sums *= x
-        gx -= sums
-
-    parallel_for(task, len(pieces))
-    return gx
+        parallel_for(task, len(pieces))
+        return gx
 
 
 def _window_sums(rows: Any, before: int, size: int) -> Any:

@@ -6,72 +6,65 @@ from typing import Any
 
 import numpy as np
 
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.elementwise import in_blocks
 
 
-def sgd_update(
-    param: Any, grad: Any, velocity: Any,
-    momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
-) -> None:  # fmt: skip
-    """d = grad + weight_decay · param;  v = momentum · v + gain · d;  param −= step · v.
+class Optimizer(Backend):
+    """In place, so that no array of the size of a parameter is made."""
 
-    With nesterov, param −= step · (d + momentum · v); without momentum, velocity is None and
-    param −= step · d.
-    """
-
-    def plain(param: Any, grad: Any) -> None:
-        d = _decayed(grad, param, weight_decay)
-        d *= step
-        param -= d
-
-    def heavy(param: Any, grad: Any, velocity: Any) -> None:
-        d = _decayed(grad, param, weight_decay)
-        velocity *= momentum
-        if gain != 1:
-            velocity += d * gain
-        else:
-            velocity += d
-        if nesterov:
-            d += momentum * velocity
+    def sgd_update(
+        self, param: Any, grad: Any, velocity: Any,
+        momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
+    ) -> None:  # fmt: skip
+        def plain(param: Any, grad: Any) -> None:
+            d = _decayed(grad, param, weight_decay)
             d *= step
+            param -= d
+
+        def heavy(param: Any, grad: Any, velocity: Any) -> None:
+            d = _decayed(grad, param, weight_decay)
+            velocity *= momentum
+            if gain != 1:
+                velocity += d * gain
+            else:
+                velocity += d
+            if nesterov:
+                d += momentum * velocity
+                d *= step
+            else:
+                np.multiply(velocity, step, out=d)
+            param -= d
+
+        if velocity is None:
+            in_blocks(plain, param, grad)
         else:
-            np.multiply(velocity, step, out=d)
-        param -= d
+            in_blocks(heavy, param, grad, velocity)
 
-    if velocity is None:
-        in_blocks(plain, param, grad)
-    else:
-        in_blocks(heavy, param, grad, velocity)
+    def adam_update(
+        self, param: Any, grad: Any, first: Any, second: Any,
+        step: float, beta1: float, beta2: float, correction: float, eps: float,
+        weight_decay: float, shrink: float,
+    ) -> None:  # fmt: skip
+        def block(param: Any, grad: Any, first: Any, second: Any) -> None:
+            d = _decayed(grad, param, weight_decay)
+            scratch = d * (1 - beta1)
+            first *= beta1
+            first += scratch
+            d *= d
+            d *= 1 - beta2
+            second *= beta2
+            second += d
+            np.sqrt(second, out=d)
+            d *= 1 / correction
+            d += eps
+            np.divide(first, d, out=d)
+            d *= step
+            if shrink != 1:
+                param *= shrink
+            param -= d
 
-
-def adam_update(
-    param: Any, grad: Any, first: Any, second: Any,
-    step: float, beta1: float, beta2: float, correction: float, eps: float,
-    weight_decay: float, shrink: float,
-) -> None:  # fmt: skip
-    """d = grad + weight_decay · param;  m = beta1 · m + (1 − beta1) · d;
-    v = beta2 · v + (1 − beta2) · d²;  param = shrink · param − step · m / (√v / correction + eps).
-    """
-
-    def block(param: Any, grad: Any, first: Any, second: Any) -> None:
-        d = _decayed(grad, param, weight_decay)
-        scratch = d * (1 - beta1)
-        first *= beta1
-        first += scratch
-        d *= d
-        d *= 1 - beta2
-        second *= beta2
-        second += d
-        np.sqrt(second, out=d)
-        d *= 1 / correction
-        d += eps
-        np.divide(first, d, out=d)
-        d *= step
-        if shrink != 1:
-            param *= shrink
-        param -= d
-
-    in_blocks(block, param, grad, first, second)
+        in_blocks(block, param, grad, first, second)
 
 
 def _decayed(grad: Any, param: Any, weight_decay: float) -> Any:

@@ -13,101 +13,122 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.backend.base import Backend, Pair
 from tinyfcn.backend.cpu.layout import channels_last, logical
 from tinyfcn.backend.cpu.threads import blocks, parallel_for
 
 BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
 
 Array = NDArray[Any]
-Pair = tuple[int, int]
 Slices = tuple[slice, slice, slice]  # images, rows, columns
 
 
-def max_pool2d(
-    x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, indices: bool
-) -> tuple[Array, Array | None]:
-    """Maxima of the windows and, if asked for, where in the plane the first maximum stands."""
-    x = channels_last(x)
-    n, h, w, c = x.shape
-    y = np.empty((n, *size, c), x.dtype)
-    where = np.empty(y.shape, _index_dtype(h * w)) if indices else None
-    tasks = _row_blocks(n, size[0], size[1] * c)
+class Pooling(Backend):
+    """Max pooling, scatter and gather, in blocks of rows."""
 
-    def task(number: int) -> None:
-        images, rows = tasks[number]
-        taps = [
-            (tap, outputs, x[images][inputs])
-            for tap, outputs, inputs in _taps(
-                slice(0, h), w, rows, size[1], kernel, stride, padding, dilation
-            )
-        ]
-        best = y[images, rows]
-        if padding == (0, 0):
-            best[...] = taps.pop(0)[2]
-        else:
-            best.fill(-np.inf)
-        if where is None:
-            for _, outputs, values in taps:
-                np.maximum(best[outputs], values, out=best[outputs])
-            return
+    def max_pool2d(
+        self, x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+        indices: bool,
+    ) -> tuple[Array, Array | None]:  # fmt: skip
+        x = channels_last(x)
+        n, h, w, c = x.shape
+        y = np.empty((n, *size, c), x.dtype)
+        where = np.empty(y.shape, _index_dtype(h * w)) if indices else None
+        tasks = _row_blocks(n, size[0], size[1] * c)
 
-        first = _first_taps(rows, size[1], kernel, stride, padding, dilation)
-        winner = np.empty(best.shape, first.dtype)
-        winner[...] = first[:, :, None]
-        greater = np.empty(best.shape, bool)
-        for tap, outputs, values in taps:
-            mask = np.greater(values, best[outputs], out=greater[outputs]).view(np.uint8)
-            np.maximum(best[outputs], values, out=best[outputs])
-            # Taps come in rising order, so the number of the last one that was greater is the
-            # largest; ties do not count as greater, so the first maximum keeps its place.
-            np.maximum(winner[outputs], mask * winner.dtype.type(tap), out=winner[outputs])
-        if np.isnan(best).any():
-            for tap, outputs, values in taps:
-                winner[outputs][np.isnan(values)] = tap
-        _plane_index(winner, where[images, rows], rows, w, kernel, stride, padding, dilation)
-
-    parallel_for(task, len(tasks))
-    return logical(y), None if where is None else logical(where)
-
-
-def scatter_plane(
-    x: Array, indices: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
-) -> Array:
-    """Zeros, with each element of x added at its index; fast where indices lie in their windows."""
-    x, indices = channels_last(x), channels_last(indices)
-    n, oh, ow, c = x.shape
-    h, w = size
-    y = np.empty((n, h, w, c), x.dtype)
-    # Selecting bits instead of multiplying by 0 and 1, because 0 · ∞ would not be 0.
-    bits = np.dtype(f"i{x.dtype.itemsize}")
-    overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
-    tasks = _row_blocks(n, h, -(-w * c // (stride[0] * stride[1])))
-    found = [0] * len(tasks)
-
-    # A task owns rows of the result, so that windows which overlap never meet in another task.
-    def task(number: int) -> None:
-        images, rows = tasks[number]
-        windows = _reaching(rows, oh, kernel[0], stride[0], padding[0], dilation[0])
-        values, plane = x[images, windows].view(bits), y[images, rows]
-        plane.fill(0)
-        offsets = indices[images, windows] - _origins(
-            windows, values.shape[1:], w, stride, padding, _index_dtype(h * w)
-        )
-        for tap, outputs, inputs in _taps(rows, w, windows, ow, kernel, stride, padding, dilation):
-            kh, kw = divmod(tap, kernel[1])
-            mask = offsets[outputs] == kh * dilation[0] * w + kw * dilation[1]
-            found[number] += int(np.count_nonzero(mask))
-            negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
-            chosen = (values[outputs] & negated).view(x.dtype)
-            if overlap:
-                plane[inputs] += chosen
+        def task(number: int) -> None:
+            images, rows = tasks[number]
+            taps = [
+                (tap, outputs, x[images][inputs])
+                for tap, outputs, inputs in _taps(
+                    slice(0, h), w, rows, size[1], kernel, stride, padding, dilation
+                )
+            ]
+            best = y[images, rows]
+            if padding == (0, 0):
+                best[...] = taps.pop(0)[2]
             else:
-                plane[inputs] = chosen
+                best.fill(-np.inf)
+            if where is None:
+                for _, outputs, values in taps:
+                    np.maximum(best[outputs], values, out=best[outputs])
+                return
 
-    parallel_for(task, len(tasks))
-    if sum(found) != x.size:
-        return logical(_scatter_anywhere(x, indices, h, w))
-    return logical(y)
+            first = _first_taps(rows, size[1], kernel, stride, padding, dilation)
+            winner = np.empty(best.shape, first.dtype)
+            winner[...] = first[:, :, None]
+            greater = np.empty(best.shape, bool)
+            for tap, outputs, values in taps:
+                mask = np.greater(values, best[outputs], out=greater[outputs]).view(np.uint8)
+                np.maximum(best[outputs], values, out=best[outputs])
+                # Taps come in rising order, so the number of the last one that was greater is the
+                # largest; ties do not count as greater, so the first maximum keeps its place.
+                np.maximum(winner[outputs], mask * winner.dtype.type(tap), out=winner[outputs])
+            if np.isnan(best).any():
+                for tap, outputs, values in taps:
+                    winner[outputs][np.isnan(values)] = tap
+            _plane_index(winner, where[images, rows], rows, w, kernel, stride, padding, dilation)
+
+        parallel_for(task, len(tasks))
+        return logical(y), None if where is None else logical(where)
+
+    def scatter_plane(
+        self, x: Array, indices: Array, size: Pair,
+        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+    ) -> Array:  # fmt: skip
+        x, indices = channels_last(x), channels_last(indices)
+        n, oh, ow, c = x.shape
+        h, w = size
+        y = np.empty((n, h, w, c), x.dtype)
+        # Selecting bits instead of multiplying by 0 and 1, because 0 · ∞ would not be 0.
+        bits = np.dtype(f"i{x.dtype.itemsize}")
+        overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
+        tasks = _row_blocks(n, h, -(-w * c // (stride[0] * stride[1])))
+        found = [0] * len(tasks)
+
+        # A task owns rows of the result, so that windows which overlap never meet in another task.
+        def task(number: int) -> None:
+            images, rows = tasks[number]
+            windows = _reaching(rows, oh, kernel[0], stride[0], padding[0], dilation[0])
+            values, plane = x[images, windows].view(bits), y[images, rows]
+            plane.fill(0)
+            offsets = indices[images, windows] - _origins(
+                windows, values.shape[1:], w, stride, padding, _index_dtype(h * w)
+            )
+            taps = _taps(rows, w, windows, ow, kernel, stride, padding, dilation)
+            for tap, outputs, inputs in taps:
+                kh, kw = divmod(tap, kernel[1])
+                mask = offsets[outputs] == kh * dilation[0] * w + kw * dilation[1]
+                found[number] += int(np.count_nonzero(mask))
+                negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
+                chosen = (values[outputs] & negated).view(x.dtype)
+                if overlap:
+                    plane[inputs] += chosen
+                else:
+                    plane[inputs] = chosen
+
+        parallel_for(task, len(tasks))
+        if sum(found) != x.size:
+            return logical(_scatter_anywhere(x, indices, h, w))
+        return logical(y)
+
+    def gather_plane(self, x: Array, indices: Array) -> Array:
+        x, indices = channels_last(x), channels_last(indices)
+        n, oh, ow, c = indices.shape
+        y = np.empty((n, oh, ow, c), x.dtype)
+        tasks = _row_blocks(n, oh, ow * c)
+
+        def task(number: int) -> None:
+            images, rows = tasks[number]
+            flat = indices[images, rows].astype(np.intp)
+            flat *= c
+            flat += np.arange(c)
+            for image, index, out in zip(x[images], flat, y[images, rows], strict=True):
+                # Indices are known to be inside; with any mode but "raise", take needs no buffer.
+                np.take(image, index, out=out, mode="clip")
+
+        parallel_for(task, len(tasks))
+        return logical(y)
 
 
 def _scatter_anywhere(x: Array, indices: Array, h: int, w: int) -> Array:
@@ -118,26 +139,6 @@ def _scatter_anywhere(x: Array, indices: Array, h: int, w: int) -> Array:
         flat = indices[image].astype(np.intp) * c + np.arange(c)
         y[image] = np.bincount(flat.ravel(), x[image].ravel(), h * w * c)
     return y.reshape(n, h, w, c)
-
-
-def gather_plane(x: Array, indices: Array) -> Array:
-    """The elements of each plane at their indices."""
-    x, indices = channels_last(x), channels_last(indices)
-    n, oh, ow, c = indices.shape
-    y = np.empty((n, oh, ow, c), x.dtype)
-    tasks = _row_blocks(n, oh, ow * c)
-
-    def task(number: int) -> None:
-        images, rows = tasks[number]
-        flat = indices[images, rows].astype(np.intp)
-        flat *= c
-        flat += np.arange(c)
-        for image, index, out in zip(x[images], flat, y[images, rows], strict=True):
-            # Indices are known to be inside; with any mode but "raise", take needs no buffer.
-            np.take(image, index, out=out, mode="clip")
-
-    parallel_for(task, len(tasks))
-    return logical(y)
 
 
 def _row_blocks(n: int, height: int, row: int) -> list[tuple[slice, slice]]:

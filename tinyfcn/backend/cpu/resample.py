@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.layout import channels_last, logical
 from tinyfcn.backend.cpu.threads import blocks, parallel_for
 
@@ -20,27 +21,29 @@ Array = NDArray[Any]
 BLOCK = 32  # outputs a block: more waste multiplications by 0, fewer make matrices too small
 
 
-def resample2d(x: Array, rows: Array, columns: Array) -> Array:
-    """rows · x · columnsᵀ on every plane; see ``tinyfcn.backend.interface``."""
-    x = channels_last(x)
-    n, h, w, c = x.shape
-    y = np.empty((n, len(rows), len(columns), c), x.dtype)
-    picked_rows, picked_columns = _picked(rows), _picked(columns)
-    row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
+class Resample(Backend):
+    """Blocks of outputs, each with the inputs that it needs."""
 
-    def task(number: int) -> None:
-        image, band = divmod(number, len(row_bands))
-        outputs, inputs, weights = row_bands[band]
-        if picked_rows is not None and picked_columns is not None:
-            strip = x[image, picked_rows[outputs]]
-            np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
-            return
-        strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
-        for columns_out, columns_in, weights in column_bands:
-            np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
+    def resample2d(self, x: Array, rows: Array, columns: Array) -> Array:
+        x = channels_last(x)
+        n, h, w, c = x.shape
+        y = np.empty((n, len(rows), len(columns), c), x.dtype)
+        picked_rows, picked_columns = _picked(rows), _picked(columns)
+        row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
 
-    parallel_for(task, n * len(row_bands))
-    return logical(y)
+        def task(number: int) -> None:
+            image, band = divmod(number, len(row_bands))
+            outputs, inputs, weights = row_bands[band]
+            if picked_rows is not None and picked_columns is not None:
+                strip = x[image, picked_rows[outputs]]
+                np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
+                return
+            strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
+            for columns_out, columns_in, weights in column_bands:
+                np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
+
+        parallel_for(task, n * len(row_bands))
+        return logical(y)
 
 
 def _bands(matrix: Array, dtype: Any) -> list[tuple[slice, slice, Array]]:

@@ -39,7 +39,7 @@ class CudaBackend(
     Softmax,
     Unpooling,
 ):
-    """Computes with hand-written kernels; see ``tinyfcn.backend.interface`` for the contract."""
+    """Computes with hand-written kernels; see ``tinyfcn.backend.base`` for the contract."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)

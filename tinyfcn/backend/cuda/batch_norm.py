@@ -11,7 +11,7 @@ from tinyfcn.backend.cuda.family import Array
 
 
 class BatchNorm(ChannelSums):
-    """See the section on normalization in ``tinyfcn.backend.interface``."""
+    """See the section on normalization in ``tinyfcn.backend.base``."""
 
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance of each channel; exact also where the mean is large."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tinyfcn.backend.cuda.family import Array, Pair
+from tinyfcn.backend.base import Pair
+from tinyfcn.backend.cuda.family import Array
 from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.setting import Setting
@@ -87,7 +88,7 @@ def conv_sizes(
 
 
 class Convolution(Gemm):
-    """See the section of the same name in ``tinyfcn.backend.interface``."""
+    """See the section of the same name in ``tinyfcn.backend.base``."""
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None,

@@ -6,7 +6,7 @@ from tinyfcn.backend.cuda.family import Array, Family
 
 
 class Dropout(Family):
-    """See the section of the same name in ``tinyfcn.backend.interface``."""
+    """See the section of the same name in ``tinyfcn.backend.base``."""
 
     def dropout(self, x: Array, p: float, seed: int) -> Array:
         """Element i is 0 if random number i is below p · 2³², else x / (1 − p)."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda.launcher import Engine, Launcher
 
 Array = Any
-Pair = tuple[int, int]
 
 
-class Family:
+class Family(Backend):
     """Base class. Primitives are methods that take and give logical (N, C, H, W) arrays; on this
     backend they also lie in memory so, C-contiguous."""
 
@@ -19,6 +20,6 @@ class Family:
         self.launch = Launcher(engine)
         self.xp = engine.xp
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+    def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """A new C-contiguous array; what it holds is undefined."""
-        return self.engine.empty(shape, dtype)
+        return self.engine.empty(tuple(shape), dtype)

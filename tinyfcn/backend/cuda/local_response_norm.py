@@ -8,7 +8,7 @@ from tinyfcn.backend.cuda.family import Array, Family
 
 
 class LocalResponseNorm(Family):
-    """See the section on normalization in ``tinyfcn.backend.interface``."""
+    """See the section on normalization in ``tinyfcn.backend.base``."""
 
     def local_response_norm(
         self, x: Array, size: int, alpha: float, beta: float, k: float

@@ -8,7 +8,7 @@ from tinyfcn.backend.cuda.family import Array, Family
 
 
 class Loss(Family):
-    """See "losses" in ``tinyfcn.backend.interface``."""
+    """See "losses" in ``tinyfcn.backend.base``."""
 
     def cross_entropy(self, x: Array, labels: Array) -> Array:
         """log Σ exp(x) − x[label] for each pixel, without overflow: (N, …)."""

@@ -6,7 +6,7 @@ from tinyfcn.backend.cuda.family import Array, Family
 
 
 class Optimizer(Family):
-    """See "optimizers" in ``tinyfcn.backend.interface``."""
+    """See "optimizers" in ``tinyfcn.backend.base``."""
 
     def sgd_update(
         self, param: Array, grad: Array, velocity: Array | None,

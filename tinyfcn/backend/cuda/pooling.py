@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyfcn.backend.cuda.family import Array, Family, Pair
+from tinyfcn.backend.base import Pair
+from tinyfcn.backend.cuda.family import Array, Family
 from tinyfcn.backend.cuda.kernels import constant
 
 THREADS = constant("max_pool.cu", "THREADS")  # of any_foreign

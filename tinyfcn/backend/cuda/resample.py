@@ -23,7 +23,7 @@ class Bands(NamedTuple):
 
 
 class Resample(Family):
-    """See "resampling" in ``tinyfcn.backend.interface``."""
+    """See "resampling" in ``tinyfcn.backend.base``."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)

@@ -8,7 +8,7 @@ from tinyfcn.backend.cuda.family import Array, Family
 
 
 class Softmax(Family):
-    """See "along one axis" in ``tinyfcn.backend.interface``."""
+    """See "along one axis" in ``tinyfcn.backend.base``."""
 
     def softmax(self, x: Array, dim: int) -> Array:
         """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tinyfcn.backend.cuda.family import Array, Family, Pair
+from tinyfcn.backend.base import Pair
+from tinyfcn.backend.cuda.family import Array, Family
 
 
 class Unpooling(Family):
-    """See the section of the same name in ``tinyfcn.backend.interface``."""
+    """See the section of the same name in ``tinyfcn.backend.base``."""
 
     def unpool_nearest(self, x: Array, factor: Pair) -> Array:
         """The pixel in its whole cell: (N, C, H, W) → (N, C, H · FH, W · FW)."""

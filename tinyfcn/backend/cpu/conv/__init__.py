@@ -26,6 +26,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles, winograd_rows
 from tinyfcn.backend.cpu.conv.groups import merge
@@ -102,79 +103,74 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
     return tiles
 
 
-def conv2d(
-    x: Array, weight: Array, bias: Array | None,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
-) -> Array:  # fmt: skip
-    """See ``Backend.conv2d``."""
-    x, weight = channels_last(x), channels_last(weight)
-    window = Window(stride, padding, dilation)
-    n, h, w, c = x.shape
-    oc, *kernel, _ = weight.shape
-    oh, ow = (
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, s, p, d in zip((h, w), kernel, *window, strict=True)
-    )
-    y = np.empty((n, oh, ow, oc), np.result_type(x, weight))
-    if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
-        depthwise.forward(x, weight, Finish(bias, relu), window, y)
-        return logical(y)
-    plan = merge(c // groups, oc // groups, groups)
-    for part in range(plan.parts):
-        ins, outs = plan.slices(part)
-        dense = plan.dense(weight, part)
-        convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
-        finish = Finish(bias, relu).of(outs)
-        convolve.forward(x[..., ins], dense, finish, window, y[..., outs])
-    return logical(y)
+class Convolution(Backend):
+    """The three primitives: groups cut into dense parts, each by the algorithm that suits it."""
 
-
-def conv2d_input_grad(
-    gy: Array, weight: Array, bias: Array | None, size: Pair,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> Array:  # fmt: skip
-    """See ``Backend.conv2d_input_grad``."""
-    gy, weight = channels_last(gy), channels_last(weight)
-    window = Window(stride, padding, dilation)
-    n, oh, ow, oc = gy.shape
-    c = weight.shape[3] * groups
-    gx = np.empty((n, *size, c), np.result_type(gy, weight))
-    if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
-        depthwise.input_grad(gy, weight, window, gx)
-    else:
+    def conv2d(
+        self, x: Array, weight: Array, bias: Array | None,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
+    ) -> Array:  # fmt: skip
+        x, weight = channels_last(x), channels_last(weight)
+        window = Window(stride, padding, dilation)
+        n, h, w, c = x.shape
+        oc, *kernel, _ = weight.shape
+        oh, ow = conv_sizes((h, w), kernel, *window)
+        y = np.empty((n, oh, ow, oc), np.result_type(x, weight))
+        if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
+            depthwise.forward(x, weight, Finish(bias, relu), window, y)
+            return logical(y)
         plan = merge(c // groups, oc // groups, groups)
         for part in range(plan.parts):
             ins, outs = plan.slices(part)
             dense = plan.dense(weight, part)
             convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
-            convolve.input_grad(gy[..., outs], dense, window, gx[..., ins])
-    if bias is not None:
-        _add_bias(gx, bias)
-    return logical(gx)
+            finish = Finish(bias, relu).of(outs)
+            convolve.forward(x[..., ins], dense, finish, window, y[..., outs])
+        return logical(y)
 
+    def conv2d_input_grad(
+        self, gy: Array, weight: Array, bias: Array | None, size: Pair,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> Array:  # fmt: skip
+        gy, weight = channels_last(gy), channels_last(weight)
+        window = Window(stride, padding, dilation)
+        n, oh, ow, oc = gy.shape
+        c = weight.shape[3] * groups
+        gx = np.empty((n, *size, c), np.result_type(gy, weight))
+        if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
+            depthwise.input_grad(gy, weight, window, gx)
+        else:
+            plan = merge(c // groups, oc // groups, groups)
+            for part in range(plan.parts):
+                ins, outs = plan.slices(part)
+                dense = plan.dense(weight, part)
+                convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
+                convolve.input_grad(gy[..., outs], dense, window, gx[..., ins])
+        if bias is not None:
+            _add_bias(gx, bias)
+        return logical(gx)
 
-def conv2d_weight_grad(
-    x: Array, gy: Array, kernel: Pair,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> Array:  # fmt: skip
-    """See ``Backend.conv2d_weight_grad``."""
-    x, gy = channels_last(x), channels_last(gy)
-    window = Window(stride, padding, dilation)
-    c, oc = x.shape[3], gy.shape[3]
-    gw = np.empty((oc, *kernel, c // groups), np.result_type(x, gy))
-    if _is_depthwise(kernel, c, oc, groups, window):
-        depthwise.weight_grad(x, gy, window, gw)
+    def conv2d_weight_grad(
+        self, x: Array, gy: Array, kernel: Pair,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> Array:  # fmt: skip
+        x, gy = channels_last(x), channels_last(gy)
+        window = Window(stride, padding, dilation)
+        c, oc = x.shape[3], gy.shape[3]
+        gw = np.empty((oc, *kernel, c // groups), np.result_type(x, gy))
+        if _is_depthwise(kernel, c, oc, groups, window):
+            depthwise.weight_grad(x, gy, window, gw)
+            return logical(gw)
+        plan = merge(c // groups, oc // groups, groups)
+        for part in range(plan.parts):
+            ins, outs = plan.slices(part)
+            shape = (plan.merged * plan.outputs, *kernel, plan.merged * plan.inputs)
+            dense = gw[outs] if plan.merged == 1 else np.empty(shape, gw.dtype)
+            convolve = choose(kernel, shape[3], shape[0], math.prod(gy.shape[:3]), window)
+            convolve.weight_grad(x[..., ins], gy[..., outs], window, dense)
+            if plan.merged > 1:
+                plan.diagonal(dense, gw[outs])
         return logical(gw)
-    plan = merge(c // groups, oc // groups, groups)
-    for part in range(plan.parts):
-        ins, outs = plan.slices(part)
-        shape = (plan.merged * plan.outputs, *kernel, plan.merged * plan.inputs)
-        dense = gw[outs] if plan.merged == 1 else np.empty(shape, gw.dtype)
-        convolve = choose(kernel, shape[3], shape[0], math.prod(gy.shape[:3]), window)
-        convolve.weight_grad(x[..., ins], gy[..., outs], window, dense)
-        if plan.merged > 1:
-            plan.diagonal(dense, gw[outs])
-    return logical(gw)
 
 
 def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) -> bool:

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tinyfcn.backend.base import Pair
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.layout import Array
-
-Pair = tuple[int, int]
 
 
 class Window(NamedTuple):

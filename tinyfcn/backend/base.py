@@ -1,0 +1,423 @@
+"""The base of all backends: every primitive that ops are made of, in plain array code.
+
+This is the specification, and it runs: ``backend.use("reference")`` computes with it alone. Other
+backends inherit it and override what speed pays for; each override is tested against the body here.
+
+Primitives take and give plain arrays of the array module ``xp``. Sizes and options arrive checked,
+and pairs are always (height, width). Arrays are logical (N, C, H, W); how they lie in memory is the
+backend's own business: above it, 4-D arrays are made by ``empty``, ``zeros`` and ``concat`` alone.
+
+Shape letters: N images, C channels, H W input size, OC output channels, KH KW kernel, OH OW output
+size, G groups. "Adjoint" is the transposed linear map: ⟨A x, g⟩ = ⟨x, Aᵀ g⟩.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.splitmix import random_numbers
+
+Array = Any
+Pair = tuple[int, int]
+
+
+class Backend:
+    """Every primitive, in the array module's own functions: no threads, no blocks, no tricks."""
+
+    name = "reference"
+    xp: Any = np  # the array module with NumPy's functions: numpy or cupy
+
+    # Whether looking at a value is free. On a GPU it waits until all work before it is done, so ops
+    # look at no array of the device: where they would reject what it holds, they give NaN instead.
+    eager = True
+
+    # ---- moving and making arrays ----
+
+    def as_array(self, data: Any) -> Array:
+        """An array of this backend; Python floats become float32."""
+        array = self.xp.asarray(data)
+        is_python = not hasattr(data, "dtype")
+        return array.astype(np.float32) if is_python and array.dtype == np.float64 else array
+
+    def to_numpy(self, array: Array) -> Any:
+        """A NumPy array with the same values."""
+        return np.asarray(array)
+
+    def upload(self, data: Any) -> Array:
+        """The array of this backend with the values of a NumPy array, ready when this returns.
+
+        For threads that prepare data: it does not disturb the work of the others.
+        """
+        return self.as_array(data)
+
+    def synchronize(self) -> None:
+        """Wait until all work that was given to the device is done; for timings."""
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> Array:
+        """A new array, uninitialised; 4-D ones lie in memory as the primitives like them."""
+        return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: Sequence[int], dtype: Any) -> Array:
+        """The same, of zeros."""
+        return self.xp.zeros(shape, dtype)
+
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        """Arrays joined along ``axis`` ≥ 0, laid out as :meth:`empty` does."""
+        return self.xp.concatenate(arrays, axis)
+
+    # ---- convolution: three primitives, closed under differentiation ----
+    #
+    # primitive             is the forward of        is the input gradient of
+    # conv2d                convolution              transposed convolution
+    # conv2d_input_grad     transposed convolution   convolution
+    # conv2d_weight_grad    (the weight gradient of both)
+    #
+    # Each is a sum over the kernel's elements (i, j): a matrix product of the weights there with
+    # the pixels that this element meets.
+
+    def conv2d(
+        self, x: Array, weight: Array, bias: Array | None,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
+    ) -> Array:  # fmt: skip
+        """(N, C, H, W) and (OC, C/G, KH, KW) and (OC,) → (N, OC, OH, OW), or max(that, 0)."""
+        n, (oc, c, *kernel) = len(x), weight.shape
+        size = conv_sizes(x.shape[2:], kernel, stride, padding, dilation)
+        padded = self._padded(x, padding, padding)
+        y: Any = 0
+        for at, matrices in _kernel_elements(weight, size, stride, dilation, groups):
+            y = y + matrices @ padded[at].reshape(n, groups, c, math.prod(size))
+        y = y.reshape(n, oc, *size)  # from (N, G, OC/G, OH·OW)
+        y = y if bias is None else y + bias[:, None, None]
+        return self.relu(y) if relu else y
+
+    def conv2d_input_grad(
+        self, gy: Array, weight: Array, bias: Array | None, size: Pair,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> Array:  # fmt: skip
+        """Adjoint of conv2d in x: (N, OC, OH, OW) → (N, C, H, W) with (H, W) = size; bias (C,)."""
+        n, oc, *out = gy.shape
+        gx = self.zeros(
+            (n, weight.shape[1] * groups, *(s + 2 * p for s, p in zip(size, padding, strict=True))),
+            gy.dtype,
+        )
+        pixels = gy.reshape(n, groups, oc // groups, math.prod(out))
+        for at, matrices in _kernel_elements(weight, out, stride, dilation, groups):
+            gx[at] += (matrices.swapaxes(1, 2) @ pixels).reshape(gx[at].shape)
+        gx = gx[:, :, padding[0] :, padding[1] :][:, :, : size[0], : size[1]]
+        return gx if bias is None else gx + bias[:, None, None]
+
+    def conv2d_weight_grad(
+        self, x: Array, gy: Array, kernel: Pair,
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> Array:  # fmt: skip
+        """Adjoint of conv2d in weight: (N, C, H, W), (N, OC, OH, OW) → (OC, C/G, KH, KW)."""
+        n, oc, *out = gy.shape
+        gw = self.zeros((oc, x.shape[1] // groups, *kernel), gy.dtype)
+        padded = self._padded(x, padding, padding)
+        pixels = gy.reshape(n, groups, oc // groups, math.prod(out))
+        for at, matrices in _kernel_elements(gw, out, stride, dilation, groups):
+            met = padded[at].reshape(n, groups, gw.shape[1], math.prod(out))
+            matrices[...] = (pixels @ met.swapaxes(2, 3)).sum(0)
+        return gw
+
+    def sum_pixels(self, x: Array) -> Array:
+        """(N, C, H, W) → (C,): the sum over images and pixels."""
+        return x.sum((0, 2, 3))
+
+    def _padded(self, x: Array, before: Pair, after: Pair, value: float = 0.0) -> Array:
+        """x with rows and columns of ``value`` around it."""
+        borders = [(0, 0), (0, 0), *zip(before, after, strict=True)]
+        return self.xp.pad(x, borders, constant_values=value) if any(before + after) else x
+
+    # ---- pooling: the indices are h · W + w in a plane; scatter and gather are adjoints ----
+
+    def max_pool2d(
+        self, x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+        indices: bool,
+    ) -> tuple[Array, Array | None]:  # fmt: skip
+        """Maximum of each window, (N, C, H, W) → (N, C, OH, OW) with (OH, OW) = size, and, with
+        ``indices``, where the first maximum stands: int32, or int64 if H · W ≥ 2³¹.
+
+        Padding is −∞ and never has the index. If a window has a NaN, the last one counts. Windows
+        may stick out at the bottom and on the right; each has at least one pixel of x.
+        """
+        xp, (height, width) = self.xp, x.shape[2:]
+        beyond = tuple(
+            max(0, (out - 1) * s + d * (k - 1) + 1 - p - n)
+            for n, out, k, s, p, d in zip(
+                (height, width), size, kernel, stride, padding, dilation, strict=True
+            )
+        )
+        kind = np.int32 if height * width < 2**31 else np.int64
+        where = xp.arange(height * width, dtype=kind).reshape(1, 1, height, width)
+        values = self._padded(x, padding, beyond, -np.inf)
+        where = self._padded(where, padding, beyond, -1)
+        y: Any = -np.inf
+        index: Any = -1
+        for at in _strided(kernel, size, stride, dilation):
+            v, i = values[at], where[at]
+            better = (i >= 0) & ((v > y) | (v != v) | (index < 0))
+            y, index = xp.where(better, v, y), xp.where(better, i, index)
+        return y, index if indices else None
+
+    def scatter_plane(
+        self, x: Array, indices: Array, size: Pair,
+        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+    ) -> Array:  # fmt: skip
+        """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index.
+
+        Indices lie in the plane. Mostly each lies in its window of the pooling that is described,
+        which helps to be fast, but the result must be right for any.
+        """
+        n, c = x.shape[:2]
+        y = self.zeros((n * c, size[0] * size[1]), x.dtype)
+        planes = self.xp.arange(n * c)[:, None]
+        self.xp.add.at(y, (planes, indices.reshape(n * c, -1)), x.reshape(n * c, -1))
+        return y.reshape(n, c, *size)
+
+    def gather_plane(self, x: Array, indices: Array) -> Array:
+        """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW).
+
+        Where values cannot be looked at (``eager``), an index may lie elsewhere, and gives NaN.
+        """
+        n, c = x.shape[:2]
+        planes, flat = x.reshape(n, c, math.prod(x.shape[2:])), indices.reshape(n, c, -1)
+        return self.xp.take_along_axis(planes, flat, 2).reshape(indices.shape)
+
+    # ---- resampling ----
+
+    def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
+        """rows · x · columnsᵀ on every plane: (N, C, H, W) → (N, C, OH, OW).
+
+        rows (OH, H) and columns (OW, W) are read-only float64 NumPy arrays on every backend; few
+        of their elements are not 0, and those of a row lie near each other.
+        """
+        rows, columns = (self.xp.asarray(m.astype(x.dtype)) for m in (rows, columns))
+        return rows @ x @ columns.T
+
+    # ---- activations ----
+
+    def relu(self, x: Array) -> Array:
+        """max(x, 0)."""
+        return self.xp.maximum(x, 0)
+
+    def relu_grad(self, gy: Array, y: Array) -> Array:
+        """gy where the output y > 0, else 0."""
+        return gy * (y > 0)
+
+    def softmax(self, x: Array, dim: int) -> Array:
+        """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""
+        powers = self.xp.exp(x - x.max(dim, keepdims=True))
+        return powers / powers.sum(dim, keepdims=True)
+
+    def log_softmax(self, x: Array, dim: int) -> Array:
+        """x − log Σ exp(x) along ``dim`` ≥ 0, without overflow."""
+        x = x - x.max(dim, keepdims=True)
+        return x - self.xp.log(self.xp.exp(x).sum(dim, keepdims=True))
+
+    # ---- losses: x (N, C, …); labels int32 (N, …) in [0, C), or −1 for a pixel without loss ----
+
+    def cross_entropy(self, x: Array, labels: Array) -> Array:
+        """log Σ exp(x) − x[label] for each pixel, without overflow: (N, …)."""
+        return -self.take_class(self.log_softmax(x, 1), labels)
+
+    def cross_entropy_grad(self, gy: Array, x: Array, labels: Array) -> Array:
+        """gy · (softmax(x) − one-hot(label)): gy (N, …) → (N, C, …)."""
+        gy = gy * (labels >= 0)
+        return gy[:, None] * self.softmax(x, 1) - self.put_class(gy, labels, x.shape[1])
+
+    def take_class(self, x: Array, labels: Array) -> Array:
+        """x[n, label, …] for each pixel, 0 where the label is −1: (N, C, …) → (N, …)."""
+        picked = self.xp.take_along_axis(x, self.xp.maximum(labels, 0)[:, None], 1)[:, 0]
+        return self.xp.where(labels < 0, x.dtype.type(0), picked)
+
+    def put_class(self, values: Array, labels: Array, classes: int) -> Array:
+        """Adjoint of take_class: (N, …) → (N, C, …) with C = classes."""
+        of_class = self.xp.arange(classes).reshape(-1, *[1] * (labels.ndim - 1))
+        return values[:, None] * (labels[:, None] == of_class)
+
+    # ---- normalization: x (N, C, …), vectors (C,), invstd = 1 / √(var + eps) ----
+
+    def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
+        """Mean and biased variance of each channel; exact also where the mean is large."""
+        axes = (0, *range(2, x.ndim))
+        mean = x.mean(axes, dtype=np.float64)
+        var = ((x - _along_channels(mean, x)) ** 2).mean(axes)
+        return mean.astype(x.dtype), var.astype(x.dtype)
+
+    def batch_norm(
+        self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array, relu: bool = False
+    ) -> Array:
+        """(x − mean) · invstd · weight + bias, or max(that, 0)."""
+        mean, scale, bias = (_along_channels(v, x) for v in (mean, invstd * weight, bias))
+        y = (x - mean) * scale + bias
+        return self.relu(y) if relu else y
+
+    def batch_norm_grad(
+        self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
+        y: Array | None = None,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)), and for each channel Σ gy and
+        Σ gy · x̂, with x̂ = (x − mean) · invstd.
+
+        With the output y of a batch_norm with ``relu``, gy is taken as 0 where y ≤ 0.
+        """
+        gy = gy if y is None else self.relu_grad(gy, y)
+        axes, scale = (0, *range(2, x.ndim)), _along_channels(weight * invstd, x)
+        xhat = (x - _along_channels(mean, x)) * _along_channels(invstd, x)
+        sum_gy, sum_gy_xhat = gy.sum(axes), (gy * xhat).sum(axes)
+        shared = _along_channels(sum_gy, x) + xhat * _along_channels(sum_gy_xhat, x)
+        return scale * (gy - share * shared), sum_gy, sum_gy_xhat
+
+    def local_response_norm(
+        self, x: Array, size: int, alpha: float, beta: float, k: float
+    ) -> Array:
+        """x / s^beta with s = k + alpha / size · Σ x², over the channels c − size // 2 …
+        c + (size − 1) // 2 around channel c that exist."""
+        return x * (k + alpha / size * self._channel_windows(x * x, size)) ** -beta
+
+    def local_response_norm_grad(
+        self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
+    ) -> Array:
+        """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1), the sum over the
+        channels in whose window this one lies."""
+        s = k + alpha / size * self._channel_windows(x * x, size)
+        spread = self._channel_windows(gy * x * s ** (-beta - 1), size, adjoint=True)
+        return gy * s**-beta - 2 * alpha * beta / size * x * spread
+
+    def _channel_windows(self, x: Array, size: int, adjoint: bool = False) -> Array:
+        """For each channel the sum over its window; as a product with a matrix of 0 and 1."""
+        channels = self.xp.arange(x.shape[1])
+        offset = channels - channels[:, None] + size // 2  # of a column's channel in a row's window
+        window = ((offset >= 0) & (offset < size)).astype(x.dtype)
+        window = window.T if adjoint else window
+        return (window @ x.reshape(*x.shape[:2], -1)).reshape(x.shape)
+
+    # ---- dropout: linear and its own adjoint ----
+
+    def dropout(self, x: Array, p: float, seed: int) -> Array:
+        """Element i is 0 if random number i is below p · 2³², else x / (1 − p); 0 < p < 1.
+
+        i numbers the elements in (N, H, W, C) order for 4-D x, else in C order. Random numbers
+        2w and 2w + 1 are the lower and upper 32 bits of SplitMix64 word w of ``seed`` (64 bits).
+        """
+        numbers = random_numbers(self.xp, seed, 0, (x.size + 1) // 2)[: x.size]
+        keep = numbers >= np.uint32(min(round(p * 2**32), 2**32 - 1))
+        if x.ndim == 4:
+            n, c, h, w = x.shape
+            keep = keep.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+        return x * keep.reshape(x.shape) * x.dtype.type(1 / (1 - p))
+
+    # ---- optimizers: in place; all arrays have one shape, and may lie differently in memory ----
+
+    def sgd_update(
+        self, param: Array, grad: Array, velocity: Array | None,
+        momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
+    ) -> None:  # fmt: skip
+        """d = grad + weight_decay · param;  v = momentum · v + gain · d;  param −= step · v
+        (with nesterov: step · (d + momentum · v); without velocity: step · d)."""
+        d = grad + weight_decay * param
+        if velocity is not None:
+            velocity *= momentum
+            velocity += gain * d
+            d = d + momentum * velocity if nesterov else velocity
+        param -= step * d
+
+    def adam_update(
+        self, param: Array, grad: Array, first: Array, second: Array,
+        step: float, beta1: float, beta2: float, correction: float, eps: float,
+        weight_decay: float, shrink: float,
+    ) -> None:  # fmt: skip
+        """d = grad + weight_decay · param;  m = beta1 · m + (1 − beta1) · d;
+        v = beta2 · v + (1 − beta2) · d²;
+        param = shrink · param − step · m / (√v / correction + eps)."""
+        d = grad + weight_decay * param
+        for moment, power, beta in ((first, d, beta1), (second, d * d, beta2)):
+            moment *= beta
+            moment += (1 - beta) * power
+        param *= shrink
+        param -= step * first / (self.xp.sqrt(second) / correction + eps)
+
+    # ---- what no op calls any more; these go together with their kernels ----
+
+    def leaky_relu(self, x: Array, slope: float) -> Array:
+        """x where x > 0, else slope · x."""
+        return self.xp.where(x > 0, x, x.dtype.type(slope) * x)
+
+    def leaky_relu_grad(self, gy: Array, x: Array, slope: float) -> Array:
+        """gy where x > 0, else slope · gy."""
+        return self.xp.where(x > 0, gy, x.dtype.type(slope) * gy)
+
+    def elu(self, x: Array, alpha: float) -> Array:
+        """x where x > 0, else alpha · (eˣ − 1)."""
+        return self.xp.maximum(x, 0) + alpha * self.xp.expm1(self.xp.minimum(x, 0))
+
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + e⁻ˣ), without overflow."""
+        small = self.xp.exp(-abs(x))
+        return self.xp.where(x < 0, small, x.dtype.type(1)) / (1 + small)
+
+    def unpool_nearest(self, x: Array, factor: Pair) -> Array:
+        """The pixel in its whole cell: (N, C, H, W) → (N, C, H · FH, W · FW)."""
+        return x.repeat(factor[0], 2).repeat(factor[1], 3)
+
+    def unpool_nearest_adjoint(self, gy: Array, factor: Pair) -> Array:
+        """The sum of each cell: (N, C, H · FH, W · FW) → (N, C, H, W)."""
+        n, c, h, w = gy.shape
+        cells = gy.reshape(n, c, h // factor[0], factor[0], w // factor[1], factor[1])
+        return cells.sum((3, 5))
+
+    def unpool_bed_of_nails(self, x: Array, factor: Pair) -> Array:
+        """The pixel in the top left corner of its cell, else 0."""
+        n, c, h, w = x.shape
+        y = self.xp.zeros((n, c, h * factor[0], w * factor[1]), x.dtype)
+        y[:, :, :: factor[0], :: factor[1]] = x
+        return y
+
+    def unpool_bed_of_nails_adjoint(self, gy: Array, factor: Pair) -> Array:
+        """The top left corner of each cell."""
+        return gy[:, :, :: factor[0], :: factor[1]]
+
+
+def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
+    """Output size of a convolution along one axis; below 1 where the kernel does not fit.
+
+    Example:
+        >>> conv_size(5, k=3, s=2, p=1, d=1)
+        3
+    """
+    return (n + 2 * p - d * (k - 1) - 1) // s + 1
+
+
+def conv_sizes(size: Any, kernel: Any, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+    """(OH, OW) of a convolution of (H, W) = size."""
+    axes = zip(size, kernel, stride, padding, dilation, strict=True)
+    height, width = (conv_size(*axis) for axis in axes)
+    return height, width
+
+
+def _strided(kernel: Any, size: Any, stride: Pair, dilation: Pair) -> Iterator[Any]:
+    """For each kernel element the index of the pixels of the padded image that it meets."""
+    for element in np.ndindex(*kernel):
+        axes = zip(element, size, stride, dilation, strict=True)
+        yield (..., *(slice(k * d, k * d + (n - 1) * s + 1, s) for k, n, s, d in axes))
+
+
+def _kernel_elements(
+    weight: Array, size: Any, stride: Pair, dilation: Pair, groups: int
+) -> Iterator[tuple[Any, Array]]:
+    """For each kernel element: where its pixels lie, and its weights as (G, OC/G, C/G) matrices."""
+    oc, c, *kernel = weight.shape
+    grouped = weight.reshape(groups, oc // groups, c, *kernel)
+    places = _strided(kernel, size, stride, dilation)
+    for element, at in zip(np.ndindex(*kernel), places, strict=True):
+        yield at, grouped[(..., *element)]
+
+
+def _along_channels(vector: Array, x: Array) -> Array:
+    """(C,) as (1, C, 1, …), to go with x (N, C, …)."""
+    return vector.reshape(1, -1, *[1] * (x.ndim - 2))
