@@ -1,12 +1,14 @@
-"""What a reader gives back, and how it rejects."""
+"""What a reader gives back, its error, and the checks that all readers share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.preprocessing import Preprocessing
@@ -32,6 +34,25 @@ class WeightFile:
     arrays: dict[str, NDArray[Any]]
     preprocessing: Preprocessing | None = None
     description: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, array in self.arrays.items():
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+                raise WeightsError(f"{name} is not an array of numbers")
+
+
+def as_array(
+    name: str,
+    data: bytes | memoryview,
+    dtype: Any,
+    shape: tuple[int, ...],
+    order: Literal["C", "F"] = "C",
+) -> NDArray[Any]:
+    """The numbers in ``data``, without a copy; WeightsError unless they are exactly so many."""
+    dtype = np.dtype(dtype)
+    if len(shape) > 32 or math.prod(shape) * dtype.itemsize != len(data):
+        raise WeightsError(f"{name}: {len(data):,} bytes are not {dtype} of shape {shape[:8]}")
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
 def preprocessing_of(description: Any) -> Preprocessing | None:

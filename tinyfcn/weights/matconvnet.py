@@ -72,8 +72,6 @@ def _of_params(net: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _array(value: NDArray[Any], part: str, name: str) -> NDArray[Any]:
-    if value.dtype.kind not in "fiub":
-        raise WeightsError(f"{name} is not an array of numbers")
     if part == "weight":
         if value.ndim > 4:
             raise WeightsError(f"{name} should have 4 axes at most, but has shape {value.shape}")

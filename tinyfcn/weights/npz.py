@@ -8,7 +8,6 @@ header asks for before it looks whether the numbers are there; so the header is 
 from __future__ import annotations
 
 import ast
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import tree, zipped
-from tinyfcn.weights.file import WeightFile, WeightsError, preprocessing_of
+from tinyfcn.weights.file import WeightFile, WeightsError, as_array, preprocessing_of
 
 MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000
@@ -26,26 +25,20 @@ _LONGEST_HEADER = 10_000
 
 def recognises(path: Path, start: bytes) -> bool:
     """Whether the file is a zip of nothing but arrays, or was meant to be one and is damaged."""
-    if not start.startswith(zipped.MAGIC):
-        return False
-    names = zipped.names(path)
-    if names is None:
-        # The end of a zip lists its members; if it is gone, the first member's name decides.
-        with open(path, "rb") as file:
-            return b".npy" in file.read(512)
-    return all(name.endswith(".npy") for name in names)
+    names = zipped.names(path, start)
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def read(path: Path) -> WeightFile:
     """The arrays by name; from a checkpoint, the parameters and buffers of its model."""
     found = arrays(path)
     if tree.JSON not in found:
-        return WeightFile(_only_numbers(found))
+        return WeightFile(found)
     state = tree.unflatten(found)
     model, description = state.get("model"), state.get("description")
-    if not isinstance(model, dict) or not all(isinstance(a, np.ndarray) for a in model.values()):
-        raise WeightsError("damaged checkpoint: its model is not a dict of arrays")
-    return WeightFile(_only_numbers(model), preprocessing_of(description), description)
+    if not isinstance(model, dict):
+        raise WeightsError("damaged checkpoint: it holds no model")
+    return WeightFile(model, preprocessing_of(description), description)
 
 
 def arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -73,13 +66,6 @@ def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _only_numbers(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise WeightsError(f"{name} is not an array of numbers but of {array.dtype}")
-    return arrays
-
-
 def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
     if not name.endswith(".npy"):
         raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
@@ -99,6 +85,4 @@ def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
         raise WeightsError(f"{name}: its header cannot be read ({error})") from error
     if dtype is None or dtype.kind not in "fiubU" or dtype.itemsize == 0 or not whole:
         raise WeightsError(f"{name} holds objects or records (dtype {descr!r}), not numbers")
-    if len(shape) > 32 or len(data) - end != math.prod(shape) * dtype.itemsize:
-        raise WeightsError(f"{name}: {len(data) - end:,} bytes are not {dtype} of shape {shape}")
-    return np.frombuffer(data, dtype, offset=end).reshape(shape, order="F" if fortran else "C")
+    return as_array(name, memoryview(data)[end:], dtype, shape, "F" if fortran else "C")

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import images, zipped
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
+from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, as_array
 from tinyfcn.weights.safetensors import bfloat16
-from tinyfcn.weights.unpickle import Name, unpickle
+from tinyfcn.weights.unpickle import unpickle
 
 Order = Literal["<", ">"]  # of the bytes of a number
 
@@ -37,7 +38,7 @@ DTYPES = {
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 _LARGEST_PICKLE = 64 * MEBIBYTE
-_DEEPEST, _MOST_ENTRIES, _LONGEST_NAME = 16, 100_000, 1000
+_MOST_ENTRIES, _LONGEST_NAME = 100_000, 1000
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,13 @@ class _Tensor:
     strides: tuple[int, ...]  # in elements
 
 
+Storages = dict[str, _Storage]
+
+
 def recognises(path: Path, start: bytes) -> bool:
     """Whether the file is a pickle, or a zip with one."""
-    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return True
-    if not start.startswith(zipped.MAGIC):
-        return False
-    names = zipped.names(path)
-    if names is None:
-        with open(path, "rb") as file:
-            return b"data.pkl" in file.read(512)
-    return any(name.rpartition("/")[2] == "data.pkl" for name in names)
+    pickled = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return pickled or any(map(_is_pickle, zipped.names(path, start)))
 
 
 def read(path: Path) -> WeightFile:
@@ -78,21 +75,14 @@ def read(path: Path) -> WeightFile:
     """
     with open(path, "rb") as file:
         is_zip = file.read(4) == zipped.MAGIC
-    tree, storages, order = _read_zip(path) if is_zip else _read_legacy(path)
+    found: Storages = {}
+    tree, data, order = (_read_zip if is_zip else _read_legacy)(path, found)
+    flat = {key: _numbers(one, data.get(key, b""), order) for key, one in found.items()}
     for wrapper in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(wrapper), dict):
             tree = tree[wrapper]
             break
-    arrays: dict[str, NDArray[Any]] = {}
-    typed: dict[str, tuple[str, NDArray[Any]]] = {}
-    for name, tensor in _tensors(tree):
-        storage = tensor.storage
-        if storage.key not in typed:
-            typed[storage.key] = (storage.kind, _numbers(storage, storages, order))
-        kind, flat = typed[storage.key]
-        if (kind, flat.size) != (storage.kind, storage.count):
-            raise WeightsError(f"{name}: its storage {storage.key} has two types")
-        arrays[name] = _view(name, tensor, flat)
+    arrays = {name: _view(name, one, flat[one.storage.key]) for name, one in _tensors(tree)}
     if not arrays:
         raise WeightsError("it holds no tensors")
     if all(name.startswith("module.") for name in arrays):
@@ -100,71 +90,70 @@ def read(path: Path) -> WeightFile:
     return WeightFile(arrays, images.pytorch(arrays))
 
 
-def _read_zip(path: Path) -> tuple[Any, dict[str, bytes], Order]:
+def _read_zip(path: Path, found: Storages) -> tuple[Any, dict[str, bytes], Order]:
+    """The tree, the bytes of the storages and their order; fills ``found``."""
     with zipped.opened(path) as archive:
-        pickle = next(name for name in archive.names if name.rpartition("/")[2] == "data.pkl")
+        pickle = next(filter(_is_pickle, archive.names))
         folder = pickle.removesuffix("data.pkl")
-        tree = unpickle(io.BytesIO(archive.read(pickle)), _ADMITTED, _storage)
+        tree = unpickle(io.BytesIO(archive.read(pickle)), _ADMITTED, partial(_storage, found))
         order: Order = "<"
         if folder + "byteorder" in archive.names:
             order = ">" if archive.read(folder + "byteorder").strip() == b"big" else "<"
         members = [name for name in archive.names if name.startswith(folder + "data/")]
-        storages = {name.removeprefix(folder + "data/"): archive.read(name) for name in members}
-    return tree, storages, order
+        data = {name.removeprefix(folder + "data/"): archive.read(name) for name in members}
+    return tree, data, order
 
 
-def _read_legacy(path: Path) -> tuple[Any, dict[str, bytes], Order]:
+def _is_pickle(name: str) -> bool:
+    return name.rpartition("/")[2] == "data.pkl"
+
+
+def _read_legacy(path: Path, found: Storages) -> tuple[Any, dict[str, bytes], Order]:
     with open(path, "rb") as file:
         head = io.BytesIO(file.read(_LARGEST_PICKLE))
-        found: dict[str, _Storage] = {}
-
-        def storage(identifier: Any) -> _Storage:
-            one = _storage(identifier)
-            return found.setdefault(one.key, one)
-
-        if unpickle(head, {}, _storage) != MAGIC_NUMBER:
+        run = partial(unpickle, head, persistent=partial(_storage, found))
+        if run({}) != MAGIC_NUMBER:
             raise WeightsError("a pickle, but not one that torch.save wrote")
-        version, system = unpickle(head, {}, _storage), unpickle(head, {}, _storage)
+        version, system = run({}), run({})
         if version != 1001 or not isinstance(system, dict):
             raise WeightsError(f"version {str(version)[:20]} of PyTorch's format; 1001 is known")
-        tree = unpickle(head, _ADMITTED, storage)
-        keys = unpickle(head, {}, _storage)
-        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise WeightsError("damaged: the list of storages is not one")
+        tree, keys = run(_ADMITTED), run({})
+        if not isinstance(keys, list) or {*map(str, keys)} != {*found}:
+            raise WeightsError("damaged: the list of storages is not that of the tensors")
         order: Order = "<" if system.get("little_endian", True) else ">"
         file.seek(head.tell())
         size = path.stat().st_size
-        storages = {}
-        for key in keys:
-            if key not in found:
-                raise WeightsError(f"damaged: no tensor uses the storage {key[:40]!r}")
+        data = {}
+        for key in map(str, keys):
             count = int.from_bytes(file.read(8), "little" if order == "<" else "big")
             if count != found[key].count:
                 raise WeightsError(
                     f"damaged: storage {key[:40]!r} has {count:,} numbers, not {found[key].count:,}"
                 )
             nbytes = count * np.dtype(DTYPES[found[key].kind]).itemsize
-            if nbytes > size - file.tell():
-                raise WeightsError(f"truncated in storage {key[:40]!r}")
-            storages[key] = file.read(nbytes)
+            data[key] = file.read(min(nbytes, size))  # read() takes the memory before it looks
         if file.read(1):
             raise WeightsError("damaged: something follows the last storage")
-    return tree, storages, order
+    return tree, data, order
 
 
-def _storage(identifier: Any) -> _Storage:
+def _storage(found: Storages, identifier: Any) -> _Storage:
     """What a pickle says of a storage: ("storage", type, key, device, count, view)."""
-    if not isinstance(identifier, tuple) or len(identifier) not in (5, 6):
+    try:
+        tag, kind, key, _, count, *view = identifier
+        kind_name = kind.name.removeprefix("torch ")
+    except (AttributeError, TypeError, ValueError):
+        tag = None
+    if tag != "storage" or not isinstance(key, str):
         raise WeightsError("damaged: a persistent identifier is not a storage's")
-    tag, kind, key, _, count, *view = identifier
-    if tag != "storage" or not isinstance(kind, Name) or not isinstance(key, str):
-        raise WeightsError("damaged: a persistent identifier is not a storage's")
-    kind_name = kind.name.removeprefix("torch ")
     if kind_name not in DTYPES or type(count) is not int or count < 0:
         raise WeightsError(f"damaged: storage {key[:40]!r} is {kind_name} [{str(count)[:20]}]")
     if view not in ([], [None]):
         raise WeightsError("a storage that is a view of another one, as before PyTorch 0.4")
-    return _Storage(key, kind_name, count)
+    storage = found.setdefault(key, _Storage(key, kind_name, count))
+    if (storage.kind, storage.count) != (kind_name, count):
+        raise WeightsError(f"damaged: storage {key[:40]!r} has two types")
+    return storage
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
@@ -177,79 +166,55 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
-def _size(numbers: Any) -> tuple[Any, ...]:
-    if not isinstance(numbers, tuple):
-        raise TypeError("a size that is not a tuple")
-    return numbers
-
-
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    if pairs:
-        raise ValueError("an OrderedDict that is given its items at once")
-    return {}
+def _first(value: Any, *_: Any) -> Any:
+    """A parameter as its tensor, a size as its tuple."""
+    return value
 
 
 _ADMITTED: dict[str, Any] = {
-    "collections OrderedDict": _ordered_dict,
-    "torch Size": _size,
+    "collections OrderedDict": lambda: {},
+    "torch Size": _first,
     "torch._utils _rebuild_tensor": _rebuild_tensor,
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils _rebuild_parameter": _rebuild_parameter,
+    "torch._utils _rebuild_parameter": _first,
     **{f"torch {kind}": None for kind in DTYPES},
 }
 
 
 def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
     """All tensors in nested containers with their names."""
-    entries = 0
-
-    def walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, _Tensor]]:
-        nonlocal entries
-        entries += 1
-        # A container may hold itself, or the same one twice, and that one another twice, ...
-        if depth > _DEEPEST or entries > _MOST_ENTRIES:
-            raise WeightsError("its containers are nested without end: rejected")
+    left, entries = [("", tree)], 0
+    while left:
+        name, value = left.pop()
         if isinstance(value, _Tensor):
             yield name or "tensor", value
         elif isinstance(value, dict | list | tuple):
+            # A container may hold itself, or the same one twice, and that one another twice, ...
             items = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, part in items:
-                if len(name) + len(str(key)) > _LONGEST_NAME:
-                    raise WeightsError(f"a name is longer than {_LONGEST_NAME} letters: rejected")
-                yield from walk(part, f"{name}.{key}" if name else str(key), depth + 1)
+            for key, part in reversed([*items]):
+                entries += 1
+                if entries > _MOST_ENTRIES or len(name) + len(str(key)) > _LONGEST_NAME:
+                    raise WeightsError("its containers are nested without end: rejected")
+                left.append((f"{name}.{key}" if name else str(key), part))
 
-    return walk(tree, "", 0)
 
-
-def _numbers(storage: _Storage, storages: Mapping[str, bytes], order: Order) -> NDArray[Any]:
+def _numbers(storage: _Storage, data: bytes, order: Order) -> NDArray[Any]:
     dtype = np.dtype(DTYPES[storage.kind]).newbyteorder(order)
-    data = storages.get(storage.key)
-    if data is None or len(data) != storage.count * dtype.itemsize:
-        found = "no" if data is None else f"{len(data):,}"
-        raise WeightsError(
-            f"storage {storage.key[:40]!r} should have {storage.count:,} numbers ({dtype}), but "
-            f"{found} bytes are there"
-        )
-    flat = np.frombuffer(data, dtype)
+    flat = as_array(f"storage {storage.key[:40]!r}", data, dtype, (storage.count,))
     return bfloat16(flat) if storage.kind == "BFloat16Storage" else flat
 
 
 def _view(name: str, tensor: _Tensor, flat: NDArray[Any]) -> NDArray[Any]:
     """The tensor as a view of its storage, after making sure that it stays within."""
-    size = math.prod(tensor.shape)
+    if 0 in tensor.shape:
+        return np.zeros(tensor.shape, flat.dtype)
     steps = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((n - 1) * stride for n, stride in steps)
-    if size and (last >= flat.size or size > flat.size):
+    if last >= flat.size or math.prod(tensor.shape) > flat.size:
         raise WeightsError(
             f"{name[:100]}: shape {tensor.shape} with strides {tensor.strides} from "
             f"{tensor.offset} does not lie within its {flat.size:,} numbers"
         )
-    if not size:
-        return np.zeros(tensor.shape, flat.dtype)
     strides = [stride * flat.itemsize for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(
         flat[tensor.offset :], tensor.shape, strides, writeable=False

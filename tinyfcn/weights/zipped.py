@@ -20,13 +20,20 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def names(path: Path) -> list[str] | None:
-    """The names of the members, or None if the archive is damaged."""
+def names(path: Path, start: bytes) -> list[str]:
+    """The names of the members; if the list at the end is damaged, that of the first one.
+
+    There are none if the file does not begin (``start``) as a zip does.
+    """
+    if not start.startswith(MAGIC):
+        return []
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except _DAMAGE:
-        return None
+        with open(path, "rb") as file:
+            header = file.read(512)
+        return [header[30 : 30 + int.from_bytes(header[26:28], "little")].decode("latin1")]
 
 
 @contextlib.contextmanager
