@@ -93,7 +93,7 @@ def test_the_published_upsampling_goes_class_by_class() -> None:
 def test_another_number_of_classes_is_said_in_one_line() -> None:
     model, other = (models.fcn32s(num_classes=n, width=WIDTH) for n in (3, 21))
     found = match_names(shapes(model), other.state_dict())
-    assert [head[0] for head in found.heads] == [
+    assert list(found.anew) == [
         "score_fr.weight",
         "score_fr.bias",
         "upscore.weight",

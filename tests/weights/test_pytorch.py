@@ -200,9 +200,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 
 def test_missing_storage(tmp_path: Path) -> None:
-    with pytest.raises(
-        weights.WeightsError, match=r"storage '1': 0 bytes are not float32 of shape"
-    ):
+    with pytest.raises(weights.WeightsError, match=r"storage '1': 0 bytes are not float32"):
         weights.load(write_zip(tmp_path / "a", state(), {"0": STORAGES["0"]}))
 
 

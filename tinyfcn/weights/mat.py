@@ -129,32 +129,29 @@ class _Mat:
             flat, at = self._numbers(data, at)
             if flat.size != count:
                 raise WeightsError(f"{name[:100]}: {flat.size:,} numbers are not of shape {shape}")
-            array = flat.reshape(shape, order="F")
-            return name, _text(flat) if kind == CHAR else array
+            return name, _text(flat) if kind == CHAR else flat.reshape(shape, order="F")
         if kind == CELL:
-            return name, self._matrices(data, at, count, depth)[0]
+            return name, self._matrices(data, at, count, depth)
         if kind == STRUCT:
             width, at = self._numbers(data, at)
             fields, at = self._numbers(data, at)
             if len(width) != 1 or not 0 < int(width[0]) <= 1024 or len(fields) % int(width[0]):
                 raise WeightsError(f"damaged: the field names of {name[:100]!r}")
             names = [_text(row) for row in fields.reshape(-1, int(width[0]))]
-            values, _ = self._matrices(data, at, count * len(names), depth)
-            step = max(1, len(names))
-            rows = (values[i : i + step] for i in range(0, len(values), step))
-            return name, [dict(zip(names, row, strict=True)) for row in rows]
+            values = iter(self._matrices(data, at, count * len(names), depth))
+            return name, [
+                {key: next(values) for key in names} for _ in range(count if names else 0)
+            ]
         return name, None
 
-    def _matrices(
-        self, data: memoryview, at: int, count: int, depth: int
-    ) -> tuple[list[Value], int]:
+    def _matrices(self, data: memoryview, at: int, count: int, depth: int) -> list[Value]:
         values = []
         for _ in range(count):
             kind, content, at = self._element(data, at)
             if kind != MATRIX:
                 raise WeightsError(f"damaged: an element of type {kind} where an array should be")
             values.append(self._matrix(content, depth + 1)[1])
-        return values, at
+        return values
 
 
 def _text(letters: NDArray[Any]) -> str:

@@ -77,28 +77,20 @@ class Matched:
         new: names of the model that are not among them; counters that nothing is computed from
             (``num_batches_tracked``, not there in files of before PyTorch 1.0) are not meant.
         unused: names of the file that were not needed.
-        heads: (name of the model, shape there, shape here) of layers for another number of classes.
-        smaller: the same of hidden layers that are smaller here than in the classifier.
+        anew: names of the model that are in the file in another shape, and why: layers for another
+            number of classes, hidden layers that are smaller here than in the classifier.
     """
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
-    heads: list[tuple[str, Shape, Shape]] = field(default_factory=list)
-    smaller: list[tuple[str, Shape, Shape]] = field(default_factory=list)
+    anew: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = f"{len(self.arrays)} of {len(self.arrays) + len(self.new)} arrays copied"
-        if self.heads:
-            _, there, here = self.heads[0]
-            names = _listed([name for name, _, _ in self.heads])
-            text += f"; made anew for {here[0]} classes (the file has {there[0]}): {names}"
-        if self.smaller:
-            name, there, here = self.smaller[0]
-            names = _listed([name for name, _, _ in self.smaller])
-            text += f"; made anew since {name} is {here} here and {there} in the file: {names}"
-        told = {name for name, _, _ in self.heads + self.smaller}
-        new = [name for name in self.new if name not in told]
+        if self.anew:
+            text += f"; made anew {next(iter(self.anew.values()))}: {_listed([*self.anew])}"
+        new = [name for name in self.new if name not in self.anew]
         if new:
             text += f"; new: {_listed(new)}"
         if self.unused:
@@ -133,8 +125,6 @@ def match_names(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]])
         layer, _, part = name.rpartition(".")
         place = places[name]
         if place is None:
-            if part != COUNTER:
-                found.unused.append(name)
             weight = places.get(f"{layer}.weight")
             if part == "bias" and weight is not None and array.any():
                 wrong.append(f"{name} is there, but {weight} of the model has no bias")
@@ -146,15 +136,18 @@ def match_names(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]])
         if laid is not None:
             found.arrays[place] = laid
         elif place.startswith(SMALLER):
-            found.smaller.append((place, array.shape, shape))
-            found.unused.append(name)
+            found.anew[place] = f"since {place} is {shape} here and {array.shape} in the file"
         elif array.ndim == len(shape) and array.shape[1:] == shape[1:]:
-            found.heads.append((place, array.shape, shape))
-            found.unused.append(name)
+            found.anew[place] = f"for {shape[0]} classes (the file has {array.shape[0]})"
         else:
             where = place if place != name else "that"
             wrong.append(f"{name} is {array.shape}, but {where} of the model {shape}")
     found.new = [name for name in shapes if name not in found.arrays and not name.endswith(COUNTER)]
+    found.unused = [
+        name
+        for name, place in places.items()
+        if place not in found.arrays and (place or not name.endswith(COUNTER))
+    ]
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise WeightsError(f"other shapes than the model's: {'; '.join(wrong[:3])}{more}")
@@ -263,12 +256,10 @@ def _without_leading_ones(shape: Shape) -> Shape:
 
 
 def _each_class_by_itself(array: NDArray[Any], shape: Shape, name: str) -> NDArray[Any]:
-    if array.ndim != 4 or len(shape) != 4 or shape[1] != 1:
+    classes = array.shape[:1]
+    if array.shape != classes * 2 + shape[2:] or classes == (1,) or shape[1:2] != (1,):
         return array
-    classes, others = array.shape[:2]
-    if classes != others or classes == 1 or array.shape[2:] != shape[2:]:
-        return array
-    own = np.arange(classes)
+    own = np.arange(len(array))
     diagonal = array[own, own][:, None]
     if np.count_nonzero(array) != np.count_nonzero(diagonal):
         raise WeightsError(f"{name} mixes classes when it upsamples, which the model does not")

@@ -46,29 +46,24 @@ def read(path: Path) -> WeightFile:
 
 
 def _of_layers(net: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
-    layers = net.get("layers")
-    for layer in map(_struct, layers if isinstance(layers, list) else []):
-        name = layer.get("name")
-        values = layer.get("weights")
+    for layer in _structs(net.get("layers")):
+        name, values = layer.get("name"), layer.get("weights")
         if values is None:  # until beta 16
             values = [layer[key] for key in ("filters", "biases") if key in layer]
-        if not isinstance(name, str) or not isinstance(values, list):
-            continue
-        for part, value in zip(("weight", "bias", "2"), values, strict=False):
-            if isinstance(value, np.ndarray):
-                yield f"{name}.{part}", _array(value, part, f"{name[:100]}.{part}")
+        if isinstance(name, str) and isinstance(values, list):
+            for part, value in zip(("weight", "bias", "2"), values, strict=False):
+                if isinstance(value, np.ndarray):
+                    yield f"{name}.{part}", _array(value, part, f"{name[:100]}.{part}")
 
 
 def _of_params(net: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
-    params = net.get("params")
-    for param in map(_struct, params if isinstance(params, list) else []):
+    for param in _structs(net.get("params")):
         name, value = param.get("name"), param.get("value")
-        if not isinstance(name, str) or not isinstance(value, np.ndarray):
-            continue
-        ending = next((end for end in ENDINGS if name.endswith(end)), None)
-        part = ENDINGS[ending] if ending else ""
-        full = f"{name.removesuffix(ending or '')}.{part}" if part else name
-        yield full, _array(value, part, name[:100])
+        if isinstance(name, str) and isinstance(value, np.ndarray):
+            ending = next((end for end in ENDINGS if name.endswith(end)), "")
+            part = ENDINGS.get(ending, "")
+            full = f"{name.removesuffix(ending)}.{part}" if part else name
+            yield full, _array(value, part, name[:100])
 
 
 def _array(value: NDArray[Any], part: str, name: str) -> NDArray[Any]:
@@ -93,8 +88,13 @@ def _mean(net: dict[str, Any]) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def _structs(value: Any) -> list[dict[str, Any]]:
+    """The elements of a struct, or of the structs in a cell."""
+    items = value if isinstance(value, list) else []
+    flat = [one for item in items for one in (item if isinstance(item, list) else [item])]
+    return [one for one in flat if isinstance(one, dict)]
+
+
 def _struct(value: Any) -> dict[str, Any]:
-    """The only element of a struct; empty if it is none."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        value = value[0]
-    return value if isinstance(value, dict) else {}
+    """The first element of a struct; empty if it is none."""
+    return next(iter(_structs(value)), {})

@@ -23,6 +23,11 @@ _VALUES = {
     "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+# What puts values into a container: how many it takes from the stack, None for all since the mark.
+_TAKES = {
+    "TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "LIST": None, "DICT": None,
+    "APPEND": 1, "APPENDS": None, "SETITEM": 2, "SETITEMS": None,
+}  # fmt: skip
 
 
 class Name:
@@ -82,19 +87,8 @@ class _Machine:
             self.memo[len(self.memo) if op == "MEMOIZE" else argument] = stack[-1]
         elif op in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(self.memo[argument])
-        elif op in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            n = int(op[-1])
-            if len(stack) < n:
-                raise IndexError("stack underflow")
-            stack[-n:] = [tuple(stack[-n:])]
-        elif op in ("TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS"):
-            self._close(op)
-        elif op == "APPEND":
-            value = stack.pop()
-            _expect(stack[-1], list).append(value)
-        elif op == "SETITEM":
-            value, key = stack.pop(), stack.pop()
-            _set_items(_expect(stack[-1], dict), [key, value])
+        elif op in _TAKES:
+            self._gather(op)
         elif op in ("GLOBAL", "STACK_GLOBAL"):
             if op == "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
@@ -112,16 +106,20 @@ class _Machine:
         elif op not in ("PROTO", "FRAME", "STOP"):
             raise WeightsError(f"its pickle uses the instruction {op}, which no weights need")
 
-    def _close(self, op: str) -> None:
-        """What gathers everything since the last mark."""
-        items, self.stack = self.stack, self.marked.pop()
-        if op == "TUPLE":
+    def _gather(self, op: str) -> None:
+        """Put the last values, or all since the last mark, into a container."""
+        count = _TAKES[op]
+        if count is None:
+            items, self.stack = self.stack, self.marked.pop()
+        else:
+            items = [self.stack.pop() for _ in range(count)][::-1]
+        if op.startswith("TUPLE"):
             self.stack.append(tuple(items))
         elif op == "LIST":
             self.stack.append(items)
         elif op == "DICT":
             self.stack.append(_set_items({}, items))
-        elif op == "APPENDS":
+        elif op.startswith("APPEND"):
             _expect(self.stack[-1], list).extend(items)
         else:
             _set_items(_expect(self.stack[-1], dict), items)

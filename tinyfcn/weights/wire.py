@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as weights need it.
+"""Reads the wire format of protocol buffers, as far as weights need it.
 
 A message is a row of fields, each a tag (number · 8 + kind) and a value: a varint (7 bits a byte,
 lowest first, the top bit says that more follow), 8 or 4 bytes, or a length and that many bytes,
@@ -35,9 +35,7 @@ class Reader:
             raise WeightsError("damaged: a number stands where a message should")
         at, end = 0, len(message)
         while at < end:
-            self._left -= 1
-            if self._left < 0:
-                raise WeightsError(f"more than {MOST_FIELDS:,} fields: rejected")
+            self._count()
             tag, at = _varint(message, at)
             number, kind = tag >> 3, tag & 7
             if kind == VARINT:
@@ -55,15 +53,18 @@ class Reader:
             yield number, message[at : at + size]
             at += size
 
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise WeightsError(f"more than {MOST_FIELDS:,} fields: rejected")
+
     def varints(self, value: Value) -> list[int]:
-        """Whole numbers: one that stands by itself, or several packed into one field."""
+        """Integers: one that stands by itself, or several packed into one field."""
         if isinstance(value, int):
             return [value]
         numbers, at = [], 0
         while at < len(value):
-            self._left -= 1
-            if self._left < 0:
-                raise WeightsError(f"more than {MOST_FIELDS:,} numbers: rejected")
+            self._count()
             number, at = _varint(value, at)
             numbers.append(number)
         return numbers
