@@ -16,14 +16,13 @@ tinyfcn kernels run --help          the options
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +46,16 @@ WAYS = 2  # of a bank conflict
 
 
 def main(arguments: Sequence[str]) -> int:
-    with findings():
+    try:
         options = parse(arguments)
         status: int = options.does(options)
-    return status
-
-
-@contextlib.contextmanager
-def findings() -> Iterator[None]:
-    """What a kernel did wrong is what was asked for: a sentence, and exit status 1."""
-    try:
-        yield
-    except KernelError as error:
+    except KernelError as error:  # what was asked for
         sys.exit(f"{error.kind}: {error}")
     except nvrtc.Refused as error:
         sys.exit(str(error))
     except (DeviceError, NoWork, nvrtc.CompilerMissing) as error:
         raise UsageError(str(error)) from error
+    return status
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -7,7 +7,6 @@ the size that is taken unless another is asked for.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.cuda import convolution, gemm
-from tinyfcn.backend.cuda.setting import Setting
 from tinyfcn.functional.resampling import Bilinear
 
 ALIGNMENT = 256  # bytes: where arrays begin on a GPU
@@ -71,17 +69,6 @@ def aligned(values: Any) -> Any:
     return copy
 
 
-def by(setting: Setting, name: str, work: Work) -> Work:
-    """The work by one of several algorithms."""
-
-    @functools.wraps(work)  # its sizes too
-    def chosen(*arguments: Any) -> Any:
-        with setting.using(name):
-            return work(*arguments)
-
-    return chosen
-
-
 # ---- matrix products and convolutions ----
 
 
@@ -110,7 +97,7 @@ def conv(algorithm: str, which: str, kernel: int = 3) -> Work:
         gy, weight = inputs.normal(n, oc, oh, ow), inputs.normal(oc, c, kernel, kernel)
         return b.conv2d_input_grad(gy, weight, inputs.normal(c), (h, w), *options)
 
-    return by(convolution.algorithm, algorithm, work)
+    return convolution.algorithm.using(algorithm)(work)
 
 
 # ---- images ----
@@ -159,14 +146,6 @@ def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int 
     return b.resample2d(inputs.normal(n, c, h, w), rows, columns)
 
 
-def normalized_gradient(
-    b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24
-) -> Any:
-    return of("batch_norm_grad", "image image channels positive channels", 1 / (n * h * w))(
-        b, inputs, n, c, h, w
-    )
-
-
 def put(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
     return of("put_class", "pixels labels", c)(b, inputs, n, c, h, w)
 
@@ -186,6 +165,7 @@ def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
     return param, first, second
 
 
+NORM_GRAD = of("batch_norm_grad", "image image channels positive channels", 1e-3)
 LRN_GRAD = of("local_response_norm_grad", "image image", *LRN)
 CASES: dict[str, Work] = {
     "relu": of("relu"),
@@ -197,8 +177,8 @@ CASES: dict[str, Work] = {
     "batch_norm_parts": of("batch_norm_stats"),
     "batch_norm_stats": of("batch_norm_stats"),
     "batch_norm": of("batch_norm", "image channels positive channels channels"),
-    "batch_norm_grad_parts": normalized_gradient,
-    "batch_norm_grad": normalized_gradient,
+    "batch_norm_grad_parts": NORM_GRAD,
+    "batch_norm_grad": NORM_GRAD,
     "conv2d": conv("implicit", "conv2d"),
     "conv2d_input_grad": conv("implicit", "conv2d_input_grad"),
     "conv2d_weight_grad": conv("implicit", "conv2d_weight_grad"),
@@ -212,7 +192,7 @@ CASES: dict[str, Work] = {
     "sum_pixels": sums,
     "channel_totals": sums,
     "dropout": of("dropout", "image", 0.4, 7),
-    **{f"gemm_{version}": by(gemm.algorithm, version, product) for version in "1234"},
+    **{f"gemm_{version}": gemm.algorithm.using(version)(product) for version in "1234"},
     "local_response_norm": of("local_response_norm", "image", *LRN),
     "local_response_norm_terms": LRN_GRAD,
     "local_response_norm_grad": LRN_GRAD,
