@@ -134,6 +134,6 @@ def test_only_numbers_become_tensors(data):
 
 
 @pytest.mark.parametrize("seed", [-1, "a", 1.5])
-def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(ValueError, match="manual_seed: expected a whole number of at least 0"):
+def test_a_seed_is_an_integer(seed):
+    with pytest.raises(ValueError, match="manual_seed: expected an integer of at least 0"):
         tinyfcn.manual_seed(seed)

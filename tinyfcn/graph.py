@@ -1,4 +1,4 @@
-"""The walk from results back to leaves: ``backward()`` and ``grad()``.
+"""The walk from results back to leaves, behind ``Tensor.backward()`` and ``grad()``.
 
 The nodes of the graph are the ops (``Function`` instances); each knows where the gradients of its
 inputs go (``edges``). The walk takes three steps, all iterative, so that a chain of any length
@@ -17,20 +17,6 @@ from tinyfcn.tensor import Tensor, set_grad_enabled
 
 # An output of an op as (op, index), or a leaf tensor.
 Target = tuple[Function, int] | Tensor
-
-
-def backward(
-    output: Tensor,
-    gradient: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-) -> None:
-    """Sum d(output)/d(leaf) into ``leaf.grad``; see :meth:`tinyfcn.Tensor.backward`."""
-    found = _walk([output], [gradient], None, retain_graph, create_graph)
-    with set_grad_enabled(create_graph):
-        for target, g in found.items():
-            if isinstance(target, Tensor):
-                target.grad = g if target.grad is None else target.grad + g
 
 
 def grad(
@@ -74,7 +60,7 @@ def grad(
         if not x.requires_grad:
             raise ValueError(f"grad: inputs[{position}] does not require a gradient")
     wanted = [_target(x) for x in inputs]
-    found = _walk(outputs, grad_outputs, set(wanted), retain_graph, create_graph)
+    found = walk(outputs, grad_outputs, set(wanted), retain_graph, create_graph)
     results: tuple[Any, ...] = tuple(found.get(target) for target in wanted)
     unused = [position for position, g in enumerate(results) if g is None]
     if unused and not allow_unused:
@@ -85,7 +71,7 @@ def grad(
     return results
 
 
-def _walk(
+def walk(
     outputs: Sequence[Tensor],
     gradients: Sequence[Any],
     wanted: set[Target] | None,

@@ -24,7 +24,7 @@ def manual_seed(seed: int) -> None:
         True
     """
     if not hasattr(seed, "__index__") or seed < 0:
-        raise ValueError(f"manual_seed: expected a whole number of at least 0, got {seed!r}")
+        raise ValueError(f"manual_seed: expected an integer of at least 0, got {seed!r}")
     global _generator
     _generator = np.random.Generator(np.random.PCG64(seed))
 

@@ -113,13 +113,11 @@ class Tensor:
             data = backend.active().as_array(data)
         if data.dtype.kind not in "biuf":
             raise TypeError(f"a Tensor holds numbers, got dtype {data.dtype}")
-        if requires_grad and data.dtype.kind != "f":
-            raise TypeError(f"requires_grad needs a floating dtype, got {data.dtype}")
         self.data: Array = data
         self.grad: Tensor | None = None
-        self.requires_grad = requires_grad
         self._node: Function | None = None  # the op that made this tensor; None for a leaf
         self._index = 0  # which of that op's outputs this is
+        self.requires_grad_(requires_grad)
 
     # ---- what it is ----
 
@@ -196,7 +194,7 @@ class Tensor:
         if self._node is not None:
             raise ValueError("requires_grad_: only leaves can be changed; use detach() first")
         if requires_grad and self.dtype.kind != "f":
-            raise TypeError(f"requires_grad_: needs a floating dtype, got {self.dtype}")
+            raise TypeError(f"requires_grad needs a floating dtype, got {self.dtype}")
         self.requires_grad = requires_grad
         return self
 
@@ -218,9 +216,13 @@ class Tensor:
         Raises:
             RuntimeError: if nothing here requires a gradient, or the graph was freed already.
         """
-        from tinyfcn.graph import backward
+        from tinyfcn import graph  # which is made of Tensors
 
-        backward(self, gradient, retain_graph, create_graph)
+        found = graph.walk([self], [gradient], None, retain_graph, create_graph)
+        with set_grad_enabled(create_graph):
+            for leaf, g in found.items():
+                if isinstance(leaf, Tensor):
+                    leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     # ---- operators: each is the function of the same name in functional/ ----
     #
@@ -236,17 +238,13 @@ class Tensor:
     def __mul__(self, other: Any) -> Tensor:
         return tinyfcn.functional.mul(self, other)
 
+    __radd__, __rmul__ = __add__, __mul__
+
     def __truediv__(self, other: Any) -> Tensor:
         return tinyfcn.functional.div(self, other)
 
-    def __radd__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.add(other, self)
-
     def __rsub__(self, other: Any) -> Tensor:
         return tinyfcn.functional.sub(other, self)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.mul(other, self)
 
     def __rtruediv__(self, other: Any) -> Tensor:
         return tinyfcn.functional.div(other, self)

@@ -193,15 +193,15 @@ def test_repr_shows_what_was_chosen(text):
 
 
 ERRORS = {
-    "Conv2d: in_channels must be at least 1, got 0": lambda: nn.Conv2d(0, 2, 3),
+    "Conv2d: in_channels must be an integer of at least 1, got 0": lambda: nn.Conv2d(0, 2, 3),
     "Conv2d: out_channels 3 does not divide into groups=2": lambda: nn.Conv2d(2, 3, 3, groups=2),
     "ConvTranspose2d: in_channels 3 does not divide into groups=2": (
         lambda: nn.ConvTranspose2d(3, 2, 3, groups=2)
     ),
     r"Conv2d: stride must be at least 1, got \(1, 0\)": lambda: nn.Conv2d(2, 2, 3, stride=(1, 0)),
-    "Linear: out_features must be at least 1, got 0": lambda: nn.Linear(3, 0),
+    "Linear: out_features must be an integer of at least 1, got 0": lambda: nn.Linear(3, 0),
     "MaxPool2d: kernel_size must be at least 1, got 0": lambda: nn.MaxPool2d(0),
-    "BatchNorm2d: num_features must be at least 1, got 0": lambda: nn.BatchNorm2d(0),
+    "BatchNorm2d: num_features must be an integer of at least 1, got 0": lambda: nn.BatchNorm2d(0),
     "BatchNorm2d: momentum must be between 0 and 1, got None": (
         lambda: nn.BatchNorm2d(3, momentum=None)
     ),

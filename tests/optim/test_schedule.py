@@ -74,9 +74,11 @@ def test_a_second_schedule_starts_from_the_same_initial_rate():
 
 def test_errors():
     optimizer = optimizer_with_two_groups()
-    with pytest.raises(ValueError, match="StepLR: step_size must be a whole number above 0, got 0"):
+    with pytest.raises(
+        ValueError, match="StepLR: step_size must be an integer of at least 1, got 0"
+    ):
         StepLR(optimizer, 0)
-    with pytest.raises(ValueError, match="PolyLR: total must be a whole number above 0, got -3"):
+    with pytest.raises(ValueError, match="PolyLR: total must be an integer of at least 1, got -3"):
         PolyLR(optimizer, -3)
     with pytest.raises(ValueError, match=r"LinearWarmup: iterations must be .*got 1\.5"):
         LinearWarmup(ConstantLR(optimizer), 1.5)

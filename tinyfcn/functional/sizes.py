@@ -43,6 +43,13 @@ def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
     return numbers[0], numbers[1]
 
 
+def at_least_one(op: str, **counts: int) -> None:
+    """Reject counts (of channels, of groups, of iterations) that are not integers of at least 1."""
+    for name, n in counts.items():
+        if not hasattr(n, "__index__") or n < 1:
+            raise ValueError(f"{op}: {name} must be an integer of at least 1, got {n!r}")
+
+
 def check_image(op: str, x: Tensor, name: str = "x") -> None:
     """Refuse anything but a floating tensor with the four axes N, C, H, W, the last three ≥ 1."""
     if x.ndim != 4:

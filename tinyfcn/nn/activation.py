@@ -6,7 +6,8 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
-from tinyfcn.nn.module import Module, Parameter, check_positive
+from tinyfcn.functional.sizes import at_least_one
+from tinyfcn.nn.module import Module, Parameter
 from tinyfcn.tensor import Tensor
 
 __all__ = ["ELU", "LeakyReLU", "LogSoftmax", "PReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
@@ -40,7 +41,7 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
-        check_positive("PReLU", num_parameters=num_parameters)
+        at_least_one("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
         self.weight = Parameter(backend.active().xp.full(num_parameters, init, np.float32))
 

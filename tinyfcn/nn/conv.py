@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
-from tinyfcn.functional.sizes import Pair, pair
+from tinyfcn.functional.sizes import Pair, at_least_one, pair
 from tinyfcn.nn import init
-from tinyfcn.nn.module import Module, Parameter, check_positive
+from tinyfcn.nn.module import Module, Parameter
 from tinyfcn.nn.window import Window
 from tinyfcn.tensor import Tensor
 
@@ -20,19 +19,39 @@ __all__ = ["Conv2d", "ConvTranspose2d", "Linear"]
 
 
 class _Convolution(Window):
-    """What a convolution and a transposed one are made with."""
+    """What both convolutions have: settings, checked, and weights, drawn from N(0, 2 / terms).
+
+    That is He's rule for the number of terms that an output pixel sums, see ``init.py``.
+    """
+
+    transposed: bool
 
     def __init__(
-        self, in_channels: int, out_channels: int, groups: int, dilation: int | Pair, *window: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
-        super().__init__(*window)
+        super().__init__(kernel_size, stride, padding)
         layer = type(self).__name__
-        check_positive(layer, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        at_least_one(layer, in_channels=in_channels, out_channels=out_channels, groups=groups)
         for name, n in {"in_channels": in_channels, "out_channels": out_channels}.items():
             if n % groups:
                 raise ValueError(f"{layer}: {name} {n} does not divide into groups={groups}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.dilation = pair(layer, "dilation", dilation, minimum=1)
+        first, second = (in_channels, out_channels)[:: 1 if self.transposed else -1]
+        self.weight = _weight(first, second // groups, self.kernel_size)
+        self.bias = _bias(out_channels) if bias else None
+        terms: float = in_channels // groups * math.prod(self.kernel_size)
+        if self.transposed:
+            terms /= math.prod(self.stride)  # over so many pixels a kernel's elements are spread
+        init.normal_(self.weight, std=math.sqrt(2.0 / max(1.0, terms)))
 
 
 class Conv2d(_Convolution):
@@ -58,22 +77,7 @@ class Conv2d(_Convolution):
         (1, 8, 5, 5)
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair = 0,
-        dilation: int | Pair = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        window = kernel_size, stride, padding
-        super().__init__(in_channels, out_channels, groups, dilation, *window)
-        self.weight = _weight(out_channels, in_channels // groups, self.kernel_size)
-        self.bias = _bias(out_channels) if bias else None
-        init.kaiming_normal_(self.weight, nonlinearity="relu")
+    transposed = False
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """(N, C, H, W) → (N, OC, OH, OW); with ``relu`` max(that, 0)."""
@@ -107,6 +111,8 @@ class ConvTranspose2d(_Convolution):
         (1, 3, 10, 10)
     """
 
+    transposed = True
+
     def __init__(
         self,
         in_channels: int,
@@ -119,13 +125,9 @@ class ConvTranspose2d(_Convolution):
         bias: bool = True,
         dilation: int | Pair = 1,
     ) -> None:
-        window = kernel_size, stride, padding
-        super().__init__(in_channels, out_channels, groups, dilation, *window)
+        window = kernel_size, stride, padding, dilation
+        super().__init__(in_channels, out_channels, *window, groups, bias)
         self.output_padding = pair("ConvTranspose2d", "output_padding", output_padding, minimum=0)
-        self.weight = _weight(in_channels, out_channels // groups, self.kernel_size)
-        self.bias = _bias(out_channels) if bias else None
-        terms = in_channels // groups * math.prod(self.kernel_size) / math.prod(self.stride)
-        init.normal_(self.weight, std=math.sqrt(2.0 / max(1.0, terms)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, OC, OH, OW)."""
@@ -154,7 +156,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        check_positive("Linear", in_features=in_features, out_features=out_features)
+        at_least_one("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = _weight(out_features, in_features)
         self.bias = _bias(out_features) if bias else None

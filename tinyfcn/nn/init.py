@@ -2,7 +2,8 @@
 
 Each function fills a tensor in place and returns it; a trailing underscore says so, as in PyTorch.
 Random values are drawn from the one generator that ``tinyfcn.manual_seed`` seeds; those of a
-convolution in the order OC, KH, KW, C, in which its weight lies in memory.
+weight (OC, C, KH, KW) always in the order OC, KH, KW, C, however it lies in memory: so a run can be
+repeated bit by bit on every backend.
 
 A layer multiplies the variance of its input by (number of terms summed) · var(weight). He et al.
 (2015) choose var = 2 / fan_in, because a ReLU halves the mean square; Glorot and Bengio (2010)
@@ -192,15 +193,13 @@ def _draw(tensor: Tensor, draw: Callable[..., Array], scale: float, shift: float
     if backend.active().name == "meta":
         return tensor  # there is nothing to fill
     dtype = np.dtype(np.float64 if tensor.dtype == np.float64 else np.float32)
-    flat = tensor.reshape(1) if tensor.ndim == 0 else tensor
-    rows = max(1, (1 << 22) * len(flat) // max(1, tensor.size))
-    for start in range(0, len(flat), rows):
-        part = flat.data[start : start + rows]
-        if tensor.ndim == 4:
-            n, c, kh, kw = part.shape
-            values = draw((n, kh, kw, c), dtype).transpose(0, 3, 1, 2)
-        else:
-            values = draw(part.shape, dtype)
+    data = tensor.data.reshape(tensor.shape or (1,))
+    rows = max(1, (1 << 22) * len(data) // max(1, data.size))
+    for start in range(0, len(data), rows):
+        part = data[start : start + rows]
+        n, channels, window = part.shape[:1], part.shape[1:2], part.shape[2:]
+        values = draw(n + window + channels, dtype)
+        values = np.moveaxis(values, -1, min(1, values.ndim - 1))
         values *= dtype.type(scale)
         values += dtype.type(shift)
         part[...] = backend.active().as_array(values.astype(tensor.dtype, copy=False))

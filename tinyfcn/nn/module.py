@@ -294,13 +294,6 @@ def count_parameters(module: Module) -> int:
     return sum(p.size for p in module.parameters() if p.requires_grad)
 
 
-def check_positive(layer: str, **numbers: int) -> None:
-    """Reject counts (of channels, of groups) below 1."""
-    for name, n in numbers.items():
-        if n < 1:
-            raise ValueError(f"{layer}: {name} must be at least 1, got {n}")
-
-
 def _once(named: Iterable[tuple[str, Thing]]) -> Iterator[tuple[str, Thing]]:
     """Each thing under its first name alone."""
     seen = set()

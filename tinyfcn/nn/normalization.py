@@ -6,8 +6,8 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
-from tinyfcn.functional.sizes import check_image
-from tinyfcn.nn.module import Buffer, Module, Parameter, check_positive
+from tinyfcn.functional.sizes import at_least_one, check_image
+from tinyfcn.nn.module import Buffer, Module, Parameter
 from tinyfcn.tensor import Tensor
 
 __all__ = ["BatchNorm2d", "LocalResponseNorm"]
@@ -42,7 +42,7 @@ class BatchNorm2d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        check_positive("BatchNorm2d", num_features=num_features)
+        at_least_one("BatchNorm2d", num_features=num_features)
         if momentum is None or not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm2d: momentum must be between 0 and 1, got {momentum}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum

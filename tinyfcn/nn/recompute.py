@@ -35,7 +35,6 @@ class Recompute(Function):
 
     def backward(self, gy):
         (x,) = self.saved_tensors
-        wanted = [p for p in self.module.parameters() if p.requires_grad]
         buffers = [(buffer, buffer.data.copy()) for buffer in self.module.buffers()]
         now = random.get_state()
         random.set_state(self.random_state)
@@ -46,11 +45,10 @@ class Recompute(Function):
         random.set_state(now)
         for buffer, values in buffers:
             buffer.data[...] = values  # running statistics have seen this batch already
-        inputs = [x, *wanted] if self.needs_input_grad[0] else wanted
-        found = iter(grad(y, inputs, gy, create_graph=create_graph, allow_unused=True))
-        gx = next(found) if self.needs_input_grad[0] else None
-        by_parameter = {id(p): g for p, g in zip(wanted, found, strict=True)}
-        return gx, *(by_parameter.get(id(p)) for p in self.module.parameters())
+        inputs = zip([x, *self.module.parameters()], self.needs_input_grad, strict=True)
+        wanted = [t for t, need in inputs if need]
+        found = iter(grad(y, wanted, gy, create_graph=create_graph, allow_unused=True))
+        return tuple(next(found) if need else None for need in self.needs_input_grad)
 
 
 def recompute(module: Module, x: Tensor) -> Tensor:

@@ -72,15 +72,10 @@ class Optimizer:
                     state = self.state.setdefault(parameter, {})
                     self._update(parameter.data, parameter.grad.data, state, group)
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients: set them to None, or to zeros if ``set_to_none`` is False."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if set_to_none or parameter.grad is None:
-                    parameter.grad = None
-                else:
-                    zeros = backend.active().xp.zeros_like(parameter.grad.data)
-                    parameter.grad = Tensor(zeros)
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self._parameters():
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the parameters themselves, as nested dicts of numbers and NumPy arrays.
@@ -89,19 +84,15 @@ class Optimizer:
         not copies: save them before the next step.
         """
         numbers = {p: i for i, p in enumerate(self._parameters())}
-        return {
-            "state": {
-                numbers[p]: {
-                    key: value if isinstance(value, int | float) else backend.to_numpy(value)
-                    for key, value in state.items()
-                }
-                for p, state in self.state.items()
-            },
-            "param_groups": [
-                {**group, "params": [numbers[p] for p in group["params"]]}
-                for group in self.param_groups
-            ],
+        state = {
+            numbers[p]: {k: v if _is_number(v) else backend.to_numpy(v) for k, v in kept.items()}
+            for p, kept in self.state.items()
         }
+        groups = [
+            {**group, "params": [numbers[p] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a saved state: the options of the groups, and what each parameter remembers.
@@ -124,7 +115,7 @@ class Optimizer:
         for number, saved in state_dict["state"].items():
             parameter = parameters[int(number)]
             for key, value in saved.items():
-                if not isinstance(value, int | float) and value.shape != parameter.shape:
+                if not _is_number(value) and value.shape != parameter.shape:
                     raise ValueError(
                         f"{name}.load_state_dict: {key} of parameter {number} has shape "
                         f"{value.shape}, the parameter has {parameter.shape}"
@@ -139,20 +130,24 @@ class Optimizer:
         raise AssertionError(f"{type(self).__name__} has no _update")
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        """Refuse impossible options; subclasses check their own besides."""
-        for option in ("lr", "weight_decay"):
-            if not group[option] >= 0:
+        """Reject impossible options; subclasses check their own besides."""
+        for option, value in group.items():
+            if _is_number(value) and not value >= 0:
                 raise ValueError(
-                    f"{type(self).__name__}: {option} must be at least 0, got {group[option]!r}"
+                    f"{type(self).__name__}: {option} must be at least 0, got {value!r}"
                 )
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
 def _like(param: Array, value: Any) -> Any:
     """A copy of a saved array that lies in memory as the parameter does; numbers as they are."""
-    if isinstance(value, int | float):
+    if _is_number(value):
         return value
     copy = backend.active().xp.empty_like(param)
     copy[...] = backend.active().as_array(value)

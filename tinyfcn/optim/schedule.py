@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tinyfcn.functional.sizes import at_least_one
 from tinyfcn.optim.optimizer import Optimizer
 
 __all__ = ["ConstantLR", "CosineLR", "LinearWarmup", "PolyLR", "Schedule", "StepLR"]
@@ -77,7 +78,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size = _at_least_one("StepLR", "step_size", step_size)
+        at_least_one("StepLR", step_size=step_size)
+        self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -100,7 +102,8 @@ class PolyLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, total: int, power: float = 0.9) -> None:
-        self.total = _at_least_one("PolyLR", "total", total)
+        at_least_one("PolyLR", total=total)
+        self.total = total
         self.power = power
         super().__init__(optimizer)
 
@@ -117,7 +120,8 @@ class CosineLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, total: int) -> None:
-        self.total = _at_least_one("CosineLR", "total", total)
+        at_least_one("CosineLR", total=total)
+        self.total = total
         super().__init__(optimizer)
 
     def factor(self, iteration: int) -> float:
@@ -142,15 +146,10 @@ class LinearWarmup(Schedule):
 
     def __init__(self, schedule: Schedule, iterations: int) -> None:
         self.schedule = schedule
-        self.iterations = _at_least_one("LinearWarmup", "iterations", iterations)
+        at_least_one("LinearWarmup", iterations=iterations)
+        self.iterations = iterations
         super().__init__(schedule.optimizer)
 
     def factor(self, iteration: int) -> float:
         """min(1, (t + 1) / iterations) times the factor of the schedule."""
         return min(1.0, (iteration + 1) / self.iterations) * self.schedule.factor(iteration)
-
-
-def _at_least_one(schedule: str, name: str, value: int) -> int:
-    if int(value) != value or value < 1:
-        raise ValueError(f"{schedule}: {name} must be a whole number above 0, got {value!r}")
-    return int(value)

@@ -70,8 +70,6 @@ class SGD(Optimizer):
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check(group)
         momentum, dampening = group["momentum"], group["dampening"]
-        if not momentum >= 0:
-            raise ValueError(f"SGD: momentum must be at least 0, got {momentum!r}")
         if group["nesterov"] and (momentum == 0 or dampening != 0 or group["caffe_momentum"]):
             raise ValueError(
                 "SGD: nesterov needs momentum above 0, dampening 0 and caffe_momentum=False, got "
