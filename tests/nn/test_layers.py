@@ -5,7 +5,7 @@ import pytest
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn import nn
+from tinyfcn import backend, nn, optim
 
 X = np.random.default_rng(1).standard_normal((2, 4, 9, 8)).astype(np.float32)
 
@@ -85,9 +85,30 @@ def test_convolution_layers():
 
 
 @pytest.mark.parametrize("make", [nn.Conv2d, nn.ConvTranspose2d])
-def test_weights_lie_channels_last(make):
-    weight = make(4, 6, 3).weight.data
-    assert weight.transpose(0, 2, 3, 1).flags.c_contiguous
+def test_the_backend_decides_how_weights_lie_and_the_seed_what_they_are(make):
+    weights = []
+    for name in ("numpy", "reference"):
+        with backend.using(name):
+            tinyfcn.manual_seed(5)
+            weights.append(make(4, 6, 3).weight.data)
+            backend_own = backend.active().empty(weights[-1].shape, np.float32)
+            assert weights[-1].strides == backend_own.strides
+    assert weights[0].strides != weights[1].strides
+    np.testing.assert_array_equal(*weights)
+
+
+def test_loading_and_converting_keep_how_weights_lie():
+    layer = nn.Conv2d(4, 6, 3)
+    strides = layer.weight.data.strides
+    state = {k: np.ascontiguousarray(v) for k, v in nn.Conv2d(4, 6, 3).state_dict().items()}
+    layer.load_state_dict(state)
+    assert layer.weight.data.strides == strides
+    assert layer.double().float().weight.data.strides == strides
+    layer(x()).sum().backward()
+    optimizer = optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.state[layer.weight]["velocity"].strides == strides
 
 
 def test_bias_may_be_left_out():

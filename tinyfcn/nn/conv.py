@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class _Convolution(Window):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.dilation = pair(layer, "dilation", dilation, minimum=1)
         first, second = (in_channels, out_channels)[:: 1 if self.transposed else -1]
-        self.weight = _weight(first, second // groups, self.kernel_size)
+        self.weight = _weight(first, second // groups, *self.kernel_size)
         self.bias = _bias(out_channels) if bias else None
         terms: float = in_channels // groups * math.prod(self.kernel_size)
         if self.transposed:
@@ -167,10 +166,9 @@ class Linear(Module):
         return F.linear(x, self.weight, self.bias)
 
 
-def _weight(out_channels: int, in_channels: int, kernel: Sequence[int] = ()) -> Parameter:
-    memory = backend.active().xp.empty((out_channels, *kernel, in_channels), np.float32)
-    return Parameter(memory.transpose(0, 3, 1, 2) if kernel else memory)
+def _weight(*shape: int) -> Parameter:
+    return Parameter(backend.active().empty(shape, np.float32))
 
 
 def _bias(channels: int) -> Parameter:
-    return Parameter(backend.active().xp.zeros(channels, np.float32))
+    return Parameter(backend.active().zeros((channels,), np.float32))
