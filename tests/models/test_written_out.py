@@ -268,7 +268,7 @@ def parsenet(w, x):
     def of_length_one(y, key):
         return y / (y * y).sum(1, keepdim=True).sqrt() * w.state[f"{key}.weight"].reshape(-1, 1, 1)
 
-    mean = of_length_one(y.mean((2, 3), keepdims=True), "global_norm")
+    mean = of_length_one(y.mean((2, 3), keepdim=True), "global_norm")
     both = F.cat([of_length_one(y, "local_norm"), mean + 0.0 * y], 1)
     return from_corner(w.conv(both, "score"), x)
 
@@ -336,7 +336,7 @@ def deeplabv3(w, x):
     for i, rate in enumerate((12, 24, 36), start=1):
         window = {"padding": rate, "dilation": rate}
         views.append(w.norm_relu(last, f"{key}convs.{i}.0", f"{key}convs.{i}.1", **window))
-    mean = last.mean((2, 3), keepdims=True)
+    mean = last.mean((2, 3), keepdim=True)
     mean = w.norm_relu(mean, f"{key}convs.4.1", f"{key}convs.4.2")
     views.append(mean + 0.0 * views[0])
     y = w.norm_relu(F.cat(views, 1), f"{key}project.0", f"{key}project.1")
