@@ -6,8 +6,8 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, optim
+from tinyfcn.cli.network import spec_of
 from tinyfcn.cli.train_options import parse_options
-from tinyfcn.training.model_spec import describe
 
 NETWORKS = {
     "deconvnet": {"width": 1 / 16, "batch_norm": True},
@@ -86,6 +86,6 @@ def test_errors(rng, name):
 @every_network
 def test_it_can_be_trained_from_the_command_line(rng, name):
     options = parse_options(["--model", name, "--width", "0.03125"])
-    model = describe(options, ("background", "cat")).build().eval()
+    model = spec_of(options, ("background", "cat")).build().eval()
     with tinyfcn.no_grad():
         assert model(image(rng, 1, 3, 20, 31)).shape == (1, 2, 20, 31)
