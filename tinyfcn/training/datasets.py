@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinyfcn.data import (
@@ -22,6 +22,7 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
+from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
@@ -103,8 +104,8 @@ def augmentation(
     then, or a little more where the model does not have every size.
     """
     transforms: list[object] = []
-    margin: int = getattr(model, "margin", 0)
-    window: Callable[[int], int] = getattr(model, "window", int)  # side that so many scores need
+    network = as_network(model)
+    margin, window = network.margin, network.window
     if jitter:
         transforms.append(RandomScale(1 - jitter, 1 + jitter))
     if margin:
