@@ -88,12 +88,12 @@ def test_convolutions_are_counted_by_their_shapes() -> None:
     assert count("relu", **IMAGE) == 0
 
     # FCN-8s of 1/64 width on 32 × 32 pixels, layer by layer: pixels · C · OC · KH · KW.
-    trunk = 1024 * (3 + 1) * 9 + 256 * (2 + 4) * 9 + 64 * (8 + 16 + 16) * 9
-    trunk += 16 * (32 + 64 + 64) * 9 + 4 * 3 * 64 * 9
+    backbone = 1024 * (3 + 1) * 9 + 256 * (2 + 4) * 9 + 64 * (8 + 16 + 16) * 9
+    backbone += 16 * (32 + 64 + 64) * 9 + 4 * 3 * 64 * 9
     head = 8 * 64 * 49 + 64 * 64 + 64 * 21
     skips = 4 * 8 * 21 + 16 * 4 * 21
-    enlarging = 21 * (1 * 16 + 4 * 16 + 16 * 256)  # each class by itself
-    expected = 2 * (trunk + head + skips + enlarging)
+    upsampling = 21 * (1 * 16 + 4 * 16 + 16 * 256)  # each class by itself
+    expected = 2 * (backbone + head + skips + upsampling)
     assert count("infer", n=1, h=32, w=32, width=1 / 64) == expected
 
 

@@ -38,7 +38,7 @@ def test_a_mistake_is_caught_and_what_is_none_is_not():
 
 
 @pytest.mark.parametrize("text", ["i", "not there"])
-def test_a_text_that_does_not_stand_there_once_is_refused(tmp_path, text):
+def test_a_text_that_does_not_stand_there_once_is_rejected(tmp_path, text):
     (tmp_path / "few.cu").write_text("i = i;\n")
     with pytest.raises(ValueError, match=r"few\.cu, k, a mistake: expected once, found [02] times"):
         plant(Mistake("few.cu", text, "", "k", "a mistake"), tmp_path)

@@ -34,7 +34,7 @@ from tinyfcn.backend.cuda.kernels import declared, folder
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.parser import Parser, did_you_mean
 from tinyfcn.kernel_lab.cases import CASES, larger, sizes
-from tinyfcn.kernel_lab.work import NoWork, exact, verdicts, work
+from tinyfcn.kernel_lab.work import CaseError, exact, verdicts, work
 
 FINAL = [
     "gemm_4", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_direct",
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.exit(f"{error.kind}: {error}")
     except nvrtc.Refused as error:
         sys.exit(str(error))
-    except (DeviceError, NoWork, nvrtc.CompilerMissing) as error:
+    except (DeviceError, CaseError, nvrtc.CompilerMissing) as error:
         raise UsageError(str(error)) from error
     return status
 

@@ -22,27 +22,27 @@ ONE = (1, 1)
 POOLING = (2, 2), (2, 2), (0, 0), ONE  # kernel, stride, padding, dilation
 LRN = 3, 0.5, 0.75, 1.0  # size, alpha, beta, k
 
-Work = Callable[..., Any]  # (backend, inputs, *size) → an array or several
+Case = Callable[..., Any]  # (backend, inputs, *size) → an array or several
 
 
-def sizes(work: Work) -> dict[str, int]:
+def sizes(case: Case) -> dict[str, int]:
     """What the numbers of a size are, and which are taken: {"N": 2, "C": 8, …}."""
-    _, _, *parameters = inspect.signature(work).parameters.values()
+    _, _, *parameters = inspect.signature(case).parameters.values()
     return {parameter.name.upper(): parameter.default for parameter in parameters}
 
 
-def larger(work: Work) -> tuple[int, ...]:
+def larger(case: Case) -> tuple[int, ...]:
     """One more along every axis: no multiple of a block."""
-    return tuple(n + (axis not in ("KERNEL", "STRIDE")) for axis, n in sizes(work).items())
+    return tuple(n + (axis not in ("KERNEL", "STRIDE")) for axis, n in sizes(case).items())
 
 
 class Inputs:
     """The same random arrays for every backend: float32 numbers, in whatever dtype is asked for."""
 
-    def __init__(self, backend: Any, dtype: Any, seed: int = 0) -> None:
+    def __init__(self, backend: Any, dtype: Any) -> None:
         self._backend = backend
         self._dtype = dtype
-        self._random = np.random.default_rng(seed)
+        self._random = np.random.default_rng(0)
 
     def normal(self, *shape: int) -> Any:
         """Normal ones."""
@@ -52,9 +52,9 @@ class Inputs:
         """Between 1 and 2."""
         return self._array((1 + self._random.random(shape, np.float32)).astype(self._dtype))
 
-    def labels(self, *shape: int, least: int = -1) -> Any:
+    def labels(self, *shape: int) -> Any:
         """Classes, and −1 for pixels that do not count."""
-        return self._array(self._random.integers(least, CLASSES, shape, np.int32))
+        return self._array(self._random.integers(-1, CLASSES, shape, np.int32))
 
     def _array(self, values: Any) -> Any:
         return self._backend.as_array(aligned(values))
@@ -77,7 +77,7 @@ def product(b: Any, inputs: Inputs, m: int = 64, n: int = 128, k: int = 64) -> A
     return getattr(b, "gemm", np.matmul)(left, right)  # no op needs it of a backend
 
 
-def conv(algorithm: str, which: str, kernel: int = 3) -> Work:
+def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
     """One of the three primitives of convolution, with padding that keeps the size."""
     usual = kernel
 
@@ -113,7 +113,7 @@ ARRAYS: dict[str, Callable[..., Any]] = {
 }
 
 
-def of(primitive: str, arrays: str = "image", *options: Any) -> Work:
+def of(primitive: str, arrays: str = "image", *options: Any) -> Case:
     """The primitive of some arrays, words of ``ARRAYS``, and the options."""
 
     def work(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
@@ -167,7 +167,7 @@ def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
 
 NORM_GRAD = of("batch_norm_grad", "image image channels positive channels", 1e-3)
 LRN_GRAD = of("local_response_norm_grad", "image image", *LRN)
-CASES: dict[str, Work] = {
+CASES: dict[str, Case] = {
     "relu": of("relu"),
     "relu_grad": of("relu_grad", "image image"),
     "leaky_relu": of("leaky_relu", "image", 0.1),

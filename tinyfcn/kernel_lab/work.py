@@ -16,7 +16,7 @@ from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned
 ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
 
 
-class NoWork(ValueError):
+class CaseError(ValueError):
     """A kernel cannot be run on this size, or does not compile."""
 
 
@@ -60,16 +60,16 @@ def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Rec
     """Do the work of a kernel: what was launched, and the results as NumPy arrays.
 
     Raises:
-        NoWork: naming the kernel and the size.
+        CaseError: naming the kernel and the size.
     """
     recorder = Recorder(engine)
     backend: Any = CudaBackend(recorder)
     try:
         results = _work(backend, name, size, dtype)
     except (BuildError, ValueError) as error:
-        raise NoWork(f"{name}, size {' '.join(map(str, size))}: {error}") from error
+        raise CaseError(f"{name}, size {' '.join(map(str, size))}: {error}") from error
     if not recorder.of(name):
-        raise NoWork(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
+        raise CaseError(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
     return recorder, [backend.to_numpy(result) for result in results]
 
 
