@@ -167,6 +167,23 @@ def test_accumulated_gradients_are_those_of_the_large_batch(
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-3, atol=1e-6)
 
 
+def test_a_smaller_last_group_is_divided_by_its_own_size(
+    tmp_path: Path, make_trainer: Make
+) -> None:
+    """Of 5 batches in groups of 4 the last is alone: its step is that of groups of 1."""
+    begun = make_trainer(tmp_path, iterations=2, accumulate=4)
+    stop_in_step(begun, 0)
+    with pytest.raises(Stopped):
+        begun.fit()
+    weights = []
+    for accumulate in (4, 1):
+        run = make_trainer(tmp_path / str(accumulate), iterations=2, accumulate=accumulate)
+        run.load_state_dict(checkpoint.load(begun.folder.last))
+        run.fit()
+        weights.append(everything(run.model.state_dict()))
+    assert weights[0] == weights[1] != everything(begun.model.state_dict())
+
+
 def _sum_over_pixels(images: int) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda logits, labels: (
         F.cross_entropy(logits, labels, ignore_index=255, reduction="sum") / (1000.0 * images)
@@ -303,20 +320,20 @@ def test_runs_without_matplotlib_and_says_so_once(
 ) -> None:
     found = builtins.__import__
 
-    def refuse(name: str, *rest: Any, **more: Any) -> Any:
+    def reject(name: str, *rest: Any, **more: Any) -> Any:
         if name.partition(".")[0] == "matplotlib":
             raise ImportError(name)
         return found(name, *rest, **more)
 
     run = make_trainer(tmp_path, iterations=10)
     monkeypatch.setattr(visualize, "plot_curves", draw)
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr(builtins, "__import__", reject)
     run.fit()
     assert not run.folder.curves.exists()
     assert capsys.readouterr().out.count("curves.png is skipped") == 1
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, make_trainer: Make) -> None:
+def test_a_checkpoint_of_another_model_is_rejectd(tmp_path: Path, make_trainer: Make) -> None:
     run = make_trainer(tmp_path, iterations=5)
     run.fit()
     state = checkpoint.load(run.folder.last)
