@@ -8,18 +8,21 @@ Nothing of it is derived from a description of the network. The network runs onc
 # (the arrays here are those of the backend "meta")
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tinyfcn import backend
-from tinyfcn.backend.counting import MultiplyAdds, count_multiply_adds
-from tinyfcn.backend.meta import MetaArray, Sight, empty
+from tinyfcn.backend.meta import MetaArray, empty
+from tinyfcn.function import Function, Hook
+from tinyfcn.multiply_adds import MultiplyAdds, count_multiply_adds
 from tinyfcn.nn.module import Module, Parameter
+from tinyfcn.nn.without_values import without_values
+from tinyfcn.receptive_field import Field
+from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
 from tinyfcn.tensor import Tensor, set_grad_enabled
 
 Pixels = tuple[float, float]
@@ -162,111 +165,87 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     shape = (1,) * (4 - len(size)) + size
     parameters = list(model.parameters())
     dtype = parameters[0].dtype if parameters else np.float32
-    with backend.using("meta"), without_values(model), count_multiply_adds() as counted:
-        with _written_down(model, counted) as (layers, maps), set_grad_enabled(True):
-            x = Tensor(empty(shape, dtype, (Sight(), Sight())))
-            results = list(_tensors(model(x)))
-            saved = _saved(results)
-        skipped = {id(p.data.memory) for p in parameters}
-        kept = {id(a.memory): a.memory for a in saved if id(a.memory) not in skipped}
-    coarsest = ((math.nan, math.nan),) * 2
-    if results[0].data.sight:
-        coarsest = _coarsest([t.data for t in (x, *maps, *results)] + saved)
+    fields, counted = ReceptiveFields(), count_multiply_adds()
+    seen = _Layers(model, fields, counted)
+    with without_values(model), set_grad_enabled(True), fields, counted, seen:
+        x = Tensor(empty(shape, dtype, ()))
+        fields.start(x)
+        results = list(_tensors(model(x)))
+        # Of all ops those are left that the results hold for a backward pass.
+        saved = [t.data for op in seen.ops for t in op.saved_tensors if t is not None]
+        known = {id(p.data.memory) for p in parameters}
+    kept = {id(a.memory): a.nbytes for a in saved if isinstance(a, MetaArray)}
+    maps = zip(fields.of(results[0]), zip(fields.of(x), *seen.maps, strict=True), strict=True)
+    rows, columns = (_coarsest(result, along) for result, along in maps)
     return Summary(
-        layers,
+        seen.layers,
         shape,
         results[0].shape,
         sum(p.size for p in parameters if p.requires_grad),
         sum(p.size for p in parameters if not p.requires_grad),
         counted.total,
-        sum(memory.nbytes for memory in kept.values()),
-        *coarsest,
+        sum(nbytes for memory, nbytes in kept.items() if memory not in known),
+        (rows[0], columns[0]),
+        (rows[1], columns[1]),
     )
 
 
-@contextlib.contextmanager
-def without_values(model: Module) -> Iterator[None]:
-    """The model in evaluation mode, with arrays of the backend "meta"."""
-    tensors = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    for tensor, data in tensors:
-        tensor.data = empty(data.shape, data.dtype)
-    try:
-        yield
-    finally:
-        for tensor, data in tensors:
-            tensor.data = data
-        for module, training in modes:
-            module.training = training
+class _Layers(Hook):
+    """Every call of a module that does something itself becomes a layer."""
 
+    def __init__(self, model: Module, fields: ReceptiveFields, counted: MultiplyAdds) -> None:
+        self.fields, self.counted = fields, counted
+        self.names = {id(module): name for name, module in model.named_modules()}
+        self.layers: list[Layer] = []
+        self.maps: list[Fields] = []  # what ops gave
+        self.ops: weakref.WeakSet[Function] = weakref.WeakSet()
+        self._calls = [[0, 0]]  # multiply-adds before each call that is on, and of those inside it
+        self._met: set[int] = set()  # parameters
 
-@contextlib.contextmanager
-def _written_down(
-    model: Module, counted: MultiplyAdds
-) -> Iterator[tuple[list[Layer], list[Tensor]]]:
-    """Every call of a module that does something itself becomes a layer, and what it gave a map."""
-    layers: list[Layer] = []
-    maps: list[Tensor] = []
-    inside = [0]  # multiply-adds of the calls inside each of the calls that are on now
-    known: set[int] = set()
+    def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
+        self.maps += [self.fields.of(y) for y in outputs if y.ndim == 4]
+        if hasattr(function, "edges"):
+            self.ops.add(function)
 
-    def watch(name: str, module: Module) -> None:
-        forward = module.forward
+    def enter(self, module: Module, inputs: Sequence[Any]) -> None:
+        if id(module) in self.names:
+            self._calls.append([self.counted.total, 0])
+
+    def leave(self, module: Module, inputs: Sequence[Any], result: Any) -> None:
+        if id(module) not in self.names:
+            return
+        before, inside = self._calls.pop()
+        total = self.counted.total - before
+        self._calls[-1][1] += total
+        name, kind, outputs = self.names[id(module)], type(module).__name__, list(_tensors(result))
+        if not all(isinstance(t.data, MetaArray) for t in outputs):
+            raise TypeError(
+                f"summary: {name or kind} gave an array made by NumPy; only what is computed with "
+                "tinyfcn.functional can be followed"
+            )
+        own = [p for p in vars(module).values() if isinstance(p, Parameter)]
+        new = [p for p in own if id(p) not in self._met]
+        self._met.update(map(id, new))
         is_leaf = not any(True for _ in module.children())
-
-        def call(*inputs: Any, **options: Any) -> Any:
-            before = counted.total
-            inside.append(0)
-            result = forward(*inputs, **options)
-            total = counted.total - before
-            own = total - inside.pop()
-            inside[-1] += total
-            own_parameters = [p for p in vars(module).values() if isinstance(p, Parameter)]
-            new = [p for p in own_parameters if id(p) not in known]
-            known.update(map(id, new))
-            outputs = list(_tensors(result))
-            if not all(isinstance(t.data, MetaArray) for t in outputs):
-                raise TypeError(
-                    f"summary: {name or type(module).__name__} gave an array made by NumPy; only "
-                    "what is computed with tinyfcn.functional can be followed"
-                )
-            maps.extend(outputs)
-            if own or new or (is_leaf and not any(result is x for x in inputs)):
-                learned = sum(p.size for p in new if p.requires_grad)
-                before_it = {id(x.data.memory) for x in _tensors(inputs)}
-                nbytes = sum(t.data.nbytes for t in outputs if id(t.data.memory) not in before_it)
-                layers.append(_layer(name, module, outputs[0], learned, own, nbytes))
-            return result
-
-        vars(module)["forward"] = call
-
-    modules = list(model.named_modules())
-    for name, module in modules:
-        watch(name, module)
-    try:
-        yield layers, maps
-    finally:
-        for _, module in modules:
-            del vars(module)["forward"]
+        if total > inside or new or (is_leaf and not any(result is x for x in inputs)):
+            earlier = {id(x.data.memory) for x in _tensors(inputs)}
+            fields = self.fields.of(outputs[0])
+            self.layers.append(Layer(
+                name, kind, outputs[0].shape,
+                sum(p.size for p in new if p.requires_grad),
+                total - inside,
+                sum(t.data.nbytes for t in outputs if id(t.data.memory) not in earlier),
+                _both(field.size() if field else math.nan for field in fields),
+                _both(
+                    field.stride() if field and outputs[0].ndim == 4 else math.nan
+                    for field in fields
+                ),
+            ))  # fmt: skip
 
 
-def _layer(
-    name: str, module: Module, output: Tensor, parameters: int, multiply_adds: int, nbytes: int
-) -> Layer:
-    sight = output.data.sight
-    rows, columns = sight or (Sight(math.nan), Sight(math.nan))
-    is_map = output.ndim == 4 and sight is not None
-    return Layer(
-        name,
-        type(module).__name__,
-        output.shape,
-        parameters,
-        multiply_adds,
-        nbytes,
-        (float(rows.size), float(columns.size)),
-        (float(rows.stride), float(columns.stride)) if is_map else (math.nan, math.nan),
-    )
+def _both(numbers: Iterable[float]) -> Pixels:
+    height, width = numbers
+    return height, width
 
 
 def _tensors(result: Any) -> Iterator[Tensor]:
@@ -281,34 +260,13 @@ def _tensors(result: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _saved(results: list[Tensor]) -> list[MetaArray]:
-    """All arrays that the graph behind ``results`` holds; some of them several times."""
-    arrays = []
-    nodes = [t._node for t in results if t._node is not None]
-    visited: set[int] = set()
-    while nodes:
-        node = nodes.pop()
-        if id(node) in visited:
-            continue
-        visited.add(id(node))
-        saved = [
-            x.data if isinstance(x, Tensor) else x.array for x in node._saved or () if x is not None
-        ]
-        arrays += [x for x in saved if isinstance(x, MetaArray)]
-        nodes += [edge[0] for edge in node.edges if isinstance(edge, tuple)]
-    return arrays
-
-
-def _coarsest(maps: list[MetaArray]) -> tuple[Pixels, Pixels]:
-    """Receptive field and stride of the map with the largest stride, axis by axis."""
-    sights = [x.sight for x in maps if x.ndim == 4 and x.sight]
-    found = []
-    for axis in (0, 1):
-        stride = max(s[axis].stride for s in sights if s[axis].size < math.inf)
-        size = max(s[axis].size for s in sights if s[axis].stride == stride)
-        found.append((float(size), float(stride)))
-    (height, height_stride), (width, width_stride) = found
-    return (height, width), (height_stride, width_stride)
+def _coarsest(result: Field | None, maps: Sequence[Field | None]) -> tuple[float, float]:
+    """Receptive field and stride of the map with the largest stride, along an axis of the image."""
+    if result is None:
+        return math.nan, math.nan
+    found = [(field.size(), field.stride()) for field in maps if field]
+    stride = max(stride for size, stride in found if size < math.inf and stride > 0)
+    return max(size for size, step in found if step == stride), stride
 
 
 def sides(shape: Sequence[int]) -> str:
@@ -328,8 +286,9 @@ def pixels(both: Pixels) -> str:
         >>> pixels((404.0, 404.0)), pixels((0.5, 3.0)), pixels((math.inf, math.inf))
         ('404', '0.5 x 3', 'all')
     """
-    texts = ["all" if n == math.inf else "" if math.isnan(n) else f"{n:g}" for n in both]
-    return texts[0] if texts[0] == texts[1] else " x ".join(texts)
+    texts = ["all" if n == math.inf else "?" if math.isnan(n) else f"{n:g}" for n in both]
+    texts = texts[:1] if texts[0] == texts[1] else texts
+    return "" if texts == ["?"] else " x ".join(texts)
 
 
 def amount(n: float) -> str:

@@ -10,8 +10,8 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import backend, models, nn, optim
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.counting import count_multiply_adds
 from tinyfcn.backend.meta import NoValues
+from tinyfcn.multiply_adds import count_multiply_adds
 
 
 @pytest.fixture(autouse=True)

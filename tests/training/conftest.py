@@ -10,7 +10,7 @@ import pytest
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn import Tensor, cli, nn, optim, visualize
+from tinyfcn import nn, optim, visualize
 from tinyfcn.data import (
     ColourJitter,
     Compose,
@@ -21,19 +21,8 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
-from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
-
-page = cli.load("tinyfcn.examples.train_voc")
-
-
-class Trainer(Run):
-    """A run, and the loop of the page that a user reads."""
-
-    loss: Callable[..., Tensor]
-
-    def fit(self) -> None:
-        page.train(self, self.loss)
+from tinyfcn.training.trainer import Trainer
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +66,9 @@ def make_trainer(tree: Path) -> Callable[..., Trainer]:
             seed=5,
             **loader,
         )
-        run = Trainer(
+        return Trainer(
             model,
+            lambda logits, labels: F.cross_entropy(logits, labels, ignore_index=255),
             optimizer,
             schedule,
             batches,
@@ -87,7 +77,5 @@ def make_trainer(tree: Path) -> Callable[..., Trainer]:
             iterations,
             accumulate,
         )
-        run.loss = lambda logits, labels: F.cross_entropy(logits, labels, ignore_index=255)
-        return run
 
     return make

@@ -100,15 +100,20 @@ def _get(name: str) -> Backend:
 
 
 @contextlib.contextmanager
-def using(name: str) -> Iterator[Backend]:
-    """Use backend ``name`` inside the ``with`` block and the former one after it."""
+def using(which: str | Backend) -> Iterator[Backend]:
+    """Use a backend inside the ``with`` block and the former one after it: the one of that name, or
+    an instance, which only this thread uses then."""
     global _active
     active()
     former, own = _active, getattr(_own, "backend", None)
     try:
-        yield _switch(name)
+        if isinstance(which, Backend):
+            _own.backend = which
+            yield which
+        else:
+            yield _switch(which)
     finally:
-        if name not in NO_VALUES:
+        if isinstance(which, str) and which not in NO_VALUES:
             _active = former
         _own.backend = own
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import threadpoolctl
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, models, nn, optim
-from tinyfcn.backend.counting import count_multiply_adds
 from tinyfcn.backend.cpu import threads as cpu_threads
+from tinyfcn.multiply_adds import count_multiply_adds
 
 __all__ = ["F", "fcn8s", "inference", "nn", "optim", "relu_layer"]
 fcn8s, inference, relu_layer = models.fcn8s, tinyfcn.no_grad, nn.ReLU
@@ -48,8 +47,11 @@ def synchronize() -> None:
 
 def cpu_name() -> str:
     cpus = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", cpus.read_text() if cpus.exists() else "")
-    return found[1] if found else platform.processor() or platform.machine()
+    if cpus.exists():
+        for line in cpus.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def count_flops(step: Callable[[], object]) -> int:

@@ -95,8 +95,7 @@ def select(words: Sequence[str], quick: bool) -> list[Work]:
         if not words or any(word.lower() in f"{work.group} {work.name}" for word in words)
     ]
     if not chosen:
-        known = {name for work in WORK for name in (work.name, *work.name.split())}
-        near = did_you_mean(" ".join(words), known)
+        near = did_you_mean(" ".join(words), [work.name for work in WORK])
         raise UsageError(
             f"--only: nothing is called {' or '.join(words)}{near or '; --list tells the names'}"
         )

@@ -6,25 +6,20 @@ becomes a :class:`Call`; the tensors between them have names, and sizes that rem
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyfcn import backend
 from tinyfcn.backend import meta
-from tinyfcn.function import Function
+from tinyfcn.function import Function, Hook
 from tinyfcn.nn import Module
+from tinyfcn.nn.without_values import without_values
 from tinyfcn.onnx.rules import CannotExport
 from tinyfcn.onnx.sizes import Size
-from tinyfcn.summary import without_values
 from tinyfcn.tensor import Tensor, no_grad
 
 INPUT = "images"
-
-_one_at_a_time = threading.RLock()  # Function and the backend are the whole process's
 
 
 class Traced(Tensor):
@@ -91,18 +86,16 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
         CannotExport: if what the network does depends on values, or it changes some itself.
         ValueError: if the result is not one tensor; and what the model itself raises.
     """
-    known: dict[int, Any] = {}
-    with (
-        _one_at_a_time, backend.using("meta"), without_values(model), no_grad(),
-        _constants_kept(known) as constants,
-    ):  # fmt: skip
+    recording = _Recording()
+    known = recording.known
+    with without_values(model, using=recording), no_grad():
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         kept = {name: _State(tensor.data) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             known[id(tensor)] = known[id(tensor.data)] = name
         dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
         images = Traced(meta.empty(tuple(input_size), dtype), INPUT)
-        with _written_down(model) as calls:
+        with _Calls(model) as written:
             try:
                 scores = model(images)
             except meta.NoValues as error:
@@ -113,7 +106,7 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
         for name, state in kept.items():
             if not state.is_that_of(tensors[name]):
                 raise CannotExport(f"onnx: the network changes {name} while it runs")
-    for tensor in (images, *(t for call in calls for t in call.outputs)):
+    for tensor in (images, *(t for call in written.calls for t in call.outputs)):
         if not tensor.made.is_that_of(tensor):
             raise CannotExport("onnx: the network writes into the array of a tensor in place")
     if not isinstance(scores, Traced):
@@ -121,73 +114,62 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
             f"onnx: {type(model).__name__} must give one tensor that it computed from its input, "
             f"but gave {type(scores).__name__}"
         )
-    known |= {id(array): value for array, value in constants}
-    return Trace(calls, images, scores, known, (kept, constants))
+    return Trace(written.calls, images, scores, known, (kept, recording))
 
 
-@contextlib.contextmanager
-def _written_down(model: Module) -> Iterator[list[Call]]:
-    """Every op that this thread calls inside the block."""
-    calls: list[Call] = []
-    layers = [""]  # those that run now, the innermost last
-    names = {id(module): name for name, module in model.named_modules()}
-    run, run_module, here = Function.__call__, Module.__call__, threading.get_ident()
+class _Calls(Hook):
+    """Writes down every op of a model."""
 
-    def call_module(module: Module, *inputs: Any, **options: Any) -> Any:
-        if threading.get_ident() != here:
-            return run_module(module, *inputs, **options)
-        layers.append(names.get(id(module), layers[-1]))
-        try:
-            return run_module(module, *inputs, **options)
-        finally:
-            layers.pop()
+    def __init__(self, model: Module) -> None:
+        self.calls: list[Call] = []
+        self._layers = [""]  # those that run now, the innermost last
+        self._names = {id(module): name for name, module in model.named_modules()}
 
-    def call(op: Function, *inputs: Any) -> Any:
-        result = run(op, *inputs)
-        if threading.get_ident() != here:
-            return result
-        outputs = result if isinstance(result, tuple) else (result,)
-        made = tuple(Traced(t.data, f"{len(calls)}.{i}") for i, t in enumerate(outputs))
-        calls.append(Call(layers[-1], op, inputs, made))
-        return made if isinstance(result, tuple) else made[0]
+    def enter(self, module: Module, inputs: Sequence[Any]) -> None:
+        self._layers.append(self._names.get(id(module), self._layers[-1]))
 
-    ops: Any = Function
-    modules: Any = Module
-    ops.__call__, modules.__call__ = call, call_module
-    try:
-        yield calls
-    finally:
-        ops.__call__, modules.__call__ = run, run_module
+    def leave(self, module: Module, inputs: Sequence[Any], result: Any) -> None:
+        self._layers.pop()
+
+    def op(
+        self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        made = tuple(Traced(t.data, f"{len(self.calls)}.{i}") for i, t in enumerate(outputs))
+        self.calls.append(Call(self._layers[-1], function, inputs, made))
+        return made
 
 
-@contextlib.contextmanager
-def _constants_kept(known: dict[int, Any]) -> Iterator[list[tuple[Any, Any]]]:
-    """The arrays that the backend "meta" makes of numbers inside the block, with these numbers."""
-    active: Any = backend.active()
-    constants: list[tuple[Any, Any]] = []
-    as_array, asarray, result_type = active.as_array, active.xp.asarray, active.xp.result_type
+class _Recording(meta.MetaBackend):
+    """The backend "meta", knowing the numbers that its arrays are made of."""
 
-    def plain(data: Any) -> Any:
-        return int(data) if isinstance(data, Size) else data
+    def __init__(self) -> None:
+        self.known: dict[int, Any] = {}  # by the id of the array
+        self.xp = _RecordingNumpy(self)
+        self._arrays: list[Any] = []  # kept alive, so that ids stay theirs
 
-    def remember(data: Any, dtype: Any = None) -> Any:
-        number = plain(data)
-        array = as_array(number if dtype is None else asarray(number, dtype))
-        if isinstance(data, meta.MetaArray):  # not a number, but maybe a parameter's array
-            value = known.get(id(data))
-        else:
-            value = data if isinstance(data, Size) else asarray(number, array.dtype)
-        constants.append((array, value))
+    def as_array(self, data: Any, dtype: Any = None) -> Any:
+        number = _plain(data)
+        array = super().as_array(number if dtype is None else np.asarray(number, dtype))
+        if array is not data:
+            is_size = isinstance(data, Size)
+            self.known[id(array)] = data if is_size else np.asarray(number, array.dtype)
+            self._arrays.append(array)
         return array
 
-    def to_numpy(array: Any) -> Any:
+    def to_numpy(self, array: Any) -> Any:
         raise meta.NoValues(f"numpy() of an array of shape {array.shape}")
 
-    active.as_array = remember
-    active.to_numpy = to_numpy
-    active.xp.asarray = remember
-    active.xp.result_type = lambda *kinds: result_type(*map(plain, kinds))
-    try:
-        yield constants
-    finally:
-        del active.as_array, active.to_numpy, active.xp.asarray, active.xp.result_type
+
+class _RecordingNumpy(meta.MetaNumpy):
+    """Its array module."""
+
+    def __init__(self, backend: _Recording) -> None:
+        self.asarray = backend.as_array
+
+    @staticmethod
+    def result_type(*kinds: Any) -> Any:
+        return np.result_type(*map(_plain, kinds))
+
+
+def _plain(data: Any) -> Any:
+    return int(data) if isinstance(data, Size) else data

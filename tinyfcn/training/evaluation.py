@@ -13,7 +13,6 @@ import tinyfcn
 from tinyfcn import backend
 from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
-from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
 from tinyfcn.training.overlap_tile import overlap_tile, tile_for
@@ -36,7 +35,7 @@ def predict(
         Class indices, uint8 (N, H, W).
     """
     batch = np.stack([preprocessing.apply(image) for image in images])
-    margin = as_network(model).margin
+    margin: int = getattr(model, "margin", 0)
     training = model.training
     model.eval()
     try:

@@ -7,10 +7,9 @@ Those without padding have ``margin``, the pixels of the image on each side that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.tensor import Tensor
 
@@ -39,13 +38,14 @@ def total_loss(model: Module, images: Tensor, labels: Any, loss: Loss) -> Tensor
         >>> total_loss(model, tinyfcn.tensor(images), labels, F.cross_entropy).shape
         ()
     """
-    network = as_network(model)
-    if margin := network.margin:
+    margin: int = getattr(model, "margin", 0)
+    if margin:
         labels = labels[:, margin:-margin, margin:-margin]
-    if not network.auxiliary:
+    weights: Mapping[str, float] = getattr(model, "auxiliary", {})
+    if not weights:
         return loss(model(images), labels)
-    scores = network.outputs(images)
+    scores = model.outputs(images)  # type: ignore[attr-defined]
     total = loss(scores["out"], labels)
-    for name, weight in network.auxiliary.items():
+    for name, weight in weights.items():
         total = total + weight * loss(scores[name], labels)
     return total

@@ -1,0 +1,46 @@
+"""A network on the backend "meta", to see what it does without computing it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tinyfcn import backend
+from tinyfcn.backend.meta import empty
+from tinyfcn.nn.module import Module
+
+
+@contextlib.contextmanager
+def without_values(*modules: Module, using: str | backend.Backend = "meta") -> Iterator[None]:
+    """Inside the block the active backend is "meta", on this thread, and the modules are in
+    evaluation mode with parameters and buffers that have no values; then all is as before.
+
+    Args:
+        modules: no other thread may use them meanwhile.
+        using: the backend "meta", or an instance of its class.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> from tinyfcn import nn
+        >>> layer, x = nn.Conv2d(3, 8, 3), tinyfcn.tensor(np.zeros((1, 3, 6, 7), np.float32))
+        >>> with without_values(layer):
+        ...     y = layer(x)
+        >>> y.shape, type(y.data).__name__
+        ((1, 8, 4, 5), 'MetaArray')
+    """
+    inside = [module for outer in modules for module in outer.modules()]
+    modes = [(module, module.training) for module in inside]
+    tensors = [t for outer in modules for t in (*outer.parameters(), *outer.buffers())]
+    arrays = [(tensor, tensor.data) for tensor in tensors]
+    for module in inside:
+        module.training = False
+    for tensor, data in arrays:
+        tensor.data = empty(data.shape, data.dtype, ())
+    try:
+        with backend.using(using):
+            yield
+    finally:
+        for tensor, data in reversed(arrays):
+            tensor.data = data
+        for module, training in reversed(modes):
+            module.training = training
