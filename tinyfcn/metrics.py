@@ -135,12 +135,11 @@ def scores(counts: Any) -> Scores:
     union = true + counts.sum(axis=0) - right
     accuracy = _divide(right, true)
     iu = _divide(right, union)
-    present = true > 0
     return Scores(
         pixel_accuracy=float(_divide(right.sum(), true.sum())),
         mean_accuracy=_mean(accuracy),
         mean_iu=_mean(iu),
-        fw_iu=float(_divide((true * iu)[present].sum(), true.sum())),
+        fw_iu=float(_divide(np.nansum(true * iu), true.sum())),
         iu=iu,
     )
 

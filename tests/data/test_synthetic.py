@@ -153,7 +153,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
 def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(ValueError, match="train=0, val=0"):
         write_voc_tree(tmp_path / "scenes", train=0, val=0)
-    with pytest.raises(ValueError, match=r"at most the size 32, got \(40.0, 76.0\)"):
+    with pytest.raises(ValueError, match=r"diameter must be .* in \[1, 32\], got \(40.0, 76.0\)"):
         write_voc_tree(tmp_path / "scenes", size=32)
     with pytest.raises(ValueError, match=r"objects must be two rising .* got \(5, 2\)"):
         SceneStyle(objects=(5, 2))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ class Batch(NamedTuple):
     labels: NDArray[np.uint8]
 
 
+@dataclass(eq=False, repr=False)
 class DataLoader:
     """Iterate over a data set in batches, one epoch for each ``for`` loop.
 
@@ -55,38 +57,28 @@ class DataLoader:
     where that is. An error in a worker is raised in the loop, with the id of the sample.
     """
 
-    def __init__(
-        self,
-        dataset: SegmentationDataset | Sequence[Sample],
-        batch_size: int = 1,
-        shuffle: bool = False,
-        transform: Transform | None = None,
-        preprocessing: Preprocessing = TORCHVISION,
-        seed: int = 0,
-        workers: int = 2,
-        drop_last: bool = False,
-        upload: Callable[[Any], Any] = lambda images: images,
-    ):
-        for name, value, least in (
-            ("batch_size", batch_size, 1), ("workers", workers, 0), ("seed", seed, 0),
-        ):  # fmt: skip
-            if value < least:
-                raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.transform = transform
-        self.preprocessing = preprocessing
-        self.seed = seed
-        self.workers = workers
-        self.drop_last = drop_last
-        self.upload = upload
-        self.epoch = 0
-        self.position = 0  # batches of this epoch already handed out
+    dataset: SegmentationDataset | Sequence[Sample]
+    batch_size: int = 1
+    shuffle: bool = False
+    transform: Transform | None = None
+    preprocessing: Preprocessing = TORCHVISION
+    seed: int = 0
+    workers: int = 2
+    drop_last: bool = False
+    upload: Callable[[Any], Any] = lambda images: images
+    epoch: int = field(default=0, init=False)
+    position: int = field(default=0, init=False)  # batches of this epoch already handed out
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("workers", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"DataLoader: {name} must be at least {least}, got {getattr(self, name)}"
+                )
         if len(self) == 0:
             raise ValueError(
-                f"DataLoader: no batch to give: the data set has {len(dataset)} samples, "
-                f"batch_size={batch_size}, drop_last={drop_last}"
+                f"DataLoader: no batch to give: the data set has {len(self.dataset)} samples, "
+                f"batch_size={self.batch_size}, drop_last={self.drop_last}"
             )
 
     def __len__(self) -> int:
@@ -154,10 +146,9 @@ class DataLoader:
         return Batch(ids, self.upload(images.transpose(0, 3, 1, 2)), labels)  # (N, 3, H, W)
 
     def _sample(self, index: int, epoch: int) -> Sample:
-        name = f"number {index}"
+        ids = getattr(self.dataset, "ids", None)
+        name = f"number {index}" if ids is None else repr(ids[index])
         try:
-            if isinstance(self.dataset, SegmentationDataset):
-                name = repr(self.dataset.ids[index])
             sample = self.dataset[index]
             if self.transform is not None:
                 rng = np.random.default_rng([self.seed, epoch, _AUGMENT, index])

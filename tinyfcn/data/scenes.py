@@ -53,16 +53,13 @@ class SceneStyle:
     noise: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.diameter[0] <= self.diameter[1] <= self.size:
-            raise ValueError(
-                "SceneStyle: diameter must be two rising numbers of at most the size "
-                f"{self.size}, got {self.diameter}"
-            )
-        for name in ("objects", "clutter"):
-            least, most = getattr(self, name)
-            if not 0 <= least <= most <= 100:
+        limits = {"diameter": (1, self.size), "objects": (0, 100), "clutter": (0, 100)}
+        for name, (least, most) in limits.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
                 raise ValueError(
-                    f"SceneStyle: {name} must be two rising numbers in [0, 100], got {least, most}"
+                    f"SceneStyle: {name} must be two rising numbers in [{least}, {most}], "
+                    f"got {low, high}"
                 )
 
 
@@ -82,8 +79,7 @@ def draw_scene(rng: np.random.Generator, style: SceneStyle | None = None) -> Sam
     labels = np.zeros(style.objects[1] + 1, np.uint8)
     for number, (row, column, diameter) in enumerate(_places(rng, style), start=1):
         label = int(rng.integers(1, len(SYNTHETIC_CLASSES)))
-        outline, hole = SHAPES[SYNTHETIC_CLASSES[label]]
-        coverage = _stamp(_pose(rng, style, diameter), outline, hole)
+        coverage = _stamp(_pose(rng, style, diameter), *SHAPES[SYNTHETIC_CLASSES[label]])
         colour = _colour_apart(rng, behind, style.contrast)
         behind.append(colour)
         texture = _texture(rng, coverage.shape, colour)
@@ -127,19 +123,16 @@ def _pose(rng: np.random.Generator, style: SceneStyle, diameter: float) -> NDArr
     return diameter / 2 * lean @ np.diag([stretch, 1 / stretch]) @ lean.T @ turn
 
 
-def _stamp(
-    pose: NDArray[np.float64], outline: Points, hole: Points | None = None
-) -> NDArray[np.float32]:
+def _stamp(pose: NDArray[np.float64], outline: Points, *holes: Points) -> NDArray[np.float32]:
     """The part of each pixel that a shape covers, 0..1, on the least square of odd side."""
     corners = np.array(outline) @ pose.T
     reach = ceil(np.abs(corners).max()) + 1
     side = 2 * reach + 1
     stamp = Image.new("L", (side * _SUPERSAMPLING,) * 2)
     draw = ImageDraw.Draw(stamp)
-    for points, value in ((outline, 255), (hole, 0)):
-        if points is not None:
-            placed = (np.array(points) @ pose.T + side / 2) * _SUPERSAMPLING - 0.5
-            draw.polygon(placed.ravel().tolist(), fill=value)
+    for points in (outline, *holes):
+        placed = (np.array(points) @ pose.T + side / 2) * _SUPERSAMPLING - 0.5
+        draw.polygon(placed.ravel().tolist(), fill=255 if points is outline else 0)
     return _coverage(stamp, _SUPERSAMPLING)
 
 

@@ -57,14 +57,14 @@ _ARROW = [
 
 # Name of a class, its outline, and its hole if it has one. The order is that of the mask's
 # indices, from 1.
-SHAPES: dict[str, tuple[Points, Points | None]] = {
-    "disc": (_circle(), None),
+SHAPES: dict[str, tuple[Points, ...]] = {
+    "disc": (_circle(),),
     "ring": (_circle(), _circle(0.52)),
-    "triangle": (_regular(3), None),
-    "square": (_regular(4), None),
-    "star": (_regular(5, inner=0.45), None),
-    "cross": (_CROSS, None),
-    "crescent": (_crescent(), None),
-    "heart": (_heart(), None),
-    "arrow": (_ARROW, None),
+    "triangle": (_regular(3),),
+    "square": (_regular(4),),
+    "star": (_regular(5, inner=0.45),),
+    "cross": (_CROSS,),
+    "crescent": (_crescent(),),
+    "heart": (_heart(),),
+    "arrow": (_ARROW,),
 }

@@ -52,31 +52,22 @@ def opened(path: Path) -> Iterator[Zip]:
 
 
 class Zip:
-    """Reads members whole, each checked against its CRC."""
+    """Reads members whole, each checked against its CRC; ``names`` are in the archive's order."""
 
     def __init__(self, archive: zipfile.ZipFile, most: int) -> None:
         self._archive = archive
-        self._members = {member.filename: member for member in archive.infolist()}
-        if len(self._members) != len(archive.infolist()):
+        self.names = archive.namelist()
+        if len({*self.names}) != len(self.names):
             raise WeightsError("two members of the zip archive have the same name")
-        total = sum(member.file_size for member in self._members.values())
+        total = sum(member.file_size for member in archive.infolist())
         if total > most:
             raise WeightsError(f"would unpack to {total:,} bytes, more than {most:,}: rejected")
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the members, in the order of the archive."""
-        return list(self._members)
-
     def read(self, name: str) -> bytes:
         """One member."""
-        if name not in self._members:
-            raise WeightsError(f"the member {name!r} is missing from the zip archive")
-        member = self._members[name]
+        member = self._archive.getinfo(name)
         if member.compress_type not in _METHODS:
             raise WeightsError(f"{name} is compressed by method {member.compress_type}, not known")
-        if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
-            raise WeightsError(f"{name}: its two sizes in the zip archive differ")
         try:
             data = self._archive.read(member)
         except _DAMAGE as error:
