@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_a_header_that_lies_takes_no_memory(tmp_path: Path) -> None:
         archive.writestr("w.npy", member.replace(b"1000, 10), }      ", b"1000, 10000000), }"))
     with pytest.raises(weights.WeightsError, match="80,000 bytes are not float64 of shape"):
         weights.load(tmp_path / "b.npz")
+
+
+def test_a_member_longer_than_the_file_takes_no_memory(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", w=np.zeros(1000))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    place = data.index(b"PK\x01\x02") + 20  # the packed size, in the list at the end
+    data[place : place + 4] = (1 << 30).to_bytes(4, "little")
+    (tmp_path / "a.npz").write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(weights.WeightsError, match="1,073,741,824 bytes of members"):
+            weights.load(tmp_path / "a.npz")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_checkpoint_brings_its_preprocessing(tmp_path: Path) -> None:

@@ -48,20 +48,23 @@ def opened(path: Path) -> Iterator[Zip]:
     except _DAMAGE as error:
         raise WeightsError(f"truncated or damaged zip archive ({error})") from error
     with archive:
-        yield Zip(archive, allowance(path))
+        yield Zip(archive, path)
 
 
 class Zip:
     """Reads members whole, each checked against its CRC; ``names`` are in the archive's order."""
 
-    def __init__(self, archive: zipfile.ZipFile, most: int) -> None:
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive = archive
         self.names = archive.namelist()
         if len({*self.names}) != len(self.names):
             raise WeightsError("two members of the zip archive have the same name")
         total = sum(member.file_size for member in archive.infolist())
-        if total > most:
-            raise WeightsError(f"would unpack to {total:,} bytes, more than {most:,}: rejected")
+        packed = sum(member.compress_size for member in archive.infolist())
+        if total > allowance(path):
+            raise WeightsError(f"would unpack to {total:,} bytes, too many for its size: rejected")
+        if packed > path.stat().st_size:
+            raise WeightsError(f"truncated: {packed:,} bytes of members, more than the file has")
 
     def read(self, name: str) -> bytes:
         """One member."""
