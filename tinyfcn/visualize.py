@@ -1,4 +1,4 @@
-"""Pictures of what a network sees and says: overlays, sheets of predictions, training curves.
+"""Pictures: overlays of masks, sheets of predictions, training curves.
 
 Everything is drawn with Pillow, in the VOC palette, so that a colour means the same class in a
 mask file, in an overlay and in a sheet. Only the curves need matplotlib (the extra ``plot``).

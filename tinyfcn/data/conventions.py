@@ -1,4 +1,4 @@
-"""The conventions that every data set keeps, and the one checker that enforces them.
+"""Reads and writes images and masks; the conventions for both, and the one checker of them.
 
 - An image is uint8 (H, W, 3), RGB, 0..255.
 - Its mask is uint8 (H, W), each pixel a class index in [0, classes) or 255 for void.

@@ -1,4 +1,4 @@
-"""What a data set for segmentation is: samples of an image and its mask, and names of the classes.
+"""The base class of data sets: samples of an image and its mask, and names of the classes.
 
 Readers differ only in where files lie and how a mask is stored. All of that is in
 :class:`SegmentationDataset`'s two dictionaries of paths and its method ``read_mask``; reading,

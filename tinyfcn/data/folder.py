@@ -1,4 +1,4 @@
-"""Any folder of images and masks: files of one name in ``images/`` and ``masks/`` are a sample."""
+"""Reads any folder of images and masks: files of one name in both folders are a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an image of bytes to the network's input: channel order, range, mean and deviation.
+"""Turns an image of bytes into a network's input: channel order, range, mean and deviation.
 
 Pretrained weights work only with the numbers they were trained with, so a checkpoint stores
 these beside the weights.

@@ -1,4 +1,4 @@
-"""Synthetic scenes: drawing one, image and mask.
+"""Draws synthetic scenes, each an image and its mask.
 
 A scene has two to five objects of nine shapes before a cluttered background. Only the shape
 tells the class: size, rotation, colour and texture are drawn from the same distributions for

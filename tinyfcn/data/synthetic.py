@@ -1,4 +1,4 @@
-"""Synthetic scenes written as a real VOC tree, so that training on them is training on VOC."""
+"""Writes synthetic scenes as a VOC tree, so that training on them is training on VOC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pascal VOC 2007 to 2012 (Everingham et al., IJCV 2010), and any data set kept in its layout::
+"""Reads Pascal VOC 2007 to 2012 (Everingham et al., IJCV 2010), and data sets in its layout::
 
 JPEGImages/<id>.jpg                 images (PNG too)
 SegmentationClass/<id>.png          palette PNGs of class indices, 255 = void

@@ -1,6 +1,6 @@
 """Read weights from files, each format by its own reader, recognised by what is in the file.
 
-A reader is a module with ``recognises(path, start)``, told the first bytes of the file, and
+A reader is a module with ``recognises(path, start)``, given the first bytes of the file, and
 ``read(path)``, which gives a :class:`WeightFile`: a dict of names to NumPy arrays, and how images
 have to be prepared for them. A new format is a new module in ``READERS``.
 

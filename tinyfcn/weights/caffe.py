@@ -1,4 +1,4 @@
-"""Caffe's ``.caffemodel``: a NetParameter message, whose layers hold blobs of numbers.
+"""Reads Caffe's ``.caffemodel``: a NetParameter message, whose layers hold blobs of numbers.
 
     NetParameter      name 1, layers 2 (V1LayerParameter, until 2014), layer 100 (LayerParameter)
     V1LayerParameter  name 4, blobs 6

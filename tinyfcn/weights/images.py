@@ -1,4 +1,4 @@
-"""How the images of other people's weights were prepared, as far as the names of layers tell.
+"""The preprocessing that belongs to other people's weights, as far as names of layers tell it.
 
 No file of Caffe or PyTorch says it, and weights work with nothing else.
 """

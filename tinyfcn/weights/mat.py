@@ -1,4 +1,4 @@
-"""MATLAB's ``.mat`` files of version 5, as far as weights need them.
+"""Reads MATLAB's ``.mat`` files of version 5, as far as weights need them.
 
 After 128 bytes of header, elements follow: a type and a size of 4 bytes each, then the data, padded
 to 8 bytes; a size of at most 4 shares the first word with the type, and the data the second. An

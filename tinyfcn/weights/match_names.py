@@ -1,4 +1,4 @@
-"""Other people's names and shapes, translated into a model's own.
+"""Matches names and shapes of arrays in other people's files to those of a model.
 
 Layers are found under one of the names that theirs may have here (``NAMES`` and below), the
 convolutions of VGG and AlexNet by their order, since their numbers depend on what stands between

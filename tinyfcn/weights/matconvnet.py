@@ -1,4 +1,4 @@
-"""MatConvNet's ``.mat`` files: a classifier as a row of ``layers``, or a graph with ``params``.
+"""Reads MatConvNet's ``.mat`` files: a row of ``layers``, or a graph with ``params``.
 
 Filters are (KH, KW, in / groups, out), those of transposed convolutions (KH, KW, out / groups, in);
 both turned around, (3, 2, 0, 1), are ours. MATLAB drops trailing ones from shapes. Inputs are RGB

@@ -1,4 +1,4 @@
-"""NumPy's ``.npz``, a zip of ``.npy`` files. Checkpoints of our own are such files too.
+"""Reads and writes NumPy's ``.npz``, a zip of ``.npy`` files, as our own checkpoints are.
 
 A ``.npy`` is the bytes ``\\x93NUMPY``, a version, the length of a header, the header (the text of a
 Python dict: dtype, order, shape), and the numbers. ``numpy.load`` would reserve the memory that the

@@ -1,4 +1,4 @@
-"""PyTorch's ``.pth`` and ``.pt``: a pickle of tensors that share storages, and the storages.
+"""Reads PyTorch's ``.pth`` and ``.pt``: a pickle of tensors that share storages, and the storages.
 
 Since version 1.6 a zip: ``data.pkl`` and, a member each, ``data/0``, ``data/1``, … Before, one
 pickle after the other (a magic number, a version, facts about the machine, the object, the keys of

@@ -1,6 +1,6 @@
-"""safetensors: the length of a header, the header in JSON, the numbers.
+"""Reads and writes ``.safetensors``: the length of a header, the header in JSON, the numbers.
 
-The format is simple enough to read and write in a screen each, with every refusal in our own words,
+The format is simple enough to read and write in a screen each, with every error in our own words,
 so the package of that name is not needed. Layout: 8 bytes, the header's length N in little endian;
 N bytes of JSON, ``{"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}``, and
 optionally ``"__metadata__"``, a dict of strings; then the data, which the offsets count from. The
@@ -33,7 +33,7 @@ DESCRIPTION, PREPROCESSING = "tinyfcn", "tinyfcn.preprocessing"
 
 
 def recognises(path: Path, start: bytes) -> bool:
-    """Whether eight bytes of a bearable length are followed by JSON."""
+    """Whether eight bytes of a length within the limit are followed by JSON."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
 
 

@@ -1,4 +1,4 @@
-"""A reader of pickles that can build containers and nothing else.
+"""Reads pickles without executing anything: it can build containers and nothing else.
 
 A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever
 the program names. This one knows the instructions that containers of numbers, strings and tensors

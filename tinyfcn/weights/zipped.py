@@ -1,4 +1,4 @@
-"""Members of a zip, none read before its size is known to be bearable."""
+"""Reads members of zip files, each only after its size has been checked."""
 
 from __future__ import annotations
 
