@@ -243,7 +243,7 @@ def weights(*shape, dtype="float32"):
         ),
         (
             TypeError,
-            "padding must be a whole number or two of them, got 1.5",
+            "padding must be an integer or two of them, got 1.5",
             lambda: F.conv2d(X, weights(4, 3, 3, 3), padding=1.5),
         ),
         (
@@ -253,7 +253,7 @@ def weights(*shape, dtype="float32"):
         ),
         (
             ValueError,
-            "groups must be a whole number",
+            "groups must be an integer",
             lambda: F.conv2d(X, weights(4, 3, 3, 3), groups=0),
         ),
         (

@@ -67,6 +67,31 @@ def binary(fn: Callable[..., Tensor], inputs: Callable[..., Tensor] = positive) 
     return case
 
 
+def two_of_one_shape(fn: Callable[..., Tensor]) -> Any:
+    """All numbers of both different, at least 0.01 apart; or a row that meets every row."""
+
+    def case(draw: Draw) -> Case:
+        full = shape(draw)
+        a, b = numbers(draw, 2, *full).numpy()
+        if draw(st.booleans()):
+            b = b[:1]
+        return fn, [Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)]
+
+    return case
+
+
+def clamped(draw: Draw) -> Case:
+    low, high = draw(st.sampled_from([(-0.02, 0.04), (None, 0.0), (0.0, None), (0.04, -0.02)]))
+    fn, inputs = two_of_one_shape(lambda x, bound: F.clamp(F.clamp(x, low, high), bound))(draw)
+    return (fn, inputs) if draw(st.booleans()) else (lambda x: F.clamp(x, low, high), inputs[:1])
+
+
+def chosen(draw: Draw) -> Case:
+    fn, (a, b) = two_of_one_shape(F.where)(draw)
+    condition = np.random.default_rng(draw(st.integers(0, 99))).random(a.shape) < 0.5
+    return lambda a, b: fn(condition, a, b), [a, b]
+
+
 def along_an_axis(fn: Callable[..., Tensor], *more: Any) -> Any:
     def case(draw: Draw) -> Case:
         x = numbers(draw, *shape(draw))
@@ -204,6 +229,7 @@ borders = st.tuples(*[st.integers(0, 3)] * 4)
 scale = st.floats(0.4, 2.5)
 OPS: dict[str, Callable[[Draw], Case]] = {
     "adaptive_avg_pool2d": of_an_image(F.adaptive_avg_pool2d, output_size=pair(1, 6)),
+    "abs": unary(F.abs),
     "add": binary(F.add),
     "amax": along_an_axis(F.amax),
     "avg_pool2d": of_an_image(
@@ -212,6 +238,7 @@ OPS: dict[str, Callable[[Draw], Case]] = {
     ),
     "batch_norm": batch_norm,
     "cat": cat,
+    "clamp": clamped,
     "conv2d": convolution,
     "conv_transpose2d": transposed_convolution,
     "crop": crop,
@@ -243,7 +270,9 @@ OPS: dict[str, Callable[[Draw], Case]] = {
         ceil_mode=st.booleans(),
     ),
     "max_unpool2d": unpooling,
+    "maximum": two_of_one_shape(F.maximum),
     "mean": along_an_axis(F.mean),
+    "minimum": two_of_one_shape(F.minimum),
     "mul": binary(F.mul),
     "neg": unary(F.neg),
     "nll_loss": loss(F.nll_loss),
@@ -264,6 +293,7 @@ OPS: dict[str, Callable[[Draw], Case]] = {
     "transpose": along_an_axis(F.transpose, 0),
     "unpool_bed_of_nails": of_an_image(F.unpool_bed_of_nails, factor=pair(1, 3)),
     "unpool_nearest": of_an_image(F.unpool_nearest, factor=pair(1, 3)),
+    "where": chosen,
 }  # fmt: skip
 
 # Linear in each input while the others are held, up to a constant.
@@ -271,7 +301,7 @@ LINEAR = {
     "adaptive_avg_pool2d", "add", "avg_pool2d", "cat", "conv2d", "conv_transpose2d", "crop",
     "dropout", "dropout2d", "flatten", "getitem", "interpolate", "linear", "matmul", "max_unpool2d",
     "mean", "mul", "neg", "nll_loss", "pad", "permute", "reshape", "sub", "sum", "transpose",
-    "unpool_bed_of_nails", "unpool_nearest",
+    "unpool_bed_of_nails", "unpool_nearest", "where",
 }  # fmt: skip
 
 
@@ -318,7 +348,7 @@ REFUSED = {
     "linear: x has dtype float64, but bias has float32": (
         lambda: F.linear(DOUBLE, np.ones((2, 3)), np.ones(2, "f4"))
     ),
-    "softmax: dim must be a whole number, got 1.0": lambda: F.softmax(X, 1.0),
+    "softmax: dim must be an integer, got 1.0": lambda: F.softmax(X, 1.0),
     "flatten: start_dim 9 is out of range for shape (2, 3, 8, 9)": lambda: F.flatten(X, 9),
     "flatten: end_dim 4 is out of range for shape (2, 3, 8, 9)": lambda: F.flatten(X, 1, 4),
     "dropout: x must have a floating dtype, got int64": lambda: F.dropout(WHOLE),

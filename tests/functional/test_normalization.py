@@ -297,5 +297,5 @@ def test_local_response_norm_of_a_large_input(rng):
 def test_local_response_norm_errors():
     with pytest.raises(ValueError, match=r"local_response_norm: x must be floating.*\(2, 3\)"):
         F.local_response_norm(Tensor(np.zeros((2, 3))), 5)
-    with pytest.raises(ValueError, match="size must be a whole number of channels above 0, got 0"):
+    with pytest.raises(ValueError, match="size must be an integer of at least 1, got 0"):
         F.local_response_norm(Tensor(np.zeros((2, 3, 4))), 0)

@@ -117,7 +117,7 @@ x23 = tensor(np.zeros((1, 1, 2, 3)))
     ("call", "error", "message"),
     [
         (lambda: F.pad(x23, 1), TypeError,
-         r"pad: pad must be whole numbers \(left, right\) or \(left, right, top, bottom\), got 1"),
+         r"pad: pad must be integers \(left, right\) or \(left, right, top, bottom\), got 1"),
         (lambda: F.pad(x23, (1, 2, 3)), TypeError, r"got \(1, 2, 3\)"),
         (lambda: F.pad(x23, (1, 1.5)), TypeError, r"got \(1, 1.5\)"),
         (lambda: F.pad(x23, (1, 1), "circular"), ValueError,

@@ -307,7 +307,7 @@ x44 = tensor(np.zeros((1, 1, 4, 4)))
         (lambda: F.avg_pool2d(x44, 2, padding=-1), ValueError,
          r"avg_pool2d: padding must be at least 0, got -1"),
         (lambda: F.avg_pool2d(x44, 2.5), TypeError,
-         r"avg_pool2d: kernel_size must be a whole number or two of them, got 2.5"),
+         r"avg_pool2d: kernel_size must be an integer or two of them, got 2.5"),
         (lambda: F.max_pool2d(tensor(np.zeros((1, 1, 1, 2))), 2, padding=1, dilation=2),
          ValueError, r"max_pool2d: with dilation \(2, 2\) and padding \(1, 1\) a window has no"),
         (lambda: F.max_pool2d(tensor(np.zeros((1, 1, 4, 2))), 2, padding=1, dilation=3),
@@ -319,7 +319,7 @@ x44 = tensor(np.zeros((1, 1, 4, 4)))
         (lambda: F.adaptive_avg_pool2d(x44, 0), ValueError,
          r"adaptive_avg_pool2d: output_size must be at least 1"),
         (lambda: F.adaptive_avg_pool2d(x44, (1, 2, 3)), TypeError,
-         r"adaptive_avg_pool2d: output_size must be a whole number or two of them, got \(1"),
+         r"adaptive_avg_pool2d: output_size must be an integer or two of them, got \(1"),
     ],
 )  # fmt: skip
 def test_refusals_name_the_argument_and_the_numbers(call, error, message):

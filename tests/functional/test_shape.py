@@ -32,5 +32,5 @@ def test_indexing(name):
 
 
 def test_sizes_are_whole_numbers():
-    with pytest.raises(TypeError, match=r"reshape: shape must be whole numbers, got \(2\.0, 6\)"):
+    with pytest.raises(TypeError, match=r"reshape: shape must be integers, got \(2\.0, 6\)"):
         tensor(np.zeros(12)).reshape(2.0, 6)

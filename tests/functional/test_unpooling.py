@@ -190,7 +190,7 @@ zeros = np.zeros((1, 1, 2, 2), int)
         (lambda: F.unpool_nearest(x22, 0), ValueError,
          r"unpool_nearest: factor must be at least 1, got 0"),
         (lambda: F.unpool_bed_of_nails(x22, 1.5), TypeError,
-         r"unpool_bed_of_nails: factor must be a whole number or two of them, got 1.5"),
+         r"unpool_bed_of_nails: factor must be an integer or two of them, got 1.5"),
         (lambda: F.unpool_nearest(tensor(np.zeros(3)), 2), ValueError, r"x must have 4 axes"),
     ],
 )  # fmt: skip

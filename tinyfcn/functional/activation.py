@@ -9,7 +9,11 @@ from __future__ import annotations
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.arithmetic import exp
+from tinyfcn.functional.comparison import Less, where
+from tinyfcn.functional.sizes import floating
 from tinyfcn.tensor import Tensor
+
+__all__ = ["elu", "leaky_relu", "log_softmax", "prelu", "relu", "sigmoid", "softmax"]
 
 
 class ReLU(Elementwise):
@@ -68,15 +72,7 @@ class ELU(Elementwise):
     def backward(self, gy):
         # Below 0, y = α(eˣ − 1), whose slope is αeˣ = y + α; above, the slope is 1.
         (y,) = self.saved_tensors
-        positive, rest = _signs(y)
-        return gy * (positive + rest * (y + self.alpha))
-
-
-class IsPositive(Elementwise):
-    """1 where x > 0, 0 elsewhere; without a gradient."""
-
-    def forward(self, x):
-        return (x > 0).astype(x.dtype)
+        return gy * where(y > 0, 1.0, y + self.alpha)
 
 
 class Sigmoid(Elementwise):
@@ -137,7 +133,7 @@ def relu(x: Tensor) -> Tensor:
         >>> relu(tinyfcn.tensor([-1.0, 0.0, 2.0]))
         Tensor([0., 0., 2.], dtype=float32)
     """
-    return ReLU()(_floating("relu", x))
+    return ReLU()(floating("relu", x))
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -148,7 +144,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
         >>> leaky_relu(tinyfcn.tensor([-2.0, 3.0]), 0.5)
         Tensor([-1.,  3.], dtype=float32)
     """
-    return LeakyReLU(float(negative_slope))(_floating("leaky_relu", x))
+    return LeakyReLU(float(negative_slope))(floating("leaky_relu", x))
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
@@ -168,16 +164,15 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
         >>> prelu(tinyfcn.tensor([[-2.0, -2.0]]), tinyfcn.tensor([0.25, 0.5]))
         Tensor([[-0.5, -1. ]], dtype=float32)
     """
-    x, weight = _floating("prelu", x), as_tensor(weight)
+    x, weight = floating("prelu", x), as_tensor(weight)
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.shape not in ((1,), (channels,)):
         raise ValueError(
             f"prelu: weight must have shape (1,) or ({channels},), one slope for each channel of "
             f"x {x.shape}, got {weight.shape}"
         )
-    positive, rest = _signs(x)
     slopes = weight.reshape(-1, *[1] * max(0, x.ndim - 2))
-    return x * (positive + rest * slopes)
+    return where(Less()(0.0, x), x, x * slopes)
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -196,7 +191,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """
     if not alpha >= 0:
         raise ValueError(f"elu: alpha must be at least 0, got {alpha!r}")
-    return ELU(float(alpha))(_floating("elu", x))
+    return ELU(float(alpha))(floating("elu", x))
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -207,7 +202,7 @@ def sigmoid(x: Tensor) -> Tensor:
         >>> sigmoid(tinyfcn.tensor([-1000.0, 0.0, 1000.0]))
         Tensor([0. , 0.5, 1. ], dtype=float32)
     """
-    return Sigmoid()(_floating("sigmoid", x))
+    return Sigmoid()(floating("sigmoid", x))
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
@@ -223,7 +218,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
         >>> softmax(tinyfcn.tensor([[0.0, 0.0, 10000.0, 10000.0]]), dim=1)
         Tensor([[0. , 0. , 0.5, 0.5]], dtype=float32)
     """
-    x = _floating("softmax", x)
+    x = floating("softmax", x)
     return Softmax(_axis("softmax", x, dim))(x)
 
 
@@ -238,26 +233,13 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
         >>> log_softmax(tinyfcn.tensor([[0.0, 10000.0]]), dim=1)
         Tensor([[-10000.,      0.]], dtype=float32)
     """
-    x = _floating("log_softmax", x)
+    x = floating("log_softmax", x)
     return LogSoftmax(_axis("log_softmax", x, dim))(x)
-
-
-def _signs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """1 where x > 0 and 0 elsewhere, and the opposite, as constants."""
-    positive = IsPositive()(x.detach())
-    return positive, 1.0 - positive
-
-
-def _floating(op: str, x: Tensor) -> Tensor:
-    x = as_tensor(x)
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
-    return x
 
 
 def _axis(op: str, x: Tensor, dim: int) -> int:
     if not hasattr(dim, "__index__"):
-        raise TypeError(f"{op}: dim must be a whole number, got {dim!r}")
+        raise TypeError(f"{op}: dim must be an integer, got {dim!r}")
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(f"{op}: dim {dim} is out of range for shape {x.shape}")
     return dim % x.ndim

@@ -6,12 +6,15 @@ below sums the gradient of an input back to that input's shape (``sum_to``).
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.reduction import sum_to
 from tinyfcn.tensor import Tensor
+
+__all__ = ["add", "div", "exp", "log", "matmul", "mul", "neg", "pow", "sqrt", "sub", "tanh"]
 
 
 class Add(Elementwise):
@@ -22,7 +25,7 @@ class Add(Elementwise):
         return a + b
 
     def backward(self, gy):
-        return _to_inputs(self, gy, gy)
+        return to_inputs(self, gy, gy)
 
 
 class Sub(Elementwise):
@@ -33,7 +36,7 @@ class Sub(Elementwise):
         return a - b
 
     def backward(self, gy):
-        return _to_inputs(self, gy, -gy if self.needs_input_grad[1] else None)
+        return to_inputs(self, gy, -gy if self.needs_input_grad[1] else None)
 
 
 class Mul(Elementwise):
@@ -47,7 +50,7 @@ class Mul(Elementwise):
     def backward(self, gy):
         a, b = self.saved_tensors
         need_a, need_b = self.needs_input_grad
-        return _to_inputs(self, gy * b if need_a else None, gy * a if need_b else None)
+        return to_inputs(self, gy * b if need_a else None, gy * a if need_b else None)
 
 
 class Div(Elementwise):
@@ -63,7 +66,7 @@ class Div(Elementwise):
         need_a, need_b = self.needs_input_grad
         ga = gy / b if need_a else None
         gb = -gy * a / (b * b) if need_b else None
-        return _to_inputs(self, ga, gb)
+        return to_inputs(self, ga, gb)
 
 
 class Neg(Elementwise):
@@ -95,7 +98,7 @@ class Pow(Elementwise):
             # a^b·log a; the log is taken of 1 where a is 0, since 0^b stays 0 for every b > 0.
             is_zero = Tensor((a.data == 0).astype(a.dtype))
             gb = gy * a**b * log(a + is_zero)
-        return _to_inputs(self, ga, gb)
+        return to_inputs(self, ga, gb)
 
 
 class Exp(Elementwise):
@@ -162,27 +165,27 @@ class MatMul(Function):
         need_a, need_b = self.needs_input_grad
         ga = matmul(gy, b.transpose(-2, -1)) if need_a else None
         gb = matmul(a.transpose(-2, -1), gy) if need_b else None
-        return _to_inputs(self, ga, gb)
+        return to_inputs(self, ga, gb)
 
 
 def add(a: Any, b: Any) -> Tensor:
     """a + b, element by element."""
-    return Add()(*_operands("add", a, b))
+    return Add()(*operands("add", a, b))
 
 
 def sub(a: Any, b: Any) -> Tensor:
     """a − b, element by element."""
-    return Sub()(*_operands("sub", a, b))
+    return Sub()(*operands("sub", a, b))
 
 
 def mul(a: Any, b: Any) -> Tensor:
     """a · b, element by element."""
-    return Mul()(*_operands("mul", a, b))
+    return Mul()(*operands("mul", a, b))
 
 
 def div(a: Any, b: Any) -> Tensor:
     """a / b, element by element."""
-    return Div()(*_operands("div", a, b))
+    return Div()(*operands("div", a, b))
 
 
 def neg(x: Tensor) -> Tensor:
@@ -198,7 +201,7 @@ def pow(a: Any, b: Any) -> Tensor:
         >>> tinyfcn.tensor([1.0, 2.0, 3.0]) ** 2
         Tensor([1., 4., 9.], dtype=float32)
     """
-    return Pow()(*_operands("pow", a, b))
+    return Pow()(*operands("pow", a, b))
 
 
 def exp(x: Tensor) -> Tensor:
@@ -250,24 +253,26 @@ def matmul(a: Any, b: Any) -> Tensor:
     return MatMul()(a, b)
 
 
-def _operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors that broadcast. A Python number takes the dtype of the tensor beside it."""
+def operands(op: str, *values: Any) -> tuple[Tensor, ...]:
+    """All as tensors that broadcast. A Python number takes the dtype of the tensors beside it."""
     xp = backend.active().xp
-    if isinstance(a, int | float) and isinstance(b, Tensor):
-        a = Tensor(xp.asarray(a, xp.result_type(b.dtype, a)))
-    if isinstance(b, int | float) and isinstance(a, Tensor):
-        b = Tensor(xp.asarray(b, xp.result_type(a.dtype, b)))
-    a, b = as_tensor(a), as_tensor(b)
-    for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False):
-        if m != n and 1 not in (m, n):
-            raise ValueError(f"{op}: shapes {a.shape} and {b.shape} do not broadcast")
-    return a, b
+    kinds = [v.dtype for v in values if isinstance(v, Tensor)]
+    tensors = tuple(
+        Tensor(xp.asarray(v, xp.result_type(*kinds, v)))
+        if kinds and isinstance(v, int | float)
+        else as_tensor(v)
+        for v in values
+    )
+    for a, b in itertools.pairwise(tensors):
+        for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False):
+            if m != n and 1 not in (m, n):
+                raise ValueError(f"{op}: shapes {a.shape} and {b.shape} do not broadcast")
+    return tensors
 
 
-def _to_inputs(op: Any, ga: Tensor | None, gb: Tensor | None) -> tuple[Any, Any]:
+def to_inputs(op: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     """Sum each gradient back to the shape of its input, where somebody wants it."""
-    (need_a, need_b), (shape_a, shape_b) = op.needs_input_grad, op.shapes
-    return (
-        sum_to(ga, shape_a) if need_a and ga is not None else None,
-        sum_to(gb, shape_b) if need_b and gb is not None else None,
+    return tuple(
+        sum_to(g, shape) if needed and g is not None else None
+        for g, shape, needed in zip(grads, op.shapes, op.needs_input_grad, strict=True)
     )

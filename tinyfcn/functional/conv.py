@@ -20,12 +20,14 @@ from tinyfcn import backend
 from tinyfcn.backend.base import conv_size
 from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.activation import ReLUGrad
-from tinyfcn.functional.reduction import sum
+from tinyfcn.functional.reduction import broadcast_to
 from tinyfcn.functional.sizes import Pair, check_image, conv_transpose_size, pair
 from tinyfcn.tensor import Tensor
 
+__all__ = ["conv2d", "conv_transpose2d"]
 
-class Window(NamedTuple):
+
+class ConvWindow(NamedTuple):
     """How a kernel slides: what the three ops hand to each other unchanged."""
 
     stride: Pair
@@ -37,7 +39,7 @@ class Window(NamedTuple):
 class Conv2d(Function):
     """y = W x + b, or max(y, 0): what follows nearly every convolution costs nothing on the way."""
 
-    def __init__(self, window: Window, relu: bool = False) -> None:
+    def __init__(self, window: ConvWindow, relu: bool = False) -> None:
         self.window = window
         self.relu = relu
 
@@ -54,32 +56,33 @@ class Conv2d(Function):
         size, kernel = x.shape[2:], weight.shape[2:]
         gx = Conv2dInputGrad(self.window, size)(gy, weight, None) if need_x else None
         gw = Conv2dWeightGrad(self.window, kernel)(x, gy) if need_weight else None
-        return gx, gw, sum(gy, (0, 2, 3)) if need_bias else None
+        return gx, gw, ChannelSums()(gy) if need_bias else None
 
 
 class Conv2dInputGrad(Function):
-    """x = Wᵀ y + b: the input gradient of Conv2d, and the forward pass of its transpose."""
+    """gx = Wᵀ gy + b: the input gradient of Conv2d, and the forward pass of its transpose."""
 
-    def __init__(self, window: Window, size: Pair) -> None:
+    def __init__(self, window: ConvWindow, size: Pair) -> None:
         self.window = window
         self.size = size  # (H, W) of the result: a stride maps several sizes to one, so it is told
 
-    def forward(self, y, weight, bias):
-        self.save_for_backward(y, weight)
-        return backend.active().conv2d_input_grad(y, weight, bias, self.size, *self.window)
+    def forward(self, gy, weight, bias):
+        self.save_for_backward(gy, weight)
+        return backend.active().conv2d_input_grad(gy, weight, bias, self.size, *self.window)
 
-    def backward(self, gx):
-        y, weight = self.saved_tensors
+    def backward(self, x):
+        # What arrives has the shape of gx, and goes through the convolution as an x does.
+        gy, weight = self.saved_tensors
         need_y, need_weight, need_bias = self.needs_input_grad
-        gy = _crop(Conv2d(self.window)(gx, weight, None), y.shape) if need_y else None
-        gw = Conv2dWeightGrad(self.window, weight.shape[2:])(gx, y) if need_weight else None
-        return gy, gw, sum(gx, (0, 2, 3)) if need_bias else None
+        y = _crop(Conv2d(self.window)(x, weight, None), gy.shape) if need_y else None
+        gw = Conv2dWeightGrad(self.window, weight.shape[2:])(x, gy) if need_weight else None
+        return y, gw, ChannelSums()(x) if need_bias else None
 
 
 class Conv2dWeightGrad(Function):
     """The weight gradient of both, bilinear in x and gy."""
 
-    def __init__(self, window: Window, kernel: Pair) -> None:
+    def __init__(self, window: ConvWindow, kernel: Pair) -> None:
         self.window = window
         self.kernel = kernel
 
@@ -87,12 +90,24 @@ class Conv2dWeightGrad(Function):
         self.save_for_backward(x, gy)
         return backend.active().conv2d_weight_grad(x, gy, self.kernel, *self.window)
 
-    def backward(self, gw):
+    def backward(self, weight):
+        # What arrives has the shape of gw, and acts on x and gy as a weight does.
         x, gy = self.saved_tensors
         need_x, need_gy = self.needs_input_grad
-        gx = Conv2dInputGrad(self.window, x.shape[2:])(gy, gw, None) if need_x else None
-        ggy = _crop(Conv2d(self.window)(x, gw, None), gy.shape) if need_gy else None
-        return gx, ggy
+        gx = Conv2dInputGrad(self.window, x.shape[2:])(gy, weight, None) if need_x else None
+        y = _crop(Conv2d(self.window)(x, weight, None), gy.shape) if need_gy else None
+        return gx, y
+
+
+class ChannelSums(Function):
+    """(N, C, H, W) → (C,): the gradient of a bias, which is added to every pixel."""
+
+    def forward(self, gy):
+        self.shape = gy.shape
+        return backend.active().sum_pixels(gy)
+
+    def backward(self, gbias):
+        return broadcast_to(gbias.reshape(1, -1, 1, 1), self.shape)
 
 
 def _crop(y: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -182,7 +197,7 @@ def conv_transpose2d(
     the stride; stamps add up where they overlap and ``padding`` pixels are cut off on every side.
     It is the adjoint of ``conv2d`` with the same weight W:
     ⟨conv2d(a, W), x⟩ = ⟨a, conv_transpose2d(x, W)⟩. With a bilinear kernel of size 2f, stride f and
-    padding f / 2 it enlarges f times (Long et al. 2015, section 3.3).
+    padding f / 2 it upsamples f times (Long et al. 2015, section 3.3).
 
     Args:
         x: (N, C, H, W).
@@ -243,10 +258,10 @@ def conv_transpose2d(
     return Conv2dInputGrad(window, (size[0], size[1]))(x, weight, bias)
 
 
-def _window(op: str, stride: Any, padding: Any, dilation: Any, groups: int) -> Window:
+def _window(op: str, stride: Any, padding: Any, dilation: Any, groups: int) -> ConvWindow:
     if not isinstance(groups, int) or groups < 1:
-        raise ValueError(f"{op}: groups must be a whole number of at least 1, got {groups!r}")
-    return Window(
+        raise ValueError(f"{op}: groups must be an integer of at least 1, got {groups!r}")
+    return ConvWindow(
         pair(op, "stride", stride, minimum=1),
         pair(op, "padding", padding, minimum=0),
         pair(op, "dilation", dilation, minimum=1),
@@ -272,7 +287,7 @@ def _checked_bias(op: str, x: Tensor, bias: Any, channels: int) -> Tensor | None
     return bias
 
 
-def _axes(size: Any, kernel: Any, window: Window) -> list[tuple[str, tuple[int, ...]]]:
+def _axes(size: Any, kernel: Any, window: ConvWindow) -> list[tuple[str, tuple[int, ...]]]:
     """For height and width: (n, k, s, p, d)."""
     numbers = zip(size, kernel, window.stride, window.padding, window.dilation, strict=True)
     return list(zip(("height", "width"), numbers, strict=True))

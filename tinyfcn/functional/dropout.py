@@ -8,8 +8,11 @@ the same seed.
 from __future__ import annotations
 
 from tinyfcn import backend, random
-from tinyfcn.function import Elementwise, as_tensor
+from tinyfcn.function import Elementwise
+from tinyfcn.functional.sizes import floating
 from tinyfcn.tensor import Tensor
+
+__all__ = ["dropout", "dropout2d"]
 
 
 class Dropout(Elementwise):
@@ -40,7 +43,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
     Raises:
         ValueError: if p is not between 0 and 1.
-        TypeError: if x is not floating: whole numbers have no x / (1 − p).
+        TypeError: if x is not floating: integers have no x / (1 − p).
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
     JMLR 2014.
@@ -52,7 +55,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> sorted({round(value, 4) for value in y.numpy().tolist()})
         [0.0, 1.3333]
     """
-    x, p = _floating("dropout", x), _probability("dropout", p)
+    x, p = floating("dropout", x), _probability("dropout", p)
     if not training or p == 0:
         return x
     if p == 1:
@@ -83,20 +86,13 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> bool((y[..., 0] == y[..., 1]).all())
         True
     """
-    x, p = _floating("dropout2d", x), _probability("dropout2d", p)
+    x, p = floating("dropout2d", x), _probability("dropout2d", p)
     if x.ndim != 4:
         raise ValueError(f"dropout2d: x must have 4 axes (N, C, H, W), got shape {x.shape}")
     if not training or p == 0:
         return x
     ones = backend.active().xp.ones((*x.shape[:2], 1, 1), x.dtype)
     return x * dropout(Tensor(ones), p)
-
-
-def _floating(op: str, x: Tensor) -> Tensor:
-    x = as_tensor(x)
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
-    return x
 
 
 def _probability(op: str, p: float) -> float:

@@ -6,6 +6,8 @@ from tinyfcn.function import as_tensor
 from tinyfcn.functional.arithmetic import matmul
 from tinyfcn.tensor import Tensor
 
+__all__ = ["linear"]
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x Wᵀ + b along the last axis.

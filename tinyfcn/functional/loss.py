@@ -17,6 +17,8 @@ from tinyfcn.functional.activation import softmax
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.tensor import Array, Tensor
 
+__all__ = ["cross_entropy", "nll_loss"]
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -147,7 +149,7 @@ class _Pixels(NamedTuple):
 
     labels: Array  # int32, −1 for a pixel that does not count
     weights: Array | None  # of the classes
-    wrong: Array | None  # where the label is out of range, if that was not refused
+    wrong: Array | None  # where the label is out of range, if that was not rejected
 
 
 def _arguments(

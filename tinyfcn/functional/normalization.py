@@ -10,6 +10,8 @@ from tinyfcn.functional.activation import ReLUGrad
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.tensor import Array, Tensor
 
+__all__ = ["batch_norm", "local_response_norm"]
+
 
 class BatchTooSmall(ValueError):
     """Batch normalization has one value a channel to train on, which equals its mean."""
@@ -258,7 +260,7 @@ def local_response_norm(
         )
     if int(size) != size or size < 1:
         raise ValueError(
-            f"local_response_norm: size must be a whole number of channels above 0, got {size!r}"
+            f"local_response_norm: size must be an integer of at least 1, got {size!r}"
         )
     return LocalResponseNorm(int(size), float(alpha), float(beta), float(k))(x)
 

@@ -10,6 +10,8 @@ from tinyfcn.functional.resampling import Bordered, Resample2d
 from tinyfcn.functional.sizes import Pair, check_image, pair
 from tinyfcn.tensor import Tensor
 
+__all__ = ["crop", "pad"]
+
 
 class PadConstant(Function):
     """Put x into a larger plane that is ``value`` elsewhere; the adjoint crops."""
@@ -120,7 +122,7 @@ def _borders(borders: Any) -> tuple[int, int, int, int]:
     numbers = tuple(borders) if isinstance(borders, tuple | list) else ()
     if len(numbers) not in (2, 4) or not all(hasattr(b, "__index__") for b in numbers):
         raise TypeError(
-            "pad: pad must be whole numbers (left, right) or (left, right, top, bottom), got "
+            "pad: pad must be integers (left, right) or (left, right, top, bottom), got "
             f"{borders!r}"
         )
     left, right, top, bottom = (*(n.__index__() for n in numbers), 0, 0)[:4]

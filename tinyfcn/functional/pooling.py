@@ -16,6 +16,8 @@ from tinyfcn.functional.sizes import Pair, check_image, pair, pool_size
 from tinyfcn.functional.unpooling import PoolWindow, ScatterPlane
 from tinyfcn.tensor import Tensor, is_grad_enabled
 
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
+
 
 class MaxPool2d(Function):
     """The maxima of the windows, and where they are; the gradient goes there and nowhere else."""

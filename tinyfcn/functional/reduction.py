@@ -10,6 +10,8 @@ from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function
 from tinyfcn.tensor import Tensor
 
+__all__ = ["amax", "mean", "sum"]
+
 Dims = int | Sequence[int] | None
 
 

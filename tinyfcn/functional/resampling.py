@@ -162,7 +162,7 @@ class Nearest(NamedTuple):
     @_kept
     def matrix(self) -> Matrix:
         n, out, scale = self
-        # In whole numbers where possible: the float i · (n / out) may fall below a whole number.
+        # In integers where possible: the float i · (n / out) may fall below an integer.
         exact = [i * n // out if scale is None else math.floor(i * scale) for i in range(out)]
         return _picking(n, [min(i, n - 1) for i in exact])
 

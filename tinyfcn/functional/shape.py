@@ -10,6 +10,8 @@ from tinyfcn import backend
 from tinyfcn.function import Function
 from tinyfcn.tensor import Tensor
 
+__all__ = ["cat", "flatten", "getitem", "permute", "reshape", "transpose"]
+
 
 class Reshape(Function):
     """The same elements in another shape; its adjoint is the reshape back."""
@@ -100,12 +102,12 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: if the number of elements differs.
-        TypeError: if a size is not a whole number.
+        TypeError: if a size is not an integer.
     """
     try:
         shape = tuple(n.__index__() for n in shape)
     except AttributeError:
-        raise TypeError(f"reshape: shape must be whole numbers, got {tuple(shape)}") from None
+        raise TypeError(f"reshape: shape must be integers, got {tuple(shape)}") from None
     if x.shape == shape:
         return x
     known = math.prod(n for n in shape if n != -1)

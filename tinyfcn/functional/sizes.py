@@ -14,14 +14,15 @@ from __future__ import annotations
 from typing import Any
 
 from tinyfcn.backend.base import Pair
+from tinyfcn.function import as_tensor
 from tinyfcn.tensor import Tensor
 
 
 def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
-    """``value`` as (height, width): one whole number stands for both.
+    """``value`` as (height, width): one integer stands for both.
 
     Raises:
-        TypeError: if it is neither a whole number nor two of them.
+        TypeError: if it is neither an integer nor two of them.
         ValueError: if one is below ``minimum``.
 
     Example:
@@ -37,7 +38,7 @@ def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
     except AttributeError:
         numbers = ()
     if len(numbers) != 2:
-        raise TypeError(f"{op}: {name} must be a whole number or two of them, got {value!r}")
+        raise TypeError(f"{op}: {name} must be an integer or two of them, got {value!r}")
     if min(numbers) < minimum:
         raise ValueError(f"{op}: {name} must be at least {minimum}, got {value!r}")
     return numbers[0], numbers[1]
@@ -50,8 +51,16 @@ def at_least_one(op: str, **counts: int) -> None:
             raise ValueError(f"{op}: {name} must be an integer of at least 1, got {n!r}")
 
 
+def floating(op: str, x: Any) -> Tensor:
+    """x as a tensor, which must have a floating dtype."""
+    x = as_tensor(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
+    return x
+
+
 def check_image(op: str, x: Tensor, name: str = "x") -> None:
-    """Refuse anything but a floating tensor with the four axes N, C, H, W, the last three ≥ 1."""
+    """Reject anything but a floating tensor with the four axes N, C, H, W, the last three ≥ 1."""
     if x.ndim != 4:
         raise ValueError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {x.shape}")
     if x.dtype.kind != "f":

@@ -22,6 +22,8 @@ from tinyfcn.functional.resampling import Axis, Nearest, Resample2d, Spread
 from tinyfcn.functional.sizes import Pair, check_image, pair
 from tinyfcn.tensor import Tensor
 
+__all__ = ["max_unpool2d", "unpool_bed_of_nails", "unpool_nearest"]
+
 
 class PoolWindow(NamedTuple):
     """How a pooling window slides; each is (height, width)."""

@@ -10,6 +10,8 @@ from tinyfcn.functional.resampling import Axis, Bilinear, Nearest, Resample2d
 from tinyfcn.functional.sizes import Pair, check_image, pair
 from tinyfcn.tensor import Tensor
 
+__all__ = ["interpolate"]
+
 
 def interpolate(
     x: Tensor,

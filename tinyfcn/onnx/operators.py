@@ -9,6 +9,7 @@ import numpy as np
 from tinyfcn.functional import (
     activation,
     arithmetic,
+    comparison,
     conv,
     normalization,
     padding,
@@ -31,6 +32,8 @@ SAME = {
     arithmetic.Neg: "Neg", arithmetic.Pow: "Pow", arithmetic.Exp: "Exp", arithmetic.Log: "Log",
     arithmetic.Sqrt: "Sqrt", arithmetic.Tanh: "Tanh", arithmetic.MatMul: "MatMul",
     activation.ReLU: "Relu", activation.Sigmoid: "Sigmoid",
+    comparison.Abs: "Abs", comparison.Less: "Less", comparison.Maximum: "Max",
+    comparison.Where: "Where",
     second_order.Alias: "Identity",
 }  # fmt: skip
 
@@ -48,12 +51,6 @@ def _leaky_relu(graph: Graph, op: Any, x: Value) -> str:
 @rule(activation.ELU)
 def _elu(graph: Graph, op: Any, x: Value) -> str:
     return graph.node("Elu", [x.name], alpha=op.alpha)
-
-
-@rule(activation.IsPositive)
-def _is_positive(graph: Graph, op: Any, x: Value) -> str:
-    above = graph.node("Greater", [x.name, graph.constant(0, np.float32)])
-    return graph.node("Cast", [above], to=np.dtype(np.float32))
 
 
 @rule(activation.Softmax, activation.LogSoftmax)
@@ -84,7 +81,7 @@ def _conv_transpose2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Valu
     return graph.node("ConvTranspose", inputs, output_padding=extra, **options)
 
 
-def _window(window: conv.Window, weight: Value) -> dict[str, Any]:
+def _window(window: conv.ConvWindow, weight: Value) -> dict[str, Any]:
     return {
         "kernel_shape": [int(k) for k in weight.shape[2:]],
         "strides": window.stride,
