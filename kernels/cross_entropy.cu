@@ -1,12 +1,10 @@
-// Softmax cross-entropy of each pixel, and the maps between classes and pixels that it is made of.
+// Softmax cross-entropy of each pixel, and its gradient.
 //
 //   kernel               computes
 //   cross_entropy        log Σ exp(x) − x[label]
 //   cross_entropy_grad   gx = gy · (softmax(x) − one-hot(label))
-//   take_class           x[label]
-//   put_class            x = value at the label, 0 for the other classes
 //
-// NumPy twins: tinyfcn/backend/cpu/loss.py. x and gx are (N, C, pixels); labels, gy, values and losses
+// NumPy twins: tinyfcn/backend/cpu/loss.py. x and gx are (N, C, pixels); labels, gy and losses
 // (N, pixels). A label of −1 is a pixel that does not count: its loss and its gradient are 0.
 //
 // One version: a thread a pixel goes along its classes. Neighbouring threads have neighbouring pixels,
@@ -66,23 +64,5 @@ __global__ void cross_entropy_grad(const T* __restrict__ gy, const T* __restrict
             const T g = exp(x[start + c * pixels] - largest) * scale;
             gx[start + c * pixels] = c == label ? g - gy[i] : g;
         }
-    }
-}
-
-template <typename T>
-__global__ void take_class(const T* __restrict__ x, const int* __restrict__ labels,
-                           T* __restrict__ values, int classes, i64 pixels, i64 count) {
-    FOR_EACH(i, count) {
-        const int label = labels[i];
-        values[i] = label < 0 ? T(0) : x[first_class(i, classes, pixels) + label * pixels];
-    }
-}
-
-template <typename T>
-__global__ void put_class(const T* __restrict__ values, const int* __restrict__ labels,
-                          T* __restrict__ x, int classes, i64 pixels, i64 count) {
-    FOR_EACH(i, count) {
-        const i64 start = first_class(i, classes, pixels);
-        for (int c = 0; c < classes; ++c) x[start + c * pixels] = c == labels[i] ? values[i] : T(0);
     }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinyfcn.backend import cpu
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend, launcher
 from tinyfcn.backend.cuda.emulator import Emulator
 
@@ -28,8 +28,8 @@ def checked():
 
 @pytest.fixture(scope="session")
 def twin():
-    """The NumPy backend, the specification."""
-    return cpu.NumpyBackend()
+    """The plain bodies, the specification."""
+    return Backend()
 
 
 @pytest.fixture(autouse=True)

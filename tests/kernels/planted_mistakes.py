@@ -39,10 +39,8 @@ TESTS_OF = {
     "max_pool.cu": "test_max_pool.py",
     "optimizer.cu": "test_optimizer.py",
     "resample.cu": "test_resample.py",
-    "softmax.cu": "test_softmax.py",
     "sums.cu": "test_sums.py",
     "tile.cuh": "test_gemm.py",
-    "unpooling.cu": "test_unpooling.py",
 }
 LARGE = "test_large_arrays.py"
 
@@ -56,10 +54,6 @@ MISTAKES = [
     Mistake("activation.cu", "v > 0 || v != v ? v : T(0)", "v > 0 ? v : T(0)", "relu", "NaN lost"),
     Mistake("activation.cu", "gx[i] = y[i] > 0 ? gy[i] : T(0)", "gx[i] = y[i] >= 0 ? gy[i] : T(0)",
         "relu_grad", ">= for >: a gradient where y is 0"),
-    Mistake("activation.cu", "alpha * expm1(x[i])", "alpha * (exp(x[i]) - 1)",
-        "elu", "the digits of a small x lost"),
-    Mistake("activation.cu", "1 / (1 + exp(-x[i]))", "1 / (1 + exp(-(float)x[i]))",
-        "sigmoid", "float temporary in the double instance"),
 
     Mistake("channel_sums.cuh", "shared[threadIdx.x] = value;\n    __syncthreads();",
         "shared[threadIdx.x] = value;", "block_sum", "barrier before the tree removed"),
@@ -225,13 +219,6 @@ MISTAKES = [
     Mistake("resample.cu", "x + (plane * h + r) * w", "x + (int)(plane * h + r) * w",
         "resample2d", "int overflow", LARGE),
 
-    Mistake("softmax.cu", "T largest = x[0];", "T largest = 0;",
-        "softmax", "underflow: the largest of a column is at least 0"),
-    Mistake("softmax.cu", "const T log_sum", "const float log_sum",
-        "log_softmax", "float temporary in the double instance"),
-    Mistake("softmax.cu", "if (x[k * inner] > largest)", "if (x[k * (int)inner] > largest)",
-        "softmax", "int overflow", LARGE),
-
     Mistake("sums.cu", "T sum = 0;", "T sum;", "sum_pixels", "uninitialised accumulator"),
     Mistake("sums.cu", "if (at.number < count) sum", "if (at.number <= count) sum",
         "sum_pixels", "<= for <: an element of the next channel"),
@@ -267,13 +254,4 @@ MISTAKES = [
         "finish", "bias beyond the last row", "test_conv2d.py"),
     Mistake("tile.cuh", "line_stride % V == 0 && terms % V == 0", "line_stride % V == 0",
         "MatrixLoader", "a vector beyond the last term"),
-
-    Mistake("unpooling.cu", "const bool corner = row == source * fh && column % fw == 0;",
-        "const bool corner = column % fw == 0;", "unpool_bed_of_nails", "a column for a corner"),
-    Mistake("unpooling.cu", "cell[(i64)r * (w * fw) + c]", "cell[(i64)r * w + c]",
-        "unpool_nearest_adjoint", "wrong stride of rows"),
-    Mistake("unpooling.cu", "quotient(row, fh) * w + column / fw",
-        "quotient(row, fh) * w + column % w", "unpool_nearest", "% for /"),
-    Mistake("unpooling.cu", "gx[i] = gy[row * fh * (w * fw)", "gx[i] = gy[(int)row * fh * (w * fw)",
-        "unpool_bed_of_nails_adjoint", "int overflow", LARGE),
 ]  # fmt: skip

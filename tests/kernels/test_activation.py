@@ -12,25 +12,12 @@ def test_copying_ones_give_the_bits_of_the_twin(cuda, twin, numbers, same, dtype
     x, gy = (numbers(count, dtype=dtype) for _ in range(2))
     same(cuda.relu(x), twin.relu(x))
     same(cuda.relu_grad(gy, x), twin.relu_grad(gy, x))
-    same(cuda.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
-    same(cuda.leaky_relu_grad(gy, x, 0.1), twin.leaky_relu_grad(gy, x, 0.1))
-
-
-@pytest.mark.parametrize("count", COUNTS)
-def test_exponentials(cuda, twin, numbers, close, dtype, count):
-    x = numbers(count, dtype=dtype)
-    wide = x.astype("float64")
-    close(cuda.elu(x, 1.5), twin.elu(wide, 1.5))
-    close(cuda.sigmoid(x), twin.sigmoid(wide))
 
 
 def test_infinities_and_nan(cuda, twin, same, dtype):
     x = EDGES.astype(dtype)
     same(cuda.relu(x), twin.relu(x))
     same(cuda.relu_grad(np.ones_like(x), x), twin.relu_grad(np.ones_like(x), x))
-    same(cuda.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
-    np.testing.assert_allclose(cuda.elu(x, 0.5), twin.elu(x, 0.5), rtol=1e-6)
-    np.testing.assert_allclose(cuda.sigmoid(x), twin.sigmoid(x), rtol=1e-6)
 
 
 def test_any_memory_order_and_any_number_of_axes(cuda, twin, numbers, same):
@@ -46,7 +33,3 @@ def test_every_access_is_allowed(checked, twin, numbers, same, dtype):
     x, gy = numbers(2, 3, 29, 7, dtype=dtype), numbers(2, 3, 29, 7, dtype=dtype)
     same(checked.relu(x), twin.relu(x))  # more elements than threads, so that each takes several
     same(checked.relu_grad(gy, x), twin.relu_grad(gy, x))
-    same(checked.leaky_relu(x, 0.1), twin.leaky_relu(x, 0.1))
-    same(checked.leaky_relu_grad(gy, x, 0.1), twin.leaky_relu_grad(gy, x, 0.1))
-    checked.elu(x, 0.5)
-    checked.sigmoid(x)

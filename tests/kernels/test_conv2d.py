@@ -1,16 +1,16 @@
-"""Every algorithm of convolution against the NumPy backend in float64."""
+"""Every algorithm of convolution against the base backend in float64."""
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tinyfcn.backend.cpu import NumpyBackend
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution
-from tinyfcn.backend.cuda.convolution import algorithm, conv_sizes
+from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes
 
 ALGORITHMS = ["auto", "direct", "implicit", "im2col"]
-TWIN = NumpyBackend()
+TWIN = Backend()
 
 
 class Case:
@@ -207,7 +207,7 @@ def test_the_rule(cuda, monkeypatch):
 )  # fmt: skip
 def test_what_an_int_cannot_count_is_rejected(what, x, y, kernel):
     with pytest.raises(ValueError, match=f"conv2d: {what} may have {convolution.LARGEST} elements"):
-        conv_sizes("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)
+        checked_sizes("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -173,10 +173,11 @@ class Backend:
         Indices lie in the plane. Mostly each lies in its window of the pooling that is described,
         which helps to be fast, but the result must be right for any.
         """
-        n, c = x.shape[:2]
+        n, c, *out = x.shape
         y = self.zeros((n * c, size[0] * size[1]), x.dtype)
+        flat = n * c, math.prod(out)
         planes = self.xp.arange(n * c)[:, None]
-        self.xp.add.at(y, (planes, indices.reshape(n * c, -1)), x.reshape(n * c, -1))
+        self.xp.add.at(y, (planes, indices.reshape(flat)), x.reshape(flat))
         return y.reshape(n, c, *size)
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
@@ -184,8 +185,7 @@ class Backend:
 
         Where values cannot be looked at (``eager``), an index may lie elsewhere, and gives NaN.
         """
-        n, c = x.shape[:2]
-        planes, flat = x.reshape(n, c, math.prod(x.shape[2:])), indices.reshape(n, c, -1)
+        planes, flat = _planes(x), _planes(indices)
         return self.xp.take_along_axis(planes, flat, 2).reshape(indices.shape)
 
     # ---- resampling ----
@@ -295,7 +295,7 @@ class Backend:
         offset = channels - channels[:, None] + size // 2  # of a column's channel in a row's window
         window = ((offset >= 0) & (offset < size)).astype(x.dtype)
         window = window.T if adjoint else window
-        return (window @ x.reshape(*x.shape[:2], -1)).reshape(x.shape)
+        return (window @ _planes(x)).reshape(x.shape)
 
     # ---- dropout: linear and its own adjoint ----
 
@@ -342,46 +342,6 @@ class Backend:
         param *= shrink
         param -= step * first / (self.xp.sqrt(second) / correction + eps)
 
-    # ---- what no op calls any more; these go together with their kernels ----
-
-    def leaky_relu(self, x: Array, slope: float) -> Array:
-        """x where x > 0, else slope · x."""
-        return self.xp.where(x > 0, x, x.dtype.type(slope) * x)
-
-    def leaky_relu_grad(self, gy: Array, x: Array, slope: float) -> Array:
-        """gy where x > 0, else slope · gy."""
-        return self.xp.where(x > 0, gy, x.dtype.type(slope) * gy)
-
-    def elu(self, x: Array, alpha: float) -> Array:
-        """x where x > 0, else alpha · (eˣ − 1)."""
-        return self.xp.maximum(x, 0) + alpha * self.xp.expm1(self.xp.minimum(x, 0))
-
-    def sigmoid(self, x: Array) -> Array:
-        """1 / (1 + e⁻ˣ), without overflow."""
-        small = self.xp.exp(-abs(x))
-        return self.xp.where(x < 0, small, x.dtype.type(1)) / (1 + small)
-
-    def unpool_nearest(self, x: Array, factor: Pair) -> Array:
-        """The pixel in its whole cell: (N, C, H, W) → (N, C, H · FH, W · FW)."""
-        return x.repeat(factor[0], 2).repeat(factor[1], 3)
-
-    def unpool_nearest_adjoint(self, gy: Array, factor: Pair) -> Array:
-        """The sum of each cell: (N, C, H · FH, W · FW) → (N, C, H, W)."""
-        n, c, h, w = gy.shape
-        cells = gy.reshape(n, c, h // factor[0], factor[0], w // factor[1], factor[1])
-        return cells.sum((3, 5))
-
-    def unpool_bed_of_nails(self, x: Array, factor: Pair) -> Array:
-        """The pixel in the top left corner of its cell, else 0."""
-        n, c, h, w = x.shape
-        y = self.xp.zeros((n, c, h * factor[0], w * factor[1]), x.dtype)
-        y[:, :, :: factor[0], :: factor[1]] = x
-        return y
-
-    def unpool_bed_of_nails_adjoint(self, gy: Array, factor: Pair) -> Array:
-        """The top left corner of each cell."""
-        return gy[:, :, :: factor[0], :: factor[1]]
-
 
 def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
     """Output size of a convolution along one axis; below 1 where the kernel does not fit.
@@ -416,6 +376,11 @@ def _kernel_elements(
     places = _strided(kernel, size, stride, dilation)
     for element, at in zip(np.ndindex(*kernel), places, strict=True):
         yield at, grouped[(..., *element)]
+
+
+def _planes(x: Array) -> Array:
+    """(N, C, …) with the pixels of a plane in one axis."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 def _along_channels(vector: Array, x: Array) -> Array:

@@ -105,7 +105,6 @@ def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
 # How the array that a word means is drawn, from the sizes of an image.
 ARRAYS: dict[str, Callable[..., Any]] = {
     "image": lambda draw, n, c, h, w: draw.normal(n, c, h, w),
-    "cells": lambda draw, n, c, h, w: draw.normal(n, c, 2 * h, 2 * w),
     "pixels": lambda draw, n, c, h, w: draw.normal(n, h, w),
     "labels": lambda draw, n, c, h, w: draw.labels(n, h, w),
     "channels": lambda draw, n, c, h, w: draw.normal(c),
@@ -146,10 +145,6 @@ def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int 
     return b.resample2d(inputs.normal(n, c, h, w), rows, columns)
 
 
-def put(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
-    return of("put_class", "pixels labels", c)(b, inputs, n, c, h, w)
-
-
 # ---- the rest ----
 
 
@@ -170,10 +165,6 @@ LRN_GRAD = of("local_response_norm_grad", "image image", *LRN)
 CASES: dict[str, Case] = {
     "relu": of("relu"),
     "relu_grad": of("relu_grad", "image image"),
-    "leaky_relu": of("leaky_relu", "image", 0.1),
-    "leaky_relu_grad": of("leaky_relu_grad", "image image", 0.1),
-    "elu": of("elu", "image", 1.5),
-    "sigmoid": of("sigmoid"),
     "batch_norm_parts": of("batch_norm_stats"),
     "batch_norm_stats": of("batch_norm_stats"),
     "batch_norm": of("batch_norm", "image channels positive channels channels"),
@@ -198,8 +189,6 @@ CASES: dict[str, Case] = {
     "local_response_norm_grad": LRN_GRAD,
     "cross_entropy": of("cross_entropy", "image labels"),
     "cross_entropy_grad": of("cross_entropy_grad", "pixels image labels"),
-    "take_class": of("take_class", "image labels"),
-    "put_class": put,
     "sgd_update": sgd,
     "adam_update": adam,
     "max_pool2d": pooled,
@@ -207,10 +196,4 @@ CASES: dict[str, Case] = {
     "scatter_plane": scattered,
     "gather_plane": gathered,
     "resample2d": resized,
-    "softmax": of("softmax", "image", 1),
-    "log_softmax": of("log_softmax", "image", 1),
-    "unpool_nearest": of("unpool_nearest", "image", (2, 2)),
-    "unpool_nearest_adjoint": of("unpool_nearest_adjoint", "cells", (2, 2)),
-    "unpool_bed_of_nails": of("unpool_bed_of_nails", "image", (2, 2)),
-    "unpool_bed_of_nails_adjoint": of("unpool_bed_of_nails_adjoint", "cells", (2, 2)),
 }

@@ -6,15 +6,14 @@ import math
 
 import numpy as np
 
+from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.channel_sums import THREADS, ChannelSums
-from tinyfcn.backend.cuda.family import Array
 
 
 class BatchNorm(ChannelSums):
-    """See the section on normalization in ``tinyfcn.backend.base``."""
+    """Statistics in one pass over x."""
 
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
-        """Mean and biased variance of each channel; exact also where the mean is large."""
         cut = self.cut(x)
         means, squares = self.empty((2, cut.channels, cut.parts), np.float64)
         self.launch_parts("batch_norm_parts", cut, x, means, squares)
@@ -28,7 +27,6 @@ class BatchNorm(ChannelSums):
     def batch_norm(
         self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array, relu: bool = False
     ) -> Array:
-        """(x − mean) · invstd · weight + bias, or max(that, 0)."""
         y = self.empty(x.shape, x.dtype)
         self.launch.each(
             "batch_norm", x.size, x, mean, invstd, weight, bias, y,
@@ -40,8 +38,6 @@ class BatchNorm(ChannelSums):
         self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
         y: Array | None = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)), and for each channel Σ gy and
-        Σ gy · x̂, with x̂ = (x − mean) · invstd; gy counts as 0 where a y ≤ 0."""
         cut = self.cut(x)
         sums, products = self.empty((2, cut.channels, cut.parts), np.float64)
         self.launch_parts("batch_norm_grad_parts", cut, gy, x, mean, y, sums, products)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array
+from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
 
 PART, THREADS = (constant("channel_sums.cuh", name) for name in ("PART", "PART_THREADS"))
@@ -26,7 +27,6 @@ class ChannelSums(Family):
     """``sum_pixels``, and what other families need to sum over pixels."""
 
     def sum_pixels(self, x: Array) -> Array:
-        """(N, C, H, W) → (C,): the sum over images and pixels."""
         cut = self.cut(x)
         sums = self.empty((cut.channels, cut.parts), np.float64)
         self.launch_parts("sum_pixels", cut, x, sums)

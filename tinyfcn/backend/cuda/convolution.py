@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tinyfcn.backend.base import Pair
-from tinyfcn.backend.cuda.family import Array
+from tinyfcn.backend.base import Array, Pair, conv_sizes
 from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.setting import Setting
@@ -62,7 +61,7 @@ class ConvSizes(NamedTuple):
         return plain and self.h * self.w >= TILE and self.n <= LARGEST_AXIS
 
 
-def conv_sizes(
+def checked_sizes(
     op: str, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair,
     stride: Pair, padding: Pair, dilation: Pair, groups: int,
 ) -> ConvSizes:  # fmt: skip
@@ -88,22 +87,18 @@ def conv_sizes(
 
 
 class Convolution(Gemm):
-    """See the section of the same name in ``tinyfcn.backend.base``."""
+    """Each primitive by the algorithm that the rule picks."""
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None,
         stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
     ) -> Array:  # fmt: skip
-        """(N, C, H, W) and (OC, C/G, KH, KW) and (OC,) → (N, OC, OH, OW), or max(that, 0)."""
         x, weight, bias = self._prepared(x, weight, bias)
         n, c, *size = x.shape
         oc, _, *kernel = weight.shape
-        oh, ow = (
-            (s + 2 * p - d * (k - 1) - 1) // t + 1
-            for s, k, t, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
-        )
+        oh, ow = conv_sizes(size, kernel, stride, padding, dilation)
         y = self.empty((n, oc, oh, ow), x.dtype)
-        g = conv_sizes("conv2d", x.shape, y.shape, kernel, stride, padding, dilation, groups)
+        g = checked_sizes("conv2d", x.shape, y.shape, kernel, stride, padding, dilation, groups)
         match self._choose(g):
             case "1x1":
                 self._product(weight, (c, 1), x, bias, y, relu)
@@ -120,13 +115,12 @@ class Convolution(Gemm):
         self, gy: Array, weight: Array, bias: Array | None, size: Pair,
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
-        """Adjoint of conv2d in x: (N, OC, OH, OW) → (N, C, H, W) with (H, W) = size; bias (C,)."""
         gy, weight, bias = self._prepared(gy, weight, bias)
         n, oc, oh, ow = gy.shape
         c = weight.shape[1] * groups
         gx = self.empty((n, c, *size), gy.dtype)
         kernel = weight.shape[2:]
-        g = conv_sizes(
+        g = checked_sizes(
             "conv2d_input_grad", gx.shape, gy.shape, kernel, stride, padding, dilation, groups
         )
         match self._choose(g):
@@ -146,9 +140,8 @@ class Convolution(Gemm):
         self, x: Array, gy: Array, kernel: Pair,
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
-        """Adjoint of conv2d in weight: (N, C, H, W), (N, OC, OH, OW) → (OC, C/G, KH, KW)."""
         x, gy, _ = self._prepared(x, gy, None)
-        g = conv_sizes(
+        g = checked_sizes(
             "conv2d_weight_grad", x.shape, gy.shape, kernel, stride, padding, dilation, groups
         )
         shape = g.oc, g.c // groups, *kernel

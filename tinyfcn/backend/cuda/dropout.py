@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array
+from tinyfcn.backend.cuda.family import Family
 
 
 class Dropout(Family):
-    """See the section of the same name in ``tinyfcn.backend.base``."""
+    """No mask is stored: which elements are dropped is a hash of their numbers."""
 
     def dropout(self, x: Array, p: float, seed: int) -> Array:
-        """Element i is 0 if random number i is below p · 2³², else x / (1 − p)."""
         y = self.empty(x.shape, x.dtype)
         threshold = min(round(p * 2**32), 2**32 - 1)
         channels, pixels = (x.shape[1], x.shape[2] * x.shape[3]) if x.ndim == 4 else (1, x.size)

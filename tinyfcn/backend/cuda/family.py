@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cuda.launcher import Engine, Launcher
+import numpy as np
 
-Array = Any
+from tinyfcn.backend.base import Array, Backend
+from tinyfcn.backend.cuda.launcher import Engine, Launcher
 
 
 class Family(Backend):
-    """Base class. Primitives are methods that take and give logical (N, C, H, W) arrays; on this
-    backend they also lie in memory so, C-contiguous."""
+    """Base class. Arrays lie in memory as kernels count on it: C-contiguous, (N, C, H, W) and
+    weights (OC, C/G, KH, KW)."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.name, self.xp, self.eager = engine.name, engine.xp, engine.eager
         self.launch = Launcher(engine)
-        self.xp = engine.xp
+
+    def upload(self, data: Any) -> Array:
+        return self.engine.upload(data)
+
+    def synchronize(self) -> None:
+        self.engine.synchronize()
+
+    def to_numpy(self, array: Array) -> Any:
+        return np.asarray(array) if self.xp is np else self.xp.asnumpy(array)
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
-        """A new C-contiguous array; what it holds is undefined."""
         return self.engine.empty(tuple(shape), dtype)
+
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        return self.xp.ascontiguousarray(super().concat(arrays, axis))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array
+from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.setting import Setting
 

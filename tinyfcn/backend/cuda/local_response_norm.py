@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array
+from tinyfcn.backend.cuda.family import Family
 
 
 class LocalResponseNorm(Family):
-    """See the section on normalization in ``tinyfcn.backend.base``."""
+    """A thread an element."""
 
     def local_response_norm(
         self, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
-        """x / s^beta with s = k + alpha / size · Σ x² over the ``size`` channels around each."""
         y = self.empty(x.shape, x.dtype)
         options = x.shape[1], math.prod(x.shape[2:]), size, alpha / size, beta, k, x.size
         self.launch.each("local_response_norm", x.size, x, y, *options)
@@ -22,7 +22,6 @@ class LocalResponseNorm(Family):
     def local_response_norm_grad(
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
-        """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1)."""
         direct, spread, gx = (self.empty(x.shape, x.dtype) for _ in range(3))
         channels, pixels = x.shape[1], math.prod(x.shape[2:])
         self.launch.each(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array
+from tinyfcn.backend.cuda.family import Family
 
 
 class Optimizer(Family):
-    """See "optimizers" in ``tinyfcn.backend.base``."""
+    """One pass over the arrays, and none in between."""
 
     def sgd_update(
         self, param: Array, grad: Array, velocity: Array | None,
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
-        """d = grad + weight_decay · param;  v = momentum · v + gain · d;  param −= step · v
-        (with nesterov: step · (d + momentum · v); without velocity: step · d)."""
         self.launch.each(
             "sgd_update", param.size, param, grad, velocity,
             momentum, gain, step, weight_decay, int(nesterov), param.size,
@@ -24,9 +23,6 @@ class Optimizer(Family):
         step: float, beta1: float, beta2: float, correction: float, eps: float,
         weight_decay: float, shrink: float,
     ) -> None:  # fmt: skip
-        """d = grad + weight_decay · param;  m = beta1 · m + (1 − beta1) · d;
-        v = beta2 · v + (1 − beta2) · d²;
-        param = shrink · param − step · m / (√v / correction + eps)."""
         self.launch.each(
             "adam_update", param.size, param, grad, first, second,
             step, beta1, 1 - beta1, beta2, 1 - beta2, correction, eps, weight_decay, shrink,

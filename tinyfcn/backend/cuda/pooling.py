@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyfcn.backend.base import Pair
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array, Pair
+from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
 
 THREADS = constant("max_pool.cu", "THREADS")  # of any_foreign
 
 
 class Pooling(Family):
-    """See the section of the same name in ``tinyfcn.backend.interface``.
-
-    Planes have fewer than 2³¹ pixels here; larger ones would need indices of 64 bits.
-    """
+    """Planes have fewer than 2³¹ pixels here; larger ones would need indices of 64 bits."""
 
     def max_pool2d(
         self, x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
         indices: bool,
     ) -> tuple[Array, Array | None]:  # fmt: skip
-        """Maximum of each window and, with ``indices``, where the first maximum stands: int32."""
         _check_plane("max_pool2d", x.shape[2:])
         y = self.empty((*x.shape[:2], *size), x.dtype)
         where = self.empty(y.shape, np.int32) if indices else None
@@ -35,7 +31,6 @@ class Pooling(Family):
         self, x: Array, indices: Array, size: Pair,
         kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
     ) -> Array:  # fmt: skip
-        """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index."""
         _check_plane("scatter_plane", size)
         _check_plane("scatter_plane", x.shape[2:])
         indices = indices.astype(np.int32, copy=False)
@@ -50,7 +45,6 @@ class Pooling(Family):
         return y
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
-        """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW)."""
         _check_plane("gather_plane", x.shape[2:])
         indices = indices.astype(np.int32, copy=False)
         y = self.empty(indices.shape, x.dtype)

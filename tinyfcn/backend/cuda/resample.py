@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyfcn.backend.cuda.family import Array, Family
+from tinyfcn.backend.base import Array
+from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.launcher import Engine
 
 DIRECT = 16  # inputs of an output that are worth less than an array in between
@@ -23,7 +24,7 @@ class Bands(NamedTuple):
 
 
 class Resample(Family):
-    """See "resampling" in ``tinyfcn.backend.base``."""
+    """By the bands of the matrices, in one pass or in two."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -31,7 +32,6 @@ class Resample(Family):
         self._bands_of: dict[Any, tuple[weakref.ref[Any], Bands]] = {}
 
     def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
-        """rows · x · columnsᵀ on every plane: (N, C, H, W) → (N, C, OH, OW)."""
         row_bands, column_bands = self._bands(rows, x.dtype), self._bands(columns, x.dtype)
         widths = row_bands.width, column_bands.width
         if 1 in widths or widths[0] * widths[1] <= DIRECT:
