@@ -29,12 +29,13 @@ from typing import NamedTuple
 from tinyfcn import summary
 from tinyfcn.cli.errors import UsageError, plain_errors
 from tinyfcn.cli.parser import Parser, integer
-from tinyfcn.data import FolderSegmentation, SegmentationDataset, VOCSegmentation, write_voc_tree
+from tinyfcn.data import SegmentationDataset
 from tinyfcn.files import atomic_write
 from tinyfcn.summary import amount
-from tinyfcn.training import checkpoint, report
+from tinyfcn.training import checkpoint
+from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate, predict
-from tinyfcn.training.model_spec import described, load_model
+from tinyfcn.training.model_spec import load_model, spec_in
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.visualize import sheet
 
@@ -78,7 +79,7 @@ def compare(text: str, networks: Mapping[str, Network], out: Path) -> None:
 
     if options.data_root and options.scenes:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
-    data_root = options.data_root or write_scenes(options.out / "scenes", options.scenes or 1500)
+    data_root = options.data_root or draw_scenes(options.out / "scenes", options.scenes or 1500)
     runs = {name: options.out / name for name in chosen}
     for name, network in chosen.items():
         train(name, network, data_root, runs[name], for_training)
@@ -94,12 +95,6 @@ def _chosen(networks: Mapping[str, Network], only: str | None) -> dict[str, Netw
     if unknown:
         raise UsageError(f"--only: expected some of {', '.join(networks)}, got {unknown[0]!r}")
     return {name: networks[name] for name in names}
-
-
-def write_scenes(root: Path, train: int) -> Path:
-    """One set of synthetic scenes for all."""
-    write_voc_tree(root, train, progress=lambda scenes: report.bar(scenes, desc="drawing scenes"))
-    return root
 
 
 def train(name: str, network: Network, data_root: Path, run: Path, options: list[str]) -> None:
@@ -118,10 +113,7 @@ def open_validation(data_root: Path, run: Path) -> SegmentationDataset:
     """The images that ``run`` was scored on."""
     path = run / "best.npz"
     state = checkpoint.load(path)
-    split, classes = state["arguments"]["val_split"], described(state, path).classes
-    if (data_root / "images").is_dir() and (data_root / "masks").is_dir():
-        return FolderSegmentation(data_root, split, classes)
-    return VOCSegmentation(data_root, split, classes)
+    return open_dataset(data_root, state["arguments"]["val_split"], spec_in(state, path).classes)
 
 
 def write_table(
@@ -135,8 +127,8 @@ def write_table(
     height, width = validation[0].mask.shape
     rows = []
     for name, run in runs.items():
-        model, description = load_model(run / "best.npz")
-        scores = evaluate(model, validation, validation.num_classes, description.preprocessing)
+        model, spec = load_model(run / "best.npz")
+        scores = evaluate(model, validation, validation.num_classes, spec.preprocessing)
         cost = summary(model, (3, height, width))
         seconds = RunFolder(run).read_log()[-1]["seconds"]
         rows.append(
@@ -166,8 +158,8 @@ def write_picture(
     samples = [validation[i] for i in range(min(ROWS, len(validation)))]
     columns = []
     for run in runs.values():
-        model, description = load_model(run / "best.npz")
-        columns.append([predict(model, [s.image], description.preprocessing)[0] for s in samples])
+        model, spec = load_model(run / "best.npz")
+        columns.append([predict(model, [s.image], spec.preprocessing)[0] for s in samples])
     rows = [
         (sample.image, sample.mask, *answers)
         for sample, *answers in zip(samples, *columns, strict=True)

@@ -9,67 +9,45 @@ tinyfcn predict --weights fcn8s-heavy-pascal.caffemodel --model fcn8s photo.jpg
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn import backend, models
-from tinyfcn.cli.errors import UsageError, plain_errors, sentence, usage_errors
+from tinyfcn import models
+from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backend
+from tinyfcn.cli.network import add_published, goes_with, published
 from tinyfcn.cli.parser import Parser
-from tinyfcn.cli.train_options import about_published, add_about_published
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.files import atomic_write
+from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.errors import sentence
 from tinyfcn.training.evaluation import predict
-from tinyfcn.training.model_spec import load_model
-from tinyfcn.training.published import published_model
+from tinyfcn.training.model_spec import ModelSpec, load_model
 from tinyfcn.visualize import overlay
 
 
 def main(arguments: Sequence[str]) -> int:
+    """The command, called with its arguments."""
     parser = Parser(__doc__, prog="tinyfcn predict")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
     )
     parser.add_argument(
-        "--weights", help="published weights instead of a checkpoint", metavar="FILE"
+        "--weights", metavar="FILE", help="published weights instead of a checkpoint"
     )
-    parser.add_argument("--model", help="which network they are for, such as fcn8s")
-    add_about_published(parser)
+    add_published(parser, "which network they are for, such as fcn8s")
     parser.add_argument(
-        "--out", default="predictions", help="folder to write to (default predictions)"
+        "--out", default="predictions", metavar="PATH",
+        help="folder to write to (default predictions)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--backend", metavar="NAME", help="what computes (default TINYFCN_BACKEND, or numpy)"
     )
-    parser.add_argument("--backend", help="what computes (default TINYFCN_BACKEND, or numpy)")
     options = parser.parse(arguments)
-
-    with usage_errors("--backend"):
-        backend.use(options.backend or backend.active().name)
-    if options.weights:
-        with usage_errors("--weights"):
-            model, description = published_model(
-                options.weights, options.model, **about_published(options)
-            )
-        if models.is_classifier(description.model):
-            raise UsageError(
-                f"{description.model} labels whole images, not their pixels: {options.weights} may "
-                "begin a training (train_voc.py --pretrained), but there is nothing to predict"
-            )
-        print(f"{description}; images {description.preprocessing}")
-        images = options.files
-    else:
-        checkpoint, *images = options.files
-        if not images:
-            raise UsageError("name a checkpoint, then images")
-        given = [*about_published(options)]
-        if options.model or given:
-            name = "model" if options.model else given[0].replace("_", "-")
-            raise UsageError(f"--{name} goes with --weights")
-        try:
-            model, description = load_model(checkpoint)
-        except CheckpointError as error:
-            if Path(checkpoint).suffix == ".npz":
-                raise
-            raise UsageError(f"{error}; weights of another kind go behind --weights") from error
+    use_backend(options.backend)
+    model, spec, images = open_network(options)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -82,17 +60,42 @@ def main(arguments: Sequence[str]) -> int:
             print(f"error: {sentence(error)}", file=sys.stderr)
             failures += 1
             continue
-        mask = predict(model, [image], description.preprocessing)[0]
+        mask = predict(model, [image], spec.preprocessing)[0]
         name = unused(Path(path).stem, names)
         with atomic_write(out / f"{name}.png") as file:
             write_mask(file, mask)
         with atomic_write(out / f"{name}_overlay.png") as file:
-            overlay(image, mask, description.classes).save(file, format="PNG")
+            overlay(image, mask, spec.classes).save(file, format="PNG")
         height, width = mask.shape
         print(f"{path} ({width} x {height}): {out / name}.png and {out / name}_overlay.png")
     if failures:
         print(f"{failures} of {len(images)} images could not be read", file=sys.stderr)
     return 2 if failures else 0
+
+
+def open_network(options: argparse.Namespace) -> tuple[Module, ModelSpec, list[str]]:
+    """The model, what is known about it, and the images that it is to label."""
+    if options.weights:
+        with usage_errors("--weights"):
+            model, spec = published(options.weights, options)
+        if models.is_classifier(spec.model):
+            raise UsageError(
+                f"{spec.model} labels whole images, not their pixels: {options.weights} may begin "
+                "a training (tinyfcn train --pretrained), but there is nothing to predict"
+            )
+        print(f"{spec}; images {spec.preprocessing}")
+        return model, spec, options.files
+    checkpoint, *images = options.files
+    if not images:
+        raise UsageError("name a checkpoint, then images")
+    goes_with("--weights", options, "model", "backbone", "at_once", "geometry")
+    try:
+        model, spec = load_model(checkpoint)
+    except CheckpointError as error:
+        if Path(checkpoint).suffix == ".npz":
+            raise
+        raise UsageError(f"{error}; weights of another kind go behind --weights") from error
+    return model, spec, images
 
 
 def unused(stem: str, taken: set[str]) -> str:

@@ -53,7 +53,7 @@ def main(size: int, width: float, seed: int) -> None:
         same = models.same_resolution(CLASSES, width).eval()
         fcn = models.fcn8s(num_classes=CLASSES, width=width).eval()
     networks = (
-        ("sliding window", window, window.window),
+        ("sliding window", window, window.side),
         ("same resolution", same, models.geometry.receptive_field(same.layers)[0]),
         ("FCN-8s", fcn, models.geometry.receptive_field([fcn.backbone, fcn.fc6])[0]),
     )

@@ -1,10 +1,11 @@
-"""Train a fully convolutional network and keep everything about the run in one folder.
+"""Train a network that labels pixels.
 
-python examples/train_voc.py                                  synthetic scenes, no download
-python examples/train_voc.py --data-root VOCdevkit/VOC2012    Pascal VOC, or data in its layout
-python examples/train_voc.py --out runs/fcn8s --resume        go on after an interruption
-python examples/train_voc.py --evaluate runs/fcn8s/best.npz   only the scores
-python examples/train_voc.py --help                           all options and their defaults
+Without --data-root it draws synthetic scenes. What stands in [] holds where nothing is given.
+
+tinyfcn train                                    synthetic scenes
+tinyfcn train --data-root VOCdevkit/VOC2012      Pascal VOC, or data in its layout
+tinyfcn train --out runs/fcn8s --resume          go on after an interruption
+tinyfcn train --evaluate runs/fcn8s/best.npz     only the scores
 """
 
 from __future__ import annotations
@@ -16,43 +17,58 @@ from collections.abc import Sequence
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, nn, optim
-from tinyfcn.cli.errors import plain_errors, usage_errors
-from tinyfcn.cli.train_options import all_options, open_run, parse_options, saved_options
+from tinyfcn.cli.errors import plain_errors, use_backend
+from tinyfcn.cli.evaluate import score
+from tinyfcn.cli.network import build, spec_of
+from tinyfcn.cli.train_options import (
+    all_options,
+    class_names,
+    open_run,
+    parse_options,
+    saved_options,
+)  # fmt: skip
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
-from tinyfcn.training.datasets import augmentation, open_datasets
-from tinyfcn.training.evaluation import median_frequency_weights, print_evaluation
-from tinyfcn.training.model_spec import build_model, describe, read_weights
-from tinyfcn.training.trainer import Trainer
+from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
+from tinyfcn.training.evaluation import median_frequency_weights
+from tinyfcn.training.objective import Loss, total_loss
+from tinyfcn.training.run import Run
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = parse_options(arguments)
-    with usage_errors("--backend"):
-        backend.use(options.backend or backend.active().name)
+    """The command, called with its arguments: everything that the loop needs, then the loop."""
+    options = parse_options(arguments, __doc__)
+    if options.evaluate:
+        return score(options)
+    use_backend(options.backend)
     tinyfcn.manual_seed(options.seed)
-    read_weights(options)  # what is wrong with them is said before the data are read
-    run = open_run(options)
+    folder = open_run(options)
+
+    # Data: images and masks from disk, or scenes drawn now.
+    root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
+    training, validation = open_datasets(
+        root, options.train_split, options.val_split, class_names(options.classes), options.sbd_root
+    )
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.
-    training, validation = open_datasets(options, run)
-    description = describe(options, training.classes)
-    model = build_model(description, options)
-    print(f"{description}: {nn.count_parameters(model):,} parameters")
-    print(f"{len(training)} images to train on, {len(validation)} to score on; run in {run.path}")
-    if options.evaluate:
-        print_evaluation(model, validation, description.preprocessing, options.evaluate)
-        return
+    spec = spec_of(options, training.classes)
+    model = build(spec, options)
+    print(f"{spec}: {nn.count_parameters(model):,} parameters")
+    print(
+        f"{len(training)} images to train on, {len(validation)} to score on; run in {folder.path}"
+    )
 
-    # Data: images and masks from disk, augmented and put into batches by background threads. A last
-    # batch of one image is left out: some networks have one pixel there to normalize over.
+    # Batches: augmented and put together by background threads. A last batch of one image is left
+    # out: some networks have one pixel there to normalize over.
     loader = DataLoader(
         training,
         options.batch_size,
         shuffle=True,
         drop_last=len(training) % options.batch_size == 1 < len(training),
-        transform=augmentation(options, model),
-        preprocessing=description.preprocessing,
+        transform=augmentation(
+            model, options.crop, options.jitter, options.colour_jitter, options.flip
+        ),
+        preprocessing=spec.preprocessing,
         seed=options.seed,
         workers=options.workers,
         upload=backend.active().upload,
@@ -64,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         masks = (sample.mask for sample in training)
         class_weights = median_frequency_weights(masks, training.num_classes)
 
-    def loss(logits: Tensor, labels: Array) -> Tensor:
+    def pixel_loss(logits: Tensor, labels: Array) -> Tensor:
         return F.cross_entropy(logits, labels, class_weights, VOID, options.loss_reduction)
 
     # Optimizer: weights decay, biases do not and may learn faster.
@@ -85,17 +101,34 @@ def main(arguments: Sequence[str]) -> None:
     if options.warmup:
         schedule = optim.LinearWarmup(schedule, options.warmup)
 
-    # Loop: train, score after each epoch, keep the last and the best checkpoint.
-    trainer = Trainer(
-        model, loss, optimizer, schedule, loader, validation, run, iterations, options.accumulate,
-        {"description": description.to_dict(), "arguments": saved_options(options)},
+    run = Run(
+        model, optimizer, schedule, loader, validation, folder, iterations, options.accumulate,
+        {"description": spec.to_dict(), "arguments": saved_options(options)},
     )  # fmt: skip
     if options.resume:
-        trainer.load_state_dict(options.state)
-    run.write_config(all_options(options), backend=backend.active().name)
-    best = trainer.fit()
+        run.load_state_dict(options.state)
+    folder.write_config(all_options(options), backend=backend.active().name)
+    train(run, pixel_loss)
+    best = run.progress
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
-          f"checkpoints, log and pictures are in {run.path}")  # fmt: skip
+          f"checkpoints, log and pictures are in {folder.path}")  # fmt: skip
+
+
+def train(run: Run, pixel_loss: Loss) -> None:
+    """The loop. What a long training needs besides is called by name, and stands in ``Run``."""
+    model, optimizer, schedule = run.model, run.optimizer, run.schedule
+    with run:  # Ctrl-C ends it between two steps, and what was learnt is saved
+        for _ in run.epochs():
+            for batches in run.steps():  # one batch a step, or --accumulate of them
+                for batch in batches:
+                    loss = total_loss(model, Tensor(batch.images), batch.labels, pixel_loss)
+                    run.note(loss)  # ends a run that diverged
+                    (loss / len(batches)).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+                run.after_step()
+            run.finish_epoch()  # scores, log, pictures, checkpoints
 
 
 if __name__ == "__main__":

@@ -179,7 +179,8 @@ def test_ratios_are_ours_over_theirs(tmp_path: Path) -> None:
     line = report.row(figures)
     assert line.split() == ["200.0", "5", "25%", "300", "|", "450.0", "400", "0.44", "0.75"]
     assert len(report.head("networks", "torch")) == len(f"  {'':24}") + len(line)
-    report.draw([figures], "two sides", tmp_path / "chart.png")
+    unknown = {key: value for key, value in figures.items() if key != "memory_ratio"}
+    report.draw([figures, unknown], "two sides", tmp_path / "chart.png")
     assert (tmp_path / "chart.png").exists()
 
 
@@ -229,8 +230,10 @@ def test_what_cannot_be_done_is_said_clearly(tmp_path: Path) -> None:
     without_torch.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
     without_torch.chmod(0o755)
     for arguments, words in (
-        (["--only", "unheard-of"], "--only: nothing is called unheard-of"),
-        (["--backend", "abacus"], "expected one of numpy, cupy, emulator, got 'abacus'"),
+        (["--only", "unheard-of"], "--only: nothing is called unheard-of; --list tells the names"),
+        (["--only", "rleu"], r"--only: nothing is called rleu; did you mean relu\?"),
+        (["--only", "tinny", "relu."], r"called tinny or relu\.; did you mean tiny relu\?"),
+        (["--backend", "abacus"], "backend: expected one of numpy, .*, got 'abacus'"),
         (["--against", "torch", "--torch-python", without_torch], "has no PyTorch"),
         (["--against", "torch", "--torch-python", tmp_path / "none"], "none: No such file"),
     ):

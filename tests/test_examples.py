@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import data, models, visualize
+from tinyfcn import models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -137,7 +137,7 @@ def test_one_image_is_too_few_to_normalize_over(
     new = ["--data-root", tree, "--out", tmp_path, *SMALL, "--batch-size", 1]
     status, _, complaint = call(TRAIN, *new, "--model", "pspnet")
     assert status == 2
-    assert "error: --batch-size: a batch of 1 is too small for this network" in complaint
+    assert "got x of shape (1, " in complaint and "; a larger --batch-size helps" in complaint
     assert "Traceback" not in complaint
 
 
@@ -218,7 +218,7 @@ def test_predict_with_published_weights(tmp_path: Path, call: Callable[..., Said
     ):
         status, _, complaint = call(PREDICT, *arguments)
         assert status == 2
-        assert complaint.startswith("error: --weights")
+        assert complaint.startswith("error: ")
         assert words in complaint
 
 
@@ -330,7 +330,7 @@ def test_networks_are_compared_on_as_many_scenes_as_asked_for(
         drawn.append(train)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "write_voc_tree", stop)
+    monkeypatch.setattr(datasets, "write_voc_tree", stop)
     for arguments in ([], ["--scenes", 40]):
         command = [ROOT / "examples" / "compare_architectures.py", "--out", tmp_path, *arguments]
         assert call(*command)[0] == 130

@@ -2,7 +2,7 @@
 
 A derivative is compared with the symmetric difference quotient (f(x + εv) − f(x − εv)) / 2ε, whose
 error is of order ε² plus rounding of order 10⁻¹⁶ / ε: with ε = 10⁻⁶ about ten digits remain. In
-float32 the rounding alone would be as large as many gradients, so float32 inputs are refused.
+float32 the rounding alone would be as large as many gradients, so float32 inputs are rejected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn.graph import grad
-from tinyfcn.tensor import Tensor
+from tinyfcn.tensor import Tensor, tensor
 
 
 class GradientError(AssertionError):
@@ -55,8 +55,8 @@ def gradcheck(
         >>> gradcheck(lambda t: t.tanh() * t, x)
         True
     """
-    arguments = _arguments("gradcheck", inputs)
-    checked = [t for t in arguments if isinstance(t, Tensor) and t.requires_grad]
+    arguments, positions = _arguments("gradcheck", inputs)
+    checked: list[Tensor] = [arguments[i] for i in positions]
     outputs = _outputs(fn(*arguments))
     if directional:
         _check_direction(fn, arguments, checked, outputs, eps, atol, rtol, seed)
@@ -90,17 +90,13 @@ def gradgradcheck(
         >>> gradgradcheck(lambda t: t.tanh() * t, x)
         True
     """
-    arguments = _arguments("gradgradcheck", inputs)
-    positions = [i for i, t in enumerate(arguments) if isinstance(t, Tensor) and t.requires_grad]
+    arguments, positions = _arguments("gradgradcheck", inputs)
+    wanted = [arguments[i] for i in positions]
     outputs = _outputs(fn(*arguments))
     if grad_outputs is None:
         random = _random(seed)
-        grad_outputs = [
-            Tensor(backend.active().as_array(random.standard_normal(y.shape)), True)
-            for y in outputs
-        ]
+        grad_outputs = [tensor(random.standard_normal(y.shape), None, True) for y in outputs]
 
-    wanted = [arguments[i] for i in positions]
     plain = grad(outputs, wanted, list(grad_outputs), retain_graph=True, allow_unused=True)
     recorded = grad(outputs, wanted, list(grad_outputs), create_graph=True, allow_unused=True)
     for position, (g, again) in enumerate(zip(plain, recorded, strict=True)):
@@ -133,7 +129,7 @@ def adjointcheck(
         >>> adjointcheck(lambda t: t * 3.0, x)
         True
     """
-    (x,) = _arguments("adjointcheck", x)
+    (x,), _ = _arguments("adjointcheck", x)
     y = fn(x)
     constant = fn(Tensor(x.data * 0)).numpy()
     random = _random(seed)
@@ -148,15 +144,15 @@ def adjointcheck(
     return True
 
 
-def _arguments(op: str, inputs: Any) -> list[Any]:
+def _arguments(op: str, inputs: Any) -> tuple[list[Any], list[int]]:
+    """The arguments, and the places of those to check."""
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    checked = [t for t in arguments if isinstance(t, Tensor) and t.requires_grad]
-    if not checked:
+    positions = [i for i, t in enumerate(arguments) if isinstance(t, Tensor) and t.requires_grad]
+    if not positions:
         raise ValueError(f"{op}: no input requires a gradient")
-    for t in checked:
-        if t.dtype != np.float64:
-            raise TypeError(f"{op}: inputs must be float64, since float32 rounds too coarsely")
-    return arguments
+    if any(arguments[i].dtype != np.float64 for i in positions):
+        raise TypeError(f"{op}: inputs must be float64, since float32 rounds too coarsely")
+    return arguments, positions
 
 
 def _outputs(result: Any) -> list[Tensor]:
@@ -196,9 +192,8 @@ def _numeric_jacobians(
     for element in np.ndindex(x.shape):
         step = np.zeros(x.shape)
         step[element] = eps
-        for jacobian, difference in zip(
-            jacobians, _difference(fn, arguments, [(x, step)]), strict=True
-        ):
+        differences = _difference(fn, arguments, [(x, step)])
+        for jacobian, difference in zip(jacobians, differences, strict=True):
             jacobian[(..., *element)] = difference / eps
     return jacobians
 
@@ -216,9 +211,8 @@ def _check_direction(
         for g, v in zip(_gradients(output, checked, u), directions, strict=True):
             analytic += float(np.vdot(g, v))
     steps = [(x, eps * v) for x, v in zip(checked, directions, strict=True)]
-    differences = _difference(fn, arguments, steps)
-    slopes = [np.vdot(d, u) / eps for d, u in zip(differences, weights, strict=True)]
-    numeric = np.sum(slopes)
+    differences = zip(_difference(fn, arguments, steps), weights, strict=True)
+    numeric = np.sum([np.vdot(d, u) / eps for d, u in differences])
     _compare("along a random direction", np.array(analytic), numeric, atol, rtol)
 
 

@@ -138,24 +138,20 @@ def _consumers_first(roots: list[Function]) -> list[Function]:
     A depth-first walk that lists a node after everything it depends on, reversed. The walk keeps
     its own stack: Python's would overflow at a chain of a thousand ops.
     """
-    finished: list[Function] = []
+    finished: dict[Function, None] = {}
     seen: set[Function] = set()
-    stack: list[tuple[Function, bool]] = [(root, False) for root in roots]
+    stack = list(roots)
     while stack:
-        node, inputs_done = stack.pop()
-        if inputs_done:
-            finished.append(node)
-            continue
-        if node in seen:
+        node = stack[-1]
+        if node in seen:  # and so is all that was above it on the stack
+            finished[stack.pop()] = None
             continue
         seen.add(node)
         if node.freed:
             _ = node.saved_tensors  # raises the error that says why
-        stack.append((node, True))
-        for edge in node.edges:
-            if isinstance(edge, tuple) and edge[0] not in seen:
-                stack.append((edge[0], False))
-    return finished[::-1]
+        inputs = [edge[0] for edge in node.edges if isinstance(edge, tuple)]
+        stack += [behind for behind in inputs if behind not in seen]
+    return list(finished)[::-1]
 
 
 def _leads_to(order: list[Function], wanted: set[Target]) -> set[Function]:

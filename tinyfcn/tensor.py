@@ -141,11 +141,6 @@ class Tensor:
         """The number of elements."""
         return self.data.size
 
-    @property
-    def is_leaf(self) -> bool:
-        """True for a tensor that no recorded op computed."""
-        return self._node is None
-
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("len() of a 0-d tensor")

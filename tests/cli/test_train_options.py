@@ -1,4 +1,4 @@
-"""Where each option's value comes from, and which combinations are refused."""
+"""Where each option's value comes from, and which combinations are rejected."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from tinyfcn import backend
+from tinyfcn.cli.errors import UsageError
+from tinyfcn.cli.network import spec_of
 from tinyfcn.cli.train_options import (
     DEFAULTS,
     PAPER,
     all_options,
+    class_names,
     open_run,
     parse_options,
     saved_options,
 )
+from tinyfcn.data import DataError
 from tinyfcn.training import checkpoint
-from tinyfcn.training.errors import UsageError
-from tinyfcn.training.model_spec import describe
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +96,7 @@ def test_the_published_settings_of_other_networks(command: str, expected: dict[s
 def test_every_preset_describes_a_network(network: str) -> None:
     command = ["--preset", "paper", "--lr", "0.25", "--width", "0.015625", "--model"]
     with backend.using("meta"):
-        describe(parse_options([*command, *network.split()]), ("background", "cat")).build()
+        spec_of(parse_options([*command, *network.split()]), ("background", "cat")).build()
 
 
 def test_a_preset_is_kept_on_resume() -> None:
@@ -143,7 +145,7 @@ def test_a_run_is_never_overwritten() -> None:
         ("--preset paper --model unet", "unet's learning rate was not published: give --lr"),
     ],
 )
-def test_refuses_combinations(command: str, words: str) -> None:
+def test_rejects_combinations(command: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_options(command.split())
 
@@ -159,7 +161,7 @@ def test_refuses_combinations(command: str, words: str) -> None:
         ("--epoch 3", "unknown option --epoch; did you mean --epochs?"),
     ],
 )
-def test_refuses_values_in_one_line(
+def test_rejects_values_in_one_line(
     command: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -175,9 +177,26 @@ def test_help_tells_every_default(capsys: pytest.CaptureFixture[str]) -> None:
         parse_options(["--help"])
     said = " ".join(capsys.readouterr().out.split())
     for words in (
-        "mirror half of the images (default yes)",
-        "scale at random by 1-X to 1+X (default 0.0)",
-        "of initial weights, order, augmentation (default 0)",
-        "lists of ids train.txt and val.txt",
+        "mirror half of all [yes]",
+        "scale by 1-X to 1+X [0.0]",
+        "of all random numbers [0]",
+        "--[no-]batch-norm",
+        "--schedule {constant,cosine,poly,step} how lr falls [poly]",
     ):
         assert words in said
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])  # some editors begin a file with a mark
+def test_a_file_of_class_names(start: bytes) -> None:
+    Path("names.txt").write_bytes(start + "Grund\n\nÄpfel\r\n".encode())
+    assert class_names("names.txt") == ["Grund", "Äpfel"]
+    assert class_names("sky, sea") == ["sky", "sea"]
+    assert class_names(None) is None
+
+
+def test_class_names_that_cannot_be_read() -> None:
+    Path("names.txt").write_bytes("Grund\nÄpfel\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"names.txt: expected a text file in UTF-8"):
+        class_names("names.txt")
+    with pytest.raises(FileNotFoundError, match=r"--classes none.txt: no such file; expected"):
+        class_names("none.txt")

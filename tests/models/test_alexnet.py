@@ -6,7 +6,7 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, nn
-from tinyfcn.models.backbones import AlexNetTrunk, CaffeNetTrunk
+from tinyfcn.models.backbones.alexnet import AlexNetBackbone, CaffeNetBackbone
 from tinyfcn.models.geometry import output_size
 
 ALEXNET = {
@@ -44,22 +44,22 @@ def test_keys_shapes_and_counts_are_the_published_ones(monkeypatch, make, layers
 
 
 @pytest.mark.parametrize(
-    ("trunk", "sizes"),
+    ("backbone", "sizes"),
     [
-        (AlexNetTrunk, {224: [55, 27, 13, 6]}),
-        (CaffeNetTrunk, {227: [55, 27, 13, 6], 384: [94, 47, 23, 11], 500: [123, 61, 30, 15]}),
+        (AlexNetBackbone, {224: [55, 27, 13, 6]}),
+        (CaffeNetBackbone, {227: [55, 27, 13, 6], 384: [94, 47, 23, 11], 500: [123, 61, 30, 15]}),
     ],
 )
-def test_sizes_are_the_published_ones(trunk, sizes):
-    layers = trunk(width=1 / 64)
+def test_sizes_are_the_published_ones(backbone, sizes):
+    layers = backbone(width=1 / 64)
     for n, expected in sizes.items():
         assert [output_size([layers.up_to(stage)], n) for stage in (1, 2, 3, 4)] == expected
 
 
-@pytest.mark.parametrize("trunk", [AlexNetTrunk, CaffeNetTrunk])
+@pytest.mark.parametrize("backbone", [AlexNetBackbone, CaffeNetBackbone])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_stages_are_where_the_trunk_says(rng, trunk, batch_norm):
-    layers = trunk(width=1 / 16, batch_norm=batch_norm).eval()
+def test_stages_are_where_the_backbone_says(rng, backbone, batch_norm):
+    layers = backbone(width=1 / 16, batch_norm=batch_norm).eval()
     x = tinyfcn.tensor(rng.standard_normal((2, 3, 99, 131)).astype(np.float32))
     maps = layers.features(x)
     for stage, (y, channels) in enumerate(zip(maps, layers.channels, strict=True), start=1):

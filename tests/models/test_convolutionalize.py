@@ -68,7 +68,7 @@ def test_vgg16_gives_one_score_at_its_native_size_and_maps_above(rng):
     classifier = models.vgg16(num_classes=4, width=1 / 64).eval()
     dense = models.convolutionalize(classifier)
     assert dense.classifier[0].weight.shape == (64, 8, 7, 7)
-    assert isinstance(dense.features, models.backbones.VGG16Trunk)
+    assert isinstance(dense.features, models.backbones.vgg.VGGBackbone)
     x = tinyfcn.tensor(rng.standard_normal((2, 3, 224, 224)).astype(np.float32))
     expected = classifier(x).numpy()
     assert np.allclose(dense(x).numpy()[:, :, 0, 0], expected, rtol=1e-4, atol=1e-5)

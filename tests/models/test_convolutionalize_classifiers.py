@@ -51,12 +51,12 @@ def test_each_score_is_the_heads_answer_to_its_window(rng, name):
     classifier = make(name)
     dense = models.convolutionalize(classifier)
     assert list(dense.state_dict()) == [k for k in classifier.state_dict() if k[:3] != "aux"]
-    trunk, head = cut(classifier)
-    assert output_size([trunk], native) == side
+    backbone, head = cut(classifier)
+    assert output_size([backbone], native) == side
 
     x = rng.standard_normal((1, 3, native + 40, native + 75))
     with tinyfcn.no_grad():
-        features = trunk(tinyfcn.tensor(x))
+        features = backbone(tinyfcn.tensor(x))
         scores = dense(tinyfcn.tensor(x)).numpy()
         assert scores.shape == (1, 4, features.shape[2] - side + 1, features.shape[3] - side + 1)
         assert min(scores.shape[2:]) >= 2
@@ -81,30 +81,30 @@ def test_one_score_at_the_native_size_is_the_classifiers(rng, name):
 @pytest.mark.parametrize("name", ["alexnet", "caffenet", "vgg11", "vgg16", "googlenet bvlc"])
 def test_without_padding_the_map_is_that_of_sliding_crops(rng, name):
     """The real layers, but for their padding; the head is made for the smaller map they leave."""
-    trunk, head = cut(make(name))
-    for module in trunk.modules():
+    backbone, head = cut(make(name))
+    for module in backbone.modules():
         if isinstance(module, nn.Conv2d | nn.MaxPool2d):
             module.padding = (0, 0)
             if isinstance(module, nn.MaxPool2d):
                 module.ceil_mode = False
     if name == "googlenet bvlc":  # its branches shrink by different amounts, unless all are narrow
-        for block in (m for m in trunk if isinstance(m, models.backbones.googlenet.Inception)):
+        for block in (m for m in backbone if isinstance(m, models.backbones.googlenet.Inception)):
             for branch in (block.branch2, block.branch3):
                 layer = branch[1].conv
                 layer.weight.data = np.ascontiguousarray(layer.weight.data[:, :, :1, :1])
                 layer.kernel_size = (1, 1)
             block.branch4[0].kernel_size = (1, 1)
-    native = next(n for n in range(1, 400) if output_size([trunk], n) == 2)
-    field, stride = receptive_field([trunk])
+    native = next(n for n in range(1, 400) if output_size([backbone], n) == 2)
+    field, stride = receptive_field([backbone])
     assert native == field + stride
-    channels = trunk(tinyfcn.tensor(np.zeros((1, 3, native, native)))).shape[1]
+    channels = backbone(tinyfcn.tensor(np.zeros((1, 3, native, native)))).shape[1]
     if name == "googlenet bvlc":
         head = nn.Sequential(GlobalAvgPool2d(2), nn.Flatten(), nn.Linear(channels, 3))
     else:
         head = nn.Sequential(
             nn.Flatten(), nn.Linear(channels * 4, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 3)
         )
-    classifier = nn.Sequential(*trunk, *head).double().eval()
+    classifier = nn.Sequential(*backbone, *head).double().eval()
     dense = models.convolutionalize(classifier)
     x = rng.standard_normal((1, 3, native + stride, native + 2 * stride + 3))
     with tinyfcn.no_grad():

@@ -7,7 +7,7 @@ import pytest
 
 import tinyfcn
 from tinyfcn import models, nn
-from tinyfcn.models.deeplab import enlarge_from_corner
+from tinyfcn.models.deeplab import upsample_from_corner
 from tinyfcn.models.geometry import coordinate_map, output_size
 
 TINY = 1 / 64
@@ -46,7 +46,7 @@ def test_output_stride_8(rng, n, expected):
 
 
 def test_scores_lie_over_their_pixels():
-    """Pixel i of the features is centred over pixel 8 i, and enlarging puts it back there."""
+    """Pixel i of the features is centred over pixel 8 i, and upsampling puts it back there."""
     for make in (models.deeplab_largefov, models.deeplab_aspp):
         model = make(width=TINY)
         for head in model.heads:
@@ -54,7 +54,7 @@ def test_scores_lie_over_their_pixels():
             assert (place.scale, place.shift) == (Fraction(1, 8), 0)
     rows, columns = np.mgrid[0:41, 0:33]
     image = tinyfcn.tensor((3.0 * rows - columns)[None, None])
-    y = enlarge_from_corner(image[:, :, ::8, ::8], image)
+    y = upsample_from_corner(image[:, :, ::8, ::8], image)
     assert np.allclose(y.numpy(), image.numpy(), rtol=0, atol=1e-12)
 
 

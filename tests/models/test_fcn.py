@@ -12,7 +12,7 @@ MAKERS = {32: models.fcn32s, 16: models.fcn16s, 8: models.fcn8s}
 TINY = 1 / 64
 
 # The published network with padding 100, along one side of n pixels:
-# n: pool1 … pool5, fc6, 32 times enlarged (cut off at the end), 2 times, 16 times (cut off),
+# n: pool1 … pool5, fc6, 32 times upsampled (cut off at the end), 2 times, 16 times (cut off),
 # 2 times again, 8 times (cut off).
 REFERENCE = {
     1: ([100, 50, 25, 13, 7], 1, (64, 44), 4, (80, 52), 10, (88, 56)),
@@ -63,17 +63,17 @@ def test_offsets_are_the_published_ones(reference):
 def test_sizes_are_the_published_ones(reference, n):
     pools, fc6, up32, up2, up16, up_pool4, up8 = REFERENCE[n]
     fcn32, fcn16, fcn8 = (reference[stride] for stride in (32, 16, 8))
-    trunk = fcn8.backbone
-    assert [output_size([trunk.up_to(i)], n) for i in range(1, 6)] == pools
-    assert output_size([trunk, fcn8.fc6], n) == fc6
+    backbone = fcn8.backbone
+    assert [output_size([backbone.up_to(i)], n) for i in range(1, 6)] == pools
+    assert output_size([backbone, fcn8.fc6], n) == fc6
     for last, up, model in (("upscore", up32, fcn32), ("upscore16", up16, fcn16)):
         before = fc6 if model is fcn32 else output_size([fcn16.upscore2], fc6)
-        enlarged = output_size([getattr(model, last)], before)
-        assert (enlarged, enlarged - model.offsets[last][0] - n) == up
+        upsampled = output_size([getattr(model, last)], before)
+        assert (upsampled, upsampled - model.offsets[last][0] - n) == up
     assert output_size([fcn8.upscore2], fc6) == up2
     assert output_size([fcn8.upscore_pool4], up2) == up_pool4
-    enlarged = output_size([fcn8.upscore8], up_pool4)
-    assert (enlarged, enlarged - fcn8.offsets["upscore8"][0] - n) == up8
+    upsampled = output_size([fcn8.upscore8], up_pool4)
+    assert (upsampled, upsampled - fcn8.offsets["upscore8"][0] - n) == up8
 
 
 @pytest.mark.parametrize("stride", MAKERS)
@@ -86,8 +86,8 @@ def test_every_side_up_to_1199_fits(reference, stride):
             size = output_size([getattr(model, skip.upsample)], size)
             finer = output_size([model.backbone.up_to(skip.pool)], n)
             assert 0 < finer - model.offsets[skip.score][0] - size < 10
-        enlarged = output_size([getattr(model, model.last)], size)
-        assert enlarged - model.offsets[model.last][0] >= n
+        upsampled = output_size([getattr(model, model.last)], size)
+        assert upsampled - model.offsets[model.last][0] >= n
 
 
 @pytest.mark.parametrize("size", [(1, 33), (64, 100), (224, 16), (375, 384)])
@@ -124,8 +124,8 @@ def test_any_size_comes_back(rng, stride):
 @pytest.mark.parametrize("geometry", ["aligned", "reference"])
 @pytest.mark.parametrize("stride", MAKERS)
 def test_scores_land_where_the_image_said(stride, geometry):
-    """Turn trunk and scoring into averages: then the network blurs a ramp without bending it, and
-    every pixel far from the border must find its own coordinate in the output."""
+    """Turn backbone and scoring into averages: then the network blurs a ramp without bending it,
+    and every pixel far from the border must find its own coordinate in the output."""
     model = MAKERS[stride](width=TINY, num_classes=1, geometry=geometry).double().eval()
     branches = len(model.skips) + 1
     for module in model.modules():
@@ -137,9 +137,9 @@ def test_scores_land_where_the_image_said(stride, geometry):
         score.weight.data /= branches
 
     # Max pooling moves a ramp to the right end of its window, so average instead.
-    trunk = model.backbone
-    for index in trunk.pools:
-        setattr(trunk, str(index), nn.AvgPool2d(2, ceil_mode=True))
+    backbone = model.backbone
+    for index in backbone.ends:
+        setattr(backbone, str(index), nn.AvgPool2d(2, ceil_mode=True))
 
     n, far = 960, 420
     ramp = np.arange(n, dtype=np.float64)
@@ -165,11 +165,11 @@ def test_a_skip_is_added_over_the_same_pixels(rng):
         a, b, c = (5, 9, 31) if geometry == "reference" else (0, 0, 0)
         pool3, pool4, pool5 = model.backbone.features(x)[2:]
         y = model.score_fr(F.relu(model.fc7(F.relu(model.fc6(pool5)))))
-        for enlarge, score, pool, offset in (
+        for upsample, score, pool, offset in (
             (model.upscore2, model.score_pool4, pool4, a),
             (model.upscore_pool4, model.score_pool3, pool3, b),
         ):
-            y = enlarge(y)
+            y = upsample(y)
             finer = score(pool)[:, :, offset:, offset:]
             h, w = min(y.shape[2], finer.shape[2]), min(y.shape[3], finer.shape[3])
             y = y[:, :, :h, :w] + finer[:, :, :h, :w]
@@ -278,7 +278,7 @@ def test_each_stage_goes_on_from_the_one_before(geometry):
 
 
 def test_a_new_stage_begins_close_to_the_old_one(rng):
-    """Not exactly: two enlargements in a row are not one. But the classes must already be there."""
+    """Not exactly: two upsamplings in a row are not one. But the classes must already be there."""
     coarse = models.fcn32s(width=1 / 32, num_classes=4).eval()
     nn.init.normal_(coarse.score_fr.weight)
     fine = models.fcn16s(width=1 / 32, num_classes=4).eval()

@@ -31,7 +31,7 @@ def image(rng, height, width):
 
 
 # The published FCN-AlexNet along one side of n pixels: conv1, pool1, pool2, pool5; fc6; 32 times
-# enlarged (cut off at the end).
+# upsampled (cut off at the end).
 ALEXNET = {
     227: ([105, 52, 26, 13], 8, (287, 42)),
     384: (None, 13, (447, 45)),
@@ -45,11 +45,11 @@ def test_the_published_fcn_alexnet(backbone):
     assert model.offsets == {"upscore": (18, 18)}
     assert model.upscore.kernel_size == (63, 63)
     assert receptive_field([model.backbone, model.fc6, model.fc7]) == (355, 32)
-    for n, (stages, fc6, (enlarged, cut)) in ALEXNET.items():
+    for n, (stages, fc6, (upsampled, cut)) in ALEXNET.items():
         sizes = [output_size([model.backbone.up_to(stage)], n) for stage in (1, 2, 3, 4)]
         assert stages in (sizes, None)
         assert output_size([model.backbone, model.fc6], n) == fc6
-        assert output_size([model.upscore], fc6) == enlarged == n + 18 + cut
+        assert output_size([model.upscore], fc6) == upsampled == n + 18 + cut
 
 
 def test_numbers_of_parameters_are_the_published_ones(monkeypatch):
@@ -112,8 +112,8 @@ def test_every_side_up_to_1199_fits(backbone, stride, geometry):
             if geometry == "aligned":
                 assert offset == 0 and finer <= size
             size = min(size, finer - offset)
-        enlarged = output_size([getattr(model, model.last)], size + more)
-        assert enlarged - model.offsets[model.last][0] >= n
+        upsampled = output_size([getattr(model, model.last)], size + more)
+        assert upsampled - model.offsets[model.last][0] >= n
 
 
 def linear(model):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinyfcn
 from tinyfcn import nn
-from tinyfcn.models.backbones import VGG16Trunk
+from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.geometry import (
     IMAGE,
     CoordinateMap,
@@ -107,33 +107,33 @@ def test_a_transposed_convolution_goes_back_where_its_convolution_came_from(k, s
 
 @pytest.mark.parametrize(("pool", "size", "stride"), [(3, 44, 8), (4, 100, 16), (5, 212, 32)])
 def test_receptive_fields_of_vgg16_are_the_published_ones(pool, size, stride):
-    trunk = VGG16Trunk(width=1 / 64)
-    assert receptive_field([trunk.up_to(pool)]) == (size, stride)
-    assert receptive_field([trunk.up_to(pool)], axis=1) == (size, stride)
+    backbone = VGGBackbone(width=1 / 64)
+    assert receptive_field([backbone.up_to(pool)]) == (size, stride)
+    assert receptive_field([backbone.up_to(pool)], axis=1) == (size, stride)
     if pool == 5:
-        assert receptive_field([trunk, nn.Conv2d(8, 1, 7)]) == (404, 32)
+        assert receptive_field([backbone, nn.Conv2d(8, 1, 7)]) == (404, 32)
 
 
 def test_the_published_shifts_and_offsets_follow_from_the_layers():
     """The golden table of the reference geometry: scales, shifts and offsets as exact fractions."""
-    trunk = VGG16Trunk(width=1 / 64, ceil_mode=True, first_padding=100)
+    backbone = VGGBackbone(width=1 / 64, ceil_mode=True, first_padding=100)
     fc6 = nn.Conv2d(8, 1, 7)
 
     def deconv(f):
         return nn.ConvTranspose2d(1, 1, 2 * f, f)
 
-    scores = coordinate_map([trunk, fc6])
+    scores = coordinate_map([backbone, fc6])
     assert crop_offset(coordinate_map([deconv(32)], start=scores), IMAGE) == 19
 
     up2 = coordinate_map([deconv(2)], start=scores)
-    pool4 = coordinate_map([trunk.up_to(4)])
+    pool4 = coordinate_map([backbone.up_to(4)])
     assert up2 == CoordinateMap(Fraction(1, 16), Fraction(23, 32))
     assert pool4 == CoordinateMap(Fraction(1, 16), Fraction(183, 32))
     assert crop_offset(pool4, up2) == 5
     assert crop_offset(coordinate_map([deconv(16)], start=up2), IMAGE) == 27
 
     up4 = coordinate_map([deconv(2)], start=up2)
-    pool3 = coordinate_map([trunk.up_to(3)])
+    pool3 = coordinate_map([backbone.up_to(3)])
     assert up4 == CoordinateMap(Fraction(1, 8), Fraction(47, 16))
     assert pool3 == CoordinateMap(Fraction(1, 8), Fraction(191, 16))
     assert crop_offset(pool3, up4) == 9
@@ -142,13 +142,13 @@ def test_the_published_shifts_and_offsets_follow_from_the_layers():
 
 def test_alexnet_needs_an_odd_kernel_for_a_whole_offset():
     """The published FCN-AlexNet: kernel 63 gives 18, kernel 64 would give half a pixel."""
-    trunk = [
+    backbone = [
         nn.Conv2d(3, 1, 11, 4, 100), nn.MaxPool2d(3, 2), nn.Conv2d(1, 1, 5, padding=2),
         nn.MaxPool2d(3, 2), *(nn.Conv2d(1, 1, 3, padding=1) for _ in range(3)),
         nn.MaxPool2d(3, 2), nn.Conv2d(1, 1, 6),
     ]  # fmt: skip
-    assert receptive_field(trunk) == (355, 32)
-    scores = coordinate_map(trunk)
+    assert receptive_field(backbone) == (355, 32)
+    scores = coordinate_map(backbone)
     odd = coordinate_map([nn.ConvTranspose2d(1, 1, 63, 32)], start=scores)
     even = coordinate_map([nn.ConvTranspose2d(1, 1, 64, 32)], start=scores)
     assert crop_offset(odd, IMAGE) == 18

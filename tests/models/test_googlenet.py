@@ -6,7 +6,7 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, nn
-from tinyfcn.models.backbones import GoogLeNetTrunk
+from tinyfcn.models.backbones.googlenet import GoogLeNetBackbone
 from tinyfcn.models.geometry import IMAGE, coordinate_map, output_size, receptive_field
 
 # The published table, with the number of channels that enter a block.
@@ -67,33 +67,33 @@ def test_keys_shapes_and_counts_are_the_published_ones(monkeypatch, form, aux):
 
 
 def test_the_receptive_field_of_the_paper_includes_the_pooling_it_discards():
-    trunk = GoogLeNetTrunk(1 / 16, "bvlc")
-    assert receptive_field([trunk]) == (715, 32)
-    assert receptive_field([trunk, nn.AvgPool2d(7, stride=1)]) == (907, 32)
-    assert nn.count_parameters(GoogLeNetTrunk(1, "bvlc")) == 5_973_552
+    backbone = GoogLeNetBackbone(1 / 16, "bvlc")
+    assert receptive_field([backbone]) == (715, 32)
+    assert receptive_field([backbone, nn.AvgPool2d(7, stride=1)]) == (907, 32)
+    assert nn.count_parameters(GoogLeNetBackbone(1, "bvlc")) == 5_973_552
 
 
 @pytest.mark.parametrize("form", ["torchvision", "bvlc"])
 def test_stages_have_the_strides_and_channels_they_say(rng, form):
     for centred in (False, True):
-        trunk = GoogLeNetTrunk(1 / 16, form, centred).eval()
+        backbone = GoogLeNetBackbone(1 / 16, form, centred).eval()
         x = tinyfcn.tensor(rng.standard_normal((1, 3, 70, 97)).astype(np.float32))
-        maps = trunk.features(x)
-        for stage, (y, channels) in enumerate(zip(maps, trunk.channels, strict=True), start=1):
-            sizes = [output_size([trunk.up_to(stage)], n) for n in (70, 97)]
+        maps = backbone.features(x)
+        for stage, (y, channels) in enumerate(zip(maps, backbone.channels, strict=True), start=1):
+            sizes = [output_size([backbone.up_to(stage)], n) for n in (70, 97)]
             assert y.shape == (1, channels, *sizes)
             if centred:
                 stride = 2**stage
                 assert sizes == [-(-70 // stride), -(-97 // stride)]
-                moved = coordinate_map([trunk.up_to(stage)])
+                moved = coordinate_map([backbone.up_to(stage)])
                 assert (moved.shift, moved.scale * stride) == (0, 1)
-        assert [output_size([trunk.up_to(i)], 224) for i in range(1, 6)] == [112, 56, 28, 14, 7]
-    assert coordinate_map([GoogLeNetTrunk(1 / 16, form)]) != IMAGE
+        assert [output_size([backbone.up_to(i)], 224) for i in range(1, 6)] == [112, 56, 28, 14, 7]
+    assert coordinate_map([GoogLeNetBackbone(1 / 16, form)]) != IMAGE
 
 
 @pytest.mark.parametrize(("form", "large"), [("torchvision", 3), ("bvlc", 5)])
 def test_an_inception_block_is_four_branches(rng, form, large):
-    block = GoogLeNetTrunk(1 / 16, form).inception4a.double().eval()
+    block = GoogLeNetBackbone(1 / 16, form).inception4a.double().eval()
     for p in block.parameters():
         p.data += 0.1
     state = {name: tinyfcn.tensor(value) for name, value in block.state_dict().items()}
@@ -145,9 +145,9 @@ def test_auxiliary_classifiers_look_halfway(rng, form):
 
 
 def test_bvlc_normalizes_after_pooling_and_before_it():
-    names = list(dict(GoogLeNetTrunk(1 / 16, "bvlc").named_children()))
+    names = list(dict(GoogLeNetBackbone(1 / 16, "bvlc").named_children()))
     assert names[:7] == ["conv1", "maxpool1", "norm1", "conv2", "conv3", "norm2", "maxpool2"]
-    names = list(dict(GoogLeNetTrunk(1 / 16).named_children()))
+    names = list(dict(GoogLeNetBackbone(1 / 16).named_children()))
     assert names[:5] == ["conv1", "maxpool1", "conv2", "conv3", "maxpool2"]
 
 

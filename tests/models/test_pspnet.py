@@ -14,9 +14,9 @@ def test_numbers_of_parameters(monkeypatch):
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     head = 4 * (2048 * 512 + 2 * 512) + 4096 * 9 * 512 + 2 * 512 + 512 * 21 + 21
     aux = 1024 * 9 * 256 + 2 * 256 + 256 * 21 + 21
-    for depth, trunk in ((50, 23_508_032), (101, 42_500_160)):
+    for depth, backbone in ((50, 23_508_032), (101, 42_500_160)):
         model = models.pspnet(depth=depth)
-        assert nn.count_parameters(model) == trunk + head + aux
+        assert nn.count_parameters(model) == backbone + head + aux
     assert 23_508_032 + head == 46_592_597
     assert nn.count_parameters(models.pspnet(aux_loss=False)) == 46_592_597
     assert aux == 2_365_205
@@ -45,7 +45,7 @@ def test_the_pyramid_holds_means_of_parts_of_the_image(rng):
     assert np.allclose(y[0, 8], x[0, 0].mean())
     for i, bins in enumerate((1, 2, 3, 6)):
         parts = x[0, i].reshape(bins, 12 // bins, bins, 18 // bins).mean((1, 3))
-        # At the corners bilinear enlargement repeats the outermost part.
+        # At the corners bilinear upsampling repeats the outermost part.
         corners = y[0, 8 + 2 * i][[0, 0, -1, -1], [0, -1, 0, -1]]
         assert np.allclose(corners, parts[[0, 0, -1, -1], [0, -1, 0, -1]])
         assert not y[0, 9 + 2 * i].any()

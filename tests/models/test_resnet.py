@@ -6,7 +6,7 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, nn
-from tinyfcn.models.backbones import ResNetTrunk
+from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.geometry import CoordinateMap, coordinate_map, output_size, receptive_field
 
 # depth: blocks of the four stages, convolutions of a block as (kernel, output channels / width).
@@ -26,7 +26,7 @@ def batch_norm(name, channels):
     return {**{f"{name}.{n}": (channels,) for n in names}, f"{name}.num_batches_tracked": ()}
 
 
-def trunk_shapes(depth, prefix=""):
+def backbone_shapes(depth, prefix=""):
     """Names and shapes of torchvision's, in its order."""
     counts, convolutions = TABLE[depth]
     shapes = {"conv1.weight": (64, 3, 7, 7), **batch_norm("bn1", 64)}
@@ -54,13 +54,13 @@ def shapes_of(model):
 def test_keys_shapes_and_counts_are_torchvisions(monkeypatch, depth):
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     model = MAKERS[depth]()
-    expected = trunk_shapes(depth)
+    expected = backbone_shapes(depth)
     features = 512 if depth < 50 else 2048
     expected.update({"fc.weight": (1000, features), "fc.bias": (1000,)})
     assert shapes_of(model) == expected
     assert list(model.state_dict()) == list(expected)
     assert nn.count_parameters(model) == PARAMETERS[depth]
-    assert nn.count_parameters(ResNetTrunk(depth)) == WITHOUT_FC[depth]
+    assert nn.count_parameters(ResNetBackbone(depth)) == WITHOUT_FC[depth]
 
 
 def norm(x, state, name):
@@ -102,16 +102,16 @@ def test_the_answer_is_that_of_the_equations(rng, depth):
 
 
 def test_stages_have_the_strides_and_channels_they_say(rng):
-    trunk = ResNetTrunk(50, width=1 / 32).eval()
+    backbone = ResNetBackbone(50, width=1 / 32).eval()
     x = tinyfcn.tensor(rng.standard_normal((1, 3, 70, 97)).astype(np.float32))
-    maps = trunk.features(x)
-    assert trunk.channels == (2, 8, 16, 32, 64)
-    for stage, (y, channels) in enumerate(zip(maps, trunk.channels, strict=True), start=1):
+    maps = backbone.features(x)
+    assert backbone.channels == (2, 8, 16, 32, 64)
+    for stage, (y, channels) in enumerate(zip(maps, backbone.channels, strict=True), start=1):
         stride = 2**stage
         assert y.shape == (1, channels, -(-70 // stride), -(-97 // stride))
-        assert output_size([trunk.up_to(stage)], 70) == y.shape[2]
-        assert receptive_field([trunk.up_to(stage)])[1] == stride
-    assert np.array_equal(maps[-1].numpy(), trunk(x).numpy())
+        assert output_size([backbone.up_to(stage)], 70) == y.shape[2]
+        assert receptive_field([backbone.up_to(stage)])[1] == stride
+    assert np.array_equal(maps[-1].numpy(), backbone(x).numpy())
 
 
 # Source of 483 and 1027: Araujo, Norris, Sim, Computing receptive fields (2019), whose
@@ -121,24 +121,24 @@ def test_stages_have_the_strides_and_channels_they_say(rng):
     ("depth", "size"), [(18, 435), (34, 899), (50, 483 - 56), (101, 1027 - 56)]
 )
 def test_receptive_fields(depth, size):
-    trunk = ResNetTrunk(depth, width=1 / 64)
-    assert receptive_field([trunk]) == (size, 32)
+    backbone = ResNetBackbone(depth, width=1 / 64)
+    assert receptive_field([backbone]) == (size, 32)
     # Pixel i of the last map is centred on pixel 32 i of the image.
-    assert coordinate_map([trunk]) == CoordinateMap(scale=coordinate_map([trunk]).scale)
+    assert coordinate_map([backbone]) == CoordinateMap(scale=coordinate_map([backbone]).scale)
 
 
 @pytest.mark.parametrize(("stride", "rates"), [(16, (1, 1, 2)), (8, (1, 2, 4))])
 def test_dilation_instead_of_stride(rng, stride, rates):
     """The weights stay the same, the map gets larger, and contains that of the one with strides:
     all that dilation adds is in between."""
-    trunk = ResNetTrunk(50, width=1 / 32, output_stride=stride).double().eval()
-    plain = ResNetTrunk(50, width=1 / 32).double().eval()
-    plain.load_state_dict(trunk.state_dict())
+    backbone = ResNetBackbone(50, width=1 / 32, output_stride=stride).double().eval()
+    plain = ResNetBackbone(50, width=1 / 32).double().eval()
+    plain.load_state_dict(backbone.state_dict())
     for stage, rate, before in zip((2, 3, 4), rates, (1, *rates), strict=False):
-        blocks = list(getattr(trunk, f"layer{stage}"))
+        blocks = list(getattr(backbone, f"layer{stage}"))
         assert [b.conv2.dilation[0] for b in blocks] == [before] + [rate] * (len(blocks) - 1)
     x = tinyfcn.tensor(rng.standard_normal((1, 3, 64, 96)))
-    y = trunk(x)
+    y = backbone(x)
     assert y.shape == (1, 64, 64 // stride, 96 // stride)
     step = 32 // stride
     assert np.allclose(y.numpy()[:, :, ::step, ::step], plain(x).numpy(), rtol=0, atol=1e-10)
@@ -163,8 +163,8 @@ def test_errors():
     with pytest.raises(ValueError, match="resnet34: num_classes must be at least 1, got 0"):
         models.resnet34(num_classes=0)
     with pytest.raises(ValueError, match=r"depth must be one of \[18, 34, 50, 101\], got 51"):
-        ResNetTrunk(51)
+        ResNetBackbone(51)
     with pytest.raises(ValueError, match="output_stride must be 8, 16 or 32, got 4"):
-        ResNetTrunk(50, output_stride=4)
+        ResNetBackbone(50, output_stride=4)
     with pytest.raises(ValueError, match="output_stride 8 needs depth 50 or 101, got 18"):
-        ResNetTrunk(18, output_stride=8)
+        ResNetBackbone(18, output_stride=8)

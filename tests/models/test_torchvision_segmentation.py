@@ -55,7 +55,7 @@ def deeplab_head():
 def test_keys_shapes_and_counts_are_torchvisions(monkeypatch, name):
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     model = MAKERS[name]()
-    expected = resnet.trunk_shapes(101 if "101" in name else 50, "backbone.")
+    expected = resnet.backbone_shapes(101 if "101" in name else 50, "backbone.")
     expected.update(fcn_head("classifier", 2048) if name.startswith("fcn") else deeplab_head())
     expected.update(fcn_head("aux_classifier", 1024))
     assert resnet.shapes_of(model) == expected

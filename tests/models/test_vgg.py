@@ -5,6 +5,7 @@ import pytest
 
 import tinyfcn
 from tinyfcn import models, nn
+from tinyfcn.models.backbones.vgg import VGGBackbone
 
 # torchvision's table: (index, out, in) of the convolutions of `features`.
 CONVOLUTIONS = [
@@ -96,16 +97,16 @@ def test_it_classifies_224_and_other_sizes(rng):
         assert model(x).shape == (2, 5)
 
 
-def test_pools_are_where_the_trunk_says(rng):
-    trunk = models.vgg16(width=1 / 64, num_classes=1).features
+def test_pools_are_where_the_backbone_says(rng):
+    backbone = models.vgg16(width=1 / 64, num_classes=1).features
     x = tinyfcn.tensor(rng.standard_normal((1, 3, 64, 96)).astype(np.float32))
-    pools = trunk.features(x)
-    assert trunk.pools == (4, 9, 16, 23, 30)
+    pools = backbone.features(x)
+    assert backbone.ends == (4, 9, 16, 23, 30)
     assert [p.shape for p in pools] == [
         (1, c, 64 // s, 96 // s) for c, s in zip((1, 2, 4, 8, 8), (2, 4, 8, 16, 32), strict=True)
     ]
-    assert np.array_equal(pools[-1].numpy(), trunk(x).numpy())
-    assert np.array_equal(pools[2].numpy(), trunk.up_to(3)(x).numpy())
+    assert np.array_equal(pools[-1].numpy(), backbone(x).numpy())
+    assert np.array_equal(pools[2].numpy(), backbone.up_to(3)(x).numpy())
 
 
 def test_errors():
@@ -114,7 +115,7 @@ def test_errors():
     with pytest.raises(ValueError, match="vgg19_bn: num_classes must be at least 1, got -1"):
         models.vgg19_bn(num_classes=-1)
     with pytest.raises(ValueError, match=r"depth must be one of \[11, 13, 16, 19\], got 12"):
-        models.backbones.VGGTrunk(depth=12)
+        VGGBackbone(depth=12)
     with pytest.raises(ValueError, match=r"width 0.001 leaves 0 of 64 channels"):
         models.vgg16(width=0.001)
     with pytest.raises(ValueError, match=r"width -1 leaves -64 of 64 channels"):

@@ -314,7 +314,7 @@ def dilated_resnet50(w, x):
     return maps[-2:]
 
 
-def enlarged(y, x):
+def upsampled(y, x):
     return F.interpolate(y, x.shape[2:], mode="bilinear")
 
 
@@ -326,7 +326,7 @@ def fcn_head(w, x, key):
 def fcn_resnet(w, x):
     middle, last = dilated_resnet50(w, x)
     out, aux = fcn_head(w, last, "classifier"), fcn_head(w, middle, "aux_classifier")
-    return {"out": enlarged(out, x), "aux": enlarged(aux, x)}
+    return {"out": upsampled(out, x), "aux": upsampled(aux, x)}
 
 
 def deeplabv3(w, x):
@@ -341,7 +341,7 @@ def deeplabv3(w, x):
     views.append(mean + 0.0 * views[0])
     y = w.norm_relu(F.cat(views, 1), f"{key}project.0", f"{key}project.1")
     y = w.conv(w.norm_relu(y, "classifier.1", "classifier.2", padding=1), "classifier.4")
-    return {"out": enlarged(y, x), "aux": enlarged(fcn_head(w, middle, "aux_classifier"), x)}
+    return {"out": upsampled(y, x), "aux": upsampled(fcn_head(w, middle, "aux_classifier"), x)}
 
 
 def pspnet(w, x):
@@ -350,10 +350,10 @@ def pspnet(w, x):
     for i, bins in enumerate((1, 2, 3, 6)):
         key = f"classifier.0.levels.{i}."
         y = w.norm_relu(F.adaptive_avg_pool2d(last, bins), f"{key}1", f"{key}2")
-        parts.append(enlarged(y, last))
+        parts.append(upsampled(y, last))
     y = w.norm_relu(F.cat(parts, 1), "classifier.1", "classifier.2", padding=1)
     y = w.conv(y, "classifier.5")
-    return {"out": enlarged(y, x), "aux": enlarged(fcn_head(w, middle, "aux_classifier"), x)}
+    return {"out": upsampled(y, x), "aux": upsampled(fcn_head(w, middle, "aux_classifier"), x)}
 
 
 def same_resolution(w, x):

@@ -10,7 +10,7 @@ import pytest
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn import nn, optim, visualize
+from tinyfcn import Tensor, cli, nn, optim, visualize
 from tinyfcn.data import (
     ColourJitter,
     Compose,
@@ -21,8 +21,19 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
+from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
-from tinyfcn.training.trainer import Trainer
+
+page = cli.load("tinyfcn.examples.train_voc")
+
+
+class Trainer(Run):
+    """A run, and the loop of the page that a user reads."""
+
+    loss: Callable[..., Tensor]
+
+    def fit(self) -> None:
+        page.train(self, self.loss)
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +77,8 @@ def make_trainer(tree: Path) -> Callable[..., Trainer]:
             seed=5,
             **loader,
         )
-        return Trainer(
+        run = Trainer(
             model,
-            lambda logits, labels: F.cross_entropy(logits, labels, ignore_index=255),
             optimizer,
             schedule,
             batches,
@@ -77,5 +87,7 @@ def make_trainer(tree: Path) -> Callable[..., Trainer]:
             iterations,
             accumulate,
         )
+        run.loss = lambda logits, labels: F.cross_entropy(logits, labels, ignore_index=255)
+        return run
 
     return make

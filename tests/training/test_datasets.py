@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from tinyfcn import models
-from tinyfcn.cli.train_options import open_run, parse_options
 from tinyfcn.data import DataError, Sample, write_mask
 from tinyfcn.training.datasets import augmentation, open_datasets
 
@@ -22,9 +21,7 @@ def test_a_network_without_padding_sees_more_than_is_scored(
     model = models.unet(width=1 / 64)
     image = rng.integers(0, 200, (50, 30, 3)).astype(np.uint8)
     sample = Sample("a", image, image[..., 0].copy())
-    transform = augmentation(
-        parse_options(["--no-flip"] + ([] if crop is None else ["--crop", str(crop)])), model
-    )
+    transform = augmentation(model, crop, flip=False)
     for seed in range(5):
         seen = transform(sample, np.random.default_rng(seed))
         assert seen.mask.shape == side
@@ -53,25 +50,15 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])  # some editors begin a file with a mark
-def test_a_file_of_class_names(folder: Path, tmp_path: Path, start: bytes) -> None:
-    (tmp_path / "names.txt").write_bytes(start + "Grund\n\nÄpfel\r\n".encode())
-    options = parse_options(
-        ["--data-root", str(folder), "--classes", str(tmp_path / "names.txt"),
-         "--out", str(tmp_path / "run")]
-    )  # fmt: skip
-    training, validation = open_datasets(options, open_run(options))
-    assert training.classes == validation.classes == ("Grund", "Äpfel")
+def test_class_names_that_cannot_be_used(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"the data has 2 classes \(a, b\)$"):
+        open_datasets(folder, classes=["a", "b"], sbd_root=folder)
+    with pytest.raises(DataError, match="no class names; give them as classes, or write them"):
+        open_datasets(folder)
 
 
-def test_class_names_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_bytes("Grund\nÄpfel\n".encode("latin-1"))
-    for arguments, words in (
-        (["--classes", str(tmp_path / "names.txt")], r"names.txt: expected a text file in UTF-8"),
-        (["--classes", "a,b", "--sbd-root", str(folder)], r"the data has 2 classes \(a, b\)$"),
-        ([], "no class names; give them as classes .--classes."),
-    ):
-        command = ["--data-root", str(folder), "--out", str(tmp_path / "run"), *arguments]
-        options = parse_options(command)
-        with pytest.raises(DataError, match=words):
-            open_datasets(options, open_run(options))
+def test_images_in_both_lists(folder: Path) -> None:
+    (folder / "train.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match="1 images are in both lists, train and val, such as b"):
+        open_datasets(folder, classes=["a", "b"])
+    assert len(open_datasets(folder, "train", "train", ["a", "b"])[1]) == 2

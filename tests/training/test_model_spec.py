@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 
 from tinyfcn import models, nn, weights
-from tinyfcn.cli.train_options import parse_options
-from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES
+from tinyfcn.data import CAFFE, VOC_CLASSES
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.errors import UsageError
 from tinyfcn.training.model_spec import (
     ModelSpec,
-    build_model,
     check_same_classes,
     copy_matching,
-    describe,
     load_model,
 )
 from tinyfcn.training.published import published_model
@@ -65,13 +61,6 @@ def test_other_classes_are_named() -> None:
         check_same_classes("a.npz", ("background", "dog", "cat"), CLASSES)
 
 
-def test_dropout_is_the_networks_own_unless_it_is_given() -> None:
-    unet = ["--model", "unet", "--width", "0.03125"]
-    for options, expected in (([], 0.5), (["--dropout", "0.25"], 0.25), (["--dropout", "0"], 0.0)):
-        about = describe(parse_options([*unet, *options]), CLASSES)
-        assert about.build().dropout.p == expected
-
-
 def test_staged_training_copies_the_coarser_network() -> None:
     coarse, fine = (
         models.create(name, num_classes=3, width=1 / 64) for name in ("fcn32s", "fcn16s")
@@ -90,7 +79,7 @@ def test_staged_training_copies_the_coarser_network() -> None:
     assert "not used: upscore.weight" in str(result)
 
 
-def test_a_changed_head_is_new_and_nothing_in_common_is_refused() -> None:
+def test_a_changed_head_is_new_and_nothing_in_common_is_rejected() -> None:
     model = models.create("fcn32s", num_classes=3, width=1 / 64)
     other = models.create("fcn32s", num_classes=5, width=1 / 64).state_dict()
     result = copy_matching(model, other)
@@ -169,66 +158,5 @@ def test_published_variants(tmp_path: Path) -> None:
         published_model(published(tmp_path / "b", coarse), "fcn8s", width=1 / 64)
 
 
-def test_preprocessing_goes_with_the_weights(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = published(tmp_path / "a", models.create("fcn32s", width=1 / 64))
-    command = ["--model", "fcn32s", "--pretrained", str(path), "--out", str(tmp_path / "out")]
-    options = parse_options([*command, "--width", "0.015625", "--no-batch-norm"])
-    about = describe(options, VOC_CLASSES)
-    assert about.preprocessing == CAFFE
-    assert "the weights expect" in capsys.readouterr().out
-    build_model(about, options)
-    assert f"{path}: 33 of 33 arrays copied" in capsys.readouterr().out
-
-    options = parse_options([*command, "--preprocessing", "torchvision"])
-    assert describe(options, VOC_CLASSES).preprocessing == TORCHVISION
-    assert "though the weights expect" in capsys.readouterr().out
-
-    state = {"description": about.to_dict(), "model": {}, "arguments": {}}
-    checkpoint.save(tmp_path / "last.npz", state)
-    options = parse_options(["--resume", str(tmp_path / "last.npz")])
-    assert describe(options, VOC_CLASSES).preprocessing == CAFFE
-
-
-def test_published_weights_in_a_narrow_network(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    np.savez(path, **models.fcn32s(num_classes=3, width=1 / 32).state_dict())
-    command = ["--model", "fcn32s", "--pretrained", str(path), "--no-batch-norm", "--width"]
-    options = parse_options([*command, str(1 / 64)])
-    with pytest.raises(UsageError, match=r"other shapes.*have --width 1, not 0\.015625"):
-        build_model(describe(options, CLASSES), options)
-
-
-def saved(path: Path, about: ModelSpec) -> list[str]:
-    """A checkpoint of new weights; its path as an argument."""
-    checkpoint.save(path, {
-        "description": about.to_dict(), "model": about.build().state_dict(),
-        "arguments": {"model": about.model, **about.arguments},
-    })  # fmt: skip
-    return [str(path)]
-
-
-def test_a_run_goes_on_with_its_own_network_only(tmp_path: Path) -> None:
-    about = ModelSpec("fcn32s", CLASSES, {"width": 1 / 64, "batch_norm": False})
-    path = saved(tmp_path / "a.npz", about)
-    for change in (["--width", "0.03125"], ["--model", "unet", "--width", "0.03125"]):
-        options = parse_options(["--resume", *path, *change])
-        with pytest.raises(UsageError) as refused:
-            build_model(describe(options, CLASSES), options)
-        words = str(refused.value)
-        assert "is for fcn32s for 3 classes (width 0.015625" in words
-        assert f"not for {options.model} for 3 classes" in words and "width 0.03125" in words
-        assert "\n" not in words
-
-
-def test_weights_of_another_width_are_told_by_what_they_are_for(tmp_path: Path) -> None:
-    about = ModelSpec("fcn32s", CLASSES, {"width": 1 / 32, "batch_norm": False})
-    path = saved(tmp_path / "a.npz", about)
-    options = parse_options(["--init-from", *path, "--model", "fcn16s", "--width", "0.015625"])
-    with pytest.raises(UsageError, match=r"other shapes.*; the file is for fcn32s.*width 0\.03125"):
-        build_model(describe(options, CLASSES), options)
-
-
-def test_a_description_without_arguments() -> None:
+def test_a_spec_without_arguments() -> None:
     assert str(ModelSpec("resnet18", CLASSES)) == "resnet18 for 3 classes"

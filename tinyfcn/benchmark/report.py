@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # The figures of one piece of work, as ``measure.figures`` makes them.
 Figures = Mapping[str, Any]
 
@@ -78,12 +80,10 @@ def draw(results: Sequence[Figures], title: str, path: Path) -> None:
     thick = 0.8 / len(bars)
     for i, (key, name) in enumerate(bars.items()):
         shift = (i - (len(bars) - 1) / 2) * thick
-        points = [(place + shift, f[key]) for place, f in enumerate(shown) if key in f]
-        places, values = [place for place, _ in points], [value for _, value in points]
-        drawn = axes.barh(
-            places, [value - start for value in values], thick, start, label=name,
-            color=("#3b6ea5", "#c3cfdd")[i],
-        )  # fmt: skip
+        values = np.array([figures.get(key, np.nan) for figures in shown])
+        places = np.arange(len(shown)) + shift
+        colour = ("#3b6ea5", "#c3cfdd")[i]
+        drawn = axes.barh(places, values - start, thick, start, label=name, color=colour)
         axes.bar_label(drawn, [f"{value:.2f}" for value in values], padding=3, fontsize=7)
     axes.axvline(1, color="#444444", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [figures["name"] for figures in shown])

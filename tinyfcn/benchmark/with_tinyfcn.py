@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,8 @@ def synchronize() -> None:
 
 def cpu_name() -> str:
     cpus = Path("/proc/cpuinfo")
-    if cpus.exists():
-        for line in cpus.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    found = re.search(r"model name\s*: (.*)", cpus.read_text() if cpus.exists() else "")
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def count_flops(step: Callable[[], object]) -> int:

@@ -15,13 +15,12 @@ else, NumPy included.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-STATUS = Path("/proc/self/status")
 
 
 def main(name: str, job: dict[str, Any]) -> None:
@@ -55,10 +54,9 @@ def peak_memory() -> int | None:
 
     On Linux ``ru_maxrss`` may be that of the process which started this one; VmHWM is not.
     """
-    if STATUS.exists():
-        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-        if "VmHWM" in lines:
-            return 1024 * int(lines["VmHWM"].split()[0])
+    status = Path("/proc/self/status")
+    if found := re.search(r"VmHWM:\s*(\d+)", status.read_text() if status.exists() else ""):
+        return 1024 * int(found[1])
     try:
         import resource
     except ImportError:  # Windows

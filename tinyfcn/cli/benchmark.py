@@ -95,7 +95,8 @@ def select(words: Sequence[str], quick: bool) -> list[Work]:
         if not words or any(word.lower() in f"{work.group} {work.name}" for word in words)
     ]
     if not chosen:
-        near = did_you_mean(" ".join(words), [work.name for work in WORK])
+        known = {name for work in WORK for name in (work.name, *work.name.split())}
+        near = did_you_mean(" ".join(words), known)
         raise UsageError(
             f"--only: nothing is called {' or '.join(words)}{near or '; --list tells the names'}"
         )

@@ -1,5 +1,86 @@
-"""What a user can put right, said in one message without a traceback."""
+"""What a user can put right, said in one message without a traceback.
 
-from tinyfcn.training.errors import UsageError, plain_errors, sentence, usage_errors
+The library does not know of options. What they can do about an error is added here.
+"""
 
-__all__ = ["UsageError", "plain_errors", "sentence", "usage_errors"]
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from tinyfcn import backend
+from tinyfcn.backend.errors import BackendError
+from tinyfcn.data import DataError
+from tinyfcn.functional.normalization import BatchTooSmall
+from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
+from tinyfcn.training.published import UnknownModel
+
+# The end of a message, by the kind of error.
+ADVICE: dict[type[Exception], str] = {
+    BatchTooSmall: "; a larger --batch-size helps",
+    Diverged: ". What helps most often: a learning rate ten times smaller (--lr), a warm-up "
+    "(--warmup), batch normalization (--batch-norm), or, with --loss-reduction sum, a learning "
+    "rate about as much smaller as an image has pixels.",
+    Interrupted: "; --resume goes on with it",
+    MemoryError: "; a smaller --batch-size, --crop or --width needs less",
+    Stopped: "; --resume goes on from there",
+    UnknownModel: ": give --model",
+}
+
+
+class UsageError(Exception):
+    """Options that do not make sense together."""
+
+
+@contextlib.contextmanager
+def usage_errors(option: str) -> Iterator[None]:
+    """What the library rejects inside the block is the user's choice of ``option``, and so is what
+    needs an extra that is not installed.
+
+    Example:
+        >>> with usage_errors("--width"):
+        ...     raise ValueError("at least 1/64")
+        Traceback (most recent call last):
+        tinyfcn.cli.errors.UsageError: --width: at least 1/64
+    """
+    try:
+        yield
+    except (TypeError, ValueError, ImportError) as error:
+        raise UsageError(f"{option}: {error}{ADVICE.get(type(error), '')}") from error
+
+
+def use_backend(name: str | None) -> None:
+    """Switch to the backend of ``--backend``; without it, the one that is active stays."""
+    with usage_errors("--backend"):
+        backend.use(name or backend.active().name)
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what a user can put right into one message on stderr and an exit status.
+
+    The status is 2 for an error, 130 after Ctrl-C, 1 if training diverged. Other exceptions are
+    defects of the program and keep their traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        _exit(130, "stopped")
+    except Stopped as error:
+        _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}")
+    except Diverged as error:
+        _exit(1, f"training stopped: {error}{ADVICE[Diverged]}")
+    except MemoryError as error:
+        _exit(2, f"error: not enough memory: {error}{ADVICE[MemoryError]}")
+    except (
+        UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, OSError,
+    ) as error:  # fmt: skip
+        _exit(2, f"error: {sentence(error)}{ADVICE.get(type(error), '')}")
+
+
+def _exit(status: int, message: str) -> None:
+    sys.stdout.flush()
+    print(message, file=sys.stderr)
+    sys.exit(status)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import itertools
+import re
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 
@@ -30,9 +31,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             description=about if gap else text,
             epilog=shown if gap else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-            **options,
+            **{"formatter_class": argparse.RawDescriptionHelpFormatter, **options},
         )
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         """An option is found by its name, and by the words that its help begins with."""
         found: dict[str, str] = {}
         for option, action in self._option_string_actions.items():
-            words = (action.help or "").partition(" (")[0].partition(",")[0]
+            words = re.split(r",| [(\[]", action.help or "")[0]
             found.setdefault(words.replace(" ", "-"), option)
             found[option.lstrip("-")] = option
         near = difflib.get_close_matches(name.lstrip("-"), found, 1)
@@ -59,6 +59,24 @@ class Parser(argparse.ArgumentParser):
         """Leave the program with status 2."""
         advice = "" if message.endswith("?") else " (--help lists the options)"
         self.exit(2, f"error: {message}{advice}\n")
+
+
+class CompactHelp(argparse.RawDescriptionHelpFormatter):
+    """Two options share a line where both are short, so that many fit one screen."""
+
+    def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
+        """Add the options of a group."""
+        lines: list[str] = []
+        for action in actions:
+            name = self._format_action_invocation(action)
+            if isinstance(action, argparse.BooleanOptionalAction):
+                name = f"--[no-]{action.option_strings[0][2:]}"
+            line = f"{name:18}  {self._expand_help(action)}"
+            if lines and max(len(line), len(lines[-1])) < self._width // 2 - 1:
+                lines[-1] = f"{lines[-1]:{self._width // 2}}{line}"
+            else:
+                lines.append(line)
+        self._add_item("".join, [[f"  {line}\n" for line in lines]])
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:

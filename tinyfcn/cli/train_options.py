@@ -1,7 +1,7 @@
-"""The command line of ``examples/train_voc.py``.
+"""The options of ``tinyfcn train``, and where the value of each comes from.
 
-Where an option is not given, its value comes from the checkpoint of ``--resume`` or
-``--evaluate``, else from the preset, else from ``DEFAULTS``.
+An option that is not given is that of the checkpoint of ``--resume`` or ``--evaluate``, else of the
+preset, else the one in ``OPTIONS``.
 """
 
 from __future__ import annotations
@@ -9,28 +9,97 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tinyfcn import models
-from tinyfcn.cli.parser import Parser, integer, number
+from tinyfcn import models, weights
+from tinyfcn.cli.errors import UsageError, usage_errors
+from tinyfcn.cli.network import flag
+from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
+from tinyfcn.data.dataset import read_lines
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
-from tinyfcn.training.errors import UsageError
 from tinyfcn.training.run_folder import RunFolder
 
-DEFAULTS: dict[str, Any] = {
-    "data_root": None, "sbd_root": None, "classes": None, "scenes": 1200,
-    "train_split": "train", "val_split": "val", "out": None,
-    "model": "fcn8s", "backbone": "vgg16", "width": 0.125, "batch_norm": True,
-    "geometry": "aligned", "at_once": False, "dropout": None, "recompute": False,
-    "epochs": 6, "iterations": None, "batch_size": 8, "accumulate": 1,
-    "crop": None, "jitter": 0.0, "colour_jitter": 0.0, "flip": True,
-    "preprocessing": "torchvision",
-    "optimizer": "adam", "lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-4, "bias_lr": 1.0,
-    "schedule": "poly", "warmup": 20, "loss_reduction": "mean", "class_weights": "none",
-    "seed": 0, "workers": 2, "backend": None,
-    "resume": None, "init_from": None, "pretrained": None, "evaluate": None, "preset": "default",
+
+def _network(text: str) -> str:
+    """The name of a model that labels pixels."""
+    networks = [name for name in models.names() if not models.is_classifier(name)]
+    if text in models.names() and text not in networks:
+        raise argparse.ArgumentTypeError(
+            f"{text} labels whole images, not pixels; expected one of {', '.join(networks)}"
+        )
+    return one_of(networks)(text)
+
+
+class Option(NamedTuple):
+    """An option; its type is a function of the text, bool, or the words to choose from."""
+
+    name: str
+    default: Any
+    type: Any
+    metavar: str
+    help: str
+
+
+_FACTOR, _PART = number(0, 1e6), number(0, 0.99)
+OPTIONS = {
+    "data": [
+        Option("data-root", None, str, "PATH",
+               "VOC tree, or a folder with images/, masks/, train.txt and val.txt (lists of ids)"),
+        Option("preprocessing", "torchvision", ["torchvision", "caffe"], "",
+               "RGB in 0..1, or BGR in 0..255"),
+        Option("sbd-root", None, str, "PATH", "SBD, to train on as well"),
+        Option("classes", None, str, "NAMES", "a,b,c or a file of names"),
+        Option("train-split", "train", str, "NAME", "list to train on"),
+        Option("val-split", "val", str, "NAME", "list to score on"),
+        Option("scenes", 1200, integer(1), "N", "drawn without data"),
+        Option("workers", 2, integer(0), "N", "threads that read ahead"),
+        Option("crop", None, integer(1), "PIXELS", "side of random windows"),
+        Option("flip", True, bool, "", "mirror half of all [yes]"),
+        Option("jitter", 0.0, _PART, "X", "scale by 1-X to 1+X"),
+        Option("colour-jitter", 0.0, _PART, "X", "change colours by X"),
+    ],
+    "model": [
+        Option("model", "fcn8s", _network, "NAME", "of tinyfcn models"),
+        Option("backbone", "vgg16", str, "NAME", "of an FCN"),
+        Option("width", 0.125, number(0.001, 8), "X", "factor on channels"),
+        Option("batch-norm", True, bool, "", "normalize batches [yes]"),
+        Option("dropout", None, _PART, "X", "if not the model's own"),
+        Option("recompute", False, bool, "", "less memory, more time"),
+        Option("at-once", False, bool, "", "scale skips as published"),
+        Option("init-from", None, str, "PATH", "checkpoint to begin with"),
+        Option("geometry", "aligned", ["aligned", "reference"], "",
+               "how maps are padded; reference as published"),
+        Option("pretrained", None, str, "PATH",
+               "other people's weights: .pth, .safetensors, .caffemodel, .mat, .npz"),
+    ],
+    "learning": [
+        Option("epochs", 6, integer(1), "N", "times through the data"),
+        Option("iterations", None, integer(1), "N", "steps, instead of epochs"),
+        Option("batch-size", 8, integer(1), "N", "images at a time"),
+        Option("accumulate", 1, integer(1), "N", "batches a step"),
+        Option("lr", 1e-2, _FACTOR, "X", "learning rate"),
+        Option("bias-lr", 1.0, _FACTOR, "X", "factor for biases"),
+        Option("optimizer", "adam", ["adam", "sgd"], "", "how to step"),
+        Option("momentum", 0.9, number(0, 0.9999), "X", "of SGD"),
+        Option("weight-decay", 1e-4, _FACTOR, "X", "not of biases"),
+        Option("warmup", 20, integer(0), "N", "steps of rising lr"),
+        Option("preset", "default", ["default", "paper"], "", "settings"),
+        Option("loss-reduction", "mean", ["mean", "sum"], "", "over pixels"),
+        Option("schedule", "poly", ["constant", "cosine", "poly", "step"], "", "how lr falls"),
+        Option("class-weights", "none", ["none", "median-frequency"], "", "in the loss"),
+    ],
+    "run": [
+        Option("out", None, str, "PATH", "run folder (runs/MODEL, or the next that is free)"),
+        Option("resume", None, str, "PATH", "go on from a checkpoint; alone: from OUT/last.npz"),
+        Option("evaluate", None, str, "PATH", "only score a checkpoint; alone: OUT/best.npz"),
+        Option("seed", 0, integer(0), "N", "of all random numbers"),
+        Option("backend", None, str, "NAME", "what computes"),
+    ],
 }  # fmt: skip
+DEFAULTS: dict[str, Any] = {
+    option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group
+}
 
 # Published settings, by the options that name the network.
 PAPER: dict[str, Mapping[str, Any]] = {
@@ -45,23 +114,62 @@ PAPER: dict[str, Mapping[str, Any]] = {
 NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
 
 
-def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options, all of them set.
+def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespace:
+    """The options of a training, as :func:`complete` gives them.
 
-    Besides them, ``given`` holds the names of those that stood on the command line, and ``state``
-    what is in the checkpoint of ``--resume`` or ``--evaluate``, or None.
+    Args:
+        arguments: the command line.
+        text: for ``--help``.
 
     Raises:
         SystemExit: for ``--help`` or options that cannot be parsed.
         UsageError, CheckpointError, FileNotFoundError: with one sentence for the user.
     """
-    given: dict[str, Any] = vars(_parser().parse(arguments))
-    if "epochs" in given and "iterations" in given:
-        raise UsageError("--epochs and --iterations both say how long to train; give one of them")
-    if "resume" in given and "init_from" in given:
-        raise UsageError("--resume goes on with a run, --init-from begins one; give one of them")
-    if "pretrained" in given and "init_from" in given:
-        raise UsageError("--pretrained and --init-from both bring weights; give one of them")
+    parser = Parser(
+        text,
+        prog="tinyfcn train",
+        usage="%(prog)s [options]",
+        argument_default=argparse.SUPPRESS,
+        formatter_class=CompactHelp,
+        add_help=False,
+    )
+    for title, options in OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for option in options:
+            add_option(group, option)
+    group.add_argument("--help", "-h", action="help", help="this page")
+    return complete(vars(parser.parse(arguments)))
+
+
+def add_option(group: Any, option: Option) -> None:
+    """Add one of ``OPTIONS`` to a parser; its help ends in the default."""
+    more: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
+    if option.type is bool:
+        more = {"action": argparse.BooleanOptionalAction}
+    elif isinstance(option.type, list):
+        more = {"type": one_of(option.type), "metavar": f"{{{','.join(option.type)}}}"}
+    if option.name in ("resume", "evaluate"):
+        more["nargs"] = "?"
+    text = option.help
+    if option.default is not None and option.type is not bool:
+        text += f" [{option.default}]"
+    group.add_argument(f"--{option.name}", help=text, **more)
+
+
+def complete(given: dict[str, Any]) -> argparse.Namespace:
+    """The options that were given, and the values of all others.
+
+    Besides them, ``given`` holds the names of those that were given; ``state`` what is in the
+    checkpoint of ``--resume`` or ``--evaluate``, and ``weights`` in the file of ``--pretrained`` or
+    ``--init-from``, or None.
+    """
+    for one, other, why in (
+        ("epochs", "iterations", "--epochs and --iterations both say how long to train"),
+        ("resume", "init_from", "--resume goes on with a run, --init-from begins one"),
+        ("pretrained", "init_from", "--pretrained and --init-from both bring weights"),
+    ):
+        if one in given and other in given:
+            raise UsageError(f"{why}; give one of them")
 
     state, saved = None, {}
     source = _checkpoint_path(given)
@@ -82,7 +190,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     values.update(given)
     for name in ("classes", "sbd_root"):
         if name in given and values["data_root"] is None:
-            raise UsageError(f"--{name.replace('_', '-')} goes with --data-root")
+            raise UsageError(f"{flag(name)} goes with --data-root")
     if "scenes" in given and values["data_root"] is not None:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["out"] is None:
@@ -91,7 +199,13 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         values[name] = str(source) if name in given else None
     if values["evaluate"]:
         values["resume"] = None
-    return argparse.Namespace(**values, given=sorted(given), state=state)
+
+    file = None
+    for name in ("pretrained", "init_from"):
+        if values[name] and state is None:
+            with usage_errors(flag(name)):
+                file = weights.read(values[name])
+    return argparse.Namespace(**values, given=sorted(given), state=state, weights=file)
 
 
 def all_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -105,18 +219,39 @@ def saved_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_run(options: argparse.Namespace) -> RunFolder:
-    """The run folder, checked to be writable unless a checkpoint is only scored.
+    """The run folder, checked to be writable.
 
     Raises:
         UsageError: if it holds a run already that would be lost.
         OSError: if it cannot be made or written to.
     """
-    run = RunFolder(options.out, writes=not options.evaluate)
-    if _holds_run(run.path) and not options.resume and not options.evaluate:
+    run = RunFolder(options.out)
+    if _holds_run(run.path) and not options.resume:
         raise UsageError(
             f"{run.path} holds a run already: --resume goes on with it, another --out begins anew"
         )
     return run
+
+
+def class_names(given: str | None) -> list[str] | None:
+    """``a,b,c``, or the lines of a file of that name; None lets the data set say.
+
+    Raises:
+        FileNotFoundError, DataError: if it is neither.
+    """
+    if given is None:
+        return None
+    names: Sequence[str]
+    if "," in given:
+        names = given.split(",")
+    elif Path(given).is_file():
+        names = read_lines(Path(given), "class names")
+    else:
+        raise FileNotFoundError(
+            f"--classes {given}: no such file; expected names separated by commas, or a text file "
+            "with one name a line"
+        )
+    return [name.strip() for name in names if name.strip()]
 
 
 def _checkpoint_path(given: Mapping[str, Any]) -> Path | None:
@@ -161,115 +296,3 @@ def _unused(path: Path) -> Path:
 
 def _holds_run(path: Path) -> bool:
     return (path / "last.npz").exists()
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        "Train a fully convolutional network on Pascal VOC, on a data set in its layout,\n"
-        "on a folder of images and masks, or, without --data-root, on synthetic scenes.",
-        prog="tinyfcn train",
-        usage="%(prog)s [options]",
-        argument_default=argparse.SUPPRESS,
-    )
-
-    def add(group: Any, name: str, kind: Any, text: str, **more: Any) -> None:
-        default = DEFAULTS[name.replace("-", "_")]
-        if default is not None and default is not False:
-            text += f" (default {'yes' if default is True else default})"
-        if kind is bool:
-            more["action"] = argparse.BooleanOptionalAction
-        elif isinstance(kind, list):
-            more["choices"] = kind
-        else:
-            more["type"] = kind
-        group.add_argument(f"--{name}", help=text.replace("%", "%%"), **more)
-
-    path = {"metavar": "PATH"}
-    data = parser.add_argument_group("data")
-    add(data, "data-root", str, "VOC tree, or a folder with images/, masks/ and the lists of ids "
-        "train.txt and val.txt", **path)  # fmt: skip
-    add(data, "sbd-root", str, "SBD, whose training images are added", **path)
-    add(data, "classes", str, "names, comma-separated, or a file with one a line", metavar="NAMES")
-    add(data, "train-split", str, "name of the list to train on", metavar="NAME")
-    add(data, "val-split", str, "name of the list to score on", metavar="NAME")
-    add(
-        data, "scenes", integer(1), "synthetic scenes to train on, without --data-root", metavar="N"
-    )
-    add(data, "crop", integer(1), "train on random windows of this side", metavar="PIXELS")
-    add(data, "jitter", number(0, 0.99), "scale at random by 1-X to 1+X", metavar="X")
-    add(data, "colour-jitter", number(0, 0.99), "change colours by up to X", metavar="X")
-    add(data, "flip", bool, "mirror half of the images")
-    add(data, "preprocessing", ["torchvision", "caffe"], "RGB in 0..1, or BGR in 0..255")
-    add(data, "workers", integer(0), "threads that read ahead", metavar="N")
-
-    model = parser.add_argument_group("model")
-    add(model, "model", _network, "which network", metavar="NAME")
-    add(model, "backbone", str, "which trunk", metavar="NAME")
-    add(model, "width", number(0.001, 8), "factor on the channels of the trunk", metavar="X")
-    add(model, "batch-norm", bool, "batch normalization in the trunk")
-    add(model, "geometry", ["aligned", "reference"], "how maps are padded; reference as published")
-    add(model, "at-once", bool, "scale the skips as published, to train all of them at once")
-    add(model, "dropout", number(0, 0.99), "its probability (default: the network's)", metavar="X")
-    add(model, "recompute", bool, "less memory for large images, one more forward pass")
-    add(model, "init-from", str, "checkpoint to copy every matching array from", **path)
-    add(
-        model,
-        "pretrained",
-        str,
-        "other people's weights: .pth, .safetensors, .caffemodel, .mat, .npz",
-        **path,
-    )
-
-    learning = parser.add_argument_group("learning")
-    add(learning, "preset", ["default", "paper"], "where options that are not given come from")
-    add(learning, "epochs", integer(1), "times through the training set", metavar="N")
-    add(learning, "iterations", integer(1), "optimizer steps, instead of epochs", metavar="N")
-    add(learning, "batch-size", integer(1), "images at a time", metavar="N")
-    add(learning, "accumulate", integer(1), "batches whose gradients make one step", metavar="N")
-    add(learning, "optimizer", ["adam", "sgd"], "how to step")
-    add(learning, "lr", number(0, 1e6), "learning rate", metavar="X")
-    add(learning, "momentum", number(0, 0.9999), "of SGD", metavar="X")
-    add(learning, "weight-decay", number(0, 1e6), "of weights, not of biases", metavar="X")
-    add(learning, "bias-lr", number(0, 1e6), "factor on the learning rate of biases", metavar="X")
-    add(learning, "schedule", ["constant", "cosine", "poly", "step"], "how the learning rate falls")
-    add(learning, "warmup", integer(0), "steps in which it rises first", metavar="N")
-    add(learning, "loss-reduction", ["mean", "sum"], "over the pixels of a batch")
-    add(learning, "class-weights", ["none", "median-frequency"], "weights of classes in the loss")
-
-    run = parser.add_argument_group("run")
-    add(run, "out", str, "the run folder (default runs/MODEL, or the next that is free)", **path)
-    add(run, "resume", str, "go on from a checkpoint (alone: from OUT/last.npz)", nargs="?", **path)
-    add(run, "evaluate", str, "only score a checkpoint (alone: OUT/best.npz)", nargs="?", **path)
-    add(run, "seed", integer(0), "of initial weights, order, augmentation", metavar="N")
-    add(run, "backend", str, "what computes (default TINYFCN_BACKEND, or numpy)", metavar="NAME")
-    return parser
-
-
-def add_about_published(parser: argparse.ArgumentParser) -> None:
-    """The options for what a file of weights may not tell of its network."""
-    parser.add_argument("--backbone", help="its trunk, if not the default")
-    parser.add_argument(
-        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
-    )
-    parser.add_argument(
-        "--geometry",
-        choices=["aligned", "reference"],
-        help="how maps are padded (default reference if layers have Caffe's names)",
-    )
-
-
-def about_published(options: argparse.Namespace) -> dict[str, Any]:
-    """Those of the options of :func:`add_about_published` that were given."""
-    values = {name: getattr(options, name) for name in ("backbone", "at_once", "geometry")}
-    return {name: value for name, value in values.items() if value}
-
-
-def _network(text: str) -> str:
-    """The name of a model that labels pixels."""
-    networks = [name for name in models.names() if not models.is_classifier(name)]
-    if text not in networks:
-        labels = f"{text} labels whole images, not pixels; " if text in models.names() else ""
-        raise argparse.ArgumentTypeError(
-            f"{labels}expected one of {', '.join(networks)}, got {text!r}"
-        )
-    return text

@@ -8,8 +8,8 @@ groups and response normalization. Keys and shapes are torchvision's; 61,100,840
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.alexnet import AlexNetTrunk
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.alexnet import AlexNetBackbone
+from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.registry import register
 
 __all__ = ["alexnet"]
@@ -38,11 +38,11 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 224, 224), np.float32))).shape
         (1, 10)
     """
-    trunk = AlexNetTrunk(width)
+    backbone = AlexNetBackbone(width)
     hidden = scaled(4096, width)
     classifier = nn.Sequential(
         nn.Dropout(dropout),
-        nn.Linear(trunk.channels[-1] * 6 * 6, hidden),
+        nn.Linear(backbone.channels[-1] * 6 * 6, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),
         nn.Linear(hidden, hidden),
@@ -51,7 +51,7 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
     )
     return nn.Sequential(
         {
-            "features": trunk,
+            "features": backbone,
             "avgpool": nn.AdaptiveAvgPool2d(6),
             "flatten": nn.Flatten(),
             "classifier": classifier,

@@ -8,8 +8,8 @@ their names in Caffe; 60,965,224 parameters.
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.alexnet import CaffeNetTrunk
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.alexnet import CaffeNetBackbone
+from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.registry import register
 
 __all__ = ["caffenet"]
@@ -40,13 +40,13 @@ def caffenet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) 
         >>> list(model.state_dict())[-2:]
         ['fc8.weight', 'fc8.bias']
     """
-    trunk = CaffeNetTrunk(width)
+    backbone = CaffeNetBackbone(width)
     hidden = scaled(4096, width)
     return nn.Sequential(
         {
-            **dict(trunk.named_children()),
+            **dict(backbone.named_children()),
             "flatten": nn.Flatten(),
-            "fc6": nn.Linear(trunk.channels[-1] * 6 * 6, hidden),
+            "fc6": nn.Linear(backbone.channels[-1] * 6 * 6, hidden),
             "relu6": nn.ReLU(),
             "drop6": nn.Dropout(dropout),
             "fc7": nn.Linear(hidden, hidden),

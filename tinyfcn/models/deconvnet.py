@@ -6,13 +6,13 @@ section 3 and the released network.
     image → [conv, pool] × 5 → fc6 7 × 7 → fc7 → 7 × 7 transposed → [unpool, transposed conv] × 5
                └── indices, size ─────────────────────────────────────┘            → 1 × 1 → scores
 
-The image is 224 × 224, so that fc6 sees it whole and the way back starts from one vector of 4096
+The image is 224 × 224, so that fc6 covers it and the way back starts from one vector of 4096
 numbers. Every unpooling puts its values where the pooling of the same size found its maxima, and
 transposed convolutions of 3 × 3 make the map dense again. SegNet is this without fc6 and fc7, which
 hold nine tenths of the parameters.
 
 Published results come from 50 object proposals an image, each scored by itself and joined by the
-pixelwise maximum; here the network sees whole images.
+pixelwise maximum; here the network is given whole images.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from __future__ import annotations
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import smaller
-from tinyfcn.models.arguments import check_images
-from tinyfcn.models.backbones import VGGTrunk
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled, with_relu
+from tinyfcn.models.backbones.vgg import VGGBackbone
+from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import register
-from tinyfcn.models.unpooling import encode, unpool
+from tinyfcn.models.unpooling import decode, decoder, encode
 from tinyfcn.tensor import Tensor
 
 __all__ = ["deconvnet"]
@@ -34,50 +34,7 @@ HIDDEN, WINDOW = 4096, 7
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64, 64))
 
 
-class DeconvNet(nn.Module):
-    """DeconvNet; made by :func:`deconvnet`, where the arguments are explained.
-
-    Attributes:
-        encoder: VGG16 up to pool5.
-        fc6, fc7, fc6_deconv: 7 × 7, 1 × 1, and 7 × 7 back, each with its ReLU.
-        decoder: five chains of 3 × 3 transposed convolutions, from the coarsest to the finest.
-        score: a 1 × 1 convolution.
-    """
-
-    def __init__(self, num_classes: int, width: float, batch_norm: bool) -> None:
-        self.num_classes = num_classes
-        self.encoder = VGGTrunk(width=width, batch_norm=batch_norm, ceil_mode=True)
-        channels, hidden = self.encoder.channels[-1], scaled(HIDDEN, width)
-        self.fc6 = _with_relu(nn.Conv2d(channels, hidden, WINDOW), batch_norm)
-        self.fc7 = _with_relu(nn.Conv2d(hidden, hidden, 1), batch_norm)
-        self.fc6_deconv = _with_relu(nn.ConvTranspose2d(hidden, channels, WINDOW), batch_norm)
-        self.decoder = nn.ModuleList()
-        for stage in DECODER:
-            layers: list[nn.Module] = []
-            for published in stage:
-                after = scaled(published, width)
-                convolution = nn.ConvTranspose2d(channels, after, 3, padding=1)
-                layers += _with_relu(convolution, batch_norm)
-                channels = after
-            self.decoder.append(nn.Sequential(*layers))
-        self.score = nn.Conv2d(channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images("deconvnet", x)
-        y, switches = encode(self.encoder, x)
-        height, width = y.shape[2:]
-        # Below 193 pixels pool5 does not fill fc6's window; zeros do, and are cut off again.
-        right, bottom = (WINDOW - smaller(WINDOW, n) for n in (width, height))
-        y = self.fc7(self.fc6(F.pad(y, (0, right, 0, bottom))))
-        y = F.crop(self.fc6_deconv(y), 0, (height, width))
-        for switch, convolutions in zip(reversed(switches), self.decoder, strict=True):
-            y = convolutions(unpool(y, switch))
-        return self.score(y)
-
-
-@register("segmentation", source="Noh et al. 2015")
-def deconvnet(num_classes: int = 21, width: float = 1.0, batch_norm: bool = False) -> DeconvNet:
+class DeconvNet(SegmentationNetwork):
     """DeconvNet: images (N, 3, H, W) → scores (N, num_classes, H, W); 251,772,245 parameters for 21
     classes, a gigabyte in float32.
 
@@ -88,6 +45,12 @@ def deconvnet(num_classes: int = 21, width: float = 1.0, batch_norm: bool = Fals
             the published training: 33,408 parameters more. Training needs at least two images at a
             time then, since fc7 has one pixel for an image of 224 × 224.
 
+    Attributes:
+        encoder: VGG16 up to pool5.
+        fc6, fc7, fc6_deconv: 7 × 7, 1 × 1, and 7 × 7 back, each with its ReLU.
+        decoder: five chains of 3 × 3 transposed convolutions, from the coarsest to the finest.
+        score: a 1 × 1 convolution.
+
     Raises:
         ValueError: naming the argument that does not fit.
 
@@ -97,9 +60,29 @@ def deconvnet(num_classes: int = 21, width: float = 1.0, batch_norm: bool = Fals
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 224, 195), np.float32))).shape
         (1, 3, 224, 195)
     """
-    return DeconvNet(num_classes, width, batch_norm)
+
+    def __init__(self, num_classes: int = 21, width: float = 1.0, batch_norm: bool = False) -> None:
+        self.num_classes = num_classes
+        self.encoder = VGGBackbone(width=width, batch_norm=batch_norm, ceil_mode=True)
+        channels, hidden = self.encoder.channels[-1], scaled(HIDDEN, width)
+        self.fc6 = nn.Sequential(*with_relu(nn.Conv2d(channels, hidden, WINDOW), batch_norm))
+        self.fc7 = nn.Sequential(*with_relu(nn.Conv2d(hidden, hidden, 1), batch_norm))
+        self.fc6_deconv = nn.Sequential(
+            *with_relu(nn.ConvTranspose2d(hidden, channels, WINDOW), batch_norm)
+        )
+        self.decoder = decoder(DECODER, channels, width, nn.ConvTranspose2d, batch_norm)
+        self.score = nn.Conv2d(scaled(DECODER[-1][-1], width), num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
+        self.check_images(x)
+        y, switches = encode(self.encoder, x)
+        height, width = y.shape[2:]
+        # Below 193 pixels pool5 does not fill fc6's window; zeros do, and are cut off again.
+        right, bottom = (WINDOW - smaller(WINDOW, n) for n in (width, height))
+        y = self.fc7(self.fc6(F.pad(y, (0, right, 0, bottom))))
+        y = F.crop(self.fc6_deconv(y), 0, (height, width))
+        return self.score(decode(self.decoder, y, switches))
 
 
-def _with_relu(convolution: nn.Conv2d | nn.ConvTranspose2d, batch_norm: bool) -> nn.Sequential:
-    norm = [nn.BatchNorm2d(convolution.out_channels)] if batch_norm else []
-    return nn.Sequential(convolution, *norm, nn.ReLU())
+deconvnet = register("segmentation", source="Noh et al. 2015", name="deconvnet")(DeconvNet)

@@ -3,7 +3,7 @@
 Source: Chen et al.: Semantic image segmentation with deep convolutional nets and fully connected
 CRFs (ICLR 2015), LargeFOV; Chen et al.: DeepLab (TPAMI 2018), sections 3.1 and 3.2, ASPP.
 
-    image → VGG16 at 1/8 → fc6 3 × 3, dilation 12 → fc7 1 × 1 → fc8 → enlarge 8 times
+    image → VGG16 at 1/8 → fc6 3 × 3, dilation 12 → fc7 1 × 1 → fc8 → upsample 8 times
 
 fc6 has 3 × 3 taps instead of 7 × 7, twelve pixels apart, and 1024 channels instead of 4096: a sixth
 of the parameters, with a field of view as large. ASPP, atrous spatial pyramid pooling, has four
@@ -11,7 +11,7 @@ such heads side by side with dilations 6, 12, 18 and 24, and adds their scores, 
 all sizes find a window that suits them.
 
 All poolings are 3 × 3 and padded by 1, so pixel i of the scores stands exactly over pixel 8·i of
-the image. The scores are enlarged with that in mind and cut to the image's size: 321 → 41 → 321.
+the image. The scores are upsampled with that in mind and cut to the image's size: 321 → 41 → 321.
 The fully connected CRF that refined the published results is not part of this package.
 """
 
@@ -21,9 +21,9 @@ from collections.abc import Sequence
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_images
+from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import SGD, register
 from tinyfcn.tensor import Tensor
 
@@ -35,7 +35,7 @@ TRAINING = SGD | {
 }  # fmt: skip
 
 
-class DeepLab(nn.Module):
+class DeepLab(SegmentationNetwork):
     """DeepLab; made by :func:`deeplab_largefov` and :func:`deeplab_aspp`, where the arguments are
     explained.
 
@@ -46,7 +46,6 @@ class DeepLab(nn.Module):
 
     def __init__(
         self,
-        name: str,
         num_classes: int,
         width: float,
         batch_norm: bool,
@@ -54,10 +53,8 @@ class DeepLab(nn.Module):
         rates: Sequence[int],
         average: bool,
     ) -> None:
-        if not rates or min(rates) < 1:
-            raise ValueError(f"{name}: rates must be dilations of at least 1, got {rates!r}")
-        self.name, self.num_classes = name, num_classes
-        self.backbone = largefov_trunk(width, batch_norm, average)
+        self.num_classes = num_classes
+        self.backbone = largefov_backbone(width, batch_norm, average)
         self.heads = nn.ModuleList()
         for rate in rates:
             layers = largefov_layers(rate, width, batch_norm, dropout)
@@ -66,13 +63,13 @@ class DeepLab(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images(self.name, x)
+        self.check_images(x)
         features = self.backbone(x)
         first, *others = self.heads
         scores = first(features)
         for head in others:
             scores = scores + head(features)
-        return enlarge_from_corner(scores, x)
+        return upsample_from_corner(scores, x)
 
 
 @register("segmentation", source="Chen et al. 2017", presets=[TRAINING])
@@ -89,7 +86,9 @@ def deeplab_aspp(
         num_classes, width, batch_norm, dropout: as for :func:`deeplab_largefov`.
         rates: dilation of fc6 in each head; (2, 4, 8, 12) is the smaller ASPP-S.
     """
-    return DeepLab("deeplab_aspp", num_classes, width, batch_norm, dropout, rates, False)
+    if not rates or min(rates) < 1:
+        raise ValueError(f"deeplab_aspp: rates must be dilations of at least 1, got {rates!r}")
+    return DeepLab(num_classes, width, batch_norm, dropout, rates, False)
 
 
 @register("segmentation", source="Chen et al. 2015", presets=[TRAINING])
@@ -119,18 +118,18 @@ def deeplab_largefov(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return DeepLab("deeplab_largefov", num_classes, width, batch_norm, dropout, (12,), True)
+    return DeepLab(num_classes, width, batch_norm, dropout, (12,), True)
 
 
-def largefov_trunk(width: float, batch_norm: bool, average: bool) -> nn.Sequential:
+def largefov_backbone(width: float, batch_norm: bool, average: bool) -> nn.Sequential:
     """VGG16 as DeepLab has it: 3 × 3 poolings, the last two of stride 1; with ``average`` one more
     pooling, of the mean."""
     halving = [nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True) for _ in range(3)]
     keeping = [nn.MaxPool2d(3, stride=1, padding=1) for _ in range(2)]
-    trunk = dilated_vgg16(width, batch_norm, pooling=(*halving, *keeping))
+    backbone = dilated_vgg16(width, batch_norm, pooling=(*halving, *keeping))
     if average:
-        trunk.append(nn.AvgPool2d(3, stride=1, padding=1))
-    return trunk
+        backbone.append(nn.AvgPool2d(3, stride=1, padding=1))
+    return backbone
 
 
 def largefov_layers(
@@ -152,9 +151,9 @@ def largefov_layers(
     return layers
 
 
-def enlarge_from_corner(scores: Tensor, image: Tensor, factor: int = 8) -> Tensor:
-    """Bilinear enlargement of maps whose pixel i lies over the image's pixel factor · i, cut to the
+def upsample_from_corner(scores: Tensor, image: Tensor, factor: int = 8) -> Tensor:
+    """Bilinear upsampling of maps whose pixel i lies over the image's pixel factor · i, cut to the
     image's size."""
     height, width = (factor * (n - 1) + 1 for n in scores.shape[2:])
-    enlarged = F.interpolate(scores, (height, width), mode="bilinear", align_corners=True)
-    return F.crop(enlarged, 0, (image.shape[2], image.shape[3]))
+    upsampled = F.interpolate(scores, (height, width), mode="bilinear", align_corners=True)
+    return F.crop(upsampled, 0, (image.shape[2], image.shape[3]))

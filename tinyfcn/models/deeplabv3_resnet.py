@@ -1,8 +1,9 @@
-"""torchvision's DeepLabv3 on ResNet: one map seen at several scales, by dilation.
+"""torchvision's DeepLabv3 on ResNet: one map at several scales, by dilation.
 
-The trunk and the second head are those of ``fcn_resnet.py``. The head on layer4 looks at the map
-in five ways at once (atrous spatial pyramid pooling, ASPP): pixel by pixel, through 3 × 3 windows
-that are spread by rates 12, 24 and 36, and as a whole; then it joins what each of them found.
+The backbone and the second head are those of ``dilated_resnet.py``. The head on layer4 looks at the
+map in five ways at once (atrous spatial pyramid pooling, ASPP): pixel by pixel, through 3 × 3
+windows that are spread by rates 12, 24 and 36, and as a whole; then it joins what each of them
+found.
 
     layer4 ─┬─ 1 × 1 ──────────────────┐
             ├─ 3 × 3, dilation 12 ─────┤
@@ -17,18 +18,26 @@ segmentation (2017), section 3.3; torchvision.models.segmentation, whose keys an
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.resnet import ResNetTrunk
-from tinyfcn.models.backbones.trunk import scaled
-from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet, FCNHead
-from tinyfcn.models.registry import register
+from tinyfcn.models.backbones.backbone import scaled, with_relu
+from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet
+from tinyfcn.models.registry import arguments_of, register
 from tinyfcn.tensor import Tensor
 
 __all__ = ["deeplabv3_resnet50", "deeplabv3_resnet101"]
 
 RATES = (12, 24, 36)  # those of the paper for output stride 8
 _network = register("segmentation", source="Chen et al. 2017", presets=[TRAINING])
+
+
+def _conv(in_channels: int, channels: int, kernel: int, rate: int = 1) -> list[nn.Module]:
+    """Convolution that keeps the size, batch normalization, ReLU."""
+    padding = rate * (kernel // 2)
+    return with_relu(nn.Conv2d(in_channels, channels, kernel, 1, padding, rate, bias=False))
 
 
 class ASPPPooling(nn.Sequential):
@@ -65,8 +74,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """All views of x, joined."""
-        joined: Tensor = self.project(F.cat([view(x) for view in self.convs], 1))
-        return joined
+        return self.project(F.cat([view(x) for view in self.convs], 1))
 
 
 class DeepLabHead(nn.Sequential):
@@ -80,10 +88,16 @@ class DeepLabHead(nn.Sequential):
         )
 
 
-@_network
-def deeplabv3_resnet50(
-    num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
+def _deeplabv3_resnet(
+    depth: int, num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
 ) -> DilatedResNet:
+    head = partial(DeepLabHead, channels=scaled(256, width))
+    return DilatedResNet(depth, num_classes, width, aux_loss, head)
+
+
+@_network
+@arguments_of(_deeplabv3_resnet)
+def deeplabv3_resnet50(*args: Any, **options: Any) -> DilatedResNet:
     """torchvision's DeepLabv3 on ResNet-50: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
     Args:
@@ -104,32 +118,11 @@ def deeplabv3_resnet50(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return _deeplabv3_resnet(50, num_classes, width, aux_loss)
+    return _deeplabv3_resnet(50, *args, **options)
 
 
 @_network
-def deeplabv3_resnet101(
-    num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
-) -> DilatedResNet:
+@arguments_of(_deeplabv3_resnet)
+def deeplabv3_resnet101(*args: Any, **options: Any) -> DilatedResNet:
     """torchvision's DeepLabv3 on ResNet-101; arguments as of :func:`deeplabv3_resnet50`."""
-    return _deeplabv3_resnet(101, num_classes, width, aux_loss)
-
-
-def _deeplabv3_resnet(depth: int, num_classes: int, width: float, aux_loss: bool) -> DilatedResNet:
-    trunk = ResNetTrunk(depth, width, output_stride=8)
-    *_, middle, last = trunk.channels
-    return DilatedResNet(
-        trunk,
-        DeepLabHead(last, num_classes, scaled(256, width)),
-        FCNHead(middle, num_classes) if aux_loss else None,
-    )
-
-
-def _conv(in_channels: int, channels: int, kernel: int, rate: int = 1) -> tuple[nn.Module, ...]:
-    """Convolution that keeps the size, batch normalization, ReLU."""
-    padding = rate * (kernel // 2)
-    return (
-        nn.Conv2d(in_channels, channels, kernel, 1, padding, rate, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-    )
+    return _deeplabv3_resnet(101, *args, **options)

@@ -9,10 +9,13 @@ The second head brings a gradient to the middle of the backbone. It takes no par
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.resnet import ResNetTrunk
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled, with_relu
+from tinyfcn.models.backbones.resnet import ResNetBackbone
+from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import SGD
 from tinyfcn.tensor import Tensor
 
@@ -28,48 +31,54 @@ class FCNHead(nn.Sequential):
     def __init__(self, in_channels: int, num_classes: int) -> None:
         between = scaled(in_channels, 1 / 4)
         super().__init__(
-            nn.Conv2d(in_channels, between, 3, padding=1, bias=False),
-            nn.BatchNorm2d(between),
-            nn.ReLU(),
+            *with_relu(nn.Conv2d(in_channels, between, 3, padding=1, bias=False)),
             nn.Dropout(0.1),
             nn.Conv2d(between, num_classes, 1),
         )
 
 
-class DilatedResNet(nn.Module):
+class DilatedResNet(SegmentationNetwork):
     """A ResNet of output stride 8 with a head on layer4, and one on layer3 for learning.
 
-    Called on images (N, 3, H, W) it gives scores (N, classes, H, W), in training too;
+    Called on images (N, 3, H, W) it gives scores (N, num_classes, H, W), in training too;
     :meth:`outputs` gives those of both heads.
 
     Args:
-        backbone: the trunk.
-        classifier: layer4's map (N, C, h, w) → scores (N, classes, h, w).
-        aux_classifier: the same on layer3's map, or None.
+        depth: of the ResNet, 50 or 101.
+        num_classes: number of classes, background included.
+        width: multiplies all other numbers of channels.
+        aux_loss: whether to have the second head.
+        head: makes the first one for a number of channels and one of classes: layer4's map
+            (N, C, h, w) → scores (N, num_classes, h, w).
         aux_weight: what the loss of "aux" counts beside that of "out".
 
     Attributes:
+        backbone, classifier, aux_classifier: the ResNet and the heads; the last may be None.
         auxiliary: the weights of auxiliary losses, by name: {"aux": aux_weight}, or empty.
     """
 
     def __init__(
         self,
-        backbone: ResNetTrunk,
-        classifier: nn.Module,
-        aux_classifier: nn.Module | None,
+        depth: int,
+        num_classes: int,
+        width: float,
+        aux_loss: bool,
+        head: Callable[[int, int], nn.Module] = FCNHead,
         aux_weight: float = 0.5,
     ) -> None:
-        self.backbone = backbone
-        self.classifier = classifier
-        self.aux_classifier = aux_classifier
-        self.auxiliary = {"aux": aux_weight} if aux_classifier is not None else {}
+        self.num_classes = num_classes
+        self.backbone = ResNetBackbone(depth, width, output_stride=8)
+        *_, middle, last = self.backbone.channels
+        self.classifier = head(last, num_classes)
+        self.aux_classifier = FCNHead(middle, num_classes) if aux_loss else None
+        self.auxiliary = {"aux": aux_weight} if aux_loss else {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) → scores (N, classes, H, W)."""
+        """Images (N, 3, H, W) → scores (N, num_classes, H, W)."""
         return self._scores(x, self.classifier, self._features(x)[-1])
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
-        """The scores of both heads, "out" and (if there is one) "aux", each (N, classes, H, W).
+        """The scores of both heads, "out" and (if there is one) "aux", each (N, num_classes, H, W).
 
         The published training minimizes the loss of "out" plus 0.5 times that of "aux", as
         :func:`tinyfcn.training.objective.total_loss` does:
@@ -91,10 +100,7 @@ class DilatedResNet(nn.Module):
         return scores
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        if x.ndim != 4 or x.shape[1] != 3:
-            raise ValueError(
-                f"{type(self).__name__}: expected images (N, 3, H, W), got shape {x.shape}"
-            )
+        self.check_images(x)
         return self.backbone.features(x)
 
     @staticmethod

@@ -3,12 +3,12 @@
 Source: Yu, Koltun: Multi-scale context aggregation by dilated convolutions (ICLR 2016).
 
     image → VGG16 at 1/8 → fc6 7 × 7, dilation 4 → fc7 → scores   (front end)
-          → 3 × 3 with dilations 1, 1, 2, 4, 8, 16, 1 → 1 × 1     (context module) → enlarge 8 times
+          → 3 × 3 with dilations 1, 1, 2, 4, 8, 16, 1 → 1 × 1    (context module) → upsample 8 times
 
-The front end is VGG16 without pool4 and pool5. The context module sees 67 × 67 of its pixels, at
-full resolution and for few parameters, because the distance of its taps doubles from layer to
-layer. It begins as the identity of scores above 0, so it goes on from a front end that has been
-trained already.
+The front end is VGG16 without pool4 and pool5. The context module has a receptive field of 67 × 67
+of its pixels, at full resolution and for few parameters, because the distance of its taps doubles
+from layer to layer. It begins as the identity of scores above 0, so it goes on from a front end
+that has been trained already.
 
 ``geometry="reference"``: as published. The image is mirrored beyond its borders, 186 pixels on each
 side, and no convolution of the front end is padded; 186 is what they take away, so the scores lie
@@ -18,17 +18,17 @@ over the image exactly. The padding makes small images expensive.
 
 In both, each convolution of the context module is padded by its own dilation, as in the released
 training code. The released network for VOC pads the first one by 33 instead and no other, so its
-scores differ from these where the module sees beyond the border.
+scores differ from these where the module reaches beyond the border.
 """
 
 from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_images
+from tinyfcn.models.backbones.backbone import scaled, with_relu
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
-from tinyfcn.models.backbones.trunk import scaled
 from tinyfcn.models.mirror import mirror
+from tinyfcn.models.network import SegmentationNetwork, check_geometry
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
@@ -42,68 +42,7 @@ CONTEXTS = {"basic": (1,) * 7, "large": (2, 2, 4, 8, 16, 32, 32)}
 NOISE = 0.01  # what a layer of the large module adds to the signal at first, as a part of it
 
 
-class Dilation(nn.Module):
-    """The front end and the context module; made by :func:`dilation_context`, where the arguments
-    are explained.
-
-    Attributes:
-        backbone: VGG16's convolutions at 1/8 of the image's size.
-        head: fc6, fc7 and the scores of the front end.
-        context: the context module, or nothing.
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        width: float,
-        batch_norm: bool,
-        geometry: str,
-        context: str | None,
-        dropout: float,
-    ) -> None:
-        if geometry not in ("aligned", "reference"):
-            raise ValueError(
-                f"dilation_context: geometry must be 'aligned' or 'reference', got {geometry!r}"
-            )
-        if context is not None and context not in CONTEXTS:
-            raise ValueError(
-                f"dilation_context: context must be 'basic', 'large' or None, got {context!r}"
-            )
-        self.num_classes, self.geometry = num_classes, geometry
-        padded = geometry == "aligned"
-        halving = [nn.MaxPool2d(2) for _ in range(3)]
-        self.backbone = dilated_vgg16(width, batch_norm, (*halving, None, None), padded)
-        hidden = scaled(HIDDEN, width)
-        fc6 = nn.Conv2d(scaled(512, width), hidden, 7, padding=12 if padded else 0, dilation=4)
-        head: list[nn.Module] = []
-        for convolution in (fc6, nn.Conv2d(hidden, hidden, 1)):
-            norm = [nn.BatchNorm2d(hidden)] if batch_norm else []
-            head += [convolution, *norm, nn.ReLU(), nn.Dropout(dropout)]
-        self.head = nn.Sequential(*head, nn.Conv2d(hidden, num_classes, 1))
-        self.context = context_module(num_classes, context) if context else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images("dilation_context", x)
-        height, width = x.shape[2:]
-        margin = 0 if self.geometry == "aligned" else MARGIN
-        # At the right and the bottom up to a multiple of the stride: no pixel is without a score.
-        rest = [-n % STRIDE for n in (width, height)]
-        x = mirror(x, (margin, margin + rest[0], margin, margin + rest[1]))
-        scores = self.context(self.head(self.backbone(x)))
-        enlarged = F.interpolate(scores, scale_factor=STRIDE, mode="bilinear")
-        return F.crop(enlarged, 0, (height, width))
-
-
-@register("segmentation", source="Yu, Koltun 2016")
-def dilation_context(
-    num_classes: int = 21,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    geometry: str = "aligned",
-    context: str | None = "basic",
-    dropout: float = 0.5,
-) -> Dilation:
+class Dilation(SegmentationNetwork):
     """Yu and Koltun's network: images (N, 3, H, W) → scores (N, num_classes, H, W); for 21 classes
     134,346,581 parameters in the front end and 28,392 in the basic context module.
 
@@ -117,6 +56,11 @@ def dilation_context(
             alone, which is trained first.
         dropout: probability after fc6 and fc7.
 
+    Attributes:
+        backbone: VGG16's convolutions at 1/8 of the image's size.
+        head: fc6, fc7 and the scores of the front end.
+        context: the context module, or nothing.
+
     Raises:
         ValueError: naming the argument that does not fit.
 
@@ -126,11 +70,53 @@ def dilation_context(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return Dilation(num_classes, width, batch_norm, geometry, context, dropout)
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        geometry: str = "aligned",
+        context: str | None = "basic",
+        dropout: float = 0.5,
+    ) -> None:
+        check_geometry("dilation_context", geometry)
+        if context is not None and context not in CONTEXTS:
+            raise ValueError(
+                f"dilation_context: context must be 'basic', 'large' or None, got {context!r}"
+            )
+        self.num_classes, self.geometry = num_classes, geometry
+        padded = geometry == "aligned"
+        pooling = [nn.MaxPool2d(2) if stage < 3 else nn.Identity() for stage in range(5)]
+        self.backbone = dilated_vgg16(width, batch_norm, pooling, padded)
+        hidden = scaled(HIDDEN, width)
+        fc6 = nn.Conv2d(scaled(512, width), hidden, 7, padding=12 if padded else 0, dilation=4)
+        head: list[nn.Module] = []
+        for convolution in (fc6, nn.Conv2d(hidden, hidden, 1)):
+            head += [*with_relu(convolution, batch_norm), nn.Dropout(dropout)]
+        self.head = nn.Sequential(*head, nn.Conv2d(hidden, num_classes, 1))
+        self.context = context_module(num_classes, context) if context else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
+        self.check_images(x)
+        height, width = x.shape[2:]
+        margin = 0 if self.geometry == "aligned" else MARGIN
+        # At the right and the bottom up to a multiple of the stride: no pixel is without a score.
+        rest = [-n % STRIDE for n in (width, height)]
+        x = mirror(x, (margin, margin + rest[0], margin, margin + rest[1]))
+        scores = self.context(self.head(self.backbone(x)))
+        upsampled = F.interpolate(scores, scale_factor=STRIDE, mode="bilinear")
+        return F.crop(upsampled, 0, (height, width))
+
+
+dilation_context = register(
+    "segmentation", source="Yu, Koltun 2016", name="dilation_context"
+)(Dilation)  # fmt: skip
 
 
 def context_module(channels: int, kind: str = "basic") -> nn.Sequential:
-    """Score maps (N, channels, H, W) → the same shape, having seen 67 × 67 pixels around each.
+    """Score maps (N, channels, H, W) → the same shape; the receptive field is 67 × 67 pixels.
 
     Seven 3 × 3 convolutions, each with a ReLU, and one of 1 × 1 (table 1 of the paper): 64 C² + 8 C
     parameters for C channels. The first weights copy every channel (section 3). In the "large"

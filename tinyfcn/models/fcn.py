@@ -1,13 +1,13 @@
-"""FCN-32s, FCN-16s and FCN-8s: a classifier's trunk, made to label every pixel.
+"""FCN-32s, FCN-16s and FCN-8s: a classifier's backbone, made to label every pixel.
 
 Source: Long, Shelhamer, Darrell: Fully convolutional networks for semantic segmentation (CVPR 2015;
 TPAMI 2017), sections 3 and 4. The layers have the names of the published networks.
 
-The trunk ends at 1/32 of the image's size. fc6 and fc7, the classifier's fully connected layers,
-become convolutions; score_fr (1 × 1) gives a score per class; a transposed convolution enlarges the
-scores 32 times: FCN-32s. Its outlines are coarse, so FCN-16s enlarges only 2 times, adds scores
-made from pool4, whose pixels are half as large, and then enlarges 16 times. FCN-8s does the same
-once more, with pool3.
+The backbone ends at 1/32 of the image's size. fc6 and fc7, the classifier's fully connected layers,
+become convolutions; score_fr (1 × 1) gives a score per class; a transposed convolution upsamples
+the scores 32 times: FCN-32s. Its outlines are coarse, so FCN-16s upsamples only 2 times, adds
+scores made from pool4, whose pixels are half as large, and then upsamples 16 times. FCN-8s does the
+same once more, with pool3.
 
     pool5 → fc6 → fc7 → score_fr → upscore2 → ⊕ → upscore_pool4 → ⊕ → upscore8 → crop
     pool4 → score_pool4 ─────────────────────┘                    │
@@ -15,13 +15,13 @@ once more, with pool3.
 
 Maps that are added must show the same place at the same pixel; ``geometry`` says how that is done:
 
-``"aligned"`` (the default): fc6 is padded to keep its size, and enlarging f times has kernel 2f and
-padding f / 2, which leaves every pixel centred where it belongs. No crop has to start anywhere but
-at 0. Pooling rounds up, so that the enlarged map is never smaller than the finer one, whatever the
-image's size: what is too much on the right and at the bottom is cut off.
+``"aligned"`` (the default): fc6 is padded to keep its size, and upsampling f times has kernel 2f
+and padding f / 2, which leaves every pixel centred where it belongs. No crop has to start anywhere
+but at 0. Pooling rounds up, so that the upsampled map is never smaller than the finer one, whatever
+the image's size: what is too much on the right and at the bottom is cut off.
 
-The other trunks have odd windows, where VGG's poolings are even. Padded by half of them, they
-centre pixel i of a map of stride s on pixel s · i of the image, and enlarging has an odd kernel,
+The other backbones have odd windows, where VGG's poolings are even. Padded by half of them, they
+centre pixel i of a map of stride s on pixel s · i of the image, and upsampling has an odd kernel,
 2f − 1, that leaves it there. The last row of scores is then up to f − 1 pixels away from the
 border; it is repeated once, so that these pixels are interpolated too. Only AlexNet's fc6 is even,
 6 × 6: padded by 3 it gives one row of scores more, half a step further out on both sides, and the
@@ -44,12 +44,13 @@ from typing import Any, NamedTuple
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, smaller
-from tinyfcn.models.backbones.alexnet import AlexNetTrunk, CaffeNetTrunk
-from tinyfcn.models.backbones.googlenet import GoogLeNetTrunk
-from tinyfcn.models.backbones.resnet import ResNetTrunk
-from tinyfcn.models.backbones.trunk import Trunk, scaled
-from tinyfcn.models.backbones.vgg import VGGTrunk
+from tinyfcn.models.backbones.alexnet import AlexNetBackbone, CaffeNetBackbone
+from tinyfcn.models.backbones.backbone import Backbone, scaled
+from tinyfcn.models.backbones.googlenet import GoogLeNetBackbone
+from tinyfcn.models.backbones.resnet import ResNetBackbone
+from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.geometry import IMAGE, CoordinateMap, coordinate_map, crop_offset
+from tinyfcn.models.network import SegmentationNetwork, check_geometry
 from tinyfcn.models.registry import SGD, arguments_of, register
 from tinyfcn.tensor import Tensor
 
@@ -57,11 +58,11 @@ __all__ = ["FCN", "fcn8s", "fcn16s", "fcn32s"]
 
 
 class Skip(NamedTuple):
-    """One fusion: enlarge the scores 2 times, then add those of a finer pooling."""
+    """One fusion: upsample the scores 2 times, then add those of a finer pooling."""
 
     upsample: str  # name of the transposed convolution
     score: str  # name of the 1 × 1 convolution
-    pool: int  # which pooling it sees
+    pool: int  # the pooling that it scores
     scale: float  # the fixed factor on that pooling where all skips are trained at once
 
 
@@ -88,60 +89,54 @@ ALEXNET = HEAVY | {
 }  # fmt: skip
 
 
-def _vgg(width: float, batch_norm: bool, aligned: bool, depth: int) -> Trunk:
-    return VGGTrunk(width, batch_norm, True, 1 if aligned else REFERENCE_PADDING, depth)
+def _vgg(depth: int, width: float, batch_norm: bool, aligned: bool) -> Backbone:
+    return VGGBackbone(width, batch_norm, True, 1 if aligned else REFERENCE_PADDING, depth)
 
 
 def _alexnet(
-    width: float, batch_norm: bool, aligned: bool, trunk: type[AlexNetTrunk | CaffeNetTrunk]
-) -> Trunk:
+    kind: type[AlexNetBackbone | CaffeNetBackbone], width: float, batch_norm: bool, aligned: bool
+) -> Backbone:
     if aligned:
-        return trunk(width, batch_norm, ceil_mode=False, first_padding=5, pool_padding=1)
-    return trunk(width, batch_norm, ceil_mode=True, first_padding=REFERENCE_PADDING)
+        return kind(width, batch_norm, ceil_mode=False, first_padding=5, pool_padding=1)
+    return kind(width, batch_norm, ceil_mode=True, first_padding=REFERENCE_PADDING)
 
 
-def _googlenet(width: float, batch_norm: bool, aligned: bool) -> Trunk:
-    return GoogLeNetTrunk(width, "torchvision" if batch_norm else "bvlc", centred=True)
+def _googlenet(width: float, batch_norm: bool, aligned: bool) -> Backbone:
+    return GoogLeNetBackbone(width, "torchvision" if batch_norm else "bvlc", centred=True)
 
 
-def _resnet(width: float, batch_norm: bool, aligned: bool, depth: int) -> Trunk:
-    return ResNetTrunk(depth, width)
+def _resnet(depth: int, width: float, batch_norm: bool, aligned: bool) -> Backbone:
+    return ResNetBackbone(depth, width)
 
 
-class Backbone(NamedTuple):
-    """What an FCN has to know about a classifier."""
+class Classifier(NamedTuple):
+    """What an FCN has to know about the classifier that it is made of."""
 
-    trunk: Callable[[float, bool, bool], Trunk]  # of width, batch_norm, aligned
-    fc6: int = 0  # side of fc6's window; 0 where there are no hidden fully connected layers
+    backbone: Callable[[float, bool, bool], Backbone]  # of width, batch_norm, aligned
+    # Side of fc6's window; 0 where no hidden fully connected layers are, and no FCN was published.
+    fc6: int = 0
     skips: bool = True  # whether there is an FCN-16s and an FCN-8s
-    reference: bool = False  # whether there is a published padding
     centred: bool = True  # whether all windows but fc6's are odd
     dropout: bool = True  # whether the classifier has any
 
 
 BACKBONES = {
-    **{
-        f"vgg{depth}": Backbone(partial(_vgg, depth=depth), 7, reference=True, centred=False)
-        for depth in (16, 11, 13, 19)
-    },
-    "alexnet": Backbone(partial(_alexnet, trunk=AlexNetTrunk), 6, skips=False, reference=True),
-    "caffenet": Backbone(partial(_alexnet, trunk=CaffeNetTrunk), 6, skips=False, reference=True),
-    "googlenet": Backbone(_googlenet),
-    **{
-        f"resnet{depth}": Backbone(partial(_resnet, depth=depth), dropout=False)
-        for depth in (18, 34, 50, 101)
-    },
+    **{f"vgg{d}": Classifier(partial(_vgg, d), 7, centred=False) for d in (16, 11, 13, 19)},
+    "alexnet": Classifier(partial(_alexnet, AlexNetBackbone), 6, skips=False),
+    "caffenet": Classifier(partial(_alexnet, CaffeNetBackbone), 6, skips=False),
+    "googlenet": Classifier(_googlenet),
+    **{f"resnet{d}": Classifier(partial(_resnet, d), dropout=False) for d in (18, 34, 50, 101)},
 }
 
 
-class FCN(nn.Module):
+class FCN(SegmentationNetwork):
     """A fully convolutional network of the given stride; made by :func:`fcn32s`, :func:`fcn16s` and
     :func:`fcn8s`, where the arguments are explained.
 
     Called on images (N, 3, H, W) it gives scores (N, num_classes, H, W).
 
     Attributes:
-        backbone: the trunk; its keys are ``backbone.0.weight`` … as in ``features.0.weight`` of
+        backbone: its keys are ``backbone.0.weight`` … as in ``features.0.weight`` of
             :func:`tinyfcn.models.vgg16`, or ``backbone.conv1.weight`` … as in ``conv1.weight`` of
             the other classifiers.
         fc6, fc7, score_fr, score_pool4, score_pool3: convolutions. GoogLeNet and ResNet have no
@@ -174,14 +169,13 @@ class FCN(nn.Module):
         kind, aligned = BACKBONES[backbone], geometry == "aligned"
         self.repeats_last = kind.centred and not kind.fc6
 
-        self.backbone = kind.trunk(width, batch_norm, aligned)
+        self.backbone = kind.backbone(width, batch_norm, aligned)
         channels = self.backbone.channels
         hidden = channels[-1]
         if kind.fc6:
             hidden = scaled(4096, width)
-            self.fc6 = nn.Conv2d(
-                channels[-1], hidden, kind.fc6, padding=kind.fc6 // 2 if aligned else 0
-            )
+            padding = kind.fc6 // 2 if aligned else 0
+            self.fc6 = nn.Conv2d(channels[-1], hidden, kind.fc6, padding=padding)
             self.fc7 = nn.Conv2d(hidden, hidden, 1)
             self.bn6: nn.Module = nn.BatchNorm2d(hidden) if batch_norm else nn.Identity()
             self.bn7: nn.Module = nn.BatchNorm2d(hidden) if batch_norm else nn.Identity()
@@ -189,11 +183,16 @@ class FCN(nn.Module):
         self.score_fr = _scoring(hidden, num_classes)
 
         def upsampling(factor: int) -> nn.ConvTranspose2d:
+            """Bilinear at first, each class by itself (section 3.3)."""
             kernel = 2 * factor - 1 if kind.centred else 2 * factor
             padding = 0
             if aligned:
                 padding = factor - 1 if self.repeats_last else factor // 2
-            return _upsampling(num_classes, kernel, factor, padding, learn_upsampling)
+            layer = nn.ConvTranspose2d(
+                num_classes, num_classes, kernel, factor, padding, groups=num_classes, bias=False
+            )
+            nn.init.bilinear_(layer.weight)
+            return layer.requires_grad_(learn_upsampling)
 
         for skip in self.skips:
             setattr(self, skip.score, _scoring(channels[skip.pool - 1], num_classes))
@@ -203,27 +202,26 @@ class FCN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        if x.ndim != 4 or x.shape[1] != 3:
-            raise ValueError(f"{self.name}: expected images (N, 3, H, W), got shape {x.shape}")
+        self.check_images(x)
         pools = self.backbone.features(x, self.recompute)
         y = self.score_fr(self._hidden(pools[-1]))
         for skip in self.skips:
             finer = pools[skip.pool - 1]
             if self.at_once:
                 finer = finer * skip.scale
-            y = self._enlarge(skip.upsample, y)
+            y = self._upsample(skip.upsample, y)
             y = _add_overlap(y, getattr(self, skip.score)(finer), self.offsets[skip.score])
         _, _, height, width = x.shape
-        return F.crop(self._enlarge(self.last, y), self.offsets[self.last], (height, width))
+        return F.crop(self._upsample(self.last, y), self.offsets[self.last], (height, width))
 
     def _hidden(self, x: Tensor) -> Tensor:
-        """The classifier's layers between trunk and scores."""
+        """The classifier's layers between backbone and scores."""
         if hasattr(self, "fc6"):
             x = self.dropout(F.relu(self.bn6(self.fc6(x))))
             x = F.relu(self.bn7(self.fc7(x)))
         return self.dropout(x)
 
-    def _enlarge(self, name: str, y: Tensor) -> Tensor:
+    def _upsample(self, name: str, y: Tensor) -> Tensor:
         """Through the transposed convolution of that name."""
         if self.repeats_last:
             y = F.pad(y, (0, 1, 0, 1), "replicate")
@@ -233,9 +231,9 @@ class FCN(nn.Module):
     def load_coarser(self, state: Mapping[str, Any]) -> None:
         """Go on from the weights of the next coarser network: FCN-16s from FCN-32s, 8s from 16s.
 
-        The trunk, fc6, fc7 and the scorings that both have are taken over. The new skip keeps the
-        zero weights that it begins with, so it adds nothing until it has learned something, as in
-        section 4.2 of the paper; upsampling begins as bilinear interpolation.
+        The backbone, fc6, fc7 and the scorings that both have are taken over. The new skip keeps
+        the zero weights that it begins with, so it adds nothing until it has learned something, as
+        in section 4.2 of the paper; upsampling begins as bilinear interpolation.
 
         Raises:
             ValueError: if anything else is missing or too much, or has another shape; nothing is
@@ -284,13 +282,13 @@ def fcn32s(*args: Any, **options: Any) -> FCN:
     """FCN-32s: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
     Args:
-        backbone: the trunk, one of "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet18",
-            "resnet34", "resnet50" and "resnet101"; for FCN-32s also "caffenet", the published
-            FCN-AlexNet, and "alexnet", torchvision's.
+        backbone: of which classifier, one of "vgg11", "vgg13", "vgg16", "vgg19", "googlenet",
+            "resnet18", "resnet34", "resnet50" and "resnet101"; for FCN-32s also "caffenet", the
+            published FCN-AlexNet, and "alexnet", torchvision's.
         num_classes: number of classes, background included.
-        width: multiplies the numbers of channels of trunk, fc6 and fc7; 1/8 learns on a CPU.
-        batch_norm: whether batch normalization follows every convolution of the trunk, fc6 and fc7.
-            Recommended when training from scratch; published weights have none. GoogLeNet has
+        width: multiplies the numbers of channels of backbone, fc6 and fc7; 1/8 learns on a CPU.
+        batch_norm: whether batch normalization follows every convolution of the backbone, fc6 and
+            fc7. Recommended when training from scratch; published weights have none. GoogLeNet has
             torchvision's form with it and BVLC's without; ResNet always has it.
         geometry: "aligned" or "reference"; see the head of this file. Nothing is published for
             "googlenet" and the ResNets.
@@ -300,8 +298,8 @@ def fcn32s(*args: Any, **options: Any) -> FCN:
             would silence the skips.
         dropout: probability after fc6 and fc7, or before GoogLeNet's scores; ResNet has none.
         learn_upsampling: train the transposed convolutions too, instead of keeping them bilinear.
-        recompute: keep little of the trunk for the backward pass and compute it again: less memory
-            for large images, one more forward pass (:func:`tinyfcn.nn.recompute`).
+        recompute: keep little of the backbone for the backward pass and compute it again: less
+            memory for large images, one more forward pass (:func:`tinyfcn.nn.recompute`).
 
     Raises:
         ValueError: naming the argument that does not fit.
@@ -348,9 +346,8 @@ def _check(name: str, stride: int, backbone: str, geometry: str) -> None:
         raise ValueError(f"{name}: backbone must be one of {known}, got {backbone!r}")
     if stride != 32 and not BACKBONES[backbone].skips:
         raise ValueError(f"{name}: there is no {name} with backbone {backbone!r}, only fcn32s")
-    if geometry not in ("aligned", "reference"):
-        raise ValueError(f"{name}: geometry must be 'aligned' or 'reference', got {geometry!r}")
-    if geometry == "reference" and not BACKBONES[backbone].reference:
+    check_geometry(name, geometry)
+    if geometry == "reference" and not BACKBONES[backbone].fc6:
         raise ValueError(
             f"{name}: geometry must be 'aligned' with backbone {backbone!r}, since nothing is "
             "published to refer to, got 'reference'"
@@ -361,18 +358,6 @@ def _scoring(channels: int, num_classes: int) -> nn.Conv2d:
     """A 1 × 1 convolution of zeros: every class begins equally likely (section 4.3)."""
     layer = nn.Conv2d(channels, num_classes, 1)
     nn.init.zeros_(layer.weight)
-    return layer
-
-
-def _upsampling(
-    num_classes: int, kernel: int, factor: int, padding: int, learned: bool
-) -> nn.ConvTranspose2d:
-    """Bilinear enlargement by ``factor``, each class by itself (section 3.3)."""
-    layer = nn.ConvTranspose2d(
-        num_classes, num_classes, kernel, factor, padding, groups=num_classes, bias=False
-    )
-    nn.init.bilinear_(layer.weight)
-    layer.requires_grad_(learned)
     return layer
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.googlenet import FORMS, GoogLeNetTrunk, convolution
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled
+from tinyfcn.models.backbones.googlenet import FORMS, GoogLeNetBackbone, convolution
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
@@ -43,36 +43,65 @@ class Auxiliary(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores (N, num_classes)."""
         y = self.conv(self.pool(x)).flatten(1)
-        scores: Tensor = self.fc2(self.dropout(F.relu(self.fc1(y))))
-        return scores
+        return self.fc2(self.dropout(F.relu(self.fc1(y))))
 
 
 class GoogLeNet(nn.Module):
-    """Made by :func:`googlenet`. Called on images it gives class scores (N, num_classes), in
-    training too; :meth:`outputs` gives those of the auxiliary classifiers as well.
+    """GoogLeNet: images (N, 3, H, W), natively 224 × 224 → class scores (N, num_classes).
+
+    It takes every image size, because it averages over the whole map in the end; for a map of
+    scores instead see :func:`tinyfcn.models.convolutionalize`. In training too it gives the class
+    scores alone; :meth:`outputs` gives those of the auxiliary classifiers as well.
+
+    Args:
+        num_classes: number of scores.
+        width: multiplies all other numbers of channels.
+        form: "torchvision" (batch normalization) or "bvlc" (response normalization, 5 × 5 windows),
+            see ``backbones/googlenet.py``.
+        aux_logits: whether to have the two auxiliary classifiers, as both published files do.
+        dropout: probability before the last layer; by default as published, 0.2 in torchvision's
+            form and 0.4 in BVLC's.
 
     Attributes:
-        conv1, maxpool1, … inception5b: the layers of the trunk.
+        conv1, maxpool1, … inception5b: the layers of the backbone.
         aux1, aux2: classifiers on the maps of inception4a and inception4d, or None.
         avgpool, dropout, flatten, fc: the classifier at the end.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = googlenet(num_classes=10, width=1 / 16).eval()
+        >>> model(tinyfcn.tensor(np.zeros((1, 3, 64, 48), np.float32))).shape
+        (1, 10)
     """
 
     def __init__(
-        self, num_classes: int, width: float, form: str, aux_logits: bool, dropout: float
+        self,
+        num_classes: int = 1000,
+        width: float = 1.0,
+        form: str = "torchvision",
+        aux_logits: bool = False,
+        dropout: float | None = None,
     ) -> None:
-        trunk = GoogLeNetTrunk(width, form)
-        for name, layer in trunk.named_children():
+        if form not in FORMS:
+            raise ValueError(f"googlenet: form must be 'torchvision' or 'bvlc', got {form!r}")
+        if dropout is None:
+            dropout = 0.2 if form == "torchvision" else 0.4
+        backbone = GoogLeNetBackbone(width, form)
+        for name, layer in backbone.named_children():
             setattr(self, name, layer)
         self.aux1: Auxiliary | None = None
         self.aux2: Auxiliary | None = None
         if aux_logits:
-            middle, late = (getattr(trunk, f"inception{n}").out_channels for n in ("4a", "4d"))
+            middle, late = (getattr(backbone, f"inception{n}").out_channels for n in ("4a", "4d"))
             self.aux1 = Auxiliary(middle, num_classes, width, form)
             self.aux2 = Auxiliary(late, num_classes, width, form)
         self.avgpool = GlobalAvgPool2d(7)
         self.dropout = nn.Dropout(dropout)
         self.flatten = nn.Flatten()
-        self.fc = nn.Linear(trunk.channels[-1], num_classes)
+        self.fc = nn.Linear(backbone.channels[-1], num_classes)
 
     def chain(self) -> nn.Sequential:
         """The layers that the class scores come through, in order, without the auxiliary ones."""
@@ -83,8 +112,7 @@ class GoogLeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes)."""
-        scores: Tensor = self.chain()(x)
-        return scores
+        return self.chain()(x)
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """All scores: "out" and, where there are auxiliary classifiers, "aux1" and "aux2".
@@ -108,40 +136,4 @@ class GoogLeNet(nn.Module):
         return {**scores, "out": x}
 
 
-@register("classification", source="Szegedy et al. 2015")
-def googlenet(
-    num_classes: int = 1000,
-    width: float = 1.0,
-    form: str = "torchvision",
-    aux_logits: bool = False,
-    dropout: float | None = None,
-) -> GoogLeNet:
-    """GoogLeNet: images (N, 3, H, W), natively 224 × 224 → class scores (N, num_classes).
-
-    Args:
-        num_classes: number of scores.
-        width: multiplies all other numbers of channels.
-        form: "torchvision" (batch normalization) or "bvlc" (response normalization, 5 × 5 windows),
-            see ``backbones/googlenet.py``.
-        aux_logits: whether to have the two auxiliary classifiers, as both published files do.
-        dropout: probability before the last layer; by default as published, 0.2 in torchvision's
-            form and 0.4 in BVLC's.
-
-    Returns:
-        A network that takes every image size, because it averages over the whole map in the end;
-        for a map of scores instead see :func:`tinyfcn.models.convolutionalize`.
-
-    Raises:
-        ValueError: naming the argument that does not fit.
-
-    Example:
-        >>> import numpy as np, tinyfcn
-        >>> model = googlenet(num_classes=10, width=1 / 16).eval()
-        >>> model(tinyfcn.tensor(np.zeros((1, 3, 64, 48), np.float32))).shape
-        (1, 10)
-    """
-    if form not in FORMS:
-        raise ValueError(f"googlenet: form must be 'torchvision' or 'bvlc', got {form!r}")
-    if dropout is None:
-        dropout = 0.2 if form == "torchvision" else 0.4
-    return GoogLeNet(num_classes, width, form, aux_logits, dropout)
+googlenet = register("classification", source="Szegedy et al. 2015", name="googlenet")(GoogLeNet)

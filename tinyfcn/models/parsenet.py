@@ -5,10 +5,10 @@ Source: Liu, Rabinovich, Berg: ParseNet, looking wider to see better (2015), sec
     features ─────────────────────────→ L2 norm ─┐
         └→ mean over the image → L2 norm → repeat ┴→ concatenate → 1 × 1 → scores
 
-In theory fc7 sees hundreds of pixels; what it is really influenced by is much less. The mean over
-the image brings in the rest for almost no work. Features and means differ in size by orders of
-magnitude, so both are first brought to length 1 in every pixel, and a factor that is learned for
-each channel gives them back a size that suits them.
+The receptive field of fc7 is hundreds of pixels in theory; what really influences it is much less.
+The mean over the image brings in the rest for almost no work. Features and means differ in size by
+orders of magnitude, so both are first brought to length 1 in every pixel, and a factor that is
+learned for each channel gives them back a size that suits them.
 
 The features are those of DeepLab-LargeFOV here, the baseline of the paper's experiments on VOC.
 """
@@ -20,14 +20,14 @@ import numpy as np
 from tinyfcn import backend, nn
 from tinyfcn import functional as F
 from tinyfcn.functional.reduction import broadcast_to
-from tinyfcn.models.arguments import check_images
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.deeplab import (
     FOV_CHANNELS,
-    enlarge_from_corner,
+    largefov_backbone,
     largefov_layers,
-    largefov_trunk,
+    upsample_from_corner,
 )
+from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
@@ -50,9 +50,7 @@ class L2Norm(nn.Module):
 
     def __init__(self, channels: int, scale: float = 10.0, eps: float = 1e-10) -> None:
         self.eps = eps
-        self.weight = nn.Parameter(
-            backend.active().as_array(np.full((channels,), scale, np.float32))
-        )
+        self.weight = nn.Parameter(backend.active().as_array(np.full(channels, scale, "float32")))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same shape."""
@@ -60,38 +58,7 @@ class L2Norm(nn.Module):
         return x / length * self.weight.reshape(1, -1, 1, 1)
 
 
-class ParseNet(nn.Module):
-    """ParseNet; made by :func:`parsenet`, where the arguments are explained.
-
-    Attributes:
-        backbone: VGG16's convolutions at 1/8 of the image's size.
-        head: fc6 and fc7.
-        local_norm, global_norm: the two L2 normalizations.
-        score: a 1 × 1 convolution of both, side by side.
-    """
-
-    def __init__(self, num_classes: int, width: float, batch_norm: bool, dropout: float) -> None:
-        self.num_classes = num_classes
-        channels = scaled(FOV_CHANNELS, width)
-        self.backbone = largefov_trunk(width, batch_norm, average=True)
-        self.head = nn.Sequential(largefov_layers(12, width, batch_norm, dropout))
-        self.local_norm, self.global_norm = L2Norm(channels), L2Norm(channels)
-        self.score = nn.Conv2d(2 * channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images("parsenet", x)
-        features = self.head(self.backbone(x))
-        everywhere = self.global_norm(F.mean(features, (2, 3), keepdim=True))
-        context = broadcast_to(everywhere, features.shape)
-        scores = self.score(F.cat([self.local_norm(features), context], 1))
-        return enlarge_from_corner(scores, x)
-
-
-@register("segmentation", source="Liu et al. 2016")
-def parsenet(
-    num_classes: int = 21, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
-) -> ParseNet:
+class ParseNet(SegmentationNetwork):
     """ParseNet: images (N, 3, H, W) → scores (N, num_classes, H, W); 20,528,981 parameters for 21
     classes, 23,552 more than DeepLab-LargeFOV.
 
@@ -103,6 +70,12 @@ def parsenet(
         batch_norm: whether batch normalization follows every convolution but the last.
         dropout: probability after fc6 and fc7.
 
+    Attributes:
+        backbone: VGG16's convolutions at 1/8 of the image's size.
+        head: fc6 and fc7.
+        local_norm, global_norm: the two L2 normalizations.
+        score: a 1 × 1 convolution of both, side by side.
+
     Raises:
         ValueError: naming the argument that does not fit.
 
@@ -112,4 +85,29 @@ def parsenet(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return ParseNet(num_classes, width, batch_norm, dropout)
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        self.num_classes = num_classes
+        channels = scaled(FOV_CHANNELS, width)
+        self.backbone = largefov_backbone(width, batch_norm, average=True)
+        self.head = nn.Sequential(largefov_layers(12, width, batch_norm, dropout))
+        self.local_norm, self.global_norm = L2Norm(channels), L2Norm(channels)
+        self.score = nn.Conv2d(2 * channels, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
+        self.check_images(x)
+        features = self.head(self.backbone(x))
+        everywhere = self.global_norm(F.mean(features, (2, 3), keepdim=True))
+        context = broadcast_to(everywhere, features.shape)
+        scores = self.score(F.cat([self.local_norm(features), context], 1))
+        return upsample_from_corner(scores, x)
+
+
+parsenet = register("segmentation", source="Liu et al. 2016", name="parsenet")(ParseNet)

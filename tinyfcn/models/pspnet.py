@@ -2,24 +2,24 @@
 
 Source: Zhao, Shi, Qi, Wang, Jia: Pyramid scene parsing network (CVPR 2017), sections 3.2 and 3.3.
 
-    layer4 ─┬───────────────────────────────────────┐
-            ├─ mean over 1 × 1 part  → 1 × 1 → enlarge ┤
-            ├─ means over 2 × 2 parts → 1 × 1 → enlarge ┼─ cat → 3 × 3 → scores
-            ├─ means over 3 × 3 parts → 1 × 1 → enlarge ┤
-            └─ means over 6 × 6 parts → 1 × 1 → enlarge ┘
+    layer4 ─┬────────────────────────────────────────────┐
+            ├─ mean over 1 × 1 part   → 1 × 1 → upsample ┤
+            ├─ means over 2 × 2 parts → 1 × 1 → upsample ┼─ cat → 3 × 3 → scores
+            ├─ means over 3 × 3 parts → 1 × 1 → upsample ┤
+            └─ means over 6 × 6 parts → 1 × 1 → upsample ┘
 
-The trunk is a ResNet whose last two stages are dilated, so layer4 has 1/8 of the image's size; the
-second head, on layer3, is there to learn (weight of its loss: 0.4). Trunk and second head are those
-of ``fcn_resnet.py``, torchvision's; the published trunk has three 3 × 3 convolutions instead of
-its first, 7 × 7.
+The backbone is a ResNet whose last two stages are dilated, so layer4 has 1/8 of the image's size;
+the second head, on layer3, is there to learn (weight of its loss: 0.4). Backbone and second head
+are those of ``dilated_resnet.py``, torchvision's; the published backbone has three 3 × 3
+convolutions instead of its first, 7 × 7.
 """
 
 from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.resnet import ResNetTrunk
-from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet, FCNHead
+from tinyfcn.models.backbones.backbone import with_relu
+from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
@@ -40,13 +40,10 @@ class PyramidPooling(nn.Module):
         self.levels = nn.ModuleList()
         for size in bins:
             convolution = nn.Conv2d(channels, channels // len(bins), 1, bias=False)
-            norm = nn.BatchNorm2d(channels // len(bins))
-            self.levels.append(
-                nn.Sequential(nn.AdaptiveAvgPool2d(size), convolution, norm, nn.ReLU())
-            )
+            self.levels.append(nn.Sequential(nn.AdaptiveAvgPool2d(size), *with_relu(convolution)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The map first, then the grids in the order of the bins, each enlarged bilinearly."""
+        """The map first, then the grids in the order of the bins, each upsampled bilinearly."""
         size = (x.shape[2], x.shape[3])
         means = [F.interpolate(level(x), size, mode="bilinear") for level in self.levels]
         return F.cat([x, *means], 1)
@@ -91,15 +88,13 @@ def pspnet(
     """
     if depth not in (50, 101):
         raise ValueError(f"pspnet: depth must be 50 or 101, got {depth}")
-    trunk = ResNetTrunk(depth, width, output_stride=8)
-    *_, middle, last = trunk.channels
-    head = nn.Sequential(
-        PyramidPooling(last),
-        nn.Conv2d(2 * last, last // 4, 3, padding=1, bias=False),
-        nn.BatchNorm2d(last // 4),
-        nn.ReLU(),
+    return DilatedResNet(depth, num_classes, width, aux_loss, _head, aux_weight=0.4)
+
+
+def _head(channels: int, num_classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        PyramidPooling(channels),
+        *with_relu(nn.Conv2d(2 * channels, channels // 4, 3, padding=1, bias=False)),
         nn.Dropout(0.1),
-        nn.Conv2d(last // 4, num_classes, 1),
+        nn.Conv2d(channels // 4, num_classes, 1),
     )
-    aux_classifier = FCNHead(middle, num_classes) if aux_loss else None
-    return DilatedResNet(trunk, head, aux_classifier, aux_weight=0.4)

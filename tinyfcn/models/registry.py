@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from tinyfcn import nn
+from tinyfcn.models.network import SegmentationNetwork
 
 __all__ = ["create", "is_classifier", "list", "names"]
 
@@ -56,8 +57,11 @@ def register(
     presets: Sequence[Arguments] = (),
     forms: Sequence[Arguments] = ({},),
     side: int | None = None,
+    name: str | None = None,
 ) -> Callable[[Callable[P, M]], Callable[P, M]]:
     """A decorator: the function is a network, known by its name. Its ``num_classes`` is checked.
+
+    A class is made such a function by ``unet = register(…, name="unet")(UNet)``.
 
     Args:
         task: "segmentation" or "classification": whether it labels pixels or images.
@@ -70,21 +74,29 @@ def register(
             without a mean taken off (SegNet).
         forms: arguments in place of the defaults, for each row in the table of networks.
         side: of the images in that table; by default 500 for pixels, 224 for classifiers.
+        name: of the network; by default the function's.
     """
 
     def decorate(make: Callable[P, M]) -> Callable[P, M]:
         signature = inspect.signature(make)
+        if isinstance(make, type):
+            signature = signature.replace(return_annotation=make.__name__)
+        known = name or make.__name__
 
-        @functools.wraps(make)
+        @functools.wraps(make, updated=())
         def checked(*args: P.args, **kwargs: P.kwargs) -> M:
             num_classes = signature.bind(*args, **kwargs).arguments.get("num_classes", 1)
             if num_classes < 1:
-                raise ValueError(f"{name}: num_classes must be at least 1, got {num_classes}")
-            return make(*args, **kwargs)
+                raise ValueError(f"{known}: num_classes must be at least 1, got {num_classes}")
+            network = make(*args, **kwargs)
+            if isinstance(network, SegmentationNetwork):
+                network.name = known
+            return network
 
-        name = checked.__name__
+        checked.__name__ = checked.__qualname__ = known
+        checked.__signature__ = signature  # type: ignore[attr-defined]
         usual = {"segmentation": 500, "classification": 224}[task]
-        _NETWORKS[name] = Entry(checked, task, source, presets, forms, side or usual)
+        _NETWORKS[known] = Entry(checked, task, source, presets, forms, side or usual)
         return checked
 
     return decorate

@@ -14,7 +14,7 @@ shapes are torchvision's.
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.resnet import ResNetTrunk
+from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
 from tinyfcn.models.registry import register
 
@@ -68,12 +68,12 @@ def resnet101(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
 
 
 def _resnet(depth: int, num_classes: int, width: float) -> nn.Sequential:
-    trunk = ResNetTrunk(depth, width)
+    backbone = ResNetBackbone(depth, width)
     return nn.Sequential(
         {
-            **dict(trunk.named_children()),
+            **dict(backbone.named_children()),
             "avgpool": GlobalAvgPool2d(7),
             "flatten": nn.Flatten(),
-            "fc": nn.Linear(trunk.channels[-1], num_classes),
+            "fc": nn.Linear(backbone.channels[-1], num_classes),
         }
     )

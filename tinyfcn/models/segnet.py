@@ -10,7 +10,7 @@ gives is made dense again by convolutions.
     image → [conv, pool] × 5 ──────→ [unpool, conv] × 5 → scores
                └── indices, size ────────┘
 
-Pooling rounds up, and unpooling is told the size that the pooling saw, so every image's size comes
+Pooling rounds up, and unpooling is told the size of the map before it, so every image's size comes
 back exactly: 45 → 23 → 45, where doubling would give 46.
 
 Different from the published files: batch normalization has PyTorch's running averages and
@@ -20,18 +20,18 @@ eps 1e-5 (there 1e-9, and statistics computed after training), and its shift beg
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_images
-from tinyfcn.models.backbones import VGGTrunk
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled, with_relu
+from tinyfcn.models.backbones.vgg import VGGBackbone
+from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import SGD, register
-from tinyfcn.models.unpooling import encode, pool, unpool
+from tinyfcn.models.unpooling import decode, decoder, encode, pool
 from tinyfcn.tensor import Tensor
 
 __all__ = ["segnet", "segnet_basic"]
 
 # Output channels of the convolutions after each unpooling; the last one gives the classes.
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
-BASIC_CHANNELS, BASIC_STAGES = 64, 4
+BASIC_CHANNELS = 64
 # The weights of the classes balance rare and frequent ones, see
 # tinyfcn.training.evaluation.median_frequency_weights.
 TRAINING = SGD | {
@@ -39,84 +39,7 @@ TRAINING = SGD | {
 }  # fmt: skip
 
 
-class SegNet(nn.Module):
-    """SegNet; made by :func:`segnet`, where the arguments are explained.
-
-    Attributes:
-        encoder: VGG16's convolutions with batch normalization, under the keys of ``features`` of
-            :func:`tinyfcn.models.vgg16_bn`.
-        decoder: five chains of convolution, batch normalization and ReLU, from the coarsest map to
-            the finest.
-        score: the last convolution, 3 × 3, without either.
-    """
-
-    def __init__(self, num_classes: int, width: float) -> None:
-        self.num_classes = num_classes
-        self.encoder = VGGTrunk(width=width, batch_norm=True, ceil_mode=True)
-        self.decoder = nn.ModuleList()
-        channels = self.encoder.channels[-1]
-        for stage in DECODER:
-            layers: list[nn.Module] = []
-            for published in stage:
-                after = scaled(published, width)
-                layers += [nn.Conv2d(channels, after, 3, padding=1), nn.BatchNorm2d(after)]
-                layers += [nn.ReLU()]
-                channels = after
-            self.decoder.append(nn.Sequential(*layers))
-        self.score = nn.Conv2d(channels, num_classes, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images("segnet", x)
-        y, switches = encode(self.encoder, x)
-        for switch, convolutions in zip(reversed(switches), self.decoder, strict=True):
-            y = convolutions(unpool(y, switch))
-        return self.score(y)
-
-
-class SegNetBasic(nn.Module):
-    """SegNet-Basic; made by :func:`segnet_basic`, where the arguments are explained.
-
-    Attributes:
-        normalize: local response normalization of the image.
-        encoder: four chains of 7 × 7 convolution, batch normalization and ReLU.
-        decoder: four chains of 7 × 7 convolution and batch normalization: no ReLU, as published.
-        score: a 1 × 1 convolution.
-    """
-
-    def __init__(self, num_classes: int, width: float) -> None:
-        self.num_classes = num_classes
-        channels = scaled(BASIC_CHANNELS, width)
-        self.normalize = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
-        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        for stage in range(BASIC_STAGES):
-            before = channels if stage else 3
-            convolution = nn.Conv2d(before, channels, 7, padding=3)
-            self.encoder.append(nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU()))
-        for _ in range(BASIC_STAGES):
-            convolution = nn.Conv2d(channels, channels, 7, padding=3)
-            self.decoder.append(nn.Sequential(convolution, nn.BatchNorm2d(channels)))
-        self.score = nn.Conv2d(channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images("segnet_basic", x)
-        y = self.normalize(x)
-        switches = []
-        for convolution in self.encoder:
-            y, switch = pool(convolution(y))
-            switches.append(switch)
-        for switch, convolution in zip(reversed(switches), self.decoder, strict=True):
-            y = convolution(unpool(y, switch))
-        return self.score(y)
-
-
-@register(
-    "segmentation",
-    source="Badrinarayanan et al. 2017",
-    presets=[TRAINING | {"lr": 1e-3, "iterations": 40_000}],
-)
-def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet:
+class SegNet(SegmentationNetwork):
     """SegNet: images (N, 3, H, W) → scores (N, num_classes, H, W); 29,449,355 parameters for the 11
     classes of CamVid.
 
@@ -127,6 +50,13 @@ def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet:
         num_classes: number of classes, background included.
         width: multiplies all other numbers of channels.
 
+    Attributes:
+        encoder: VGG16's convolutions with batch normalization, under the keys of ``features`` of
+            :func:`tinyfcn.models.vgg16_bn`.
+        decoder: five chains of convolution, batch normalization and ReLU, from the coarsest map to
+            the finest.
+        score: the last convolution, 3 × 3, without either.
+
     Raises:
         ValueError: naming the argument that does not fit.
 
@@ -136,21 +66,41 @@ def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet:
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 45, 61), np.float32))).shape
         (1, 3, 45, 61)
     """
-    return SegNet(num_classes, width)
+
+    def __init__(self, num_classes: int = 11, width: float = 1.0) -> None:
+        self.num_classes = num_classes
+        self.encoder = VGGBackbone(width=width, batch_norm=True, ceil_mode=True)
+        self.decoder = decoder(DECODER, self.encoder.channels[-1], width, nn.Conv2d, True)
+        self.score = nn.Conv2d(scaled(DECODER[-1][-1], width), num_classes, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
+        self.check_images(x)
+        y, switches = encode(self.encoder, x)
+        return self.score(decode(self.decoder, y, switches))
 
 
-@register(
+segnet = register(
     "segmentation",
     source="Badrinarayanan et al. 2017",
-    presets=[TRAINING | {"lr": 0.1, "iterations": 10_000}],
-)
-def segnet_basic(num_classes: int = 11, width: float = 1.0) -> SegNetBasic:
+    presets=[TRAINING | {"lr": 1e-3, "iterations": 40_000}],
+    name="segnet",
+)(SegNet)
+
+
+class SegNetBasic(SegmentationNetwork):
     """SegNet-Basic, the small one for experiments: images (N, 3, H, W) → scores (N, num_classes, H,
     W); 1,416,587 parameters for 11 classes, and a context of 106 × 106 pixels.
 
     Args:
         num_classes: number of classes, background included.
         width: multiplies the 64 channels of every layer.
+
+    Attributes:
+        normalize: local response normalization of the image.
+        encoder: four chains of 7 × 7 convolution, batch normalization and ReLU.
+        decoder: four chains of 7 × 7 convolution and batch normalization: no ReLU, as published.
+        score: a 1 × 1 convolution.
 
     Raises:
         ValueError: naming the argument that does not fit.
@@ -160,4 +110,33 @@ def segnet_basic(num_classes: int = 11, width: float = 1.0) -> SegNetBasic:
         >>> nn.count_parameters(segnet_basic())
         1416587
     """
-    return SegNetBasic(num_classes, width)
+
+    def __init__(self, num_classes: int = 11, width: float = 1.0) -> None:
+        self.num_classes = num_classes
+        channels = scaled(BASIC_CHANNELS, width)
+        self.normalize = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for before in (3, channels, channels, channels):
+            self.encoder.append(nn.Sequential(*with_relu(nn.Conv2d(before, channels, 7, 1, 3))))
+        for _ in self.encoder:
+            convolution = nn.Conv2d(channels, channels, 7, padding=3)
+            self.decoder.append(nn.Sequential(convolution, nn.BatchNorm2d(channels)))
+        self.score = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
+        self.check_images(x)
+        y = self.normalize(x)
+        switches = []
+        for convolution in self.encoder:
+            y, switch = pool(convolution(y))
+            switches.append(switch)
+        return self.score(decode(self.decoder, y, switches))
+
+
+segnet_basic = register(
+    "segmentation",
+    source="Badrinarayanan et al. 2017",
+    presets=[TRAINING | {"lr": 0.1, "iterations": 10_000}],
+    name="segnet_basic",
+)(SegNetBasic)

@@ -14,9 +14,9 @@ import numpy as np
 
 from tinyfcn import backend, nn
 from tinyfcn import functional as F
-from tinyfcn.models.arguments import check_images
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.mirror import mirror
+from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
@@ -25,7 +25,7 @@ __all__ = ["sliding_window"]
 WINDOW = 29
 
 
-class SlidingWindow(nn.Module):
+class SlidingWindow(SegmentationNetwork):
     """Labels every pixel by what a classifier says about the window that has it in the middle.
 
     Args:
@@ -52,13 +52,13 @@ class SlidingWindow(nn.Module):
             raise ValueError(
                 f"SlidingWindow: pixels_at_once must be at least 1, got {pixels_at_once}"
             )
-        self.classifier, self.window, self.pixels_at_once = classifier, window, pixels_at_once
+        self.classifier, self.side, self.pixels_at_once = classifier, window, pixels_at_once
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        check_images("sliding_window", x)
+        self.check_images(x)
         n, c, height, width = x.shape
-        x = mirror(x, (self.window // 2,) * 4)
+        x = mirror(x, (self.side // 2,) * 4)
         parts = []
         for start in range(0, height * width, self.pixels_at_once):
             pixels = np.arange(start, min(start + self.pixels_at_once, height * width))
@@ -70,12 +70,12 @@ class SlidingWindow(nn.Module):
     def _windows(self, x: Tensor, top: np.ndarray, left: np.ndarray) -> Tensor:
         """(N, C, …) and P corners → (P · N, C, window, window), the images of a corner together."""
         n, c = x.shape[:2]
-        steps = np.arange(self.window)
+        steps = np.arange(self.side)
         asarray = backend.active().xp.asarray
         rows = asarray((top[:, None] + steps)[:, :, None])  # (P, window, 1)
         columns = asarray((left[:, None] + steps)[:, None, :])  # (P, 1, window)
         windows = x[:, :, rows, columns]  # (N, C, P, window, window)
-        return windows.permute(2, 0, 1, 3, 4).reshape(len(top) * n, c, self.window, self.window)
+        return windows.permute(2, 0, 1, 3, 4).reshape(len(top) * n, c, self.side, self.side)
 
 
 @register("segmentation", source="Cireşan et al. 2012")

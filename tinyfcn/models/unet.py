@@ -4,11 +4,11 @@ Source: Ronneberger, Fischer, Brox: U-Net, convolutional networks for biomedical
 (MICCAI 2015), section 2.
 
     image → [conv conv] ────────── crop, concatenate ──────────→ [conv conv] → 1 × 1 → scores
-                 └ pool → [conv conv] ── crop, concatenate ──→ [conv conv] ┘ enlarge
-                               └ pool →       …         → enlarge ┘
+                 └ pool → [conv conv] ── crop, concatenate ──→ [conv conv] ┘ upsample
+                               └ pool →       …         → upsample ┘
 
 Four times the map is halved and its channels are doubled, 64 to 1024; then four times a 2 × 2
-transposed convolution enlarges it and halves the channels, the map of the same size from the way
+transposed convolution upsamples it and halves the channels, the map of the same size from the way
 down is laid beside it, and two convolutions join both.
 
 ``geometry="reference"``: as published, no convolution is padded, and maps are cropped in the middle
@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.arguments import check_images
-from tinyfcn.models.backbones.trunk import scaled
+from tinyfcn.models.backbones.backbone import scaled, with_relu
+from tinyfcn.models.network import SegmentationNetwork, check_geometry
 from tinyfcn.models.registry import SGD, register
 from tinyfcn.tensor import Tensor
 
@@ -35,8 +35,20 @@ __all__ = ["unet"]
 CHANNELS = (64, 128, 256, 512, 1024)
 
 
-class UNet(nn.Module):
-    """U-Net; made by :func:`unet`, where the arguments are explained.
+class UNet(SegmentationNetwork):
+    """U-Net: images (N, in_channels, H, W) → scores; 23 convolutions, 31,030,658 parameters for 2
+    classes of grey images.
+
+    Weights begin as in the paper, normal with variance 2 / (number of inputs of a neuron). The
+    paper's loss also counts the pixels between touching cells more; training here does not.
+
+    Args:
+        num_classes: number of classes, background included.
+        in_channels: 1 for grey images, as published, 3 for colour.
+        width: multiplies the numbers of channels.
+        batch_norm: whether batch normalization follows every 3 × 3 convolution; published: no.
+        geometry: "reference" or "aligned"; see the head of this file.
+        dropout: probability at the end of the way down.
 
     Attributes:
         down: five pairs of convolutions, at strides 1, 2, 4, 8, 16.
@@ -44,24 +56,29 @@ class UNet(nn.Module):
         up: four pairs of convolutions, each after one of them.
         score: a 1 × 1 convolution.
         margin: pixels of the image on each side that have no score, 92 or 0.
-        tile: the largest side of a window's scores when an image is labelled in windows, 388.
-    """
 
-    tile = 388
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = unet(in_channels=1, width=1 / 64)
+        >>> model(tinyfcn.tensor(np.zeros((1, 1, 188, 204), np.float32))).shape
+        (1, 2, 4, 20)
+    """
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        width: float,
-        batch_norm: bool,
-        geometry: str,
-        dropout: float,
+        num_classes: int = 2,
+        in_channels: int = 3,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        geometry: str = "reference",
+        dropout: float = 0.5,
     ) -> None:
         if in_channels < 1:
             raise ValueError(f"unet: in_channels must be at least 1, got {in_channels}")
-        if geometry not in ("aligned", "reference"):
-            raise ValueError(f"unet: geometry must be 'aligned' or 'reference', got {geometry!r}")
+        check_geometry("unet", geometry)
         self.num_classes, self.in_channels, self.geometry = num_classes, in_channels, geometry
         padding = 1 if geometry == "aligned" else 0
         self.margin = 0 if geometry == "aligned" else 92
@@ -78,7 +95,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, num_classes, H − 2 · margin, W − 2 · margin)."""
-        check_images("unet", x, self.in_channels)
+        self.check_images(x, self.in_channels)
         self._check_size(x.shape[2:])
         handed_over = []
         for stage, convolutions in enumerate(self.down):
@@ -87,8 +104,8 @@ class UNet(nn.Module):
             x = convolutions(x)
             handed_over.append(x)
         x = self.dropout(handed_over.pop())
-        for enlarge, convolutions in zip(self.enlarge, self.up, strict=True):
-            x = convolutions(self._join(handed_over.pop(), enlarge(x)))
+        for upsample, convolutions in zip(self.enlarge, self.up, strict=True):
+            x = convolutions(self._join(handed_over.pop(), upsample(x)))
         return self.score(x)
 
     def window(self, side: int) -> int:
@@ -97,14 +114,14 @@ class UNet(nn.Module):
             return side
         return max(0, side - 4 + 15) // 16 * 16 + 4 + 2 * self.margin
 
-    def _join(self, finer: Tensor, enlarged: Tensor) -> Tensor:
+    def _join(self, finer: Tensor, upsampled: Tensor) -> Tensor:
         """Side by side, over the pixels that both show."""
         height, width = finer.shape[2:]
         if self.geometry == "aligned":  # Pooling an odd map has rounded up.
-            return F.cat([finer, F.crop(enlarged, 0, (height, width))], 1)
-        h, w = enlarged.shape[2:]
+            return F.cat([finer, F.crop(upsampled, 0, (height, width))], 1)
+        h, w = upsampled.shape[2:]
         middle = F.crop(finer, ((height - h) // 2, (width - w) // 2), (h, w))
-        return F.cat([middle, enlarged], 1)
+        return F.cat([middle, upsampled], 1)
 
     def _check_size(self, size: tuple[int, ...]) -> None:
         if self.geometry == "reference" and any(n < 188 or (n - 60) % 16 for n in size):
@@ -115,7 +132,7 @@ class UNet(nn.Module):
             )
 
 
-@register(
+unet = register(
     "segmentation",
     source="Ronneberger et al. 2015",
     # Neither the learning rate nor the number of steps was published.
@@ -126,46 +143,10 @@ class UNet(nn.Module):
         }
     ],
     forms=[{"geometry": "aligned"}],
-)  # fmt: skip
-def unet(
-    num_classes: int = 2,
-    in_channels: int = 3,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    geometry: str = "reference",
-    dropout: float = 0.5,
-) -> UNet:
-    """U-Net: images (N, in_channels, H, W) → scores; 23 convolutions, 31,030,658 parameters for 2
-    classes of grey images.
-
-    Weights begin as in the paper, normal with variance 2 / (number of inputs of a neuron). The
-    paper's loss also counts the pixels between touching cells more; training here does not.
-
-    Args:
-        num_classes: number of classes, background included.
-        in_channels: 1 for grey images, as published, 3 for colour.
-        width: multiplies the numbers of channels.
-        batch_norm: whether batch normalization follows every 3 × 3 convolution; published: no.
-        geometry: "reference" or "aligned"; see the head of this file.
-        dropout: probability at the end of the way down.
-
-    Raises:
-        ValueError: naming the argument that does not fit.
-
-    Example:
-        >>> import numpy as np, tinyfcn
-        >>> model = unet(in_channels=1, width=1 / 64)
-        >>> model(tinyfcn.tensor(np.zeros((1, 1, 188, 204), np.float32))).shape
-        (1, 2, 4, 20)
-    """
-    return UNet(num_classes, in_channels, width, batch_norm, geometry, dropout)
+    name="unet",
+)(UNet)  # fmt: skip
 
 
 def _two_convolutions(before: int, after: int, padding: int, batch_norm: bool) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels in (before, after):
-        layers.append(nn.Conv2d(channels, after, 3, padding=padding))
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(after))
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
+    first, second = (nn.Conv2d(n, after, 3, padding=padding) for n in (before, after))
+    return nn.Sequential(*with_relu(first, batch_norm), *with_relu(second, batch_norm))

@@ -6,11 +6,13 @@ Source: Zeiler, Fergus: Visualizing and understanding convolutional networks (EC
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tinyfcn import functional as F
+from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair
-from tinyfcn.models.backbones.trunk import Trunk
+from tinyfcn.models.backbones.backbone import Backbone, scaled, with_relu
 from tinyfcn.tensor import Tensor
 
 
@@ -32,12 +34,36 @@ def unpool(y: Tensor, switches: Switches) -> Tensor:
     return F.max_unpool2d(y, switches.indices, 2, output_size=switches.size)
 
 
-def encode(trunk: Trunk, x: Tensor) -> tuple[Tensor, list[Switches]]:
-    """The last output of a trunk whose stages end with 2 × 2 poolings, and all their switches."""
+def encode(backbone: Backbone, x: Tensor) -> tuple[Tensor, list[Switches]]:
+    """The last output of a backbone whose stages end with 2 × 2 poolings, and their switches."""
     all_switches = []
-    start = 0
-    for end in trunk.ends:
-        x, switches = pool(trunk[start:end](x))
+    for stage in backbone.stages():
+        x, switches = pool(stage[:-1](x))
         all_switches.append(switches)
-        start = end + 1
     return x, all_switches
+
+
+def decode(chains: Iterable[nn.Module], y: Tensor, switches: Sequence[Switches]) -> Tensor:
+    """Undo all poolings, the last one first, and run a chain of layers after each."""
+    for chain, switch in zip(chains, reversed(switches), strict=True):
+        y = chain(unpool(y, switch))
+    return y
+
+
+def decoder(
+    stages: Iterable[Iterable[int]],
+    channels: int,
+    width: float,
+    kind: type[nn.Conv2d | nn.ConvTranspose2d],
+    batch_norm: bool,
+) -> nn.ModuleList:
+    """A chain of 3 × 3 convolutions with ReLUs for each stage, given by the numbers of channels."""
+    chains = nn.ModuleList()
+    for stage in stages:
+        layers: list[nn.Module] = []
+        for published in stage:
+            after = scaled(published, width)
+            layers += with_relu(kind(channels, after, 3, padding=1), batch_norm)
+            channels = after
+        chains.append(nn.Sequential(*layers))
+    return chains

@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.trunk import scaled
-from tinyfcn.models.backbones.vgg import VGGTrunk
+from tinyfcn.models.backbones.backbone import scaled
+from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.registry import arguments_of, register
 
 __all__ = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
@@ -34,10 +34,10 @@ def _vgg(
     batch_norm: bool = False,
     dropout: float = 0.5,
 ) -> nn.Sequential:
-    trunk = VGGTrunk(width, batch_norm, depth=depth)
+    backbone = VGGBackbone(width, batch_norm, depth=depth)
     hidden = scaled(4096, width)
     classifier = nn.Sequential(
-        nn.Linear(trunk.channels[-1] * 7 * 7, hidden),
+        nn.Linear(backbone.channels[-1] * 7 * 7, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),
         nn.Linear(hidden, hidden),
@@ -47,7 +47,7 @@ def _vgg(
     )
     return nn.Sequential(
         {
-            "features": trunk,
+            "features": backbone,
             "avgpool": nn.AdaptiveAvgPool2d(7),
             "flatten": nn.Flatten(),
             "classifier": classifier,

@@ -130,7 +130,8 @@ def bilinear_(tensor: Tensor) -> Tensor:
             "bilinear_: every channel is enlarged by itself, so the weight must be "
             f"({shape[0]}, {shape[0]}, K, K), or ({shape[0]}, 1, K, K) with groups, got {shape}"
         )
-    return _fill(tensor, mask[:, :, None, None] * kernel)
+    tensor.data[...] = backend.active().as_array(mask[:, :, None, None] * kernel)
+    return tensor
 
 
 def bilinear_kernel(size: int) -> Array:
@@ -202,10 +203,5 @@ def _draw(tensor: Tensor, draw: Callable[..., Array], scale: float, shift: float
         values = np.moveaxis(values, -1, min(1, values.ndim - 1))
         values *= dtype.type(scale)
         values += dtype.type(shift)
-        part[...] = backend.active().as_array(values.astype(tensor.dtype, copy=False))
-    return tensor
-
-
-def _fill(tensor: Tensor, values: Array) -> Tensor:
-    tensor.data[...] = backend.active().as_array(values.astype(tensor.dtype, copy=False))
+        part[...] = backend.active().as_array(values)
     return tensor

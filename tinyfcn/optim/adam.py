@@ -24,7 +24,7 @@ class Adam(Optimizer):
         lr: learning rate, about the largest change of a weight in one step.
         betas: (β₁, β₂), in [0, 1).
         eps: keeps the quotient finite.
-        weight_decay: factor of the L2 penalty.
+        weight_decay: factor of the L2 penalty; by default 0, for :class:`AdamW` 0.01.
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
 
@@ -38,7 +38,7 @@ class Adam(Optimizer):
         0.9
     """
 
-    _decoupled = False
+    _decoupled, _weight_decay = False, 0.0
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
     ) -> None:
-        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, options)
+        decay = self._weight_decay if weight_decay is None else weight_decay
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": decay})
 
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check(group)
@@ -84,14 +84,4 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
 
-    _decoupled = True
-
-    def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+    _decoupled, _weight_decay = True, 1e-2

@@ -1,9 +1,9 @@
-"""Find out what lies at ``--data-root`` and open it for training and for scoring."""
+"""Find out what lies in a folder of data, and open it for training and for scoring."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinyfcn.data import (
@@ -22,98 +22,98 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
-from tinyfcn.data.dataset import read_lines
+from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
-from tinyfcn.training.run_folder import RunFolder
 
 SCENES_TO_SCORE = 200
 
 
-def open_datasets(
-    options: argparse.Namespace, run: RunFolder
-) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """The training and the validation set that the options describe.
+def draw_scenes(root: Path, train: int) -> Path:
+    """Write synthetic scenes as a VOC tree, with a progress bar; those that are there are kept."""
+    return write_voc_tree(
+        root,
+        train=train,
+        val=SCENES_TO_SCORE,
+        progress=lambda scenes: report.bar(scenes, desc="drawing scenes"),
+    )
 
-    Without ``data_root`` synthetic scenes are first written into the run folder, as a VOC tree.
+
+def open_dataset(
+    root: str | os.PathLike[str], split: str, classes: Sequence[str] | None = None
+) -> SegmentationDataset:
+    """The images of a list: of a folder with images/ and masks/, else of a VOC tree.
 
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    if options.data_root is None:
-        root = run.path / "scenes"
-        write_voc_tree(
-            root,
-            train=options.scenes,
-            val=SCENES_TO_SCORE,
-            progress=lambda scenes: report.bar(scenes, desc="drawing scenes"),
-        )
-    else:
-        root = Path(options.data_root)
-    classes = _class_names(options.classes)
+    root = Path(root)
+    plain = (root / "images").is_dir() and (root / "masks").is_dir()
+    return (FolderSegmentation if plain else VOCSegmentation)(root, split, classes)
 
-    training: SegmentationDataset
-    validation: SegmentationDataset
-    if (root / "images").is_dir() and (root / "masks").is_dir():
-        training = FolderSegmentation(root, options.train_split, classes)
-        validation = FolderSegmentation(root, options.val_split, classes)
-    else:
-        training = VOCSegmentation(root, options.train_split, classes)
-        validation = VOCSegmentation(root, options.val_split, classes)
-    if options.sbd_root is not None:
+
+def open_datasets(
+    root: str | os.PathLike[str],
+    train_split: str = "train",
+    val_split: str = "val",
+    classes: Sequence[str] | None = None,
+    sbd_root: str | os.PathLike[str] | None = None,
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """The training and the validation set.
+
+    Args:
+        root: as for :func:`open_dataset`.
+        train_split, val_split: names of the lists.
+        classes: class names; None lets the data say.
+        sbd_root: SBD, whose images are added to the training set.
+
+    Raises:
+        DataError, FileNotFoundError: saying what was looked for where.
+    """
+    training = open_dataset(root, train_split, classes)
+    validation = open_dataset(root, val_split, classes)
+    if sbd_root is not None:
         if training.classes != VOC_CLASSES:
             raise DataError(
-                "--sbd-root: SBD has the 21 classes of VOC, but the data has "
-                f"{class_list(training.classes)}"
+                f"SBD has the 21 classes of VOC, but the data has {class_list(training.classes)}"
             )
         # SBD's lists overlap those of VOC: never train on an image that is scored.
         known = {*training.ids, *validation.ids}
-        training = ConcatDataset([training, SBDSegmentation(options.sbd_root, exclude=known)])
+        training = ConcatDataset([training, SBDSegmentation(sbd_root, exclude=known)])
     overlap = set(training.ids) & set(validation.ids)
-    if overlap and options.train_split != options.val_split:
+    if overlap and train_split != val_split:
         raise DataError(
-            f"{len(overlap)} images are in both lists, {options.train_split} and "
-            f"{options.val_split}, such as {min(overlap)}: scores would say nothing"
+            f"{len(overlap)} images are in both lists, {train_split} and {val_split}, such as "
+            f"{min(overlap)}: scores would say nothing"
         )
     return training, validation
 
 
-def augmentation(options: argparse.Namespace, model: Module) -> Compose:
-    """The transforms that the options ask for: scale, crop, flip, colours, in this order.
+def augmentation(
+    model: Module,
+    crop: int | None = None,
+    jitter: float = 0.0,
+    colour_jitter: float = 0.0,
+    flip: bool = True,
+) -> Compose:
+    """Transforms of training samples: scale, crop, flip, colours, in this order.
 
     A model that has a ``margin`` without scores, as U-Net without padding, gets images with one:
     mirrored beyond their border, and a crop that is as much larger. What is scored is the crop
     then, or a little more where the model does not have every size.
     """
     transforms: list[object] = []
-    margin: int = getattr(model, "margin", 0)
-    window: Callable[[int], int] = getattr(model, "window", int)  # side that so many scores need
-    if options.jitter:
-        transforms.append(RandomScale(1 - options.jitter, 1 + options.jitter))
+    network = as_network(model)
+    margin, window = network.margin, network.window
+    if jitter:
+        transforms.append(RandomScale(1 - jitter, 1 + jitter))
     if margin:
-        transforms.append(MirrorBorder(margin, lambda n: window(max(n, options.crop or 1))))
-    if options.crop:
-        transforms.append(RandomCrop(window(options.crop)))
-    if options.flip:
+        transforms.append(MirrorBorder(margin, lambda n: window(max(n, crop or 1))))
+    if crop:
+        transforms.append(RandomCrop(window(crop)))
+    if flip:
         transforms.append(RandomHorizontalFlip())
-    if options.colour_jitter:
-        transforms.append(ColourJitter(*[options.colour_jitter] * 3))
+    if colour_jitter:
+        transforms.append(ColourJitter(*[colour_jitter] * 3))
     return Compose(*transforms)  # type: ignore[arg-type]
-
-
-def _class_names(given: str | None) -> tuple[str, ...] | None:
-    """``a,b,c``, or the lines of a file of that name; None lets the data set say."""
-    if given is None:
-        return None
-    if "," not in given:
-        path = Path(given)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"--classes {given}: no such file; expected names separated by commas, or a text "
-                "file with one name a line"
-            )
-        names: Sequence[str] = read_lines(path, "class names")
-    else:
-        names = given.split(",")
-    return tuple(name.strip() for name in names if name.strip())

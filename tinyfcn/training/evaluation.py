@@ -13,6 +13,7 @@ import tinyfcn
 from tinyfcn import backend
 from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
+from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
 from tinyfcn.training.overlap_tile import overlap_tile, tile_for
@@ -35,7 +36,7 @@ def predict(
         Class indices, uint8 (N, H, W).
     """
     batch = np.stack([preprocessing.apply(image) for image in images])
-    margin: int = getattr(model, "margin", 0)
+    margin = as_network(model).margin
     training = model.training
     model.eval()
     try:

@@ -7,9 +7,10 @@ Those without padding have ``margin``, the pixels of the image on each side that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.tensor import Tensor
 
@@ -38,14 +39,13 @@ def total_loss(model: Module, images: Tensor, labels: Any, loss: Loss) -> Tensor
         >>> total_loss(model, tinyfcn.tensor(images), labels, F.cross_entropy).shape
         ()
     """
-    margin: int = getattr(model, "margin", 0)
-    if margin:
+    network = as_network(model)
+    if margin := network.margin:
         labels = labels[:, margin:-margin, margin:-margin]
-    weights: Mapping[str, float] = getattr(model, "auxiliary", {})
-    if not weights:
+    if not network.auxiliary:
         return loss(model(images), labels)
-    scores = model.outputs(images)  # type: ignore[attr-defined]
+    scores = network.outputs(images)
     total = loss(scores["out"], labels)
-    for name, weight in weights.items():
+    for name, weight in network.auxiliary.items():
         total = total + weight * loss(scores[name], labels)
     return total

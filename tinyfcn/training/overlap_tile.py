@@ -13,6 +13,7 @@ from itertools import product
 
 import tinyfcn
 from tinyfcn import backend
+from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.tensor import Array, Tensor
 
@@ -82,10 +83,10 @@ def tile_for(model: Module, height: int, width: int) -> int:
         >>> [tile_for(model, n, n) for n in (1, 128, 388, 389, 512)]
         [4, 132, 388, 196, 260]
     """
-    side, largest = max(height, width), int(model.tile)  # type: ignore[attr-defined]
-    tiles = -(-side // largest)
-    window: int = model.window(-(-side // tiles))  # type: ignore[attr-defined]
-    return window - 2 * int(model.margin)  # type: ignore[attr-defined]
+    network = as_network(model)
+    side = max(height, width)
+    tiles = -(-side // network.tile)
+    return network.window(-(-side // tiles)) - 2 * network.margin
 
 
 def _middle(scores: Tensor, tile: int, margin: int) -> Array:

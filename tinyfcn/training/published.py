@@ -29,6 +29,10 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
 }
 
 
+class UnknownModel(weights.WeightsError):
+    """A file of weights that does not say which model it is for, nor does the caller."""
+
+
 def published_model(
     path: str | os.PathLike[str], name: str | None = None, **arguments: Any
 ) -> tuple[Module, ModelSpec]:
@@ -50,27 +54,27 @@ def published_model(
         _check_arguments(name, arguments)
     file = weights.read(path)
     if file.description is not None:
-        about = ModelSpec.from_dict(file.description)
-        if name not in (None, about.model):
-            raise weights.WeightsError(f"{path} is for {about}, not for {name}")
+        spec = ModelSpec.from_dict(file.description)
+        if name not in (None, spec.model):
+            raise weights.WeightsError(f"{path} is for {spec}, not for {name}")
     elif name is None:
-        raise weights.WeightsError(f"{path} does not say which model it is for: give --model")
+        raise UnknownModel(f"{path} does not say which model it is for")
     else:
         try:
-            about = _published(file, name, arguments)
+            spec = _published(file, name, arguments)
         except weights.WeightsError as error:
             raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
-    model = about.build()
+    model = spec.build()
     matched = copy_matching(model, _without_scales(file.arrays))
     if matched.new:
-        raise weights.WeightsError(f"{path}: not all of {about.model} is in the file: {matched}")
+        raise weights.WeightsError(f"{path}: not all of {spec.model} is in the file: {matched}")
     if matched.unused:
         print(f"{path}: {matched}")
-    return model, about
+    return model, spec
 
 
 def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse what no file can help, before one is read."""
+    """Reject what no file can help, before one is read."""
     if name not in models.names():
         models.create(name)
     takes = inspect.signature(getattr(models, name)).parameters
@@ -81,7 +85,7 @@ def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
 def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> ModelSpec:
     """The network that leaves the fewest arrays new, then the fewest of the file unused."""
     best: tuple[tuple[int, int], int, dict[str, Any]] | None = None
-    refused: ValueError | None = None
+    rejected: ValueError | None = None
     arrays = _without_scales(file.arrays)
     for arguments in _candidates(file, name, given):
         try:
@@ -90,14 +94,14 @@ def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) ->
             count = count or len(VOC_CLASSES)
             matched = weights.match_names(_shapes(name, count, arguments), arrays)
         except ValueError as error:
-            refused = refused or error
+            rejected = rejected or error
             continue
         left = len(matched.new), len(matched.unused)
         if best is None or left < best[0]:
             best = left, count, arguments
     if best is None:
-        assert refused is not None
-        raise refused
+        assert rejected is not None
+        raise rejected
     _, count, arguments = best
     classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
     return ModelSpec(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)

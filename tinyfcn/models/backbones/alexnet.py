@@ -19,10 +19,10 @@ One weird trick (2014); CaffeNet is BVLC's.
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.trunk import Trunk, scaled
+from tinyfcn.models.backbones.backbone import Backbone, scaled
 
 
-class AlexNetTrunk(Trunk):
+class AlexNetBackbone(Backbone):
     """AlexNet up to its last pooling; the layers have torchvision's numbers ("0.weight" …).
 
     Args:
@@ -37,7 +37,7 @@ class AlexNetTrunk(Trunk):
         channels: number of channels after each of them.
 
     Example:
-        >>> AlexNetTrunk(width=1 / 16).channels
+        >>> AlexNetBackbone(width=1 / 16).channels
         (4, 4, 12, 16)
     """
 
@@ -50,27 +50,22 @@ class AlexNetTrunk(Trunk):
         pool_padding: int = 0,
     ) -> None:
         a, b, c, d = (scaled(channels, width) for channels in (64, 192, 384, 256))
-        pool = (3, 2, pool_padding)
-        layers = [
-            *_convolution(nn.Conv2d(3, a, 11, 4, first_padding), batch_norm),
-            nn.MaxPool2d(*pool, ceil_mode=ceil_mode),
-            *_convolution(nn.Conv2d(a, b, 5, padding=2), batch_norm),
-            nn.MaxPool2d(*pool, ceil_mode=ceil_mode),
-            *_convolution(nn.Conv2d(b, c, 3, padding=1), batch_norm),
-            *_convolution(nn.Conv2d(c, d, 3, padding=1), batch_norm),
-            *_convolution(nn.Conv2d(d, d, 3, padding=1), batch_norm),
-            nn.MaxPool2d(*pool, ceil_mode=ceil_mode),
-        ]
-        pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
-        named = {str(i): layer for i, layer in enumerate(layers)}
-        super().__init__(named, (pools[0] - 1, *pools), (a, a, b, d))
+        convolutions = (
+            nn.Conv2d(3, a, 11, 4, first_padding),
+            nn.Conv2d(a, b, 5, padding=2),
+            nn.Conv2d(b, c, 3, padding=1),
+            nn.Conv2d(c, d, 3, padding=1),
+            nn.Conv2d(d, d, 3, padding=1),
+        )
+        layers, ends = _stages(convolutions, batch_norm, False, pool_padding, ceil_mode)
+        super().__init__(layers.values(), ends, (a, a, b, d))
 
 
-class CaffeNetTrunk(Trunk):
+class CaffeNetBackbone(Backbone):
     """CaffeNet up to its last pooling; the layers have their names in Caffe ("conv1.weight" …).
 
     Args:
-        width, batch_norm, pool_padding: as for :class:`AlexNetTrunk`; with batch normalization a
+        width, batch_norm, pool_padding: as for :class:`AlexNetBackbone`; with batch normalization a
             layer ``bn1`` … ``bn5`` follows each convolution.
         ceil_mode: how pooling rounds; up in Caffe.
         first_padding: padding of conv1; 100 in the published FCN.
@@ -97,23 +92,30 @@ class CaffeNetTrunk(Trunk):
             nn.Conv2d(c, c, 3, padding=1, groups=2),
             nn.Conv2d(c, b, 3, padding=1, groups=2),
         )
-        layers: dict[str, nn.Module] = {}
-        ends = []
-        for i, convolution in enumerate(convolutions, start=1):
-            names = (f"conv{i}", f"bn{i}", f"relu{i}") if batch_norm else (f"conv{i}", f"relu{i}")
-            layers.update(zip(names, _convolution(convolution, batch_norm), strict=True))
-            if i == 1:
-                ends.append(len(layers) - 1)
-            if i in (1, 2, 5):
-                layers[f"pool{i}"] = nn.MaxPool2d(3, 2, pool_padding, ceil_mode=ceil_mode)
-            if i in (1, 2):
+        layers, ends = _stages(convolutions, batch_norm, True, pool_padding, ceil_mode)
+        super().__init__(layers, ends, (a, a, b, b))
+
+
+def _stages(
+    convolutions: tuple[nn.Conv2d, ...],
+    batch_norm: bool,
+    response_norm: bool,
+    pool_padding: int,
+    ceil_mode: bool,
+) -> tuple[dict[str, nn.Module], list[int]]:
+    """All layers under their names in Caffe, and which of them end a stage."""
+    layers: dict[str, nn.Module] = {}
+    ends = []
+    for i, convolution in enumerate(convolutions, start=1):
+        layers[f"conv{i}"] = convolution
+        if batch_norm:
+            layers[f"bn{i}"] = nn.BatchNorm2d(convolution.out_channels)
+        layers[f"relu{i}"] = nn.ReLU()
+        if i == 1:
+            ends.append(len(layers) - 1)
+        if i in (1, 2, 5):
+            layers[f"pool{i}"] = nn.MaxPool2d(3, 2, pool_padding, ceil_mode=ceil_mode)
+            if response_norm and i < 5:
                 layers[f"norm{i}"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
-            if i in (1, 2, 5):
-                ends.append(len(layers) - 1)
-        super().__init__(layers, tuple(ends), (a, a, b, b))
-
-
-def _convolution(convolution: nn.Conv2d, batch_norm: bool) -> list[nn.Module]:
-    if batch_norm:
-        return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
-    return [convolution, nn.ReLU()]
+            ends.append(len(layers) - 1)
+    return layers, ends

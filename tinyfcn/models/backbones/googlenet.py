@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.trunk import Trunk, scaled
+from tinyfcn.models.backbones.backbone import Backbone, scaled
 from tinyfcn.tensor import Tensor
 
 FORMS = ("torchvision", "bvlc")
@@ -75,7 +75,7 @@ class Inception(nn.Module):
         return [self.branch3]
 
 
-class GoogLeNetTrunk(Trunk):
+class GoogLeNetBackbone(Backbone):
     """GoogLeNet up to its last block.
 
     Args:
@@ -91,7 +91,7 @@ class GoogLeNetTrunk(Trunk):
         channels: number of channels after each of them.
 
     Example:
-        >>> GoogLeNetTrunk(width=1 / 16).channels
+        >>> GoogLeNetBackbone(width=1 / 16).channels
         (4, 12, 30, 52, 64)
     """
 
@@ -99,43 +99,41 @@ class GoogLeNetTrunk(Trunk):
         self, width: float = 1.0, form: str = "torchvision", centred: bool = False
     ) -> None:
         if form not in FORMS:
-            raise ValueError(f"GoogLeNetTrunk: form must be one of {FORMS}, got {form!r}")
+            raise ValueError(f"GoogLeNetBackbone: form must be one of {FORMS}, got {form!r}")
 
         def pooling(kernel: int = 3) -> nn.MaxPool2d:
             if centred:
                 return nn.MaxPool2d(3, stride=2, padding=1)
             return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
 
+        def response_norm(name: str) -> dict[str, nn.Module]:
+            norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+            return {name: norm} if form == "bvlc" else {}
+
         stem, channels = scaled(64, width), scaled(192, width)
-        layers: dict[str, nn.Module] = {}
-        ends, widths = [], []
-
-        def end_stage(channels: int) -> None:
-            ends.append(len(layers) - 1)
-            widths.append(channels)
-
-        layers["conv1"] = convolution(3, stem, 7, form, stride=2)
-        end_stage(stem)
-        layers["maxpool1"] = pooling()
-        if form == "bvlc":
-            layers["norm1"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
-        layers["conv2"] = convolution(stem, stem, 1, form)
-        layers["conv3"] = convolution(stem, channels, 3, form)
-        if form == "bvlc":
-            layers["norm2"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
-        end_stage(channels)
-        layers["maxpool2"] = pooling()
+        widths = [stem, channels]
+        layers: dict[str, nn.Module] = {
+            "conv1": convolution(3, stem, 7, form, stride=2),
+            "maxpool1": pooling(),
+            **response_norm("norm1"),
+            "conv2": convolution(stem, stem, 1, form),
+            "conv3": convolution(stem, channels, 3, form),
+            **response_norm("norm2"),
+            "maxpool2": pooling(),
+        }
         for name, numbers in BLOCKS.items():
             block = Inception(channels, tuple(scaled(n, width) for n in numbers), form)
             layers[f"inception{name}"] = block
             channels = block.out_channels
             if name in ("3b", "4e", "5b"):
-                end_stage(channels)
+                widths.append(channels)
             if name == "3b":
                 layers["maxpool3"] = pooling()
             if name == "4e":
                 layers["maxpool4"] = pooling(2 if form == "torchvision" else 3)
-        super().__init__(layers, tuple(ends), tuple(widths))
+        names = [*layers]
+        ends = [names.index(f"maxpool{i}") - 1 for i in range(1, 5)]
+        super().__init__(layers, [*ends, len(names) - 1], widths)
 
 
 def convolution(

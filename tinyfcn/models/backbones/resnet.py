@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.trunk import Trunk, scaled
+from tinyfcn.models.backbones.backbone import Backbone, scaled
 from tinyfcn.tensor import Tensor
 
 
@@ -80,7 +80,7 @@ STAGES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] =
 }
 
 
-class ResNetTrunk(Trunk):
+class ResNetBackbone(Backbone):
     """ResNet up to its last block.
 
     Args:
@@ -95,19 +95,21 @@ class ResNetTrunk(Trunk):
         channels: 64 and then 64, 128, 256, 512 times the block's expansion, times ``width``.
 
     Example:
-        >>> ResNetTrunk(18, width=1 / 16).channels
+        >>> ResNetBackbone(18, width=1 / 16).channels
         (4, 4, 8, 16, 32)
     """
 
     def __init__(self, depth: int, width: float = 1.0, output_stride: int = 32) -> None:
         if depth not in STAGES:
-            raise ValueError(f"ResNetTrunk: depth must be one of {list(STAGES)}, got {depth}")
+            raise ValueError(f"ResNetBackbone: depth must be one of {list(STAGES)}, got {depth}")
         if output_stride not in (8, 16, 32):
-            raise ValueError(f"ResNetTrunk: output_stride must be 8, 16 or 32, got {output_stride}")
+            raise ValueError(
+                f"ResNetBackbone: output_stride must be 8, 16 or 32, got {output_stride}"
+            )
         block, counts = STAGES[depth]
         if block is BasicBlock and output_stride != 32:
             raise ValueError(
-                f"ResNetTrunk: output_stride {output_stride} needs depth 50 or 101, got {depth}"
+                f"ResNetBackbone: output_stride {output_stride} needs depth 50 or 101, got {depth}"
             )
         stem = scaled(64, width)
         layers: dict[str, nn.Module] = {

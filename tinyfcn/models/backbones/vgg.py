@@ -7,8 +7,10 @@ VGG16 without batch normalization), so weights go over by their names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tinyfcn import nn
-from tinyfcn.models.backbones.trunk import Trunk, scaled
+from tinyfcn.models.backbones.backbone import Backbone, scaled, with_relu
 
 CHANNELS = (64, 128, 256, 512, 512)
 # By depth, the fully connected layers counted: the number of convolutions of the five stages.
@@ -20,7 +22,37 @@ CONVOLUTIONS = {
 }
 
 
-class VGGTrunk(Trunk):
+def vgg_layers(
+    depth: int,
+    width: float,
+    batch_norm: bool,
+    pooling: Iterable[nn.Module],
+    dilations: Iterable[int] = (1,) * 5,
+    paddings: Iterable[int] = (1,) * 5,
+    first_padding: int = 1,
+) -> list[nn.Module]:
+    """The layers of VGG.
+
+    Args:
+        depth, width, batch_norm, first_padding: as for :class:`VGGBackbone`.
+        pooling: what stands after each of the five stages.
+        dilations, paddings: of the convolutions of each stage.
+    """
+    layers: list[nn.Module] = []
+    before = 3
+    stages = zip(CHANNELS, CONVOLUTIONS[depth], pooling, dilations, paddings, strict=True)
+    for published, convolutions, pool, dilation, padding in stages:
+        after = scaled(published, width)
+        for _ in range(convolutions):
+            rows = padding if layers else first_padding
+            convolution = nn.Conv2d(before, after, 3, padding=rows, dilation=dilation)
+            layers += with_relu(convolution, batch_norm)
+            before = after
+        layers.append(pool)
+    return layers
+
+
+class VGGBackbone(Backbone):
     """VGG up to its last pooling.
 
     Args:
@@ -32,12 +64,12 @@ class VGGTrunk(Trunk):
         depth: 11, 13, 16 or 19.
 
     Attributes:
-        pools: index of the pooling that ends each stage, at strides 2, 4, 8, 16, 32.
+        ends: the pooling that ends each stage, at strides 2, 4, 8, 16, 32.
         channels: number of channels after each of them.
 
     Example:
-        >>> trunk = VGGTrunk(width=1 / 16)
-        >>> trunk.pools, trunk.channels
+        >>> backbone = VGGBackbone(width=1 / 16)
+        >>> backbone.ends, backbone.channels
         ((4, 9, 16, 23, 30), (4, 8, 16, 32, 32))
     """
 
@@ -50,23 +82,8 @@ class VGGTrunk(Trunk):
         depth: int = 16,
     ) -> None:
         if depth not in CONVOLUTIONS:
-            raise ValueError(f"VGGTrunk: depth must be one of {list(CONVOLUTIONS)}, got {depth}")
-        layers: list[nn.Module] = []
-        pools: list[int] = []
-        channels = tuple(scaled(wide, width) for wide in CHANNELS)
-        before = 3
-        for after, convolutions in zip(channels, CONVOLUTIONS[depth], strict=True):
-            for _ in range(convolutions):
-                padding = 1 if layers else first_padding
-                layers.append(nn.Conv2d(before, after, 3, padding=padding))
-                if batch_norm:
-                    layers.append(nn.BatchNorm2d(after))
-                layers.append(nn.ReLU())
-                before = after
-            pools.append(len(layers))
-            layers.append(nn.MaxPool2d(2, ceil_mode=ceil_mode))
-        self.pools = tuple(pools)
-        super().__init__({str(i): layer for i, layer in enumerate(layers)}, self.pools, channels)
-
-
-VGG16Trunk = VGGTrunk  # the depth that everything else is built on
+            raise ValueError(f"VGGBackbone: depth must be one of {list(CONVOLUTIONS)}, got {depth}")
+        pools = [nn.MaxPool2d(2, ceil_mode=ceil_mode) for _ in CHANNELS]
+        layers = vgg_layers(depth, width, batch_norm, pools, first_padding=first_padding)
+        ends = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        super().__init__(layers, ends, [scaled(channels, width) for channels in CHANNELS])

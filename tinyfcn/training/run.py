@@ -1,4 +1,4 @@
-"""The training loop: epochs of gradient steps, each followed by an evaluation and a checkpoint.
+"""What a long training needs besides its loop: going on after a stop, scores, log, checkpoints.
 
 A run can be stopped at any time and goes on bit by bit as if it had not been. What makes that
 true: everything that changes is in the checkpoint (weights, optimizer, schedule, the generator
@@ -9,10 +9,13 @@ follow from the seed and the position alone.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,15 +23,14 @@ import numpy as np
 from tinyfcn import Tensor, backend, random, visualize
 from tinyfcn.data import Batch, DataError, DataLoader, Sample, SegmentationDataset
 from tinyfcn.files import atomic_write
-from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.metrics import Scores
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.errors import Diverged, Stopped, UsageError, sentence
+from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
-from tinyfcn.training.objective import Loss, total_loss
+from tinyfcn.training.model_spec import named_arrays
 from tinyfcn.training.run_folder import RunFolder, iu_column
 from tinyfcn.training.signals import StopSignals
 
@@ -59,17 +61,32 @@ class Progress:
     best_epoch: int = 0
 
 
-class Trainer:
-    """Trains a model and keeps a run folder.
+class Group:
+    """The batches whose gradients make one step; they are read while they are iterated over."""
+
+    def __init__(self, batches: Iterator[Batch], size: int) -> None:
+        self._batches = batches
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Batch]:
+        return itertools.islice(self._batches, self._size)
+
+
+class Run:
+    """A training and its folder; the loop that uses it stands in ``examples/train_voc.py``.
+
+    In the block of ``with``, Ctrl-C and SIGTERM end the run between two steps, and what was learnt
+    is saved before the error of a file that cannot be used.
 
     Args:
-        model: gives logits (N, C, H, W); where it has auxiliary heads, their losses are added with
-            the weights that it declares, see :mod:`tinyfcn.training.objective`.
-        loss: called with logits and labels (a NumPy array), gives a scalar Tensor.
+        model: gives logits (N, C, H, W).
         optimizer, schedule: the schedule takes one step after each of the optimizer.
         loader: the training batches.
         validation: the data set of the scores.
-        run: where everything is written.
+        folder: where everything is written.
         iterations: optimizer steps in all.
         accumulate: batches whose gradients make one step. The step is made with the mean of
             their gradients, as Caffe's iter_size does; a rest at the end of an epoch makes a
@@ -80,23 +97,21 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Loss,
         optimizer: Optimizer,
         schedule: Schedule,
         loader: DataLoader,
         validation: SegmentationDataset,
-        run: RunFolder,
+        folder: RunFolder,
         iterations: int,
         accumulate: int = 1,
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
-        self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule
         self.loader = loader
         self.validation = validation
-        self.run = run
+        self.folder = folder
         self.iterations = iterations
         self.accumulate = accumulate
         self.about = dict(about or {})
@@ -107,35 +122,113 @@ class Trainer:
         self._saved_at = self._clock = time.monotonic()
         self._table_begun = self._skipped_curves = False
 
-    @property
-    def epochs(self) -> int:
-        """Epochs in all; the last one may be cut short by ``iterations``."""
-        return math.ceil(self.iterations / math.ceil(len(self.loader) / self.accumulate))
+    def __enter__(self) -> Run:
+        self._stop.__enter__()
+        self._saved_at = self._clock = time.monotonic()
+        return self
 
-    def fit(self) -> Progress:
-        """Train until ``iterations`` steps are taken and evaluated.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.__exit__(kind, error, traceback)
+        if isinstance(error, DataError | OSError) and self.progress.losses:
+            self._save(self.folder.last)
+            raise Interrupted(
+                f"{sentence(error)}; what was learnt before is saved in {self.folder.last}"
+            ) from error
+
+    # ---- the loop's parts ----
+
+    def epochs(self) -> Iterator[int]:
+        """The numbers of the epochs that are left; the last may be cut short by ``iterations``."""
+        while self.progress.iteration < self.iterations or self.progress.losses:
+            yield self.progress.epoch + 1
+
+    def steps(self) -> Iterator[Group]:
+        """The batches of each step that is left of this epoch."""
+        if not self.progress.trained and not self._cut_short():
+            self.model.train()
+            with self._new_bar() as self._bar:
+                self._begun = time.monotonic(), self.progress.iteration
+                batches = iter(self.loader)
+                while (left := len(self.loader) - self.loader.position) and not self._cut_short():
+                    yield Group(batches, min(self.accumulate, left))
+                if not left:
+                    next(batches, None)  # the loader goes on to its next epoch
+            self._position = self.loader.state_dict()
+            self.progress.trained = True
+
+    def note(self, loss: Tensor) -> None:
+        """Add the loss of a batch to the mean of the epoch.
+
+        Raises:
+            Diverged: if it is not finite; the checkpoints are from before.
+        """
+        self._loss = float(loss.item())
+        if not math.isfinite(self._loss):
+            raise Diverged(self._when(f"the loss is {self._loss}"))
+        self.progress.loss_sum += self._loss
+        self.progress.losses += 1
+
+    def after_step(self) -> None:
+        """Count a step; the one place where a run can be stopped or saved inside an epoch.
 
         Raises:
             Stopped: on Ctrl-C or SIGTERM, after saving ``last.npz``.
-            Diverged: if the loss is not finite; the checkpoints are from before.
-            DataError: if a file cannot be used, after saving ``last.npz``.
-            UsageError: if a batch is too small for the network's batch normalization.
         """
-        self._clock = self._saved_at = time.monotonic()
-        with self._stop:
-            try:
-                while self.progress.iteration < self.iterations or self.progress.losses:
-                    self._train_epoch()
-                    self._finish_epoch()
-            except (DataError, OSError) as error:
-                if not self.progress.losses:
-                    raise
-                self._save(self.run.last)
-                raise DataError(
-                    f"{sentence(error)}; what was learnt before is saved in {self.run.last}, "
-                    "--resume goes on with it"
-                ) from error
-        return self.progress
+        self.progress.iteration += 1
+        self._position = self.loader.state_dict()
+        self._move_bar()
+        self._stop_if_asked()
+        if time.monotonic() - self._saved_at > SAVE_EVERY:
+            self._save(self.folder.last)
+
+    def finish_epoch(self) -> None:
+        """Score the model, write the row of the log and the pictures, save.
+
+        Raises:
+            Stopped: on Ctrl-C or SIGTERM, after saving ``last.npz``.
+            Diverged: if the weights are not finite; the checkpoints are from before.
+        """
+        self._check_weights()
+        rows: list[visualize.Triple] = []
+        scores = self._evaluate(rows)
+        progress = self.progress
+        train_loss = progress.loss_sum / max(1, progress.losses)
+        better = scores.mean_iu > progress.best_mean_iu
+        progress.epoch += 1
+        progress.trained, progress.loss_sum, progress.losses = False, 0.0, 0
+        if better:
+            progress.best_mean_iu, progress.best_epoch = scores.mean_iu, progress.epoch
+        self._tick()
+
+        names = self.validation.classes
+        self.rows.append({
+            "epoch": progress.epoch,
+            "iteration": progress.iteration,
+            "seconds": round(progress.seconds, 2),
+            "train_loss": train_loss,
+            "pixel_accuracy": scores.pixel_accuracy,
+            "mean_accuracy": scores.mean_accuracy,
+            "mean_iu": scores.mean_iu,
+            "fw_iu": scores.fw_iu,
+            **{iu_column(name): float(iu) for name, iu in zip(names, scores.iu, strict=True)},
+        })  # fmt: skip
+        self._print_row(scores, train_loss, better)
+        # The log comes before the checkpoint: if the run ends between the two, the row is dropped
+        # when it goes on and written again; the other way round it would be lost.
+        self.folder.write_log(self.rows, names)
+        self._write_pictures(rows, better)
+        if better:
+            self._save(self.folder.best)
+        self._save(self.folder.last)
+        if progress.iteration < self.iterations:
+            self._stop_if_asked()
+
+    # ---- resume ----
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a checkpoint holds."""
@@ -170,106 +263,15 @@ class Trainer:
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(f"the checkpoint does not fit this run: {what}") from error
-        self.rows = [row for row in self.run.read_log() if row["epoch"] <= self.progress.epoch]
+        self.rows = [row for row in self.folder.read_log() if row["epoch"] <= self.progress.epoch]
 
-    # ---- one epoch ----
-
-    def _train_epoch(self) -> None:
-        """Take the steps that are left of this epoch."""
-        if self.progress.trained or self._cut_short():
-            return
-        self.model.train()
-        with self._bar(self.progress.epoch + 1) as bar:
-            started, first = time.monotonic(), self.progress.iteration
-            self.optimizer.zero_grad()
-            for batch in self.loader:
-                # Position and accumulate say how many batches share the step of this one.
-                position = self.loader.position
-                group_start = (position - 1) // self.accumulate * self.accumulate
-                group = min(self.accumulate, len(self.loader) - group_start)
-
-                loss = self._loss(batch)
-                value = float(loss.item())
-                if not math.isfinite(value):
-                    raise Diverged(self._advice(f"the loss is {value}"))
-                (loss / group if group > 1 else loss).backward()
-                self.progress.loss_sum += value
-                self.progress.losses += 1
-                if position < group_start + group:
-                    continue
-
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-                self.schedule.step()
-                self.progress.iteration += 1
-                self._position = self.loader.state_dict()
-                pace = (time.monotonic() - started) / (self.progress.iteration - first)
-                left = pace * (self.iterations - self.progress.iteration)
-                bar.set_postfix_str(f"loss {value:.4g}, {report.minutes(left)} left in all", False)
-                bar.update(min(position * self.loader.batch_size, bar.total) - bar.n)
-                self._between_steps()
-                if self._cut_short():
-                    break
-        self._position = self.loader.state_dict()
-        self.progress.trained = True
-
-    def _loss(self, batch: Batch) -> Tensor:
-        try:
-            return total_loss(self.model, Tensor(batch.images), batch.labels, self.loss)
-        except BatchTooSmall as error:
-            raise UsageError(
-                f"--batch-size: a batch of {len(batch.labels)} is too small for this network, "
-                f"which normalizes over the batch where its map is a single pixel ({error})"
-            ) from error
+    # ---- inside an epoch ----
 
     def _cut_short(self) -> bool:
         """Whether the run ends inside this epoch; after its last batch the loader must go on."""
         return self.progress.iteration >= self.iterations and self.loader.position < len(
             self.loader
         )
-
-    def _between_steps(self) -> None:
-        """The one place where a run can be stopped or saved in the middle of an epoch."""
-        self._stop_if_asked()
-        if time.monotonic() - self._saved_at > SAVE_EVERY:
-            self._save(self.run.last)
-
-    def _finish_epoch(self) -> None:
-        """Evaluate, write the row and the pictures, save."""
-        self._check_weights()
-        rows: list[visualize.Triple] = []
-        scores = self._evaluate(rows)
-        progress = self.progress
-        train_loss = progress.loss_sum / max(1, progress.losses)
-        better = scores.mean_iu > progress.best_mean_iu
-        progress.epoch += 1
-        progress.trained, progress.loss_sum, progress.losses = False, 0.0, 0
-        if better:
-            progress.best_mean_iu, progress.best_epoch = scores.mean_iu, progress.epoch
-        self._tick()
-
-        names = self.validation.classes
-        self.rows.append({
-            "epoch": progress.epoch,
-            "iteration": progress.iteration,
-            "seconds": round(progress.seconds, 2),
-            "train_loss": train_loss,
-            "pixel_accuracy": scores.pixel_accuracy,
-            "mean_accuracy": scores.mean_accuracy,
-            "mean_iu": scores.mean_iu,
-            "fw_iu": scores.fw_iu,
-            **{iu_column(name): float(iu) for name, iu in zip(names, scores.iu, strict=True)},
-        })  # fmt: skip
-        self._print_row(scores, train_loss, better)
-        # The log comes before the checkpoint: if the run ends between the two, the row is dropped
-        # when it goes on and written again; the other way round it would be lost.
-        self.run.write_log(self.rows, names)
-        self._write_pictures(rows, better)
-        if better:
-            self._save(self.run.best)
-        self._save(self.run.last)
-        if progress.iteration < self.iterations:
-            self._stop_if_asked()
 
     def _evaluate(self, rows: list[visualize.Triple]) -> Scores:
         """Scores on the validation set; fills ``rows`` with what the sheet shows."""
@@ -295,16 +297,16 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         if self._stop.number is not None:
-            self._save(self.run.last)
+            self._save(self.folder.last)
             raise Stopped(
                 self._stop.number,
                 f"iteration {self.progress.iteration} of {self.iterations} is saved in "
-                f"{self.run.last}; --resume goes on from there",
+                f"{self.folder.last}",
             )
 
     # ---- files ----
 
-    def _save(self, path: Any) -> None:
+    def _save(self, path: Path) -> None:
         self._check_weights()
         self._tick()
         checkpoint.save(path, self.state_dict())
@@ -312,20 +314,20 @@ class Trainer:
 
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
-        for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]:
+        for name, tensor in named_arrays(self.model):
             if not bool(backend.active().xp.isfinite(tensor.data).all()):
-                raise Diverged(self._advice(f"{name} holds values that are not finite"))
+                raise Diverged(self._when(f"{name} holds values that are not finite"))
 
     def _write_pictures(self, rows: list[visualize.Triple], better: bool) -> None:
         try:
-            with atomic_write(self.run.curves) as file:
+            with atomic_write(self.folder.curves) as file:
                 visualize.plot_curves(self.rows, file)
         except ImportError as error:
             if not self._skipped_curves:
                 print(f"curves.png is skipped: {error}")
             self._skipped_curves = True
         if better:
-            with atomic_write(self.run.predictions) as file:
+            with atomic_write(self.folder.predictions) as file:
                 height = min(256, max(image.shape[0] for image, _, _ in rows))
                 picture = visualize.sheet(rows, self.validation.classes, height=height)
                 picture.save(file, format="PNG")
@@ -337,35 +339,40 @@ class Trainer:
 
     # ---- screen ----
 
-    def _bar(self, epoch: int) -> Any:
+    def _label(self, epoch: int) -> str:
+        """``3/6``; the last epoch may be cut short by ``iterations``."""
+        steps = math.ceil(len(self.loader) / self.accumulate)
+        return f"{epoch}/{math.ceil(self.iterations / steps)}"
+
+    def _new_bar(self) -> Any:
         done = self.loader.position * self.loader.batch_size
-        total = len(self.loader) * self.loader.batch_size
-        total = min(total, len(self.loader.dataset))
-        return report.bar(
-            total=total, initial=min(done, total), desc=f"epoch {epoch}/{self.epochs}"
-        )
+        total = min(len(self.loader) * self.loader.batch_size, len(self.loader.dataset))
+        label = self._label(self.progress.epoch + 1)
+        return report.bar(total=total, initial=min(done, total), desc=f"epoch {label}")
+
+    def _move_bar(self) -> None:
+        time_begun, first = self._begun
+        pace = (time.monotonic() - time_begun) / (self.progress.iteration - first)
+        left = report.minutes(pace * (self.iterations - self.progress.iteration))
+        self._bar.set_postfix_str(f"loss {self._loss:.4g}, {left} left in all", False)
+        done = self.loader.position * self.loader.batch_size
+        self._bar.update(min(done, self._bar.total) - self._bar.n)
 
     def _print_row(self, scores: Scores, train_loss: float, better: bool) -> None:
         if not self._table_begun:
             print(report.HEAD)
             self._table_begun = True
-        label = f"{self.progress.epoch}/{self.epochs}"
+        label = self._label(self.progress.epoch)
         line = report.row(label, scores, train_loss, self.progress.seconds)
         print(line + ("  best" if better else ""))
         print(report.class_lines(scores, self.validation.classes), flush=True)
 
-    def _advice(self, what: str) -> str:
-        kept = (
-            f"the checkpoint of before is kept ({self.run.last})"
-            if self.run.last.exists()
-            else "no checkpoint was written yet"
-        )
-        return (
-            f"{what} in epoch {self.progress.epoch + 1}, iteration {self.progress.iteration + 1}; "
-            f"{kept}. What helps most often: a learning rate ten times smaller (--lr), a warm-up "
-            "(--warmup), batch normalization (--batch-norm), or, with --loss-reduction sum, a "
-            "learning rate about as much smaller as an image has pixels."
-        )
+    def _when(self, what: str) -> str:
+        kept = "no checkpoint was written yet"
+        if self.folder.last.exists():
+            kept = f"the checkpoint of before is kept ({self.folder.last})"
+        epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
+        return f"{what} in epoch {epoch}, iteration {iteration}; {kept}"
 
 
 def _without_params(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,15 @@ import pytest
 import tinyfcn.functional as F
 from tinyfcn import Tensor, metrics, optim, visualize
 from tinyfcn.data import DataError
-from tinyfcn.training import checkpoint, trainer
+from tinyfcn.training import checkpoint
+from tinyfcn.training import run as run_module
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.errors import Diverged, Stopped
-from tinyfcn.training.trainer import Trainer
+from tinyfcn.training.errors import Diverged, Interrupted, Stopped
+from tinyfcn.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 draw = visualize.plot_curves
-Make = Callable[..., Trainer]
+Make = Callable[..., Any]
 
 
 def everything(state: Any) -> Any:
@@ -36,12 +37,12 @@ def everything(state: Any) -> Any:
     return state
 
 
-def log(run: Trainer) -> list[dict[str, str]]:
-    rows = run.run.read_log()
+def log(run: Run) -> list[dict[str, str]]:
+    rows = run.folder.read_log()
     return [{key: repr(value) for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def stop_in_step(run: Trainer, iteration: int) -> None:
+def stop_in_step(run: Run, iteration: int) -> None:
     """As Ctrl-C does while the loss of this step is computed."""
     loss = run.loss
 
@@ -68,14 +69,15 @@ def test_interrupted_is_bit_identical(
             parts.fit()
         assert parts.progress.iteration == stop + 1
         parts = make_trainer(tmp_path / "parts", accumulate=accumulate, workers=workers)
-        parts.load_state_dict(checkpoint.load(parts.run.last))
+        parts.load_state_dict(checkpoint.load(parts.folder.last))
     parts.fit()
     for name in ("last", "best"):
-        states = [everything(checkpoint.load(getattr(run.run, name))) for run in (straight, parts)]
+        paths = [getattr(run.folder, name) for run in (straight, parts)]
+        states = [everything(checkpoint.load(path)) for path in paths]
         assert states[0] == states[1]
     assert log(parts) == log(straight)
-    assert parts.run.predictions.read_bytes() == straight.run.predictions.read_bytes()
-    epochs = [row["epoch"] for row in parts.run.read_log()]
+    assert parts.folder.predictions.read_bytes() == straight.folder.predictions.read_bytes()
+    epochs = [row["epoch"] for row in parts.folder.read_log()]
     assert epochs == list(range(1, len(epochs) + 1))
 
 
@@ -98,9 +100,9 @@ def test_stopped_while_evaluating(
             parts.fit()
     assert parts.progress.trained
     parts = make_trainer(tmp_path / "parts")
-    parts.load_state_dict(checkpoint.load(parts.run.last))
+    parts.load_state_dict(checkpoint.load(parts.folder.last))
     parts.fit()
-    states = [everything(checkpoint.load(run.run.last)) for run in (straight, parts)]
+    states = [everything(checkpoint.load(run.folder.last)) for run in (straight, parts)]
     assert states[0] == states[1]
     assert log(parts) == log(straight)
 
@@ -108,7 +110,7 @@ def test_stopped_while_evaluating(
 def test_rows_newer_than_the_checkpoint_are_dropped(tmp_path: Path, make_trainer: Make) -> None:
     run = make_trainer(tmp_path, iterations=5)
     run.fit()
-    early = checkpoint.load(run.run.last)
+    early = checkpoint.load(run.folder.last)
     longer = make_trainer(tmp_path, iterations=15)
     longer.load_state_dict(early)
     longer.fit()
@@ -122,23 +124,25 @@ def test_rows_newer_than_the_checkpoint_are_dropped(tmp_path: Path, make_trainer
 
 def test_what_a_run_leaves(tmp_path: Path, make_trainer: Make) -> None:
     run = make_trainer(tmp_path, iterations=7)
-    progress = run.fit()
+    run.fit()
+    progress = run.progress
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["best.npz", "curves.png", "last.npz", "log.csv", "predictions.png"]
-    rows = run.run.read_log()
+    rows = run.folder.read_log()
     assert [row["iteration"] for row in rows] == [5, 7]
     assert progress.best_mean_iu == max(row["mean_iu"] for row in rows)
-    assert checkpoint.load(run.run.best)["progress"]["epoch"] == progress.best_epoch
+    assert checkpoint.load(run.folder.best)["progress"]["epoch"] == progress.best_epoch
     assert rows[0]["seconds"] <= rows[1]["seconds"]
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path, make_trainer: Make) -> None:
     make_trainer(tmp_path, iterations=5).fit()
     again = make_trainer(tmp_path, iterations=5)
-    again.load_state_dict(checkpoint.load(again.run.last))
-    before = again.run.last.read_bytes()
-    assert again.fit().iteration == 5
-    assert again.run.last.read_bytes() == before
+    again.load_state_dict(checkpoint.load(again.folder.last))
+    before = again.folder.last.read_bytes()
+    again.fit()
+    assert again.progress.iteration == 5
+    assert again.folder.last.read_bytes() == before
 
 
 def test_accumulated_gradients_are_those_of_the_large_batch(
@@ -199,7 +203,7 @@ def test_the_logged_loss_is_the_mean_over_the_batches_of_the_epoch(
 
     run.loss = noted
     run.fit()
-    logged = [row["train_loss"] for row in run.run.read_log()]
+    logged = [row["train_loss"] for row in run.folder.read_log()]
     assert logged == pytest.approx([np.mean(losses[:5]), np.mean(losses[5:])])
 
 
@@ -214,9 +218,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
         return loss(logits, labels) * (bad if run.progress.iteration == 7 else 1.0)
 
     run.loss = spoiled
-    with pytest.raises(Diverged, match=r"epoch 2, iteration 8.*last\.npz.*--lr"):
+    with pytest.raises(Diverged, match=r"epoch 2, iteration 8.*last\.npz"):
         run.fit()
-    state = checkpoint.load(run.run.last)
+    state = checkpoint.load(run.folder.last)
     assert state["progress"]["iteration"] == 5
     assert all(np.isfinite(array).all() for array in state["model"].values())
 
@@ -233,7 +237,7 @@ def test_spoiled_weights_are_never_saved(tmp_path: Path, make_trainer: Make) -> 
     run.schedule.step = spoil  # type: ignore[method-assign]
     with pytest.raises(Diverged, match=r"0\.weight"):
         run.fit()
-    assert checkpoint.load(run.run.last)["progress"]["epoch"] == 1
+    assert checkpoint.load(run.folder.last)["progress"]["epoch"] == 1
 
 
 def test_spoiled_weights_are_not_saved_when_stopped(tmp_path: Path, make_trainer: Make) -> None:
@@ -250,7 +254,7 @@ def test_spoiled_weights_are_not_saved_when_stopped(tmp_path: Path, make_trainer
     run.loss = spoiled
     with pytest.raises(Diverged):
         run.fit()
-    assert checkpoint.load(run.run.last)["progress"]["iteration"] == 5
+    assert checkpoint.load(run.folder.last)["progress"]["iteration"] == 5
 
 
 def test_a_bad_file_saves_what_was_learnt(
@@ -266,12 +270,12 @@ def test_a_bad_file_saves_what_was_learnt(
 
     with monkeypatch.context() as patch:
         patch.setattr(type(run.validation), "read_mask", spoiled)
-        with pytest.raises(DataError, match=r"val.*damaged.*saved.*last\.npz"):
+        with pytest.raises(Interrupted, match=r"val.*damaged.*saved.*last\.npz"):
             run.fit()
     straight = make_trainer(tmp_path / "straight")
     straight.fit()
     resumed = make_trainer(tmp_path)
-    resumed.load_state_dict(checkpoint.load(run.run.last))
+    resumed.load_state_dict(checkpoint.load(run.folder.last))
     assert resumed.progress.iteration == 5
     resumed.fit()
     assert log(resumed) == log(straight)
@@ -282,9 +286,9 @@ def test_a_full_disk_ends_the_run_with_the_old_checkpoint(
 ) -> None:
     run = make_trainer(tmp_path, iterations=5)
     run.fit()
-    before = run.run.last.read_bytes()
+    before = run.folder.last.read_bytes()
     run = make_trainer(tmp_path, iterations=10)
-    run.load_state_dict(checkpoint.load(run.run.last))
+    run.load_state_dict(checkpoint.load(run.folder.last))
 
     def full(*anything: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -292,13 +296,13 @@ def test_a_full_disk_ends_the_run_with_the_old_checkpoint(
     monkeypatch.setattr(checkpoint.npz, "write", full)
     with pytest.raises(CheckpointError, match=r"No space left.*untouched"):
         run.fit()
-    assert run.run.last.read_bytes() == before
+    assert run.folder.last.read_bytes() == before
 
 
 def test_saves_inside_long_epochs(
     tmp_path: Path, make_trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
     run = make_trainer(tmp_path, iterations=5)
     saved: list[int] = []
     monkeypatch.setattr(
@@ -325,19 +329,19 @@ def test_runs_without_matplotlib_and_says_so_once(
     monkeypatch.setattr(visualize, "plot_curves", draw)
     monkeypatch.setattr(builtins, "__import__", reject)
     run.fit()
-    assert not run.run.curves.exists()
+    assert not run.folder.curves.exists()
     assert capsys.readouterr().out.count("curves.png is skipped") == 1
 
 
 def test_a_checkpoint_of_another_model_is_rejectd(tmp_path: Path, make_trainer: Make) -> None:
     run = make_trainer(tmp_path, iterations=5)
     run.fit()
-    state = checkpoint.load(run.run.last)
+    state = checkpoint.load(run.folder.last)
     del state["model"]["0.weight"]
     state["model"]["other"] = np.ones(3)
     with pytest.raises(CheckpointError, match=r"(?s)missing: 0\.weight.*unexpected: other"):
         run.load_state_dict(state)
-    state = checkpoint.load(run.run.last)
+    state = checkpoint.load(run.folder.last)
     del state["optimizer"]
     with pytest.raises(CheckpointError, match="it has no 'optimizer'"):
         run.load_state_dict(state)
@@ -346,6 +350,6 @@ def test_a_checkpoint_of_another_model_is_rejectd(tmp_path: Path, make_trainer: 
 def test_another_learning_rate_on_resume(tmp_path: Path, make_trainer: Make) -> None:
     make_trainer(tmp_path, iterations=5).fit()
     run = make_trainer(tmp_path, iterations=10, lr=1e-3)
-    run.load_state_dict(checkpoint.load(run.run.last))
+    run.load_state_dict(checkpoint.load(run.folder.last))
     assert run.optimizer.param_groups[0]["initial_lr"] == 1e-3
     assert run.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.95**0.9)

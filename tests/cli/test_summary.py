@@ -1,20 +1,18 @@
-"""``python -m tinyfcn.models``."""
+"""``tinyfcn models`` and ``tinyfcn summary``."""
 
 import runpy
 import sys
 
 import pytest
 
-from tinyfcn import models
+from tinyfcn import cli, models
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(capsys):
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["models", *arguments])
         try:
-            runpy.run_module("tinyfcn.models.__main__", run_name="__main__")
-            status = 0
+            status = cli.main(arguments)
         except SystemExit as stop:
             status = stop.code
         return (status, *capsys.readouterr())
@@ -23,7 +21,7 @@ def call(monkeypatch, capsys):
 
 
 def test_the_table_has_every_network(call):
-    status, said, _ = call()
+    status, said, _ = call("models")
     assert status == 0
     calls = [line.split("`")[1].split() for line in said.splitlines()[2:]]
     assert [*dict.fromkeys(name for name, *_ in calls)] == models.list()
@@ -34,7 +32,7 @@ def test_the_table_has_every_network(call):
 def test_one_network(call, before):
     arguments, options = ["width=0.25", "geometry=reference"], ["--input", "3x375x500"]
     status, said, _ = call(
-        "fcn8s", *arguments[:before], *options, "--num-classes", "2", *arguments[before:]
+        "summary", "fcn8s", *arguments[:before], *options, "--num-classes", "2", *arguments[before:]
     )
     assert status == 0
     assert "1 x 3 x 375 x 500 → 1 x 2 x 375 x 500" in said
@@ -42,7 +40,7 @@ def test_one_network(call, before):
 
 
 def test_the_number_of_classes_is_an_argument_as_well(call):
-    status, said, _ = call("same_resolution", "num_classes=2", "--input", "3x8x8")
+    status, said, _ = call("summary", "same_resolution", "num_classes=2", "--input", "3x8x8")
     assert status == 0
     assert "1 x 3 x 8 x 8 → 1 x 2 x 8 x 8" in said
 
@@ -50,7 +48,7 @@ def test_the_number_of_classes_is_an_argument_as_well(call):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fcn9s"], "fcn9s"),
+        (["fcn9s"], "got 'fcn9s'; did you mean fcn8s?"),
         (["fcn8s", "widt=2"], "widt"),
         (["fcn8s", "wide"], "expected KEY=VALUE, got 'wide'"),
         (["fcn8s", "--input", "3xH"], "expected 3x500x500, got '3xH'"),
@@ -60,15 +58,15 @@ def test_the_number_of_classes_is_an_argument_as_well(call):
     ],
 )
 def test_what_cannot_be_done_is_said_clearly(call, arguments, words):
-    status, _, complaint = call(*arguments)
+    status, _, complaint = call("summary", *arguments)
     assert status == 2
     assert words in complaint.splitlines()[-1]
 
 
 def test_a_network_has_the_figures_of_the_table(call):
-    rows = {line.split("`")[1]: line.split(" | ") for line in call()[1].splitlines()[2:]}
+    rows = {line.split("`")[1]: line.split(" | ") for line in call("models")[1].splitlines()[2:]}
     for row in ("caffenet", "fcn16s", "resnet18", "unet geometry=aligned"):
-        _, said, _ = call(row.split()[0])
+        _, said, _ = call("summary", row.split()[0])
         side, parameters, operations = rows[row][1:4]
         assert f"1 x 3 x {side} → 1 x " in said
         assert f"\n{parameters} parameters" in said
@@ -76,7 +74,15 @@ def test_a_network_has_the_figures_of_the_table(call):
 
 
 def test_the_table_does_not_take_an_image(call):
-    for option in (["--input", "3x20x20"], ["--num-classes", "2"]):
-        status, said, complaint = call(*option)
-        assert (status, said) == (2, "")
-        assert "go with the NAME" in complaint
+    status, said, complaint = call("models", "--input", "3x20x20")
+    assert (status, said) == (2, "")
+    assert "unknown option --input" in complaint
+
+
+@pytest.mark.parametrize(("arguments", "said"), [([], "| network |"), (["resnet18"], "stride 32")])
+def test_python_m_tinyfcn_models(arguments, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["models", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("tinyfcn.models.__main__", run_name="__main__")
+    assert stop.value.code == 0
+    assert said in capsys.readouterr().out

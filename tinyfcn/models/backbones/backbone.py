@@ -1,26 +1,27 @@
-"""What the trunks have in common: layers in a row, and maps of several strides on the way."""
+"""What the backbones have in common: layers in a row, and maps of several strides on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from numbers import Real
 
 from tinyfcn import nn
 from tinyfcn.tensor import Tensor
 
 
-class Trunk(nn.Sequential):
+class Backbone(nn.Sequential):
     """The convolutional part of a classifier, cut into stages that each halve the image.
 
     Args:
-        layers: the layers by their names, in order.
+        layers: the layers in order, by their names or else numbered.
         ends: number of the layer that ends each stage.
         channels: number of channels there.
 
     Example:
         >>> from tinyfcn import nn
-        >>> trunk = Trunk({"conv": nn.Conv2d(3, 4, 3), "pool": nn.MaxPool2d(2)}, (1,), (4,))
-        >>> trunk.up_to(1)
+        >>> backbone = Backbone({"conv": nn.Conv2d(3, 4, 3), "pool": nn.MaxPool2d(2)}, (1,), (4,))
+        >>> backbone.up_to(1)
         Sequential(
           (conv): Conv2d(3, 4, kernel_size=(3, 3))
           (pool): MaxPool2d(kernel_size=(2, 2), stride=(2, 2))
@@ -28,10 +29,13 @@ class Trunk(nn.Sequential):
     """
 
     def __init__(
-        self, layers: Mapping[str, nn.Module], ends: tuple[int, ...], channels: tuple[int, ...]
+        self,
+        layers: Mapping[str, nn.Module] | Iterable[nn.Module],
+        ends: Sequence[int],
+        channels: Sequence[int],
     ) -> None:
-        self.ends, self.channels = ends, channels
-        super().__init__(layers)
+        self.ends, self.channels = tuple(ends), tuple(channels)
+        super().__init__(*([layers] if isinstance(layers, Mapping) else layers))
 
     def features(self, x: Tensor, recompute: bool = False) -> list[Tensor]:
         """The output of every stage, the finest first.
@@ -40,18 +44,33 @@ class Trunk(nn.Sequential):
         :func:`tinyfcn.nn.recompute`.
         """
         outputs = []
-        start = 0
-        for end in self.ends:
-            stage: nn.Sequential = self[start : end + 1]
+        for stage in self.stages():
             x = nn.recompute(stage, x) if recompute else stage(x)
             outputs.append(x)
-            start = end + 1
         return outputs
+
+    def stages(self) -> list[nn.Sequential]:
+        """The layers of each stage."""
+        starts = [0, *(end + 1 for end in self.ends)]
+        return [self[start:stop] for start, stop in pairwise(starts)]
 
     def up_to(self, stage: int) -> nn.Sequential:
         """The layers up to the end of a stage, counted from 1, for questions about geometry."""
         layers: nn.Sequential = self[: self.ends[stage - 1] + 1]
         return layers
+
+
+def with_relu(
+    convolution: nn.Conv2d | nn.ConvTranspose2d, batch_norm: bool = True
+) -> list[nn.Module]:
+    """A convolution, batch normalization if wanted, and a ReLU.
+
+    Example:
+        >>> with_relu(nn.Conv2d(3, 8, 1), batch_norm=False)
+        [Conv2d(3, 8, kernel_size=(1, 1)), ReLU()]
+    """
+    norm = [nn.BatchNorm2d(convolution.out_channels)] if batch_norm else []
+    return [convolution, *norm, nn.ReLU()]
 
 
 def scaled(channels: int, width: float) -> int:

@@ -1,0 +1,44 @@
+"""Score a trained network.
+
+What the checkpoint knows about its data need not be said again: without options it is scored on the
+images that its training scored it on.
+
+tinyfcn evaluate runs/fcn8s/best.npz
+tinyfcn evaluate runs/fcn8s/best.npz --val-split test
+tinyfcn evaluate runs/fcn8s/best.npz --data-root other/VOC2012 --backend cupy
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinyfcn import nn
+from tinyfcn.cli.errors import use_backend
+from tinyfcn.cli.network import build, spec_of
+from tinyfcn.cli.parser import Parser
+from tinyfcn.cli.train_options import OPTIONS, add_option, class_names, complete
+from tinyfcn.training.datasets import draw_scenes, open_dataset
+from tinyfcn.training.evaluation import print_evaluation
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command, called with its arguments."""
+    parser = Parser(__doc__, prog="tinyfcn evaluate", argument_default=argparse.SUPPRESS)
+    parser.add_argument("evaluate", metavar="CHECKPOINT", help="such as runs/fcn8s/best.npz")
+    for option in [*OPTIONS["data"], *OPTIONS["run"]]:
+        if option.name in ("data-root", "classes", "val-split", "preprocessing", "backend"):
+            add_option(parser, option._replace(default=None))
+    score(complete(vars(parser.parse(arguments))))
+
+
+def score(options: argparse.Namespace) -> None:
+    """Print the scores of the checkpoint ``options.evaluate``."""
+    use_backend(options.backend)
+    root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
+    validation = open_dataset(root, options.val_split, class_names(options.classes))
+    spec = spec_of(options, validation.classes)
+    model = build(spec, options)
+    print(f"{spec}: {nn.count_parameters(model):,} parameters")
+    print_evaluation(model, validation, spec.preprocessing, options.evaluate)

@@ -1,0 +1,142 @@
+"""The network that the options of a training, or of a file of weights, ask for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from tinyfcn import models
+from tinyfcn.cli.errors import UsageError, usage_errors
+from tinyfcn.cli.parser import one_of
+from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
+from tinyfcn.models.registry import entry
+from tinyfcn.nn import Module
+from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.model_spec import (
+    ModelSpec,
+    check_same_classes,
+    copy_matching,
+    load_weights,
+    spec_in,
+)
+from tinyfcn.training.published import published_model
+
+# ---- of a training: options as train_options.parse_options gives them ----
+
+# Arguments of models, where a model has them.
+MODEL_OPTIONS = ("backbone", "width", "batch_norm", "geometry", "at_once", "dropout", "recompute")
+
+
+def spec_of(options: argparse.Namespace, classes: Sequence[str]) -> ModelSpec:
+    """The model that is to be trained or scored.
+
+    Raises:
+        UsageError: if an option was given that this model does not take.
+    """
+    takes = entry(options.model).takes
+    for name in MODEL_OPTIONS:
+        if name in options.given and name not in takes:
+            raise UsageError(f"model {options.model} does not take {flag(name)}")
+    values = {name: getattr(options, name) for name in MODEL_OPTIONS if name in takes}
+    values = {name: value for name, value in values.items() if value is not None}
+    return ModelSpec(options.model, tuple(classes), values, _preprocessing(options))
+
+
+def _preprocessing(options: argparse.Namespace) -> Preprocessing:
+    """What was asked for on the command line, else what the weights were made with."""
+    named = CAFFE if options.preprocessing == "caffe" else TORCHVISION
+    own = None
+    if options.state is not None:
+        own = spec_in(options.state, options.resume or options.evaluate).preprocessing
+    elif options.weights is not None:
+        own = options.weights.preprocessing
+    if own is None or own == named:
+        return named
+    if "preprocessing" in options.given:
+        print(f"--preprocessing {options.preprocessing}, though the weights expect images {own}")
+        return named
+    if options.state is None:
+        print(f"the weights expect images {own}")
+    return own
+
+
+def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
+    """A model with random weights, or those that the options name; says what was copied.
+
+    Raises:
+        CheckpointError, UsageError: if that cannot be done.
+    """
+    with usage_errors(f"--model {spec.model}"):
+        model = spec.build()
+    if options.state is not None:
+        _go_on(model, spec, options.state, options.resume or options.evaluate)
+    elif options.weights is not None:
+        name = "pretrained" if options.pretrained else "init_from"
+        path = getattr(options, name)
+        try:
+            print(f"{path}: {copy_matching(model, options.weights.arrays)}")
+        except ValueError as error:
+            hint = _hint(spec, options.weights.description)
+            raise UsageError(f"{flag(name)} {path}: {error}{hint}") from error
+    return model
+
+
+def _go_on(model: Module, spec: ModelSpec, state: dict[str, Any], path: str) -> None:
+    """Load the weights of a run's own checkpoint."""
+    found = spec_in(state, path)
+    check_same_classes(path, found.classes, spec.classes)
+    try:
+        load_weights(model, state, path)
+    except CheckpointError as error:
+        if (found.model, found.arguments) == (spec.model, spec.arguments):
+            raise
+        raise UsageError(f"checkpoint {path} is for {found}, not for {spec}") from error
+
+
+def _hint(spec: ModelSpec, found: dict[str, Any] | None) -> str:
+    """What a file of other shapes is for."""
+    if found is not None:
+        return f"; the file is for {ModelSpec.from_dict(found)}"
+    width = spec.arguments.get("width", 1)
+    return "" if width == 1 else f"; published networks have --width 1, not {width:g}"
+
+
+# ---- of a file of weights ----
+
+
+def add_published(parser: argparse.ArgumentParser, model: str) -> None:
+    """The options for what a file of weights may not tell of its network."""
+    parser.add_argument("--model", type=one_of(models.names()), metavar="NAME", help=model)
+    parser.add_argument("--backbone", metavar="NAME", help="its backbone, if not the default")
+    parser.add_argument(
+        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
+    )
+    parser.add_argument(
+        "--geometry", type=one_of(["aligned", "reference"]), metavar="NAME",
+        help="how maps are padded, aligned or reference (default reference if layers have Caffe's "
+        "names)",
+    )  # fmt: skip
+
+
+def published(path: str, options: argparse.Namespace) -> tuple[Module, ModelSpec]:
+    """The network of a file, with its weights."""
+    more = {name: getattr(options, name) for name in ("backbone", "at_once", "geometry")}
+    given = {name: value for name, value in more.items() if value}
+    return published_model(path, options.model, **given)
+
+
+def goes_with(other: str, options: argparse.Namespace, *names: str) -> None:
+    """Reject options that say nothing without another one.
+
+    Raises:
+        UsageError: naming the first that was given.
+    """
+    for name in names:
+        if getattr(options, name):
+            raise UsageError(f"{flag(name)} goes with {other}")
+
+
+def flag(name: str) -> str:
+    """``batch_norm`` as it is typed."""
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,55 @@
+"""Show a network layer by layer.
+
+For each layer its output, parameters, multiply-adds, bytes and receptive field. Nothing is computed
+and no memory is taken, so the answer comes at once.
+
+tinyfcn summary fcn8s
+tinyfcn summary fcn8s --input 3x375x500 --num-classes 2    for other images and classes
+tinyfcn summary fcn8s width=0.25 geometry=reference        with other arguments
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from tinyfcn import backend, models, summary
+from tinyfcn.cli.errors import usage_errors
+from tinyfcn.cli.parser import Parser, image_size, integer, one_of
+from tinyfcn.models.registry import entry
+from tinyfcn.models.table import usual
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command, called with its arguments."""
+    parser = Parser(__doc__, prog="tinyfcn summary")
+    add = parser.add_argument
+    add("name", type=one_of(models.names()), metavar="NAME", help="which network")
+    add("arguments", nargs="*", type=_argument, metavar="KEY=VALUE", help="its other arguments")
+    add("--input", type=image_size, metavar="CxHxW", help="size of an image (default: the table's)")
+    add("--num-classes", type=integer(1), metavar="N", help="(default: 21, classifiers 1000)")
+    options = parser.parse(arguments)
+    # Where nothing else is asked for, the figures are those of the table.
+    side, classes = usual(options.name)
+    chosen = {
+        "num_classes": options.num_classes or classes,
+        **entry(options.name).forms[0],
+        **dict(options.arguments),
+    }
+    with usage_errors("the network"):
+        with backend.using("meta"):
+            model = models.create(options.name, **chosen)
+        print(summary(model, options.input or (3, side, side)))
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """``width=0.25`` as a name and a Python value; what is no number or word of Python is text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value

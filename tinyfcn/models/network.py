@@ -1,0 +1,74 @@
+"""What training, evaluation and tiles ask of a network that labels pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tinyfcn import nn
+from tinyfcn.tensor import Tensor
+
+
+class SegmentationNetwork(nn.Module):
+    """Base class of the networks that label pixels, with the answers that most of them give.
+
+    Attributes:
+        name: what its errors begin with; of a registered network its name in ``tinyfcn.models``.
+        margin: pixels of the image on each side that get no score, as in U-Net without padding.
+        tile: the largest side of a window's scores, where an image is labelled in windows because
+            of a margin.
+        auxiliary: the weights of the losses of heads that are there to learn, by their names in
+            :meth:`outputs`.
+    """
+
+    name: str = ""
+    margin: int = 0
+    tile: int = 388
+    auxiliary: Mapping[str, float] = MappingProxyType({})
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """The scores of all heads; those of "out" are the answer."""
+        return {"out": self(x)}
+
+    def window(self, side: int) -> int:
+        """The least side of an image whose scores cover ``side`` pixels."""
+        return side
+
+    def check_images(self, x: Tensor, channels: int = 3) -> None:
+        """Reject what are not images of so many channels."""
+        if x.ndim != 4 or x.shape[1] != channels:
+            name = self.name or type(self).__name__
+            raise ValueError(f"{name}: expected images (N, {channels}, H, W), got shape {x.shape}")
+
+
+def check_geometry(name: str, geometry: str) -> None:
+    """Reject an argument ``geometry`` that is not one of the two there are."""
+    if geometry not in ("aligned", "reference"):
+        raise ValueError(f"{name}: geometry must be 'aligned' or 'reference', got {geometry!r}")
+
+
+class _Other(SegmentationNetwork):
+    """Answers for a module of another class: what it has of the above, else the defaults."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        for name in ("margin", "tile", "auxiliary", "outputs", "window"):
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The model's own."""
+        return self.model(x)
+
+
+def as_network(model: nn.Module) -> SegmentationNetwork:
+    """The model, or if its class is another, a network that runs it.
+
+    Such a model may have some of the attributes and methods of :class:`SegmentationNetwork`; the
+    others have the defaults.
+
+    Example:
+        >>> as_network(nn.Conv2d(3, 2, 1)).margin
+        0
+    """
+    return model if isinstance(model, SegmentationNetwork) else _Other(model)
