@@ -38,7 +38,7 @@ def test_a_view_gives_what_its_copy_gives():
 @pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE])
 def test_json_gives_an_equal_one(preprocessing):
     text = json.dumps(preprocessing.to_dict())
-    assert Preprocessing.from_dict(json.loads(text)) == preprocessing
+    assert Preprocessing(**json.loads(text)) == preprocessing
 
 
 @pytest.mark.parametrize(

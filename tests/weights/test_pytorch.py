@@ -161,13 +161,14 @@ def test_a_far_memo_costs_no_memory(tmp_path: Path) -> None:
         ((2, 3), (-3, 1), 20),
         ((2, 3), (3,), 0),
         ((2147483647, 2147483647), (1, 1), 0),
+        ((2147483647, 2147483647, 2147483647, 0), (1, 1, 1, 1), 0),
     ],
 )
 def test_tensors_stay_within_their_storage(
     tmp_path: Path, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
 ) -> None:
     tree = b"}" + text("w") + tensor(storage("0", 24), offset, shape, strides) + b"s"
-    with pytest.raises(weights.WeightsError, match=r"does not lie within|damaged pickle"):
+    with pytest.raises(weights.WeightsError, match=r"not lie within|damaged pickle|are not of"):
         weights.load(write_zip(tmp_path / "a", tree))
 
 
@@ -200,7 +201,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 
 def test_missing_storage(tmp_path: Path) -> None:
-    with pytest.raises(weights.WeightsError, match=r"storage '1': 0 bytes are not float32"):
+    with pytest.raises(weights.WeightsError, match=r"storage '1': 0 numbers are not of shape"):
         weights.load(write_zip(tmp_path / "a", state(), {"0": STORAGES["0"]}))
 
 

@@ -245,7 +245,7 @@ def class_names(given: str | None) -> list[str] | None:
     if "," in given:
         names = given.split(",")
     elif Path(given).is_file():
-        names = read_lines(Path(given), "class names")
+        names = read_lines(Path(given))
     else:
         raise FileNotFoundError(
             f"--classes {given}: no such file; expected names separated by commas, or a text file "

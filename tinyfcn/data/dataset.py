@@ -172,12 +172,10 @@ def files_by_id(folder: Path, what: str, suffixes: Iterable[str]) -> dict[str, P
     return files
 
 
-def read_lines(path: Path, what: str) -> tuple[str, ...]:
+def read_lines(path: Path) -> tuple[str, ...]:
     """The lines of a text file without surrounding blanks and empty lines."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected a text file in UTF-8 ({error})") from error
     return tuple(line for line in map(str.strip, text.splitlines()) if line)
@@ -191,7 +189,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
             f"{path}: there is no such list; image ids should lie there, one a line "
             f"(lists there: {', '.join(there) or 'none'})"
         )
-    ids = read_lines(path, "image ids")
+    ids = read_lines(path)
     if not ids:
         raise DataError(f"{path}: the list is empty; expected image ids, one a line")
     return ids
@@ -202,7 +200,7 @@ def read_class_file(folder: Path) -> tuple[str, ...] | None:
     for name in CLASS_FILES:
         path = folder / name
         if path.is_file():
-            classes = read_lines(path, "class names")
+            classes = read_lines(path)
             check_classes(classes, path)
             return classes
     return None

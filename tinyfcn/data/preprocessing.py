@@ -6,7 +6,6 @@ these beside the weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,13 +78,8 @@ class Preprocessing:
         return rows.reshape(height, width, 3).transpose(2, 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON; :meth:`from_dict` reads them back."""
+        """The arguments, as plain values for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of :meth:`to_dict`."""
-        return cls(**values)
 
 
 TORCHVISION = Preprocessing()

@@ -56,7 +56,7 @@ class ModelSpec:
             model=values["model"],
             classes=tuple(values["classes"]),
             arguments=dict(values["arguments"]),
-            preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+            preprocessing=Preprocessing(**values["preprocessing"]),
         )
 
 

@@ -14,7 +14,6 @@ Inputs are BGR in 0..255, since that is what OpenCV reads.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import images, wire
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError
+from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, numbers, shaped
 
 LARGEST = 2048 * MEBIBYTE  # protocol buffers cannot be larger
 PARTS = ("weight", "bias")
@@ -84,9 +83,7 @@ def _blob(reader: wire.Reader, blob: wire.Value, name: str) -> NDArray[Any]:
             shape = tuple(n for some in dims for n in some)
         elif number in (5, 8) and isinstance(value, memoryview):
             dtype = np.dtype("<f4" if number == 5 else "<f8")
-            if len(value) % dtype.itemsize:
-                raise WeightsError(f"{name}: {len(value):,} bytes are not a row of {dtype}")
-            pieces.append(np.frombuffer(value, dtype).astype(np.float32))
+            pieces.append(numbers(name, value, dtype).astype(np.float32))
     if shape is None:
         # Fully connected layers were (1, 1, out, in), and biases (1, 1, 1, out).
         num, channels, height, width = old.values()
@@ -94,6 +91,4 @@ def _blob(reader: wire.Reader, blob: wire.Value, name: str) -> NDArray[Any]:
         if num == channels == 1:
             shape = (width,) if height == 1 else (height, width)
     flat = pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.float32), *pieces])
-    if len(shape) > 32 or math.prod(shape) != flat.size:
-        raise WeightsError(f"{name}: {flat.size:,} numbers do not have shape {shape[:8]}")
-    return flat.reshape(shape)
+    return shaped(name, flat, shape)

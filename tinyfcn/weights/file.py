@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,18 +40,21 @@ class WeightFile:
                 raise WeightsError(f"{name} is not an array of numbers")
 
 
-def as_array(
-    name: str,
-    data: bytes | memoryview,
-    dtype: Any,
-    shape: tuple[int, ...],
-    order: Literal["C", "F"] = "C",
+def numbers(name: str, data: bytes | memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The numbers in ``data``, a view of it; WeightsError if one is not whole."""
+    if len(data) % dtype.itemsize:
+        raise WeightsError(f"{name}: {len(data):,} bytes are not a row of {dtype}")
+    return np.frombuffer(data, dtype)
+
+
+def shaped(
+    name: str, flat: NDArray[Any], shape: tuple[int, ...], order: Literal["C", "F"] = "C"
 ) -> NDArray[Any]:
-    """The numbers in ``data``, without a copy; WeightsError unless they are exactly so many."""
-    dtype = np.dtype(dtype)
-    if len(shape) > 32 or math.prod(shape) * dtype.itemsize != len(data):
-        raise WeightsError(f"{name}: {len(data):,} bytes are not {dtype} of shape {shape[:8]}")
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    """The same numbers in a shape; WeightsError if they are not as many as it has places."""
+    try:
+        return flat.reshape(shape, order=order)
+    except (OverflowError, ValueError) as error:
+        raise WeightsError(f"{name}: {flat.size:,} numbers are not of shape {shape[:8]}") from error
 
 
 def preprocessing_of(description: Any) -> Preprocessing | None:
@@ -64,7 +66,7 @@ def preprocessing_of(description: Any) -> Preprocessing | None:
     if description is None:
         return None
     try:
-        return Preprocessing.from_dict(description["preprocessing"])
+        return Preprocessing(**description["preprocessing"])
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise WeightsError(f"damaged description of the model ({error!r})") from error
 

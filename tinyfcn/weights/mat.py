@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.weights.file import WeightsError, allowance
+from tinyfcn.weights.file import WeightsError, allowance, numbers, shaped
 
 MATRIX, COMPRESSED = 14, 15
 CELL, STRUCT, CHAR = 1, 2, 4
@@ -108,9 +108,7 @@ class _Mat:
         if kind not in DTYPES:
             raise WeightsError(f"damaged: an element of type {kind} where numbers should be")
         dtype = np.dtype(DTYPES[kind]).newbyteorder(self.order)
-        if len(content) % dtype.itemsize:
-            raise WeightsError(f"damaged: {len(content)} bytes are not a row of {dtype}")
-        return np.frombuffer(content, dtype), at
+        return numbers("damaged", content, dtype), at
 
     def _matrix(self, data: memoryview, depth: int) -> tuple[str, Value]:
         if not len(data):
@@ -127,9 +125,8 @@ class _Mat:
         kind, count = int(flags[0]) & 0xFF, math.prod(shape)
         if kind in NUMBERS or kind == CHAR:
             flat, at = self._numbers(data, at)
-            if flat.size != count:
-                raise WeightsError(f"{name[:100]}: {flat.size:,} numbers are not of shape {shape}")
-            return name, _text(flat) if kind == CHAR else flat.reshape(shape, order="F")
+            array = shaped(name[:100], flat, shape, "F")
+            return name, _text(flat) if kind == CHAR else array
         if kind == CELL:
             return name, self._matrices(data, at, count, depth)
         if kind == STRUCT:

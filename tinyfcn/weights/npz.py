@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import tree, zipped
-from tinyfcn.weights.file import WeightFile, WeightsError, as_array, preprocessing_of
+from tinyfcn.weights.file import WeightFile, WeightsError, numbers, preprocessing_of, shaped
 
 MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000
@@ -85,4 +85,5 @@ def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
         raise WeightsError(f"{name}: its header cannot be read ({error})") from error
     if dtype is None or dtype.kind not in "fiubU" or dtype.itemsize == 0 or not whole:
         raise WeightsError(f"{name} holds objects or records (dtype {descr!r}), not numbers")
-    return as_array(name, memoryview(data)[end:], dtype, shape, "F" if fortran else "C")
+    flat = numbers(name, memoryview(data)[end:], dtype)
+    return shaped(name, flat, shape, "F" if fortran else "C")

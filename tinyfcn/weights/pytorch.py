@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import images, zipped
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, as_array
+from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, numbers, shaped
 from tinyfcn.weights.safetensors import bfloat16
 from tinyfcn.weights.unpickle import unpickle
 
@@ -200,14 +200,15 @@ def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
 
 def _numbers(storage: _Storage, data: bytes, order: Order) -> NDArray[Any]:
     dtype = np.dtype(DTYPES[storage.kind]).newbyteorder(order)
-    flat = as_array(f"storage {storage.key[:40]!r}", data, dtype, (storage.count,))
+    name = f"storage {storage.key[:40]!r}"
+    flat = shaped(name, numbers(name, data, dtype), (storage.count,))
     return bfloat16(flat) if storage.kind == "BFloat16Storage" else flat
 
 
 def _view(name: str, tensor: _Tensor, flat: NDArray[Any]) -> NDArray[Any]:
     """The tensor as a view of its storage, after making sure that it stays within."""
     if 0 in tensor.shape:
-        return np.zeros(tensor.shape, flat.dtype)
+        return shaped(name[:100], flat[:0], tensor.shape)
     steps = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((n - 1) * stride for n, stride in steps)
     if last >= flat.size or math.prod(tensor.shape) > flat.size:

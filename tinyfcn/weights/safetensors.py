@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from tinyfcn.data.preprocessing import Preprocessing
 from tinyfcn.weights import images
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, as_array, preprocessing_of
+from tinyfcn.weights.file import (
+    MEBIBYTE,
+    WeightFile,
+    WeightsError,
+    numbers,
+    preprocessing_of,
+    shaped,
+)
 
 DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
@@ -61,8 +68,8 @@ def read(path: Path) -> WeightFile:
         data = file.read(size)
     arrays = {}
     for name, (kind, shape, begin, end) in places.items():
-        array = as_array(name, data[begin:end], DTYPES[kind], shape)
-        arrays[name] = bfloat16(array) if kind == "BF16" else array
+        flat = numbers(name, data[begin:end], np.dtype(DTYPES[kind]))
+        arrays[name] = shaped(name, bfloat16(flat) if kind == "BF16" else flat, shape)
     preprocessing, about = _metadata(metadata)
     return WeightFile(arrays, preprocessing or images.pytorch(arrays), about)
 
@@ -134,8 +141,7 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
         raise WeightsError(f"damaged header: {name} is {str(entry)[:80]}") from error
     if not isinstance(kind, str) or kind not in DTYPES:
         raise WeightsError(f"{name}: dtype {str(kind)[:20]!r} is not one of {', '.join(DTYPES)}")
-    numbers = (*shape, begin, end)
-    if not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
+    if not all(type(n) is int and 0 <= n < 1 << 62 for n in (*shape, begin, end)):
         raise WeightsError(f"damaged header: {name} has shape {str(shape)[:80]}")
     return kind, shape, begin, end
 
