@@ -103,12 +103,12 @@ def test_several_inputs_and_outputs(rng):
     assert gradgradcheck(lambda a, b: a @ b, [a, b])
 
 
-def test_float32_is_refused():
+def test_float32_is_rejected():
     with pytest.raises(TypeError, match="float64"):
         gradcheck(lambda t: t * 2, tensor([1.0], requires_grad=True))
 
 
-def test_no_input_to_check_is_refused():
+def test_no_input_to_check_is_rejected():
     with pytest.raises(ValueError, match="requires a gradient"):
         gradcheck(lambda t: t * 2, tensor([1.0]))
 

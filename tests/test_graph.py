@@ -58,7 +58,7 @@ def test_ops_run_only_when_every_gradient_of_theirs_has_arrived():
     assert calls == [5.0]
 
 
-def test_second_backward_is_refused_with_the_reason():
+def test_second_backward_is_rejected_with_the_reason():
     x = leaf(1.0)
     y = x * x
     y.backward()

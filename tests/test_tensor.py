@@ -1,4 +1,4 @@
-"""The Tensor: what it holds, converts and refuses."""
+"""The Tensor: what it holds, converts and rejects."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_max_along_an_axis_gives_values_and_indices():
     np.testing.assert_array_equal(indices.numpy(), [1, 0])
 
 
-def test_shapes_that_do_not_fit_are_refused_in_words():
+def test_shapes_that_do_not_fit_are_rejected_in_words():
     x = tensor(np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"add: shapes \(2, 3\) and \(2,\) do not broadcast"):
         x + tensor([1.0, 2.0])

@@ -58,7 +58,7 @@ def test_bilinear_fills_every_group():
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4, 4), (3, 3, 4, 2), (3, 3)])
-def test_bilinear_refuses_what_cannot_interpolate(shape):
+def test_bilinear_rejects_what_cannot_interpolate(shape):
     with pytest.raises(ValueError, match="bilinear_: .*got " + re.escape(str(shape))):
         init.bilinear_(empty(*shape))
 

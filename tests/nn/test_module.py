@@ -1,4 +1,4 @@
-"""Module: what it owns, in which order, and how it saves, loads and refuses."""
+"""Module: what it owns, in which order, and how it saves, loads and rejects."""
 
 import numpy as np
 import pytest
@@ -136,7 +136,7 @@ def test_loading_writes_into_the_memory_and_dtype_that_is_there():
     assert np.array_equal(data, state["conv.weight"].numpy().astype(np.float32))
 
 
-def test_a_refusal_lists_everything_at_once_and_changes_nothing():
+def test_a_rejection_lists_everything_at_once_and_changes_nothing():
     block = Block()
     state = Block().state_dict()
     for wrong in ("conv.weight", "head.2.weight"):
@@ -156,7 +156,7 @@ def test_a_refusal_lists_everything_at_once_and_changes_nothing():
     assert all(np.array_equal(v, before[k]) for k, v in block.state_dict().items())
 
 
-def test_a_lenient_load_reports_names_but_still_refuses_shapes():
+def test_a_lenient_load_reports_names_but_still_rejects_shapes():
     block, state = Block(), Block().state_dict()
     del state["scale"]
     state["extra"] = np.zeros(1)
@@ -172,7 +172,7 @@ def test_a_lenient_load_reports_names_but_still_refuses_shapes():
 
 
 @pytest.mark.parametrize("value", ["text", {"a": 1}, np.array(["x"]), np.array([1j])])
-def test_values_that_are_not_numbers_are_refused(value):
+def test_values_that_are_not_numbers_are_rejected(value):
     with pytest.raises(TypeError, match="load_state_dict: bias must be an array of numbers"):
         nn.Linear(2, 2).load_state_dict({"weight": np.zeros((2, 2)), "bias": value})
 
@@ -204,7 +204,7 @@ def test_sequential_indexes_slices_and_appends():
         model[4]
 
 
-def test_containers_refuse_what_is_not_a_module_and_names_that_are_taken():
+def test_containers_reject_what_is_not_a_module_and_names_that_are_taken():
     with pytest.raises(TypeError, match="Sequential: 1 must be a Module, got function"):
         nn.Sequential(nn.ReLU(), lambda x: x)
     with pytest.raises(ValueError, match="'forward' cannot be the name of a module"):

@@ -130,10 +130,8 @@ class ConvTranspose2d(_Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, OC, OH, OW)."""
-        return F.conv_transpose2d(
-            x, self.weight, self.bias, self.stride, self.padding,
-            self.output_padding, self.groups, self.dilation,
-        )  # fmt: skip
+        window = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return F.conv_transpose2d(x, self.weight, self.bias, *window)
 
 
 class Linear(Module):

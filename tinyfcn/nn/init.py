@@ -98,7 +98,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def bilinear_(tensor: Tensor) -> Tensor:
-    """Make a transposed convolution interpolate: each channel is enlarged bilinearly by itself.
+    """Make a transposed convolution interpolate: each channel is upsampled by itself.
 
     For stride f use a kernel of k = 2f (or 2f − 1); see :func:`bilinear_kernel`.
 
@@ -127,7 +127,7 @@ def bilinear_(tensor: Tensor) -> Tensor:
         mask = np.eye(shape[0])
     else:
         raise ValueError(
-            "bilinear_: every channel is enlarged by itself, so the weight must be "
+            "bilinear_: every channel is upsampled by itself, so the weight must be "
             f"({shape[0]}, {shape[0]}, K, K), or ({shape[0]}, 1, K, K) with groups, got {shape}"
         )
     tensor.data[...] = backend.active().as_array(mask[:, :, None, None] * kernel)

@@ -210,7 +210,7 @@ class Module:
         Args:
             state: names and arrays (or tensors), as :meth:`state_dict` gives them.
             strict: whether every name has to be found on both sides. A value of another shape is
-                refused in either case.
+                rejected in either case.
 
         Returns:
             (missing_keys, unexpected_keys): names only here, and names only in ``state``.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.optim.optimizer import Optimizer
-from tinyfcn.tensor import Array, Tensor
+from tinyfcn.optim.optimizer import Optimizer, Params
+from tinyfcn.tensor import Array
 
 __all__ = ["Adam", "AdamW"]
 
@@ -42,7 +42,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

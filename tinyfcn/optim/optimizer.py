@@ -15,6 +15,9 @@ from tinyfcn.tensor import Array, Tensor
 
 __all__ = ["Optimizer"]
 
+# Tensors, or groups of them with options of their own.
+Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+
 
 class Optimizer:
     """Base class of the optimizers.
@@ -33,9 +36,7 @@ class Optimizer:
         TypeError: for a parameter that is no Tensor.
     """
 
-    def __init__(
-        self, params: Iterable[Tensor] | Iterable[Mapping[str, Any]], defaults: dict[str, Any]
-    ) -> None:
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         name = type(self).__name__
         given: list[Any] = list(params)
         groups = given if given and isinstance(given[0], Mapping) else [{"params": given}]
@@ -59,10 +60,9 @@ class Optimizer:
                     raise ValueError(f"{name}: a parameter of shape {tensor.shape} comes twice")
                 seen.add(tensor)
             self.param_groups.append({"params": tensors, **defaults, **options})
+            self._check(self.param_groups[-1])
         if not seen:
             raise ValueError(f"{name}: got no parameters")
-        for group in self.param_groups:
-            self._check(group)
 
     def step(self) -> None:
         """Change every parameter that has a gradient, in place."""

@@ -13,12 +13,12 @@ weight decay to the gradient: g + decay · w.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.optim.optimizer import Optimizer
-from tinyfcn.tensor import Array, Tensor
+from tinyfcn.optim.optimizer import Optimizer, Params
+from tinyfcn.tensor import Array
 
 __all__ = ["SGD"]
 
@@ -52,7 +52,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
