@@ -49,13 +49,13 @@ def test_the_backward_pass_is_made_of_ops_too():
 def test_inputs_are_those_of_the_call_and_outputs_have_their_node():
     class Inputs(tinyfcn.Hook):
         def op(self, function, inputs, outputs):
-            self.inputs, self.outputs, self.node = inputs, outputs, outputs[0]._node
+            self.inputs, self.outputs, self.node = inputs, outputs, outputs[0].grad_fn
 
     x = tensor([[[[1.0, 2.0]]]], requires_grad=True)
     with Inputs() as hook:
         y = F.conv2d(x, tensor([[[[3.0]]]]))
     assert hook.inputs[0] is x and hook.inputs[2] is None
-    assert hook.outputs[0] is y and hook.node is y._node
+    assert hook.outputs[0] is y and hook.node is y.grad_fn
 
 
 def test_the_tensors_that_a_hook_returns_take_the_place_of_the_outputs():

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 # Where a gradient goes: to output `index` of a node, or to a leaf tensor. The graph points to ops,
 # not to the tensors between them, so an activation lives only as long as somebody needs its values.
-Edge = tuple["Function", int] | Tensor | None
+Target = tuple["Function", int] | Tensor
+Edge = Target | None
 
 
 class Function:
@@ -68,14 +69,12 @@ class Function:
         made = tuple(Tensor(array) for array in outputs)
 
         if record:
-            self.edges = [_edge(t) for t in tensors]
+            self.edges = [target(t) if t is not None and t.requires_grad else None for t in tensors]
             self.output_shapes = [t.shape for t in made]
             self._saved: list[Any] | None = [
                 _remember(kept, arrays, tensors, outputs) for kept in self._to_save
             ]
-            for index, t in enumerate(made):
-                t.requires_grad = t.dtype.kind == "f"
-                t._node, t._index = self, index
+            made = tuple(self._output(array, index) for index, array in enumerate(outputs))
         self._to_save = ()
         for hook in active.hooks:
             made = hook.op(self, inputs, made) or made
@@ -110,9 +109,11 @@ class Function:
             return item
         # An output is kept as its array alone: keeping the Tensor would make a cycle with this
         # node, and the memory would wait for the garbage collector.
-        t = Tensor(item.array)
-        t.requires_grad = t.dtype.kind == "f"
-        t._node, t._index = self, item.index
+        return self._output(item.array, item.index)
+
+    def _output(self, array: Array, index: int) -> Tensor:
+        t = Tensor(array, requires_grad=array.dtype.kind == "f")
+        t.grad_fn, t.output_nr = self, index
         return t
 
 
@@ -201,10 +202,9 @@ def _remember(array: Any, arrays: list[Any], tensors: list[Any], outputs: tuple[
     return Tensor(array)
 
 
-def _edge(t: Tensor | None) -> Edge:
-    if t is None or not t.requires_grad:
-        return None
-    return t if t._node is None else (t._node, t._index)
+def target(t: Tensor) -> Target:
+    """Where a gradient of ``t`` goes."""
+    return t if t.grad_fn is None else (t.grad_fn, t.output_nr)
 
 
 def as_tensor(value: Any) -> Tensor:

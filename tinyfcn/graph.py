@@ -12,11 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.function import Edge, Function
+from tinyfcn.function import Edge, Function, Target, target
 from tinyfcn.tensor import Tensor, set_grad_enabled
-
-# An output of an op as (op, index), or a leaf tensor.
-Target = tuple[Function, int] | Tensor
 
 
 def grad(
@@ -59,9 +56,9 @@ def grad(
     for position, x in enumerate(inputs):
         if not x.requires_grad:
             raise ValueError(f"grad: inputs[{position}] does not require a gradient")
-    wanted = [_target(x) for x in inputs]
+    wanted = [target(x) for x in inputs]
     found = walk(outputs, grad_outputs, set(wanted), retain_graph, create_graph)
-    results: tuple[Any, ...] = tuple(found.get(target) for target in wanted)
+    results: tuple[Any, ...] = tuple(found.get(end) for end in wanted)
     unused = [position for position, g in enumerate(results) if g is None]
     if unused and not allow_unused:
         raise RuntimeError(
@@ -83,8 +80,8 @@ def walk(
     sums: dict[Target, Tensor] = {}
     with set_grad_enabled(create_graph):
         for output, gradient in zip(outputs, gradients, strict=True):
-            _add(sums, _target(output), _seed(output, gradient))
-        order = _consumers_first([t._node for t in outputs if t._node is not None])
+            _add(sums, target(output), _seed(output, gradient))
+        order = _consumers_first([t.grad_fn for t in outputs if t.grad_fn is not None])
         if wanted is None:
             ends = [*sums, *(edge for node in order for edge in node.edges)]
             wanted = {end for end in ends if isinstance(end, Tensor)}
@@ -103,12 +100,8 @@ def walk(
             if not retain_graph:
                 node.free()
 
-    results = {target: g for target, g in sums.items() if target in wanted}
+    results = {end: g for end, g in sums.items() if end in wanted}
     return results if create_graph else _own(results, gradients)
-
-
-def _target(t: Tensor) -> Target:
-    return t if t._node is None else (t._node, t._index)
 
 
 def _seed(output: Tensor, gradient: Any) -> Tensor:
@@ -199,13 +192,13 @@ def _own(results: dict[Target, Tensor], gradients: Sequence[Any]) -> dict[Target
     """
     taken = {id(_memory(g)) for g in gradients if g is not None}
     owned = {}
-    for target, g in results.items():
+    for end, g in results.items():
         memory = _memory(g)
         repeated = any(s == 0 and n > 1 for s, n in zip(g.data.strides, g.shape, strict=True))
         if id(memory) in taken or repeated:
             g = Tensor(g.data.copy(order="K"))
         taken.add(id(memory))
-        owned[target] = Tensor(g.data)
+        owned[end] = Tensor(g.data)
     return owned
 
 

@@ -92,6 +92,8 @@ class Tensor:
             backward computes with; optimizers write between steps, where that is safe.
         grad: after ``backward``, a Tensor of the same shape and dtype, or None.
         requires_grad: True for leaves that were asked to, and for all that was computed from them.
+        grad_fn, output_nr: the op that made this tensor, and which of its outputs it is; None for a
+            leaf.
 
     Operators and methods broadcast like NumPy's, and are documented under
     ``tinyfcn.functional``.
@@ -115,8 +117,8 @@ class Tensor:
             raise TypeError(f"a Tensor holds numbers, got dtype {data.dtype}")
         self.data: Array = data
         self.grad: Tensor | None = None
-        self._node: Function | None = None  # the op that made this tensor; None for a leaf
-        self._index = 0  # which of that op's outputs this is
+        self.grad_fn: Function | None = None
+        self.output_nr = 0
         self.requires_grad_(requires_grad)
 
     # ---- what it is ----
@@ -186,7 +188,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` of a leaf in place and return it."""
-        if self._node is not None:
+        if self.grad_fn is not None:
             raise ValueError("requires_grad_: only leaves can be changed; use detach() first")
         if requires_grad and self.dtype.kind != "f":
             raise TypeError(f"requires_grad needs a floating dtype, got {self.dtype}")

@@ -91,7 +91,7 @@ def test_slope_at_zero_is_zero_and_nan_stays():
 def test_relu_keeps_only_its_output(rng):
     x = Tensor(rng.standard_normal((4, 4)), requires_grad=True)
     y = F.relu(x)
-    (kept,) = y._node.saved_tensors
+    (kept,) = y.grad_fn.saved_tensors
     assert kept.data is y.data
 
 
