@@ -117,6 +117,22 @@ def test_comparisons_are_by_element():
     assert len({x, x, tensor([1.0, 2.0, 3.0])}) == 2  # as a key a tensor is itself
 
 
+def test_choices_by_element_are_methods_too():
+    array = np.array([[-2.0, 0.5], [3.0, -0.5]])
+    other = np.array([1.0, -1.0])
+    x, y = tensor(array), tensor(other)
+    for given, expected in (
+        (abs(x), np.abs(array)),
+        (x.abs(), np.abs(array)),
+        (x.clamp(-1, 1), np.clip(array, -1, 1)),
+        (x.clamp(max=0), np.minimum(array, 0)),
+        (x.minimum(y), np.minimum(array, other)),
+        (x.maximum(0.25), np.maximum(array, 0.25)),
+        (x.where(x > y, y), np.where(array > other, array, other)),
+    ):
+        np.testing.assert_array_equal(given.numpy(), expected)
+
+
 def test_python_and_numpy_can_read_a_tensor():
     x = tensor([[2.5]], requires_grad=True)
     assert (float(x), int(x)) == (2.5, 2)

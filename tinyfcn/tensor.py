@@ -303,6 +303,28 @@ class Tensor:
         """Element-wise hyperbolic tangent."""
         return tinyfcn.functional.tanh(self)
 
+    def abs(self) -> Tensor:
+        """Element-wise absolute value."""
+        return tinyfcn.functional.abs(self)
+
+    __abs__ = abs
+
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:
+        """At least ``min`` and at most ``max``, element by element; one may be None."""
+        return tinyfcn.functional.clamp(self, min, max)
+
+    def minimum(self, other: Any) -> Tensor:
+        """The smaller of two, element by element."""
+        return tinyfcn.functional.minimum(self, other)
+
+    def maximum(self, other: Any) -> Tensor:
+        """The larger of two, element by element."""
+        return tinyfcn.functional.maximum(self, other)
+
+    def where(self, condition: Any, other: Any) -> Tensor:
+        """These elements where the condition holds, else those of ``other``."""
+        return tinyfcn.functional.where(condition, self, other)
+
     def sum(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """Sum over the axes ``dim``, by default all."""
         return tinyfcn.functional.sum(self, dim, keepdim)
