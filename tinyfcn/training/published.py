@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from tinyfcn import backend, models, weights
 from tinyfcn.data import TORCHVISION, VOC_CLASSES
 from tinyfcn.models.fcn import SKIPS
+from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
 from tinyfcn.training.model_spec import ModelSpec, copy_matching, named_arrays
 
@@ -50,8 +50,9 @@ def published_model(
     Raises:
         FileNotFoundError, ValueError: if that cannot be done, or a layer would be left random.
     """
-    if name is not None:
-        _check_arguments(name, arguments)
+    if name is not None:  # What no file can help is told before one is read.
+        for key in arguments.keys() - entry(name).takes.keys():
+            raise ValueError(f"{name} does not take {key}")
     file = weights.read(path)
     if file.description is not None:
         spec = ModelSpec.from_dict(file.description)
@@ -73,19 +74,9 @@ def published_model(
     return model, spec
 
 
-def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
-    """Reject what no file can help, before one is read."""
-    if name not in models.names():
-        models.create(name)
-    takes = inspect.signature(getattr(models, name)).parameters
-    for key in arguments.keys() - takes.keys():
-        raise ValueError(f"{name} does not take {key}")
-
-
 def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> ModelSpec:
     """The network that leaves the fewest arrays new, then the fewest of the file unused."""
-    best: tuple[tuple[int, int], int, dict[str, Any]] | None = None
-    rejected: ValueError | None = None
+    found, errors = [], []
     arrays = _without_scales(file.arrays)
     for arguments in _candidates(file, name, given):
         try:
@@ -93,16 +84,12 @@ def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) ->
             count = weights.count_classes(shapes, _shapes(name, 3, arguments), arrays)
             count = count or len(VOC_CLASSES)
             matched = weights.match_names(_shapes(name, count, arguments), arrays)
+            found.append((len(matched.new), len(matched.unused), count, arguments))
         except ValueError as error:
-            rejected = rejected or error
-            continue
-        left = len(matched.new), len(matched.unused)
-        if best is None or left < best[0]:
-            best = left, count, arguments
-    if best is None:
-        assert rejected is not None
-        raise rejected
-    _, count, arguments = best
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    *_, count, arguments = min(found, key=lambda one: one[:2])
     classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
     return ModelSpec(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)
 
@@ -112,18 +99,20 @@ def _candidates(
 ) -> Iterator[dict[str, Any]]:
     """The arguments with which a network may be the one that a file is for."""
     from_caffe = any(array.startswith("conv1") for array in file.arrays)
-    values = {
+    takes = entry(name).takes
+    values: dict[str, Iterable[Any]] = {
         "geometry": ("reference", "aligned") if from_caffe else ("aligned",),
         "at_once": ("scale_pool4.weight" in file.arrays,),
-        **VARIANTS,
+        **{
+            key: dict.fromkeys([takes[key].default, *some])  # the default first
+            for key, some in VARIANTS.items()
+            if key in takes
+        },
         **{key: (value,) for key, value in given.items()},
     }
-    takes = inspect.signature(getattr(models, name)).parameters
-    chosen = {key: some for key, some in values.items() if key in takes}
-    for key in VARIANTS.keys() & (chosen.keys() - given.keys()):
-        chosen[key] = (*dict.fromkeys((takes[key].default, *chosen[key])),)
-    for combination in itertools.product(*chosen.values()):
-        yield dict(zip(chosen, combination, strict=True))
+    names = [key for key in values if key in takes]
+    for combination in itertools.product(*(values[key] for key in names)):
+        yield dict(zip(names, combination, strict=True))
 
 
 def _without_scales(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
