@@ -66,8 +66,7 @@ class Worker:
             print(seconds, file=self.process.stdin, flush=True)
         answer = self._answer()
         self.memory = answer["memory"]
-        times: list[float] = answer["seconds"]
-        return times
+        return list(answer["seconds"])
 
     def close(self) -> None:
         """Let the process end, which it does when nobody can tell it anything more."""

@@ -89,11 +89,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def select(words: Sequence[str], quick: bool) -> list[Work]:
     """The work whose group and name hold one of the words; all of it without any."""
-    chosen = [
-        work
-        for work in WORK
-        if not words or any(word.lower() in f"{work.group} {work.name}" for word in words)
-    ]
+    searched = [(work, f"{work.group} {work.name}") for work in WORK]
+    chosen = [work for work, text in searched if any(w.lower() in text for w in words or [""])]
     if not chosen:
         known = {name for work in WORK for name in (work.name, *work.name.split())}
         near = did_you_mean(" ".join(words), known)

@@ -48,14 +48,13 @@ WAYS = 2  # of a bank conflict
 def main(arguments: Sequence[str]) -> int:
     try:
         options = parse(arguments)
-        status: int = options.does(options)
+        return int(options.does(options))
     except KernelError as error:  # what was asked for
         sys.exit(f"{error.kind}: {error}")
     except nvrtc.Refused as error:
         sys.exit(str(error))
     except (DeviceError, CaseError, nvrtc.CompilerMissing) as error:
         raise UsageError(str(error)) from error
-    return status
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
