@@ -4,7 +4,7 @@
 //   relu         max(x, 0)
 //   relu_grad    gy where y > 0, else 0
 //
-// NumPy twins: the functions of the same names. All arrays have one shape.
+// NumPy twins: the primitives of the same names. All arrays have one shape.
 //
 // One version each: they read and write every element once, in order, so that memory is the limit.
 //

@@ -7,7 +7,7 @@
 //   batch_norm_grad_parts   Σ gy and Σ gy · (x − mean) of each part               batch_norm_grad
 //   batch_norm_grad         weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂))
 //
-// The twins are in tinyfcn/backend/cpu/normalization.py. With an output y, gy counts as 0 where y ≤ 0.
+// With an output y, gy counts as 0 where y ≤ 0.
 //
 // Statistics read x once: a block keeps its part in registers, so it can take the part's mean first
 // and the deviations from it afterwards. That is as exact as two passes, also where the mean is

@@ -4,7 +4,7 @@
 //   cross_entropy        log Σ exp(x) − x[label]
 //   cross_entropy_grad   gx = gy · (softmax(x) − one-hot(label))
 //
-// NumPy twins: tinyfcn/backend/cpu/loss.py. x and gx are (N, C, pixels); labels, gy and losses
+// NumPy twins: the primitives of the same names. x and gx are (N, C, pixels); labels, gy and losses
 // (N, pixels). A label of −1 is a pixel that does not count: its loss and its gradient are 0.
 //
 // One version: a thread a pixel goes along its classes. Neighbouring threads have neighbouring pixels,

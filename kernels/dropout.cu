@@ -1,7 +1,7 @@
 // Dropout from a counter: whether an element is dropped is a hash of the seed and its number.
 //
-//   kernel    NumPy twin                        arrays
-//   dropout   tinyfcn/backend/cpu/dropout.py    x, y of one shape
+//   kernel    NumPy twin    arrays
+//   dropout   dropout       x, y of one shape
 //
 // Elements are numbered pixels first and channels fastest, (n, h, w, c), whatever the order in memory:
 // so the mask is the twin's, bit by bit. Where x is no image, channels is 1 and pixels the count.

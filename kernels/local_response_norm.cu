@@ -6,7 +6,7 @@
 //   local_response_norm_grad    gx = direct − 2 alpha beta / size · x · Σ spread, the sum over the
 //                               channels in whose window this one lies: the window turned round
 //
-// NumPy twins: tinyfcn/backend/cpu/normalization.py. All arrays are (N, C, pixels); the window of
+// NumPy twins: the primitives of the same names. All arrays are (N, C, pixels); the window of
 // channel c is c − size / 2 … c + (size − 1) / 2.
 //
 // One version: a thread an element, neighbouring threads neighbouring pixels. A window's elements are

@@ -6,7 +6,7 @@
 //   scatter_plane      zeros, with each value added at its index
 //   gather_plane       the values that stand at the indices
 //
-// NumPy twins: tinyfcn/backend/cpu/pooling.py. x is (N, C, H, W), outputs and indices (N, C, OH, OW);
+// NumPy twins: the primitives of the same names. x is (N, C, H, W), outputs and indices (N, C, OH, OW);
 // an index is h · W + w. Padding is −∞ and never has the index.
 //
 // scatter_plane in gather form: a thread owns a pixel and adds up the windows that hold it, in

@@ -6,7 +6,7 @@
 //   adam_update   d = grad + decay · param;  m = beta1 · m + share1 · d;  v = beta2 · v + share2 · d²;
 //                 param = shrink · param − step · m / (√v / correction + eps)
 //
-// NumPy twins: tinyfcn/backend/cpu/optimizer.py. All arrays have one shape and lie in one order. The
+// NumPy twins: the primitives of the same names. All arrays have one shape and lie in one order. The
 // shares are 1 − beta, taken in double: in float 1 − 0.999f is off by 1e-5.
 //
 // One version each: every array is read and written once, in order, and no other memory is needed.

@@ -1,7 +1,7 @@
 // Resampling: y = rows · x · columnsᵀ on every plane, with banded matrices.
 //
-//   kernel       NumPy twin                           arrays
-//   resample2d   tinyfcn/backend/cpu/resample.py      x (planes, H, W) → y (planes, OH, OW)
+//   kernel       NumPy twin    arrays
+//   resample2d   resample2d    x (planes, H, W) → y (planes, OH, OW)
 //
 // One kernel is average pooling, bilinear and nearest resizing, padding by reflection, and the adjoint
 // of each. A matrix comes as bands: row i is 0 but for elements bounds[2 i] … bounds[2 i + 1] − 1, and
