@@ -36,7 +36,7 @@ from tinyfcn.training import checkpoint
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate, predict
 from tinyfcn.training.model_spec import load_model, spec_in
-from tinyfcn.training.run_folder import RunFolder
+from tinyfcn.training.run_folder import SCORES, RunFolder
 from tinyfcn.visualize import sheet
 
 
@@ -58,7 +58,6 @@ NETWORKS = {
     "unet": Network("U-Net", ("--width", "0.09375", "--dropout", "0", "--weight-decay", "0")),
     "deeplab_largefov": Network("DeepLab", ("--width", "0.11")),
 }
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
 HEAD = (
     "network", "parameters", "multiply-adds", "minutes",
     "pixel accuracy", "mean accuracy", "mean IU", "f.w. IU",

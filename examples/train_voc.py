@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> None:
 def train(run: Run, pixel_loss: Loss) -> None:
     """The loop. What a long training needs besides is called by name, and stands in ``Run``."""
     model, optimizer, schedule = run.model, run.optimizer, run.schedule
-    with run:  # Ctrl-C ends it between two steps, and what was learnt is saved
+    with run.safely():  # Ctrl-C ends it between two steps, and what was learnt is saved
         for _ in run.epochs():
             for batches in run.steps():  # one batch a step, or --accumulate of them
                 for batch in batches:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import models, visualize
+from tinyfcn import data, models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -330,7 +330,7 @@ def test_networks_are_compared_on_as_many_scenes_as_asked_for(
         drawn.append(train)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets, "write_voc_tree", stop)
+    monkeypatch.setattr(data, "write_voc_tree", stop)
     for arguments in ([], ["--scenes", 40]):
         command = [ROOT / "examples" / "compare_architectures.py", "--out", tmp_path, *arguments]
         assert call(*command)[0] == 130

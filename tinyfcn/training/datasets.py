@@ -6,22 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn.data import (
-    VOC_CLASSES,
-    ColourJitter,
-    Compose,
-    ConcatDataset,
-    DataError,
-    FolderSegmentation,
-    MirrorBorder,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomScale,
-    SBDSegmentation,
-    SegmentationDataset,
-    VOCSegmentation,
-    write_voc_tree,
-)
+from tinyfcn import data
+from tinyfcn.data import DataError, SegmentationDataset
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
@@ -32,7 +18,7 @@ SCENES_TO_SCORE = 200
 
 def draw_scenes(root: Path, train: int) -> Path:
     """Write synthetic scenes as a VOC tree, with a progress bar; those that are there are kept."""
-    return write_voc_tree(
+    return data.write_voc_tree(
         root,
         train=train,
         val=SCENES_TO_SCORE,
@@ -50,7 +36,7 @@ def open_dataset(
     """
     root = Path(root)
     plain = (root / "images").is_dir() and (root / "masks").is_dir()
-    return (FolderSegmentation if plain else VOCSegmentation)(root, split, classes)
+    return (data.FolderSegmentation if plain else data.VOCSegmentation)(root, split, classes)
 
 
 def open_datasets(
@@ -74,13 +60,13 @@ def open_datasets(
     training = open_dataset(root, train_split, classes)
     validation = open_dataset(root, val_split, classes)
     if sbd_root is not None:
-        if training.classes != VOC_CLASSES:
+        if training.classes != data.VOC_CLASSES:
             raise DataError(
                 f"SBD has the 21 classes of VOC, but the data has {class_list(training.classes)}"
             )
         # SBD's lists overlap those of VOC: never train on an image that is scored.
         known = {*training.ids, *validation.ids}
-        training = ConcatDataset([training, SBDSegmentation(sbd_root, exclude=known)])
+        training = data.ConcatDataset([training, data.SBDSegmentation(sbd_root, exclude=known)])
     overlap = set(training.ids) & set(validation.ids)
     if overlap and train_split != val_split:
         raise DataError(
@@ -96,7 +82,7 @@ def augmentation(
     jitter: float = 0.0,
     colour_jitter: float = 0.0,
     flip: bool = True,
-) -> Compose:
+) -> data.Compose:
     """Transforms of training samples: scale, crop, flip, colours, in this order.
 
     A model that has a ``margin`` without scores, as U-Net without padding, gets images with one:
@@ -107,13 +93,13 @@ def augmentation(
     network = as_network(model)
     margin, window = network.margin, network.window
     if jitter:
-        transforms.append(RandomScale(1 - jitter, 1 + jitter))
+        transforms.append(data.RandomScale(1 - jitter, 1 + jitter))
     if margin:
-        transforms.append(MirrorBorder(margin, lambda n: window(max(n, crop or 1))))
+        transforms.append(data.MirrorBorder(margin, lambda n: window(max(n, crop or 1))))
     if crop:
-        transforms.append(RandomCrop(window(crop)))
+        transforms.append(data.RandomCrop(window(crop)))
     if flip:
-        transforms.append(RandomHorizontalFlip())
+        transforms.append(data.RandomHorizontalFlip())
     if colour_jitter:
-        transforms.append(ColourJitter(*[colour_jitter] * 3))
-    return Compose(*transforms)  # type: ignore[arg-type]
+        transforms.append(data.ColourJitter(*[colour_jitter] * 3))
+    return data.Compose(*transforms)  # type: ignore[arg-type]

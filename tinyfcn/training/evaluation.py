@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
-from tinyfcn.training.overlap_tile import overlap_tile, tile_for
+from tinyfcn.training.overlap_tile import evaluating, overlap_tile, tile_for
 
 
 def predict(
@@ -37,18 +38,12 @@ def predict(
     """
     batch = np.stack([preprocessing.apply(image) for image in images])
     margin = as_network(model).margin
-    training = model.training
-    model.eval()
-    try:
-        with tinyfcn.no_grad():
-            x = tinyfcn.tensor(batch)
-            logits = (
-                overlap_tile(model, x, tile_for(model, *batch.shape[2:]), margin)
-                if margin
-                else model(x)
-            )
-    finally:
-        model.train(training)
+    x = tinyfcn.tensor(batch)
+    with evaluating(model):
+        if margin:
+            logits = overlap_tile(model, x, tile_for(model, *batch.shape[2:]), margin)
+        else:
+            logits = model(x)
     if logits.shape[2:] != batch.shape[2:]:
         raise ValueError(
             f"predict: the model gave logits {logits.shape} for images {batch.shape}; "
@@ -149,11 +144,6 @@ def median_frequency_weights(
 
 def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
     """The samples in order, in lists of up to ``most`` neighbours of equal size."""
-    group: list[Sample] = []
-    for sample in dataset:
-        if group and (len(group) == most or sample.mask.shape != group[0].mask.shape):
+    for _, equal in itertools.groupby(dataset, key=lambda sample: sample.mask.shape):
+        while group := list(itertools.islice(equal, most)):
             yield group
-            group = []
-        group.append(sample)
-    if group:
-        yield group

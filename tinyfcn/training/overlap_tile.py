@@ -9,6 +9,8 @@ window shows the image mirrored. Beside image and scores, memory depends on the 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from itertools import product
 
 import tinyfcn
@@ -58,20 +60,27 @@ def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 9
     mirrored = xp.pad(images.data, [(0, 0), (0, 0), *borders], "reflect")
     scores = None
     side = tile + 2 * margin
+    with evaluating(model):
+        for n, top, left in product(range(len(mirrored)), rows, columns):
+            window = mirrored[n : n + 1, :, top : top + side, left : left + side]
+            part = _middle(model(Tensor(window)), tile, margin)
+            if scores is None:
+                scores = xp.empty((len(mirrored), part.shape[1], height, width), part.dtype)
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            scores[n, :, top:bottom, left:right] = part[0, :, : bottom - top, : right - left]
+    return Tensor(scores)
+
+
+@contextlib.contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """In this block a model runs as ``model.eval()``, without a graph; then in its former mode."""
     training = model.training
     model.eval()
     try:
         with tinyfcn.no_grad():
-            for n, top, left in product(range(len(mirrored)), rows, columns):
-                window = mirrored[n : n + 1, :, top : top + side, left : left + side]
-                part = _middle(model(Tensor(window)), tile, margin)
-                if scores is None:
-                    scores = xp.empty((len(mirrored), part.shape[1], height, width), part.dtype)
-                bottom, right = min(top + tile, height), min(left + tile, width)
-                scores[n, :, top:bottom, left:right] = part[0, :, : bottom - top, : right - left]
+            yield
     finally:
         model.train(training)
-    return Tensor(scores)
 
 
 def tile_for(model: Module, height: int, width: int) -> int:
@@ -90,14 +99,12 @@ def tile_for(model: Module, height: int, width: int) -> int:
 
 
 def _middle(scores: Tensor, tile: int, margin: int) -> Array:
-    size = scores.shape[2:]
-    if size == (tile, tile):
-        middle: Array = scores.data
-        return middle
-    if size != (tile + 2 * margin,) * 2:
+    """The scores of the tile in those of a window."""
+    size, window = scores.shape[2:], tile + 2 * margin
+    if size not in ((tile, tile), (window, window)):
         raise ValueError(
-            f"overlap_tile: for a window of {tile + 2 * margin} pixels the model gave scores of "
-            f"size {size}; expected the tile, {tile}, or the window. Set tile and margin to suit"
+            f"overlap_tile: for a window of {window} pixels the model gave scores of size {size}; "
+            f"expected the tile, {tile}, or the window. Set tile and margin to suit"
         )
-    middle = scores.data[:, :, margin : margin + tile, margin : margin + tile]
-    return middle
+    edge = 0 if size == (tile, tile) else margin
+    return scores.data[:, :, edge : edge + tile, edge : edge + tile]

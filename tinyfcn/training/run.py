@@ -9,13 +9,13 @@ follow from the seed and the position alone.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.model_spec import named_arrays
-from tinyfcn.training.run_folder import RunFolder, iu_column
+from tinyfcn.training.run_folder import SCORES, Row, RunFolder, iu_column
 from tinyfcn.training.signals import StopSignals
 
 SAVE_EVERY = 600.0  # seconds between checkpoints inside a long epoch
@@ -61,25 +61,23 @@ class Progress:
     best_epoch: int = 0
 
 
+@dataclass
 class Group:
     """The batches whose gradients make one step; they are read while they are iterated over."""
 
-    def __init__(self, batches: Iterator[Batch], size: int) -> None:
-        self._batches = batches
-        self._size = size
+    batches: Iterator[Batch]
+    size: int
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def __iter__(self) -> Iterator[Batch]:
-        return itertools.islice(self._batches, self._size)
+        return itertools.islice(self.batches, self.size)
 
 
+@dataclass(eq=False)
 class Run:
     """A training and its folder; the loop that uses it stands in ``examples/train_voc.py``.
-
-    In the block of ``with``, Ctrl-C and SIGTERM end the run between two steps, and what was learnt
-    is saved before the error of a file that cannot be used.
 
     Args:
         model: gives logits (N, C, H, W).
@@ -94,53 +92,40 @@ class Run:
         about: what else the checkpoints hold, such as how to build the model again.
     """
 
-    def __init__(
-        self,
-        model: Module,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        loader: DataLoader,
-        validation: SegmentationDataset,
-        folder: RunFolder,
-        iterations: int,
-        accumulate: int = 1,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.loader = loader
-        self.validation = validation
-        self.folder = folder
-        self.iterations = iterations
-        self.accumulate = accumulate
-        self.about = dict(about or {})
+    model: Module
+    optimizer: Optimizer
+    schedule: Schedule
+    loader: DataLoader
+    validation: SegmentationDataset
+    folder: RunFolder
+    iterations: int
+    accumulate: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         self.progress = Progress()
-        self.rows: list[dict[str, float]] = []
-        self._position = loader.state_dict()  # of the loader, after the last whole step
+        self._position = self.loader.state_dict()  # of the loader, after the last whole step
         self._stop = StopSignals()
-        self._saved_at = self._clock = time.monotonic()
+        self._clock = self._saved_at = time.monotonic()
         self._table_begun = self._skipped_curves = False
 
-    def __enter__(self) -> Run:
-        self._stop.__enter__()
-        self._saved_at = self._clock = time.monotonic()
-        return self
+    # ---- the loop's parts ----
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.__exit__(kind, error, traceback)
-        if isinstance(error, DataError | OSError) and self.progress.losses:
+    @contextlib.contextmanager
+    def safely(self) -> Iterator[None]:
+        """In this block Ctrl-C and SIGTERM end the run between two steps, and what was learnt is
+        saved before the error of a file that cannot be used."""
+        self._clock = self._saved_at = time.monotonic()
+        try:
+            with self._stop.noted():
+                yield
+        except (DataError, OSError) as error:
+            if not self.progress.losses:
+                raise
             self._save(self.folder.last)
             raise Interrupted(
                 f"{sentence(error)}; what was learnt before is saved in {self.folder.last}"
             ) from error
-
-    # ---- the loop's parts ----
 
     def epochs(self) -> Iterator[int]:
         """The numbers of the epochs that are left; the last may be cut short by ``iterations``."""
@@ -194,8 +179,8 @@ class Run:
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
         self._check_weights()
-        rows: list[visualize.Triple] = []
-        scores = self._evaluate(rows)
+        sheet: list[visualize.Triple] = []
+        scores = self._evaluate(sheet)
         progress = self.progress
         train_loss = progress.loss_sum / max(1, progress.losses)
         better = scores.mean_iu > progress.best_mean_iu
@@ -206,23 +191,22 @@ class Run:
         self._tick()
 
         names = self.validation.classes
-        self.rows.append({
+        rows = [row for row in self.folder.read_log() if row["epoch"] < progress.epoch]
+        rows.append({
             "epoch": progress.epoch,
             "iteration": progress.iteration,
             "seconds": round(progress.seconds, 2),
             "train_loss": train_loss,
-            "pixel_accuracy": scores.pixel_accuracy,
-            "mean_accuracy": scores.mean_accuracy,
-            "mean_iu": scores.mean_iu,
-            "fw_iu": scores.fw_iu,
+            **{name: getattr(scores, name) for name in SCORES},
             **{iu_column(name): float(iu) for name, iu in zip(names, scores.iu, strict=True)},
         })  # fmt: skip
         self._print_row(scores, train_loss, better)
-        # The log comes before the checkpoint: if the run ends between the two, the row is dropped
-        # when it goes on and written again; the other way round it would be lost.
-        self.folder.write_log(self.rows, names)
-        self._write_pictures(rows, better)
+        # The log comes before the checkpoint: if the run ends between the two, the row is written
+        # again when it goes on; the other way round it would be lost.
+        self.folder.write_log(rows, names)
+        self._write_curves(rows)
         if better:
+            self._write_sheet(sheet)
             self._save(self.folder.best)
         self._save(self.folder.last)
         if progress.iteration < self.iterations:
@@ -243,18 +227,18 @@ class Run:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; rows of the log that are newer than it are dropped.
+        """Go on from a checkpoint.
 
         Raises:
             CheckpointError: if it does not fit; says what does not.
         """
-        options = [_without_params(group) for group in self.optimizer.param_groups]
+        own = [{**group} for group in self.optimizer.param_groups]
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             # This run's options hold: the saved ones, unless they were changed on purpose.
-            for group, option in zip(self.optimizer.param_groups, options, strict=True):
-                group.update(option)
+            for group, options in zip(self.optimizer.param_groups, own, strict=True):
+                group.update(options)
             self.schedule.load_state_dict(state["schedule"])
             random.set_state(state["random"])
             self.loader.load_state_dict(state["loader"])
@@ -263,7 +247,6 @@ class Run:
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(f"the checkpoint does not fit this run: {what}") from error
-        self.rows = [row for row in self.folder.read_log() if row["epoch"] <= self.progress.epoch]
 
     # ---- inside an epoch ----
 
@@ -273,17 +256,15 @@ class Run:
             self.loader
         )
 
-    def _evaluate(self, rows: list[visualize.Triple]) -> Scores:
-        """Scores on the validation set; fills ``rows`` with what the sheet shows."""
+    def _evaluate(self, sheet: list[visualize.Triple]) -> Scores:
+        """Scores on the validation set; fills ``sheet`` with what the picture shows."""
         wanted = set(np.linspace(0, len(self.validation) - 1, SHEET_ROWS).round().astype(int))
-        seen = 0
+        numbers = itertools.count()
 
         def collect(samples: list[Sample], predictions: Any) -> None:
-            nonlocal seen
             for sample, prediction in zip(samples, predictions, strict=True):
-                if seen in wanted:
-                    rows.append((sample.image, sample.mask, prediction))
-                seen += 1
+                if next(numbers) in wanted:
+                    sheet.append((sample.image, sample.mask, prediction))
             self._stop_if_asked()  # going on repeats this evaluation, no step
 
         return evaluate(
@@ -318,19 +299,20 @@ class Run:
             if not bool(backend.active().xp.isfinite(tensor.data).all()):
                 raise Diverged(self._when(f"{name} holds values that are not finite"))
 
-    def _write_pictures(self, rows: list[visualize.Triple], better: bool) -> None:
+    def _write_curves(self, rows: list[Row]) -> None:
         try:
             with atomic_write(self.folder.curves) as file:
-                visualize.plot_curves(self.rows, file)
+                visualize.plot_curves(rows, file)
         except ImportError as error:
             if not self._skipped_curves:
                 print(f"curves.png is skipped: {error}")
             self._skipped_curves = True
-        if better:
-            with atomic_write(self.folder.predictions) as file:
-                height = min(256, max(image.shape[0] for image, _, _ in rows))
-                picture = visualize.sheet(rows, self.validation.classes, height=height)
-                picture.save(file, format="PNG")
+
+    def _write_sheet(self, sheet: list[visualize.Triple]) -> None:
+        height = min(256, max(image.shape[0] for image, _, _ in sheet))
+        picture = visualize.sheet(sheet, self.validation.classes, height=height)
+        with atomic_write(self.folder.predictions) as file:
+            picture.save(file, format="PNG")
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -373,8 +355,3 @@ class Run:
             kept = f"the checkpoint of before is kept ({self.folder.last})"
         epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
         return f"{what} in epoch {epoch}, iteration {iteration}; {kept}"
-
-
-def _without_params(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a parameter group."""
-    return {key: value for key, value in group.items() if key != "params"}

@@ -28,10 +28,8 @@ import tinyfcn
 from tinyfcn.files import atomic_write
 
 # The scores of a row, after which come the IU of each class as columns "iu <class name>".
-COLUMNS = (
-    "epoch", "iteration", "seconds", "train_loss",
-    "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu",
-)  # fmt: skip
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)
 
 Row = dict[str, float]
 

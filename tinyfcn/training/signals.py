@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Iterator
+from types import FrameType
 
 
 class StopSignals:
-    """Inside ``with`` Ctrl-C and SIGTERM are only noted; a second one interrupts at once.
-
-    Outside the main thread, where Python gives no signals, the block changes nothing.
+    """Notes Ctrl-C and SIGTERM.
 
     Attributes:
         number: the signal that came, or None.
     """
 
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._former: dict[int, Any] = {}
+    number: int | None = None
 
-    def __enter__(self) -> StopSignals:
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """In this block they are only noted; a second one interrupts at once.
+
+        Outside the main thread, where Python gives no signals, it changes nothing.
+        """
         self.number = None
+        former = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._former[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-        self._former.clear()
+                former[number] = signal.signal(number, self._note)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
