@@ -66,15 +66,15 @@ class Function:
         arrays = [None if t is None else t.data.view() for t in tensors]
         result = self.forward(*arrays)
         outputs = result if isinstance(result, tuple) else (result,)
-        made = tuple(Tensor(array) for array in outputs)
-
         if record:
             self.edges = [target(t) if t is not None and t.requires_grad else None for t in tensors]
-            self.output_shapes = [t.shape for t in made]
+            self.output_shapes = [array.shape for array in outputs]
             self._saved: list[Any] | None = [
                 _remember(kept, arrays, tensors, outputs) for kept in self._to_save
             ]
             made = tuple(self._output(array, index) for index, array in enumerate(outputs))
+        else:
+            made = tuple(map(Tensor, outputs))
         self._to_save = ()
         for hook in active.hooks:
             made = hook.op(self, inputs, made) or made
