@@ -89,6 +89,7 @@ def walk(
 
         for node in order:
             made = [(node, i) for i in range(len(node.output_shapes))]
+            # What nobody asked for is let go as soon as it is used.
             grads = [sums.get(t) if t in wanted else sums.pop(t, None) for t in made]
             if node not in leads or all(g is None for g in grads):
                 continue

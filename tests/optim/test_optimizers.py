@@ -254,6 +254,8 @@ def test_errors():
         SGD([{"params": [w], "weight_decay": -1}])
     with pytest.raises(ValueError, match=r"SGD: momentum must be at least 0, got -0.5"):
         SGD([w], momentum=-0.5)
+    with pytest.raises(ValueError, match=r"Adam: eps must be at least 0, got -1e-08"):
+        Adam([w], eps=-1e-8)
     with pytest.raises(ValueError, match=r"SGD: nesterov needs momentum above 0"):
         SGD([w], nesterov=True)
     with pytest.raises(ValueError, match=r"AdamW: betas must be two numbers in \[0, 1\), got \(1"):

@@ -44,7 +44,9 @@ class _Convolution(Window):
                 raise ValueError(f"{layer}: {name} {n} does not divide into groups={groups}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.dilation = pair(layer, "dilation", dilation, minimum=1)
-        first, second = (in_channels, out_channels)[:: 1 if self.transposed else -1]
+        first, second = out_channels, in_channels
+        if self.transposed:
+            first, second = in_channels, out_channels
         self.weight = _weight(first, second // groups, *self.kernel_size)
         self.bias = _bias(out_channels) if bias else None
         terms: float = in_channels // groups * math.prod(self.kernel_size)
