@@ -14,13 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from tinyfcn.backend.meta import MetaArray, empty
+from tinyfcn.backend.meta import MetaArray
 from tinyfcn.function import Function, Hook
 from tinyfcn.multiply_adds import MultiplyAdds, count_multiply_adds
 from tinyfcn.nn.module import Module, Parameter
-from tinyfcn.nn.without_values import without_values
+from tinyfcn.nn.without_values import empty_images, without_values
 from tinyfcn.receptive_field import Field
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
 from tinyfcn.tensor import Tensor, set_grad_enabled
@@ -164,11 +162,10 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         )
     shape = (1,) * (4 - len(size)) + size
     parameters = list(model.parameters())
-    dtype = parameters[0].dtype if parameters else np.float32
     fields, counted = ReceptiveFields(), count_multiply_adds()
     seen = _Layers(model, fields, counted)
     with without_values(model), set_grad_enabled(True), fields, counted, seen:
-        x = Tensor(empty(shape, dtype, ()))
+        x = empty_images(model, shape)
         fields.start(x)
         results = list(_tensors(model(x)))
         # Of all ops those are left that the results hold for a backward pass.

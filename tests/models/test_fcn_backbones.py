@@ -7,6 +7,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, nn
 from tinyfcn.models.geometry import output_size, receptive_field
+from tinyfcn.nn.without_values import empty_images, without_values
 
 MAKERS = {32: models.fcn32s, 16: models.fcn16s, 8: models.fcn8s}
 SMALL = 1 / 16
@@ -71,11 +72,11 @@ def test_the_receptive_field_of_googlenet_is_907_only_with_the_pooling_that_is_d
     [("caffenet", [256, 256]), ("googlenet", [64]), ("resnet50", [])],
 )
 def test_dropout_is_that_of_the_classifier(rng, monkeypatch, backbone, channels):
-    dropped = []
+    dropped, model = [], make(backbone, 32, "aligned")
     monkeypatch.setattr(
         nn.Dropout, "forward", lambda self, x: dropped.extend([x.shape[1]] * (self.p == 0.5)) or x
     )
-    make(backbone, 32, "aligned")(image(rng, 33, 40))
+    model(image(rng, 33, 40))
     assert dropped == channels
 
 
@@ -96,23 +97,33 @@ def test_any_size_comes_back(rng, backbone, stride, geometry):
             assert model(image(rng, height, width)).shape == (1, 2, height, width)
 
 
-@pytest.mark.parametrize(("backbone", "stride", "geometry"), NETWORKS)
-def test_every_side_up_to_1199_fits(backbone, stride, geometry):
+# 32 pixels more are one row of scores more, so that these sides tell of all.
+SIDES = [*range(1, 34), *range(1168, 1200)]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stride", "geometry"),
+    [*NETWORKS, *(("vgg16", stride, "reference") for stride in MAKERS)],
+)
+def test_every_side_fits(backbone, stride, geometry):
+    """There is always something left to cut: no skip is smaller than what it is added to."""
     model = make(backbone, stride, geometry)
-    more = 1 if model.repeats_last else 0
     if geometry == "aligned":  # AlexNet's even fc6 gives a row of scores more
         assert set(model.offsets[model.last]) == {31 if backbone in ("alexnet", "caffenet") else 0}
-    for n in range(1, 1200):
-        layers = [model.backbone, model.fc6] if hasattr(model, "fc6") else [model.backbone]
-        size = output_size(layers, n)
-        for skip in model.skips:
-            size = output_size([getattr(model, skip.upsample)], size + more)
-            finer = output_size([model.backbone.up_to(skip.pool)], n)
-            offset = model.offsets[skip.score][0]
-            if geometry == "aligned":
-                assert offset == 0 and finer <= size
-            size = min(size, finer - offset)
-        upsampled = output_size([getattr(model, model.last)], size + more)
+    for n in SIDES:
+        with without_values(model), tinyfcn.no_grad():
+            pools = model.backbone.features(empty_images(model, (1, 3, n, 1)))
+            scores = model.score_fr(model._hidden(pools[-1]))
+            for skip in model.skips:
+                scores = model._upsample(skip.upsample, scores)
+                size, finer = scores.shape[2], pools[skip.pool - 1].shape[2]
+                offset = model.offsets[skip.score][0]
+                if geometry == "aligned":
+                    assert offset == 0 and finer <= size
+                else:
+                    assert 0 < finer - offset - size < 10
+                scores = scores[:, :, : finer - offset]
+            upsampled = model._upsample(model.last, scores).shape[2]
         assert upsampled - model.offsets[model.last][0] >= n
 
 

@@ -162,7 +162,29 @@ def test_errors():
         crop_offset(half, IMAGE)
     with pytest.raises(ValueError, match="at least 0, but the maps are -3 apart"):
         crop_offset(IMAGE, CoordinateMap(shift=Fraction(3)))
-    with pytest.raises(TypeError, match="how Linear moves coordinates is not known"):
-        coordinate_map([nn.Linear(2, 2)])
-    with pytest.raises(TypeError, match="not defined for an enlarging layer, ConvTranspose2d"):
-        receptive_field([nn.ConvTranspose2d(1, 1, 2)])
+    with pytest.raises(TypeError, match="no map of a part of the image each"):
+        coordinate_map([nn.AdaptiveAvgPool2d(1)])
+    with pytest.raises(TypeError, match="no map of a part of the image each"):
+        receptive_field([nn.Flatten()])
+    with pytest.raises(TypeError, match="meet here are centred on different places"):
+        coordinate_map([Neighbours()])
+
+
+class Neighbours(nn.Module):
+    """Each row plus the next."""
+
+    def forward(self, x):
+        return x[:, :, 1:] + x[:, :, :-1]
+
+
+def test_upsampling_has_a_receptive_field_too():
+    assert receptive_field([nn.ConvTranspose2d(1, 1, 4, 2)]) == (2, Fraction(1, 2))
+    assert receptive_field([Neighbours()]) == (2, 1)
+    assert receptive_field([Neighbours()], axis=1) == (1, 1)
+
+
+def test_branches_of_any_kind_are_followed():
+    """A block that nobody declared, with an average whose windows are even beside the identity."""
+    block = nn.Sequential(nn.Conv2d(2, 3, 3, stride=2, padding=1), Neighbours())
+    assert receptive_field([block, nn.MaxPool2d(2)]) == (3 + 2 + 2, 4)
+    assert coordinate_map([block], axis=1) == CoordinateMap(Fraction(1, 2))

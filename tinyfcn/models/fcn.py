@@ -49,10 +49,12 @@ from tinyfcn.models.backbones.backbone import Backbone, scaled
 from tinyfcn.models.backbones.googlenet import GoogLeNetBackbone
 from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.backbones.vgg import VGGBackbone
-from tinyfcn.models.geometry import IMAGE, CoordinateMap, coordinate_map, crop_offset
+from tinyfcn.models.geometry import SIDE, crop_offsets
 from tinyfcn.models.network import SegmentationNetwork, check_geometry
 from tinyfcn.models.registry import SGD, arguments_of, register
-from tinyfcn.tensor import Tensor
+from tinyfcn.nn.without_values import empty_images, without_values
+from tinyfcn.receptive_field_rules import ReceptiveFields
+from tinyfcn.tensor import Tensor, no_grad
 
 __all__ = ["FCN", "fcn8s", "fcn16s", "fcn32s"]
 
@@ -248,22 +250,18 @@ class FCN(SegmentationNetwork):
 
     def _derive_offsets(self) -> dict[str, Pair]:
         """Follow coordinates along every branch; where two meet, one crop makes them agree."""
-        by_axis = [self._derive_offsets_along(axis) for axis in (0, 1)]
-        return {name: (by_axis[0][name], by_axis[1][name]) for name in by_axis[0]}
-
-    def _derive_offsets_along(self, axis: int) -> dict[str, int]:
-        def follow(*layers: nn.Module, start: CoordinateMap = IMAGE) -> CoordinateMap:
-            return coordinate_map(layers, axis, start)
-
         offsets = {}
-        hidden = [self.fc6, self.fc7] if hasattr(self, "fc6") else []
-        scores = follow(self.backbone, *hidden, self.score_fr)
-        for skip in self.skips:
-            scores = follow(getattr(self, skip.upsample), start=scores)
-            finer = follow(self.backbone.up_to(skip.pool), getattr(self, skip.score))
-            offsets[skip.score] = crop_offset(finer, scores)
-        scores = follow(getattr(self, self.last), start=scores)
-        offsets[self.last] = crop_offset(scores, IMAGE)
+        with without_values(self), no_grad(), ReceptiveFields() as fields:
+            images = empty_images(self, (1, 3, SIDE, SIDE))
+            fields.start(images)
+            pools = self.backbone.features(images)
+            scores = self.score_fr(self._hidden(pools[-1]))
+            for skip in self.skips:
+                scores = self._upsample(skip.upsample, scores)
+                finer = getattr(self, skip.score)(pools[skip.pool - 1])
+                offsets[skip.score] = crop_offsets(fields.of(finer), fields.of(scores))
+            scores = self._upsample(self.last, scores)
+            offsets[self.last] = crop_offsets(fields.of(scores), fields.of(images))
         return offsets
 
 

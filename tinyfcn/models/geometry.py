@@ -14,26 +14,26 @@ the difference of the shifts b makes the shifts equal too. That is where the pub
 (and 5, 9, 27, 31, 18) come from; with exact fractions there is nothing to round. The idea is that
 of Caffe's ``coord_map.py`` (Shelhamer et al.).
 
-A block with several branches (of ResNet, of GoogLeNet) names the one that sees most, in a method
-``widest_path``; its branches move coordinates alike, or their results could not be joined.
+The layers are not looked at but run, without values, and the centres of receptive fields are
+followed through them (``tinyfcn/receptive_field.py``).
 
 Everything here is about one axis at a time: 0 is height, 1 is width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tinyfcn import nn
-from tinyfcn.backend.base import conv_size
-from tinyfcn.functional.sizes import conv_transpose_size, pool_size
+from tinyfcn.functional.sizes import Pair
+from tinyfcn.nn.without_values import empty_images, without_values
+from tinyfcn.receptive_field import Field
+from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
+from tinyfcn.tensor import no_grad
 
-_PIXEL_BY_PIXEL = (
-    nn.BatchNorm2d, nn.Dropout, nn.ELU, nn.Identity, nn.LeakyReLU, nn.LocalResponseNorm,
-    nn.LogSoftmax, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.Softmax, nn.Tanh,
-)  # fmt: skip
+SIDE = 640  # of an image on which all layers of the networks here fit
 
 
 class CoordinateMap(NamedTuple):
@@ -60,14 +60,15 @@ def coordinate_map(
     layers: Iterable[nn.Module], axis: int = 0, start: CoordinateMap = IMAGE
 ) -> CoordinateMap:
     """Follow coordinates through ``layers``, from where ``start`` has brought them."""
-    for layer in _flat(layers):
-        k, s, p = _span(layer, axis), layer.stride[axis], layer.padding[axis]
-        centre = Fraction(k - 1, 2)
-        if isinstance(layer, nn.ConvTranspose2d):
-            start = start.then(CoordinateMap(Fraction(s), centre - p))
-        else:
-            start = start.then(CoordinateMap(Fraction(1, s), (p - centre) / s))
-    return start
+    return start.then(coordinates(_field(layers, axis), axis))
+
+
+def coordinates(field: Field | None, axis: int) -> CoordinateMap:
+    """How the receptive fields of a map (N, C, H, W) are centred."""
+    if field is None or field.centre is None:
+        raise TypeError("geometry: layers that meet here are centred on different places")
+    step = field.steps[2 + axis]
+    return CoordinateMap(1 / step, -field.centre / step)
 
 
 def crop_offset(larger: CoordinateMap, smaller: CoordinateMap) -> int:
@@ -95,11 +96,20 @@ def crop_offset(larger: CoordinateMap, smaller: CoordinateMap) -> int:
     return int(offset)
 
 
-def receptive_field(layers: Iterable[nn.Module], axis: int = 0) -> tuple[int, int]:
-    """(size, stride): how many input pixels one output pixel sees, and how far apart the windows of
-    neighbouring output pixels are, in input pixels.
+def crop_offsets(larger: Fields, smaller: Fields) -> Pair:
+    """The same for the receptive fields of two maps (N, C, H, W): (row, column)."""
+    rows, columns = (
+        crop_offset(coordinates(a, axis), coordinates(b, axis))
+        for axis, (a, b) in enumerate(zip(larger, smaller, strict=True))
+    )
+    return rows, columns
 
-    Layer (k, s) after layers that see K with stride S sees K + (k − 1)·S with stride S·s.
+
+def receptive_field(layers: Iterable[nn.Module], axis: int = 0) -> tuple[int, int | Fraction]:
+    """(size, stride): on how many input pixels one output pixel depends at most, and how far apart
+    the windows of neighbouring output pixels are, in input pixels.
+
+    A layer (k, s) after layers of field K and stride S has field K + (k − 1)·S and stride S·s.
 
     Source: Long, Shelhamer, Darrell (2015), section 3.
 
@@ -108,13 +118,9 @@ def receptive_field(layers: Iterable[nn.Module], axis: int = 0) -> tuple[int, in
         >>> receptive_field([nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3)])
         (8, 2)
     """
-    size, stride = 1, 1
-    for layer in _flat(layers):
-        if isinstance(layer, nn.ConvTranspose2d):
-            raise TypeError(f"receptive_field: not defined for an enlarging layer, {layer!r}")
-        size += (_span(layer, axis) - 1) * stride
-        stride *= layer.stride[axis]
-    return size, stride
+    field = _field(layers, axis)
+    step = field.steps[2 + axis]
+    return int(field.size()), int(step) if step.denominator == 1 else step
 
 
 def output_size(layers: Iterable[nn.Module], n: int, axis: int = 0) -> int:
@@ -125,34 +131,24 @@ def output_size(layers: Iterable[nn.Module], n: int, axis: int = 0) -> int:
         >>> output_size([nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True)], 5)
         3
     """
-    for layer in _flat(layers):
-        k, s, p, d = (
-            getattr(layer, name, (1, 1))[axis]
-            for name in ("kernel_size", "stride", "padding", "dilation")
-        )
-        if isinstance(layer, nn.ConvTranspose2d):
-            n = conv_transpose_size(n, k, s, p, d, layer.output_padding[axis])
-        elif isinstance(layer, nn.Conv2d):
-            n = conv_size(n, k, s, p, d)
-        else:
-            n = pool_size(n, k, s, p, d, layer.ceil_mode)
-    return n
+    size = (n, SIDE) if axis == 0 else (SIDE, n)
+    return _run(layers, size)[0][2 + axis]
 
 
-def _flat(layers: Iterable[nn.Module]) -> Iterator[Any]:
-    """The layers that move coordinates, in order; those that work pixel by pixel are left out."""
-    for layer in layers:
-        if isinstance(layer, nn.Sequential):
-            yield from _flat(layer)
-        elif hasattr(layer, "widest_path"):  # a block; its other branches keep the same centres
-            yield from _flat(layer.widest_path())
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d | nn.AvgPool2d):
-            yield layer
-        elif not isinstance(layer, _PIXEL_BY_PIXEL):
-            raise TypeError(f"geometry: how {type(layer).__name__} moves coordinates is not known")
+def _field(layers: Iterable[nn.Module], axis: int) -> Field:
+    """The receptive fields of what the layers give."""
+    field = _run(layers, (SIDE, SIDE))[1][axis]
+    if field is None or len(field.axes) != 4 or not field.is_bounded or not field.steps[2 + axis]:
+        raise TypeError("geometry: what these layers give is no map of a part of the image each")
+    return field
 
 
-def _span(layer: Any, axis: int) -> int:
-    """Pixels from the first to the last element of the kernel."""
-    dilation: int = getattr(layer, "dilation", (1, 1))[axis]
-    return dilation * (int(layer.kernel_size[axis]) - 1) + 1
+def _run(layers: Iterable[nn.Module], size: Pair) -> tuple[tuple[int, ...], Fields]:
+    """The shape and the receptive fields of what the layers make of an image of a size."""
+    model = nn.Sequential(*layers)
+    channels = next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 1)
+    with without_values(model), no_grad(), ReceptiveFields() as fields:
+        images = empty_images(model, (1, channels, *size))
+        fields.start(images)
+        y = model(images)
+        return y.shape, fields.of(y)

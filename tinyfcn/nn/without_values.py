@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from tinyfcn import backend
 from tinyfcn.backend.meta import empty
 from tinyfcn.nn.module import Module
+from tinyfcn.tensor import Tensor
 
 
 @contextlib.contextmanager
@@ -44,3 +47,9 @@ def without_values(*modules: Module, using: str | backend.Backend = "meta") -> I
             tensor.data = data
         for module, training in reversed(modes):
             module.training = training
+
+
+def empty_images(model: Module, shape: tuple[int, ...]) -> Tensor:
+    """Images (N, C, H, W) without values, of the dtype of the model's parameters."""
+    dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
+    return Tensor(empty(shape, dtype, ()))

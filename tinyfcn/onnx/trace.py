@@ -14,7 +14,7 @@ import numpy as np
 from tinyfcn.backend import meta
 from tinyfcn.function import Function, Hook
 from tinyfcn.nn import Module
-from tinyfcn.nn.without_values import without_values
+from tinyfcn.nn.without_values import empty_images, without_values
 from tinyfcn.onnx.rules import CannotExport
 from tinyfcn.onnx.sizes import Size
 from tinyfcn.tensor import Tensor, no_grad
@@ -93,8 +93,7 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
         kept = {name: _State(tensor.data) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             known[id(tensor)] = known[id(tensor.data)] = name
-        dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-        images = Traced(meta.empty(tuple(input_size), dtype), INPUT)
+        images = Traced(empty_images(model, tuple(input_size)).data, INPUT)
         with _Calls(model) as written:
             try:
                 scores = model(images)

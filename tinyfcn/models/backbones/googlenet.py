@@ -70,10 +70,6 @@ class Inception(nn.Module):
         """What the branches find, one after the other in the channels."""
         return F.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
 
-    def widest_path(self) -> list[nn.Module]:
-        """The branch that sees most."""
-        return [self.branch3]
-
 
 class GoogLeNetBackbone(Backbone):
     """GoogLeNet up to its last block.

@@ -38,10 +38,6 @@ class BasicBlock(nn.Module):
         y = self.bn2(self.conv2(y))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
-    def widest_path(self) -> list[nn.Module]:
-        """The convolutions, which see more than the identity beside them."""
-        return [self.conv1, self.conv2]
-
 
 class Bottleneck(nn.Module):
     """Fewer channels, a 3 × 3 convolution, four times as many channels, beside the identity:
@@ -65,10 +61,6 @@ class Bottleneck(nn.Module):
         y = self.bn2(self.conv2(y), relu=True)
         y = self.bn3(self.conv3(y))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-    def widest_path(self) -> list[nn.Module]:
-        """The convolutions, which see more than the identity beside them."""
-        return [self.conv1, self.conv2, self.conv3]
 
 
 # By depth: the block, and how many of them the four stages have.
