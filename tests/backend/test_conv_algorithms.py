@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu import NumpyBackend, conv
-from tinyfcn.backend.cpu.conv import depthwise, tiles, winograd, winograd_rows
+from tinyfcn.backend.cpu.conv import columns, depthwise, winograd, winograd_rows
 from tinyfcn.backend.cpu.conv.window import Window
 
 CPU, BASE = NumpyBackend(), Backend()
@@ -124,7 +124,7 @@ def test_the_same_bits_for_any_number_of_threads(
     monkeypatch, algorithm, few_tiles, n, c, oc, h, k, window
 ):
     monkeypatch.setattr(winograd, "FEW_TILES", few_tiles)
-    monkeypatch.setattr(tiles, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
+    monkeypatch.setattr(columns, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
     monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
     monkeypatch.setattr(winograd_rows, "BLOCK_ELEMENTS", 1 << 13)

@@ -84,13 +84,13 @@ def upsampling(classes: int, factor: int) -> nn.Module:
     return layer.requires_grad_(False)
 
 
-def matrix_product(size: int) -> Callable[[], None]:
+def matrix_product(size: int) -> Callable[[], object]:
     """A matrix product, its rows shared out to the threads."""
     a, b = normal(size, size).data, normal(size, size).data
     y = np.empty_like(a)
-    rows = cpu_threads.blocks(size, -(-size // cpu_threads.num_threads()))
+    rows = cpu_threads.split(size, -(-size // cpu_threads.num_threads()))
 
-    def task(i: int) -> None:
-        np.matmul(a[rows[i]], b, out=y[rows[i]])
+    def task(piece: slice) -> None:
+        np.matmul(a[piece], b, out=y[piece])
 
-    return lambda: cpu_threads.parallel_for(task, len(rows))
+    return lambda: cpu_threads.parallel_for(task, rows)

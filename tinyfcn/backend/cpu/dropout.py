@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
+from tinyfcn.backend.cpu.threads import BLOCK, parallel_for, split
 from tinyfcn.backend.splitmix import random_numbers
 
 
@@ -25,16 +25,16 @@ class Dropout(Backend):
         out = np.empty_like(flat)
         threshold = np.uint32(min(round(p * 2**32), 2**32 - 1))
         scale = flat.dtype.type(1 / (1 - p))
-        words = blocks((flat.size + 1) // 2, BLOCK // 2)  # each 64-bit word decides on two elements
+        words = split((flat.size + 1) // 2, BLOCK // 2)  # each 64-bit word decides on two elements
 
-        def task(i: int) -> None:
-            first, last = 2 * words[i].start, min(2 * words[i].stop, flat.size)
-            keep = random_numbers(np, seed, words[i].start, words[i].stop)[: last - first]
+        def task(word: slice) -> None:
+            first, last = 2 * word.start, min(2 * word.stop, flat.size)
+            keep = random_numbers(np, seed, word.start, word.stop)[: last - first]
             keep = keep >= threshold
             np.multiply(flat[first:last], keep, out=out[first:last])
             out[first:last] *= scale
 
-        parallel_for(task, len(words))
+        parallel_for(task, words)
         if image:
             n, c, h, w = x.shape
             return logical(out.reshape(n, h, w, c))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu.threads import BLOCK, blocks, parallel_for
+from tinyfcn.backend.cpu.threads import BLOCK, parallel_for, split
 
 
 def in_blocks(task: Callable[..., Any], *arrays: Any, length: int = BLOCK) -> None:
@@ -32,15 +32,15 @@ def in_blocks(task: Callable[..., Any], *arrays: Any, length: int = BLOCK) -> No
     shape = views[0].shape
     axis = max(range(len(shape)), key=shape.__getitem__)
     before = (slice(None),) * axis
-    pieces = blocks(shape[axis], max(1, length * shape[axis] // max(1, first.size)))
+    pieces = split(shape[axis], max(1, length * shape[axis] // max(1, first.size)))
     if len(pieces) == 1:
         task(*views)  # not worth waking the threads
         return
 
-    def work(i: int) -> None:
-        task(*(view[(*before, pieces[i])] for view in views))
+    def work(piece: slice) -> None:
+        task(*(view[(*before, piece)] for view in views))
 
-    parallel_for(work, len(pieces))
+    parallel_for(work, pieces)
 
 
 def elementwise(function: Callable[..., Any], x: Any, *others: Any) -> Any:
@@ -55,22 +55,18 @@ def elementwise(function: Callable[..., Any], x: Any, *others: Any) -> Any:
     return out
 
 
-def rows_of(x: Any, dim: int) -> Any:
-    """``x`` as a C-contiguous (everything else, size of ``dim``) matrix; a view if it lies so.
-
-    For the channels of an image in channels-last memory it does: (pixels, C).
-    """
-    last = np.ascontiguousarray(np.moveaxis(x, dim, -1))
+def rows_of(x: Any) -> Any:
+    """``x`` (N, C, …) as a C-contiguous (pixels, C) matrix; a view of channels-last memory."""
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     return last.reshape(math.prod(last.shape[:-1]), last.shape[-1])
 
 
-def like_rows_of(x: Any, dim: int) -> tuple[Any, Any]:
+def like_rows_of(x: Any) -> tuple[Any, Any]:
     """An uninitialised matrix as :func:`rows_of` gives, and the view of it in the shape of x."""
-    shape = x.shape[:dim] + x.shape[dim + 1 :]
-    rows = np.empty((math.prod(shape), x.shape[dim]), x.dtype)
-    return rows, np.moveaxis(rows.reshape(*shape, x.shape[dim]), -1, dim)
+    last = np.empty_like(np.moveaxis(x, 1, -1), order="C")
+    return rows_of(np.moveaxis(last, -1, 1)), np.moveaxis(last, -1, 1)
 
 
 def row_blocks(rows: Any) -> list[slice]:
     """Slices of a matrix's rows that hold about a block of elements each."""
-    return blocks(len(rows), max(1, BLOCK // max(1, rows.shape[1])))
+    return split(len(rows), max(1, BLOCK // max(1, rows.shape[1])))

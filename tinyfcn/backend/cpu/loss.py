@@ -19,12 +19,12 @@ class Loss(Backend):
     """Cross-entropy, a block of pixels at a time."""
 
     def cross_entropy(self, x: Any, labels: Any) -> Any:
-        rows, flat = rows_of(x, 1), labels.reshape(-1)
+        rows, flat = rows_of(x), labels.reshape(-1)
         loss = np.empty(flat.shape, x.dtype)
         pieces = row_blocks(rows)
 
-        def task(i: int) -> None:
-            columns, labels, pixels = rows[pieces[i]].T.copy(), flat[pieces[i]], loss[pieces[i]]
+        def task(piece: slice) -> None:
+            columns, labels, pixels = rows[piece].T.copy(), flat[piece], loss[piece]
             columns -= columns.max(0)
             position = np.arange(labels.size)
             position += labels * position.size
@@ -34,25 +34,25 @@ class Loss(Backend):
             pixels -= picked
             pixels *= labels >= 0
 
-        parallel_for(task, len(pieces))
+        parallel_for(task, pieces)
         return loss.reshape(labels.shape)
 
     def cross_entropy_grad(self, gy: Any, x: Any, labels: Any) -> Any:
-        rows, flat = rows_of(x, 1), labels.reshape(-1)
+        rows, flat = rows_of(x), labels.reshape(-1)
         gy = (gy * (labels >= 0)).reshape(-1)
-        out, gx = like_rows_of(x, 1)
+        out, gx = like_rows_of(x)
         pieces = row_blocks(rows)
 
-        def task(i: int) -> None:
-            columns, labels, g = rows[pieces[i]].T.copy(), flat[pieces[i]], gy[pieces[i]]
+        def task(piece: slice) -> None:
+            columns, labels, g = rows[piece].T.copy(), flat[piece], gy[piece]
             columns -= columns.max(0)
             np.exp(columns, out=columns)
             columns *= g / columns.sum(0)
-            block = out[pieces[i]]
+            block = out[piece]
             block[...] = columns.T
             position = np.arange(0, block.size, block.shape[1])
             position += np.maximum(labels, 0)  # for label −1 some place of the same pixel: g is 0
             block.reshape(-1)[position] -= g
 
-        parallel_for(task, len(pieces))
+        parallel_for(task, pieces)
         return gx

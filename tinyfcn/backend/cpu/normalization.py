@@ -62,15 +62,15 @@ class Normalization(Backend):
         zeros = np.zeros_like(bias)
         pieces = row_blocks(rows)
 
-        def task(i: int) -> None:
-            block = out[pieces[i]]
-            np.subtract(rows[pieces[i]], mean, out=block)
+        def task(piece: slice) -> None:
+            block = out[piece]
+            np.subtract(rows[piece], mean, out=block)
             block *= scale
             block += bias
             if relu:
                 np.maximum(block, zeros, out=block)
 
-        parallel_for(task, len(pieces))
+        parallel_for(task, pieces)
         return y
 
     def batch_norm_grad(
@@ -99,41 +99,41 @@ class Normalization(Backend):
         scales, mean_gy = repeat(scale), repeat(sum_gy * share)
         pieces = row_blocks(rows)
 
-        def task(i: int) -> None:
-            block = out[pieces[i]]
-            np.subtract(gy_rows[pieces[i]], mean_gy, out=block)
+        def task(piece: slice) -> None:
+            block = out[piece]
+            np.subtract(gy_rows[piece], mean_gy, out=block)
             block *= scales
-            deviation = rows[pieces[i]] - means
+            deviation = rows[piece] - means
             deviation *= slopes
             block -= deviation
 
-        parallel_for(task, len(pieces))
+        parallel_for(task, pieces)
         return gx, sum_gy, sum_gy_xhat
 
     def local_response_norm(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-        rows = rows_of(x, 1)
-        out, y = like_rows_of(x, 1)
+        rows = rows_of(x)
+        out, y = like_rows_of(x)
         pieces = row_blocks(rows)
 
-        def task(i: int) -> None:
-            block = rows[pieces[i]]
+        def task(piece: slice) -> None:
+            block = rows[piece]
             s = _window_sums(block * block, size // 2, size)
             s *= alpha / size
             s += k
-            np.multiply(block, np.power(s, -beta, out=s), out=out[pieces[i]])
+            np.multiply(block, np.power(s, -beta, out=s), out=out[piece])
 
-        parallel_for(task, len(pieces))
+        parallel_for(task, pieces)
         return y
 
     def local_response_norm_grad(
         self, gy: Any, x: Any, size: int, alpha: float, beta: float, k: float
     ) -> Any:
-        gy_rows, rows = rows_of(gy, 1), rows_of(x, 1)
-        out, gx = like_rows_of(x, 1)
+        gy_rows, rows = rows_of(gy), rows_of(x)
+        out, gx = like_rows_of(x)
         pieces = row_blocks(rows)
 
-        def task(i: int) -> None:
-            gy, x, gx = gy_rows[pieces[i]], rows[pieces[i]], out[pieces[i]]
+        def task(piece: slice) -> None:
+            gy, x, gx = gy_rows[piece], rows[piece], out[piece]
             s = _window_sums(x * x, size // 2, size)
             s *= alpha / size
             s += k
@@ -143,7 +143,7 @@ class Normalization(Backend):
             sums *= x
             gx -= sums
 
-        parallel_for(task, len(pieces))
+        parallel_for(task, pieces)
         return gx
 
 
@@ -167,13 +167,13 @@ def _window_sums(rows: Any, before: int, size: int) -> Any:
 def _image_rows(x: Any) -> tuple[Any, Callable[[Any], Any]]:
     """``x`` (N, C, …, W) as a (rows, W · C) matrix, and what repeats a vector (C,) to a row."""
     pixels = x.shape[-1] if x.ndim > 2 else 1
-    rows = rows_of(x, 1).reshape(-1, pixels * x.shape[1])
+    rows = rows_of(x).reshape(-1, pixels * x.shape[1])
     return rows, lambda vector: np.tile(vector, pixels)
 
 
 def _like_image_rows(x: Any) -> tuple[Any, Any]:
     """An uninitialised matrix as :func:`_image_rows` gives, and its view in the shape of x."""
-    rows, y = like_rows_of(x, 1)
+    rows, y = like_rows_of(x)
     pixels = x.shape[-1] if x.ndim > 2 else 1
     return rows.reshape(-1, pixels * x.shape[1]), y
 
@@ -183,14 +183,12 @@ def _channel_sums(terms: Callable[..., Iterable[Any]], channels: int, *matrices:
 
     An array is summed before the next is asked for, so ``terms`` may work in one place.
     """
-    pieces = row_blocks(matrices[0])
-    parts: list[Any] = [None] * len(pieces)
 
-    def task(i: int) -> None:
-        blocks = (m[pieces[i]] for m in matrices)
-        parts[i] = [_column_sums(a.reshape(-1, channels)) for a in terms(*blocks)]
+    def task(piece: slice) -> list[Any]:
+        blocks = (m[piece] for m in matrices)
+        return [_column_sums(a.reshape(-1, channels)) for a in terms(*blocks)]
 
-    parallel_for(task, len(pieces))
+    parts = parallel_for(task, row_blocks(matrices[0]))
     return [np.sum(part, axis=0) for part in zip(*parts, strict=True)]
 
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from tinyfcn.backend.base import Backend, Pair
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
+from tinyfcn.backend.cpu.threads import parallel_for, split
 
 BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
 
 Array = NDArray[Any]
 Slices = tuple[slice, slice, slice]  # images, rows, columns
+Place = tuple[slice, slice]  # images and rows
 
 
 class Pooling(Backend):
@@ -36,8 +37,8 @@ class Pooling(Backend):
         where = np.empty(y.shape, _index_dtype(h * w)) if indices else None
         tasks = _row_blocks(n, size[0], size[1] * c)
 
-        def task(number: int) -> None:
-            images, rows = tasks[number]
+        def task(place: Place) -> None:
+            images, rows = place
             taps = [
                 (tap, outputs, x[images][inputs])
                 for tap, outputs, inputs in _taps(
@@ -69,7 +70,7 @@ class Pooling(Backend):
                     winner[outputs][np.isnan(values)] = tap
             _plane_index(winner, where[images, rows], rows, w, kernel, stride, padding, dilation)
 
-        parallel_for(task, len(tasks))
+        parallel_for(task, tasks)
         return logical(y), None if where is None else logical(where)
 
     def scatter_plane(
@@ -84,11 +85,11 @@ class Pooling(Backend):
         bits = np.dtype(f"i{x.dtype.itemsize}")
         overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
         tasks = _row_blocks(n, h, -(-w * c // (stride[0] * stride[1])))
-        found = [0] * len(tasks)
 
         # A task owns rows of the result, so that windows which overlap never meet in another task.
-        def task(number: int) -> None:
-            images, rows = tasks[number]
+        def task(place: Place) -> int:
+            images, rows = place
+            found = 0
             windows = _reaching(rows, oh, kernel[0], stride[0], padding[0], dilation[0])
             values, plane = x[images, windows].view(bits), y[images, rows]
             plane.fill(0)
@@ -99,16 +100,16 @@ class Pooling(Backend):
             for tap, outputs, inputs in taps:
                 kh, kw = divmod(tap, kernel[1])
                 mask = offsets[outputs] == kh * dilation[0] * w + kw * dilation[1]
-                found[number] += int(np.count_nonzero(mask))
+                found += int(np.count_nonzero(mask))
                 negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
                 chosen = (values[outputs] & negated).view(x.dtype)
                 if overlap:
                     plane[inputs] += chosen
                 else:
                     plane[inputs] = chosen
+            return found
 
-        parallel_for(task, len(tasks))
-        if sum(found) != x.size:
+        if sum(parallel_for(task, tasks)) != x.size:
             return logical(_scatter_anywhere(x, indices, h, w))
         return logical(y)
 
@@ -118,8 +119,8 @@ class Pooling(Backend):
         y = np.empty((n, oh, ow, c), x.dtype)
         tasks = _row_blocks(n, oh, ow * c)
 
-        def task(number: int) -> None:
-            images, rows = tasks[number]
+        def task(place: Place) -> None:
+            images, rows = place
             flat = indices[images, rows].astype(np.intp)
             flat *= c
             flat += np.arange(c)
@@ -127,7 +128,7 @@ class Pooling(Backend):
                 # Indices are known to be inside; with any mode but "raise", take needs no buffer.
                 np.take(image, index, out=out, mode="clip")
 
-        parallel_for(task, len(tasks))
+        parallel_for(task, tasks)
         return logical(y)
 
 
@@ -141,12 +142,12 @@ def _scatter_anywhere(x: Array, indices: Array, h: int, w: int) -> Array:
     return y.reshape(n, h, w, c)
 
 
-def _row_blocks(n: int, height: int, row: int) -> list[tuple[slice, slice]]:
+def _row_blocks(n: int, height: int, row: int) -> list[Place]:
     """(images, rows): several images or a part of one, about BLOCK elements, ``row`` in a row."""
     return [
         (images, rows)
-        for images in blocks(n, BLOCK // (height * row))
-        for rows in blocks(height, BLOCK // row)
+        for images in split(n, BLOCK // (height * row))
+        for rows in split(height, BLOCK // row)
     ]
 
 

@@ -7,6 +7,7 @@ the rest. It is as fast as moving along the taps, and the adjoint is the same co
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.layout import channels_last, logical
-from tinyfcn.backend.cpu.threads import blocks, parallel_for
+from tinyfcn.backend.cpu.threads import parallel_for, split
 
 Array = NDArray[Any]
 
@@ -31,9 +32,8 @@ class Resample(Backend):
         picked_rows, picked_columns = _picked(rows), _picked(columns)
         row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
 
-        def task(number: int) -> None:
-            image, band = divmod(number, len(row_bands))
-            outputs, inputs, weights = row_bands[band]
+        def task(item: tuple[int, Any]) -> None:
+            image, (outputs, inputs, weights) = item
             if picked_rows is not None and picked_columns is not None:
                 strip = x[image, picked_rows[outputs]]
                 np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
@@ -42,14 +42,14 @@ class Resample(Backend):
             for columns_out, columns_in, weights in column_bands:
                 np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
 
-        parallel_for(task, n * len(row_bands))
+        parallel_for(task, [*itertools.product(range(n), row_bands)])
         return logical(y)
 
 
 def _bands(matrix: Array, dtype: Any) -> list[tuple[slice, slice, Array]]:
     """(outputs, inputs, the part of the matrix between them) for each block of outputs."""
     bands = []
-    for outputs in blocks(len(matrix), BLOCK):
+    for outputs in split(len(matrix), BLOCK):
         used = np.flatnonzero(matrix[outputs].any(axis=0))
         inputs = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
         bands.append((outputs, inputs, np.ascontiguousarray(matrix[outputs, inputs], dtype)))

@@ -3,7 +3,7 @@
 NumPy lets go of the interpreter lock inside matrix products and inside ufuncs on large arrays, so
 plain Python threads use every core. Three rules keep this simple and repeatable:
 
-* what a task computes depends on its number alone, never on the thread that runs it, so a result
+* what a task computes depends on its item alone, never on the thread that runs it, so a result
   has the same bits for any number of threads;
 * tasks write to disjoint memory; sums over tasks are added afterwards, in the order of the tasks;
 * BLAS is held to one thread meanwhile, or its threads and ours would fight for the same cores.
@@ -16,7 +16,8 @@ import itertools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import threadpoolctl
 
@@ -35,7 +36,7 @@ def num_threads() -> int:
     """The number of threads to use: ``TINYFCN_NUM_THREADS``, else the CPUs of this process.
 
     Raises:
-        ValueError: if the environment variable is not a whole number above zero.
+        ValueError: if the environment variable is not an integer of at least 1.
     """
     text = os.environ.get("TINYFCN_NUM_THREADS")
     if text is None:
@@ -43,7 +44,7 @@ def num_threads() -> int:
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"TINYFCN_NUM_THREADS must be a whole number above 0, got {text!r}")
+        raise ValueError(f"TINYFCN_NUM_THREADS must be an integer of at least 1, got {text!r}")
     return int(text)
 
 
@@ -70,8 +71,9 @@ def single_threaded_blas() -> Iterator[None]:
 class _Job:
     """Numbered tasks that any thread may help with until all are handed out."""
 
-    def __init__(self, task: Callable[[int], None], count: int) -> None:
-        self.task, self.count = task, count
+    def __init__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self.task, self.items = task, items
+        self.results: list[Any] = [None] * len(items)
         self.numbers = itertools.count()  # next() on it is atomic: each number is handed out once
         self.error: BaseException | None = None
         self.helping = 0
@@ -79,9 +81,9 @@ class _Job:
         self.finished = threading.Condition(threading.Lock())
 
     def work(self) -> None:
-        while self.error is None and (i := next(self.numbers)) < self.count:
+        while self.error is None and (i := next(self.numbers)) < len(self.items):
             try:
-                self.task(i)
+                self.results[i] = self.task(self.items[i])
             except BaseException as error:
                 self.error = error
 
@@ -123,22 +125,19 @@ def _start_helpers(count: int) -> None:
             _helpers[-1].start()
 
 
-def parallel_for(task: Callable[[int], None], count: int) -> None:
-    """Call ``task(0) … task(count - 1)``, spread over :func:`num_threads` threads.
+def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """Call ``task(item)`` for every item, spread over :func:`num_threads` threads; gives what the
+    calls gave, in the order of the items.
 
     The caller's thread works too, so one thread means a plain loop. The first exception of a task
     stops the others from starting and is raised here.
 
     Example:
-        >>> squares = [0] * 4
-        >>> def task(i):
-        ...     squares[i] = i * i
-        >>> parallel_for(task, 4)
-        >>> squares
+        >>> parallel_for(lambda x: x * x, [0, 1, 2, 3])
         [0, 1, 4, 9]
     """
-    helpers = min(num_threads(), count) - 1
-    job = _Job(task, count)
+    helpers = min(num_threads(), len(items)) - 1
+    job = _Job(task, items)
     with single_threaded_blas():
         if helpers > 0:
             _start_helpers(helpers)
@@ -148,13 +147,14 @@ def parallel_for(task: Callable[[int], None], count: int) -> None:
             job.work()
         finally:
             job.close()
+    return job.results
 
 
-def blocks(size: int, length: int) -> list[slice]:
+def split(size: int, length: int) -> list[slice]:
     """Cut ``range(size)`` into slices of nearly equal size, none longer than ``length``.
 
     Example:
-        >>> blocks(10, 4)
+        >>> split(10, 4)
         [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
     """
     pieces = max(1, -(-size // max(1, length)))

@@ -1,7 +1,7 @@
 """Convolution on the CPU: three primitives, several algorithms, and the rule that picks one.
 
     im2col.py      the whole image at once: the plain version, and the tests' reference
-    tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation
+    tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation; columns.py: how
     pointwise.py   1×1 kernels: a plain matrix product
     blocks.py      kernels of several strides, cut so that no pixel is read twice
     winograd_rows.py   kernels 3 high: fewer multiplications down the columns
@@ -180,11 +180,6 @@ def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) ->
 
 def _add_bias(y: Array, bias: Array) -> None:
     """For input gradients, whose parts are not written in one piece that could be finished."""
-    pieces = [(i, r) for i in range(len(y)) for r in threads.blocks(y.shape[1], 64)]
     finish = Finish(bias)
-
-    def task(i: int) -> None:
-        image, rows = pieces[i]
-        finish(y[image, rows])
-
-    threads.parallel_for(task, len(pieces))
+    pieces = [image[rows] for image in y for rows in threads.split(y.shape[1], 64)]
+    threads.parallel_for(lambda piece: finish(piece), pieces)

@@ -44,10 +44,10 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     z = np.empty((n, oh + t - 1, ow + u - 1, t, u, oc), y.dtype)
     kernels = pieces.reshape(-1, *pieces.shape[3:])
     tiles.forward(x, kernels, Finish(), window, z.reshape(*z.shape[:3], -1))
-    bands = [(image, rows) for image in range(n) for rows in threads.blocks(oh, 32)]
+    bands = [(image, rows) for image in range(n) for rows in threads.split(oh, 32)]
 
-    def task(i: int) -> None:
-        image, rows = bands[i]
+    def task(band: tuple[int, slice]) -> None:
+        image, rows = band
         block = y[image, rows]
         for a, b in np.ndindex(t, u):
             part = z[image, rows.start + a : rows.stop + a, b : b + ow, a, b]
@@ -57,7 +57,7 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
                 block += part
         finish(block)
 
-    threads.parallel_for(task, len(bands))
+    threads.parallel_for(task, bands)
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:

@@ -41,22 +41,21 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw[:, kh, kw] = Σ over pixels of gy ⊙ shifted x, in fixed blocks added in order."""
     c, kh, kw, _ = gw.shape
-    blocks = _blocks(gy)
-    partial = np.empty((len(blocks), kh, kw, c), gw.dtype)
     scratch = Scratch()
     origin = (-window.padding[0], -window.padding[1])
 
-    def task(i: int) -> None:
-        image, rows = blocks[i]
+    def task(block: tuple[int, slice]) -> Array:
+        image, rows = block
         grads = gy[image, rows]
         shifted = _shifts(x, image, rows, grads.shape[1], (kh, kw), origin, window, scratch)
         lines = grads.reshape(len(grads), -1)
         sums = scratch.get("sums", (kh, kw, lines.shape[1]), gw.dtype)
         np.einsum("klrx,rx->klx", shifted, lines, out=sums)
-        np.sum(sums.reshape(kh, kw, -1, c), axis=2, out=partial[i])
+        return sums.reshape(kh, kw, -1, c).sum(axis=2)
 
-    threads.parallel_for(task, len(blocks))
-    gw[..., 0] = partial.sum(axis=0).transpose(2, 0, 1)
+    gw[...] = 0
+    for partial in threads.parallel_for(task, _blocks(gy)):
+        gw[..., 0] += partial.transpose(2, 0, 1)
 
 
 def _correlate(
@@ -69,20 +68,20 @@ def _correlate(
     # Each kernel element as long as a row of y: a short inner loop would cost more than its work.
     taps = np.tile(kernels.transpose(1, 2, 0), (1, 1, y.shape[2]))
 
-    def task(i: int) -> None:
-        image, rows = blocks[i]
+    def task(block: tuple[int, slice]) -> None:
+        image, rows = block
         out = y[image, rows]
         shifted = _shifts(x, image, rows, out.shape[1], (kh, kw), origin, window, scratch)
         np.einsum("klrx,klx->rx", shifted, taps, out=out.reshape(len(out), -1))
         finish(out)
 
-    threads.parallel_for(task, len(blocks))
+    threads.parallel_for(task, blocks)
 
 
 def _blocks(y: Array) -> list[tuple[int, slice]]:
     """(image, rows) in blocks of about BLOCK elements."""
     n, h, w, c = y.shape
-    bands = threads.blocks(h, max(1, BLOCK // (w * c)))
+    bands = threads.split(h, max(1, BLOCK // (w * c)))
     return [(image, rows) for image in range(n) for rows in bands]
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.tiles import Product, Tiles, multiply
+from tinyfcn.backend.cpu.conv.columns import Product, Tiles, multiply
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window
 from tinyfcn.backend.cpu.layout import Array
 
@@ -112,11 +112,10 @@ def _kernels(weight: Array, row: Phases, col: Phases) -> Array:
     taps = [weight[:, a, b].transpose(1, 2, 0, 3) for a in row.taps for b in col.taps]
     kh, kw, oc, c = taps[0].shape
     kernels = np.empty((kh, kw, oc, len(taps), c), weight.dtype)
-    pieces = threads.blocks(oc, max(1, oc * threads.BLOCK // kernels.size))
 
-    def task(i: int) -> None:
+    def task(piece: slice) -> None:
         for phase, elements in enumerate(taps):
-            kernels[:, :, pieces[i], phase] = elements[:, :, pieces[i]]
+            kernels[:, :, piece, phase] = elements[:, :, piece]
 
-    threads.parallel_for(task, len(pieces))
+    threads.parallel_for(task, threads.split(oc, max(1, oc * threads.BLOCK // kernels.size)))
     return kernels

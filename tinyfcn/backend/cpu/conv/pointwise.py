@@ -35,21 +35,15 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     rows, grads = _rows(x), _rows(gy)
     oc, _, _, c = gw.shape
     total = gw.reshape(oc, c)
-    runs = threads.blocks(len(rows), max(1024, -(-len(rows) // 8)))
+    runs = threads.split(len(rows), max(1024, -(-len(rows) // 8)))
     if len(runs) < MIN_PIECES:
-        pieces = threads.blocks(oc, -(-oc // MIN_PIECES))
 
-        def piece_task(p: int) -> None:
-            np.matmul(grads[:, pieces[p]].T, rows, out=total[pieces[p]])
+        def channel_task(channels: slice) -> None:
+            np.matmul(grads[:, channels].T, rows, out=total[channels])
 
-        threads.parallel_for(piece_task, len(pieces))
+        threads.parallel_for(channel_task, threads.split(oc, -(-oc // MIN_PIECES)))
         return
-    partial = np.empty((len(runs), oc, c), gw.dtype)
-
-    def run_task(r: int) -> None:
-        np.matmul(grads[runs[r]].T, rows[runs[r]], out=partial[r])
-
-    threads.parallel_for(run_task, len(runs))
+    partial = threads.parallel_for(lambda run: grads[run].T @ rows[run], runs)
     np.sum(partial, axis=0, out=total)
 
 
@@ -61,18 +55,18 @@ def _product(rows: Array, matrix: Array, finish: Finish, out: Array) -> None:
     """out = finish(rows · matrix), in blocks of pixels, or of columns where pixels are few."""
     whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     target = whole.reshape(-1, out.shape[3])
-    pieces = threads.blocks(len(rows), max(256, BLOCK // max(matrix.shape)))
-    columns = threads.blocks(matrix.shape[1], max(32, -(-matrix.shape[1] // MIN_PIECES)))
+    pieces = threads.split(len(rows), max(256, BLOCK // max(matrix.shape)))
+    columns = threads.split(matrix.shape[1], max(32, -(-matrix.shape[1] // MIN_PIECES)))
     if len(pieces) >= MIN_PIECES:
         columns = [slice(0, matrix.shape[1])]
     places = [(piece, column) for piece in pieces for column in columns]
 
-    def task(i: int) -> None:
-        piece, column = places[i]
+    def task(place: tuple[slice, slice]) -> None:
+        piece, column = place
         block = target[piece, column]
         np.matmul(rows[piece], matrix[:, column], out=block)
         finish(block, column)
 
-    threads.parallel_for(task, len(places))
+    threads.parallel_for(task, places)
     if whole is not out:
         out[...] = whole

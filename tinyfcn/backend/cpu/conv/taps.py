@@ -17,10 +17,8 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     stride, padding, dilation = window
     _, h, w, c = gx.shape
     oh, ow = gy.shape[1:3]
-    pieces = threads.blocks(c, max(32, -(-c // 4)))
 
-    def task(piece: int) -> None:
-        channels = pieces[piece]
+    def task(channels: slice) -> None:
         target = gx[..., channels]
         target[...] = 0
         for i in range(weight.shape[1]):
@@ -33,7 +31,7 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
                     part = flat @ weight[:, i, j, channels]  # (pixels, channels of this piece)
                     target[:, hs, ws] += part.reshape(*source.shape[:3], part.shape[1])
 
-    threads.parallel_for(task, len(pieces))
+    threads.parallel_for(task, threads.split(c, max(32, -(-c // 4))))
 
 
 def _landing(count: int, size: int, stride: int, offset: int) -> tuple[slice, slice]:

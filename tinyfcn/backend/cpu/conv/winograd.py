@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,40 +111,38 @@ class Winograd:
         # Partial sums belong to fixed runs of groups and are added in order: the same bits for any
         # number of threads.
         count = RUNS if plan.outer is threads.parallel_for else 1
-        runs = threads.blocks(len(plan.groups), -(-len(plan.groups) // count))
+        runs = threads.split(len(plan.groups), -(-len(plan.groups) // count))
         sums = np.zeros((len(runs), tt, oc, c), gw.dtype)
 
-        def run_task(r: int) -> None:
-            for group in plan.groups[runs[r]]:
+        def run_task(item: tuple[slice, Array]) -> None:
+            run, total = item
+            for group in plan.groups[run]:
                 data = scratch.get("data", (tt, group.tiles, c), x.dtype)
                 grads = scratch.get("grads", (tt, group.tiles, oc), gy.dtype)
 
-                def transform(i: int, group=group, data=data, grads=grads) -> None:
-                    block, part = group.blocks[i], group.parts[i]
+                def transform(item: Placed, data=data, grads=grads) -> None:
+                    block, part = item
                     self._points(x, block, origin, self.t, matrices.data, scratch, data[:, part])
                     self._points(
                         gy, block, (0, 0), self.m, matrices.output.T, scratch, grads[:, part]
                     )
 
-                def multiply(p: int, data=data, grads=grads) -> None:
-                    points = plan.points[p]
-                    total = sums[r, points]
-                    product = scratch.get("product", total.shape, gw.dtype)
+                def multiply(points: slice, data=data, grads=grads, total=total) -> None:
+                    product = scratch.get("product", total[points].shape, gw.dtype)
                     grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
-                    total += np.matmul(grads_t, data[points], out=product)
+                    total[points] += np.matmul(grads_t, data[points], out=product)
 
-                plan.inner(transform, len(group.blocks))
-                plan.inner(multiply, len(plan.points))
+                plan.inner(transform, group.placed)
+                plan.inner(multiply, plan.points)
 
-        plan.outer(run_task, len(runs))
-        pieces = threads.blocks(oc, -(-oc // (2 * RUNS)))
+        plan.outer(run_task, [*zip(runs, sums, strict=True)])
 
-        def finish(p: int) -> None:
-            total = sums[:, :, pieces[p]].sum(axis=0)  # (t², OC of this piece, C)
+        def finish(piece: slice) -> None:
+            total = sums[:, :, piece].sum(axis=0)  # (t², OC of this piece, C)
             flat = matrices.kernel.T @ total.reshape(tt, -1)  # (9, OC·C)
-            gw[pieces[p]] = flat.reshape(3, 3, -1, c).transpose(2, 0, 1, 3)
+            gw[piece] = flat.reshape(3, 3, -1, c).transpose(2, 0, 1, 3)
 
-        threads.parallel_for(finish, len(pieces))
+        threads.parallel_for(finish, threads.split(oc, -(-oc // (2 * RUNS))))
 
     # ---- steps ----
 
@@ -156,34 +154,33 @@ class Winograd:
         scratch, matrices = Scratch(), self._transforms(x.dtype)
         plan = self._plan(y.shape[:3], dilation, c, oc)
 
-        def task(g: int) -> None:
-            group = plan.groups[g]
+        def task(group: Group) -> None:
             data = scratch.get("data", (tt, group.tiles, c), x.dtype)
             products = scratch.get("products", (tt, group.tiles, oc), y.dtype)
 
-            def transform(i: int) -> None:
-                part = data[:, group.parts[i]]
-                self._points(x, group.blocks[i], origin, self.t, matrices.data, scratch, part)
+            def transform(item: Placed) -> None:
+                block, part = item
+                self._points(x, block, origin, self.t, matrices.data, scratch, data[:, part])
 
-            def multiply(p: int) -> None:
-                k = plan.points[p]
+            def multiply(k: slice) -> None:
                 np.matmul(data[k], points[k], out=products[k])
 
-            def interpolate(i: int) -> None:
-                part = products[:, group.parts[i]]  # (t², tiles, OC)
+            def interpolate(item: Placed) -> None:
+                block, place = item
+                part = products[:, place]  # (t², tiles, OC)
                 if finish.bias is not None:
                     part[self.t + 1] += finish.bias  # the point that counts 1 in every output
                 tiles = scratch.get("tiles", (self.m**2, part[0].size), y.dtype)
                 np.matmul(matrices.output, part.reshape(tt, -1), out=tiles)
                 if finish.relu:
                     np.maximum(tiles, 0, out=tiles)
-                self._write(tiles, y, group.blocks[i])
+                self._write(tiles, y, block)
 
-            plan.inner(transform, len(group.blocks))
-            plan.inner(multiply, len(plan.points))
-            plan.inner(interpolate, len(group.blocks))
+            plan.inner(transform, group.placed)
+            plan.inner(multiply, plan.points)
+            plan.inner(interpolate, group.placed)
 
-        plan.outer(task, len(plan.groups))
+        plan.outer(task, plan.groups)
 
     def _plan(
         self, shape: tuple[int, ...], dilation: Pair, c: int, oc: int, least: int = 1
@@ -197,8 +194,8 @@ class Winograd:
         phases = list(itertools.product(range(dilation[0]), range(dilation[1])))
 
         def blocks(tiles: int) -> list[Block]:
-            images = threads.blocks(n, max(1, tiles // (rows * columns)))
-            bands = threads.blocks(rows, max(1, tiles // columns))
+            images = threads.split(n, max(1, tiles // (rows * columns)))
+            bands = threads.split(rows, max(1, tiles // columns))
             found = itertools.product(phases, images, bands) if n else ()
             return [Block(phase, dilation, i, band, columns) for phase, i, band in found]
 
@@ -211,8 +208,8 @@ class Winograd:
         tiles = max(1, min(tiles, -(-count // least)))
         small = blocks(max(16, tiles // RUNS))
         length = max(1, tiles // max((block.tiles for block in small), default=1))
-        groups = [Group.of(small[run]) for run in threads.blocks(len(small), length)]
-        return Plan(groups, _one_by_one, threads.parallel_for, threads.blocks(tt, 1))
+        groups = [Group.of(small[run]) for run in threads.split(len(small), length)]
+        return Plan(groups, _one_by_one, threads.parallel_for, threads.split(tt, 1))
 
     def _transforms(self, dtype: Any) -> Transforms:
         squares = (np.kron(a, a).astype(dtype) for a in (_BT[self.m], _G[self.m], _AT[self.m]))
@@ -224,13 +221,12 @@ class Winograd:
         kernel = self._transforms(weight.dtype).kernel
         kernel = np.ascontiguousarray(kernel[:, ::-1] if flip else kernel)
         points = np.empty((len(kernel), oc, c), weight.dtype)
-        pieces = threads.blocks(oc, max(8, -(-oc // (2 * RUNS))))
 
-        def task(p: int) -> None:
-            part = weight[pieces[p]].transpose(1, 2, 0, 3).reshape(9, -1)  # (9, OC·C)
-            points[:, pieces[p]] = (kernel @ part).reshape(len(kernel), -1, c)
+        def task(piece: slice) -> None:
+            part = weight[piece].transpose(1, 2, 0, 3).reshape(9, -1)  # (9, OC·C)
+            points[:, piece] = (kernel @ part).reshape(len(kernel), -1, c)
 
-        threads.parallel_for(task, len(pieces))
+        threads.parallel_for(task, threads.split(oc, max(8, -(-oc // (2 * RUNS)))))
         return points
 
     def _points(
@@ -295,28 +291,31 @@ class Block(NamedTuple):
         return x[:, h :: self.dilation[0], w :: self.dilation[1]], (top, left)
 
 
+Placed = tuple[Block, slice]  # a block, and its tiles among those of a group
+
+
 class Group(NamedTuple):
     """Blocks that are multiplied together."""
 
-    blocks: list[Block]
-    parts: list[slice]  # of each block among the tiles of all
+    placed: list[Placed]
     tiles: int
 
     @classmethod
     def of(cls, blocks: list[Block]) -> Group:
         ends = list(itertools.accumulate((block.tiles for block in blocks), initial=0))
-        return cls(blocks, [slice(a, b) for a, b in itertools.pairwise(ends)], ends[-1])
+        parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
+        return cls([*zip(blocks, parts, strict=True)], ends[-1])
 
 
 class Plan(NamedTuple):
     """What the threads share out: the groups (``outer``), or the work within each (``inner``)."""
 
     groups: list[Group]
-    outer: Callable[[Callable[[int], None], int], None]
-    inner: Callable[[Callable[[int], None], int], None]
+    outer: Callable[[Callable[[Any], None], Sequence[Any]], object]
+    inner: Callable[[Callable[[Any], None], Sequence[Any]], object]
     points: list[slice]  # of the t², multiplied at once
 
 
-def _one_by_one(task: Callable[[int], None], count: int) -> None:
-    for i in range(count):
-        task(i)
+def _one_by_one(task: Callable[[Any], None], items: Sequence[Any]) -> None:
+    for item in items:
+        task(item)

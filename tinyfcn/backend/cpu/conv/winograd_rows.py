@@ -64,25 +64,25 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     blocks = _blocks(gy, window.dilation[0], kw * max(c, oc))
     # Partial sums belong to fixed runs of blocks and are added in order: the same bits for any
     # number of threads.
-    runs = threads.blocks(len(blocks), -(-len(blocks) // RUNS))
+    runs = threads.split(len(blocks), -(-len(blocks) // RUNS))
     sums = np.zeros((len(runs), 4, kw * c, oc), gw.dtype)
 
-    def task(r: int) -> None:
-        for block in blocks[runs[r]]:
+    def sum_run(item: tuple[slice, Array]) -> None:
+        run, total = item
+        for block in blocks[run]:
             columns = _columns(x, block, kw, window.dilation, origin, gy.shape[2], scratch)
             grads = _gradient_points(gy, block, scratch)  # (4, pixels, OC)
-            product = scratch.get("product", sums[r].shape, gw.dtype)
-            sums[r] += np.matmul(columns.transpose(0, 2, 1), grads, out=product)
+            product = scratch.get("product", total.shape, gw.dtype)
+            total += np.matmul(columns.transpose(0, 2, 1), grads, out=product)
 
-    threads.parallel_for(task, len(runs))
-    pieces = threads.blocks(kw * c, -(-kw * c // RUNS))
+    threads.parallel_for(sum_run, [*zip(runs, sums, strict=True)])
     rows = np.empty((3, kw * c, oc), gw.dtype)
 
-    def finish(p: int) -> None:
-        total = sums[:, :, pieces[p]].sum(axis=0)  # (4, this piece of KW·C, OC)
-        rows[:, pieces[p]] = (_G.T.astype(gw.dtype) @ total.reshape(4, -1)).reshape(3, -1, oc)
+    def finish(piece: slice) -> None:
+        total = sums[:, :, piece].sum(axis=0)  # (4, this piece of KW·C, OC)
+        rows[:, piece] = (_G.T.astype(gw.dtype) @ total.reshape(4, -1)).reshape(3, -1, oc)
 
-    threads.parallel_for(finish, len(pieces))
+    threads.parallel_for(finish, threads.split(kw * c, -(-kw * c // RUNS)))
     gw[...] = rows.reshape(3, kw, c, oc).transpose(3, 0, 1, 2)
 
 
@@ -109,22 +109,21 @@ def _blocks(y: Array, dilation: int, depth: int) -> list[Block]:
     n, oh, ow, _ = y.shape
     count = -(-oh // (2 * dilation))  # pairs of a phase, the last of which may stick out
     pairs = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // (4 * depth)) // ow)
-    images = threads.blocks(n, max(1, pairs // count)) if n else []
-    parts = itertools.product(range(dilation), images, threads.blocks(count, pairs))
+    images = threads.split(n, max(1, pairs // count)) if n else []
+    parts = itertools.product(range(dilation), images, threads.split(count, pairs))
     return [Block(phase, dilation, some, part) for phase, some, part in parts]
 
 
 def _kernel_points(rows: Array) -> Array:
     """(3, …) → (4, …): the rows of kernels at the four points."""
     points = np.empty((4, *rows.shape[1:]), rows.dtype)
-    pieces = threads.blocks(rows.shape[1], max(1, -(-rows.shape[1] // RUNS)))
 
-    def task(p: int) -> None:
-        part = rows[:, pieces[p]]
+    def task(piece: slice) -> None:
+        part = rows[:, piece]
         flat = _G.astype(rows.dtype) @ part.reshape(3, -1)
-        points[:, pieces[p]] = flat.reshape(4, *part.shape[1:])
+        points[:, piece] = flat.reshape(4, *part.shape[1:])
 
-    threads.parallel_for(task, len(pieces))
+    threads.parallel_for(task, threads.split(rows.shape[1], max(1, -(-rows.shape[1] // RUNS))))
     return points
 
 
@@ -173,13 +172,13 @@ def _correlate(
     outputs, scratch = points.shape[2], Scratch()
     blocks = _blocks(y, dilation[0], points.shape[1])
 
-    def task(i: int) -> None:
-        columns = _columns(x, blocks[i], kw, dilation, origin, y.shape[2], scratch)
+    def task(block: Block) -> None:
+        columns = _columns(x, block, kw, dilation, origin, y.shape[2], scratch)
         products = scratch.get("products", (*columns.shape[:2], outputs), y.dtype)
         np.matmul(columns, points, out=products)
-        m0, m1, m2, m3 = products.reshape(4, *blocks[i].shape, y.shape[2], outputs)
-        rows, _ = blocks[i].rows_of(y)
-        rows = rows[blocks[i].images, 2 * blocks[i].pairs.start : 2 * blocks[i].pairs.stop]
+        m0, m1, m2, m3 = products.reshape(4, *block.shape, y.shape[2], outputs)
+        rows, _ = block.rows_of(y)
+        rows = rows[block.images, 2 * block.pairs.start : 2 * block.pairs.stop]
         even, odd = rows[:, 0::2], rows[:, 1::2]  # the last pair may lack one or both
         m0 += m1
         np.add(m0[:, : even.shape[1]], m2[:, : even.shape[1]], out=even)
@@ -187,7 +186,7 @@ def _correlate(
         np.subtract(m1[:, : odd.shape[1]], m3[:, : odd.shape[1]], out=odd)
         finish(rows)
 
-    threads.parallel_for(task, len(blocks))
+    threads.parallel_for(task, blocks)
 
 
 def _gradient_points(gy: Array, block: Block, scratch: Scratch) -> Array:

@@ -1,0 +1,126 @@
+"""Columns a tile at a time, for ``tiles.py`` and ``phases.py``: products with an image's windows.
+
+The whole matrix of columns (``im2col.py``) is never built: the windows behind some thousand output
+pixels are gathered into a buffer that stays in the cache, multiplied, and forgotten. Padding
+happens while a tile is gathered. One mechanism, ``multiply``, does the forward pass and the input
+gradient.
+
+Tiles are independent, so they are spread over the threads. Where a map is so small that there are
+too few tiles to share out (late layers, with their large weights), channels are shared out instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, pixel_rows, region
+from tinyfcn.backend.cpu.layout import Array
+
+TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
+TILE_PIXELS = (1024, 8192)  # wait for each other between tiles, do not; and bounds on its rows
+LARGEST_TILE = 8 << 20  # elements; layers with huge kernels have fewer rows
+MIN_TILES = 4  # with fewer, the threads share out channels
+
+
+Place = tuple[slice, slice]  # images and rows
+
+
+class Tiles:
+    """The output pixels of a correlation, cut into tiles; gathers the columns of each.
+
+    Args:
+        x: (N, H, W, C).
+        shape: (N, OH, OW) of the output.
+        kernel, stride, dilation: as in the convolution.
+        origin: the row and column of x under the first kernel element at output pixel (0, 0);
+            negative where padding comes first.
+        scratch: holds the columns; may be shared by several, one tile of one at a time.
+        outputs: elements of a pixel that go through a buffer too, and bound the tile.
+    """
+
+    def __init__(
+        self, x: Array, shape: tuple[int, int, int], kernel: Pair,
+        origin: Pair, stride: Pair, dilation: Pair,
+        scratch: Scratch, outputs: int = 0,
+    ) -> None:  # fmt: skip
+        self.x, self.kernel, self.origin = x, kernel, origin
+        self.stride, self.dilation = stride, dilation
+        self.scratch = scratch
+        n, oh, self.ow = shape
+        self.depth = math.prod(kernel) * x.shape[3]
+        pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
+        share = max(256, -(-n * oh * self.ow // MIN_TILES))
+        pixels = max(1, min(pixels, LARGEST_TILE // self.depth, share))
+        images = threads.split(n, max(1, pixels // (oh * self.ow)))
+        rows = threads.split(oh, max(1, pixels // self.ow))
+        self.places = [(i, r) for i in images for r in rows] if n else []
+
+    def columns(self, place: Place) -> Array:
+        """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""
+        images, rows = place
+        count = images.stop - images.start, rows.stop - rows.start
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
+        c = self.x.shape[3]
+        top, left = self.origin[0] + rows.start * sh, self.origin[1]
+        height = (count[1] - 1) * sh + (kh - 1) * dh + 1
+        width = (self.ow - 1) * sw + (kw - 1) * dw + 1
+        block = region(self.x, images, top, left, height, width, self.scratch)
+        s_n, s_h, s_w, s_c = block.strides
+        windows = np.lib.stride_tricks.as_strided(
+            block,
+            (*count, self.ow, kh, kw, c),
+            (s_n, s_h * sh, s_w * sw, s_h * dh, s_w * dw, s_c),
+            writeable=False,
+        )
+        columns = self.scratch.get("columns", windows.shape, self.x.dtype)
+        np.copyto(columns, windows)
+        return columns.reshape(-1, self.depth)  # (pixels, KH·KW·C)
+
+
+class Product(NamedTuple):
+    """y = columns · kernels, a tile at a time."""
+
+    tiles: Tiles
+    kernels: Array  # (KH·KW·C, OC)
+    y: Array  # (N, OH, OW, …), as many elements a pixel as OC, in any memory order
+
+    def tile(self, place: Place, finish: Finish, matmul: Callable[..., Any] = np.matmul) -> None:
+        """One tile of y."""
+        block = self.y[place]
+        rows = pixel_rows(block) if block.ndim == 4 else None
+        shape = (block.size // self.kernels.shape[1], self.kernels.shape[1])
+        out = self.tiles.scratch.get("product", shape, block.dtype) if rows is None else rows
+        matmul(self.tiles.columns(place), self.kernels, out=out)
+        if rows is None:
+            block[...] = out.reshape(block.shape)
+        finish(block)
+
+
+def multiply(products: Sequence[Product], finish: Finish) -> None:
+    """Products into disjoint memory; the threads share out the tiles of all of them."""
+    tiles = [(product, place) for product in products for place in product.tiles.places]
+    narrow = all(product.kernels.shape[1] < 2 * MIN_TILES for product in products)
+    if len(tiles) >= MIN_TILES or narrow:
+
+        def task(tile: tuple[Product, Place]) -> None:
+            product, place = tile
+            product.tile(place, finish)
+
+        threads.parallel_for(task, tiles)
+    else:
+        for product, place in tiles:
+            product.tile(place, finish, _share_channels)
+
+
+def _share_channels(columns: Array, kernels: Array, out: Array) -> None:
+    """out = columns · kernels, the columns of out shared out."""
+
+    def task(channels: slice) -> None:
+        np.matmul(columns, kernels[:, channels], out=out[:, channels])
+
+    threads.parallel_for(task, threads.split(out.shape[1], -(-out.shape[1] // MIN_TILES)))
