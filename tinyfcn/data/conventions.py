@@ -185,8 +185,6 @@ def _opened(path: str | PathLike[str], what: str) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: this is a folder; expected {what}") from None
     except DataError:
         raise
     except _DAMAGED as error:

@@ -1,13 +1,13 @@
 """Reads and writes NumPy's ``.npz``, a zip of ``.npy`` files, as our own checkpoints are.
 
-A ``.npy`` is the bytes ``\\x93NUMPY``, a version, the length of a header, the header (the text of a
-Python dict: dtype, order, shape), and the numbers. ``numpy.load`` would reserve the memory that the
-header asks for before it looks whether the numbers are there; so the header is read here.
+A ``.npy`` is a header, which tells dtype, order and shape, and the numbers. ``numpy.load`` would
+reserve the memory that the header asks for before it looks whether the numbers are there; so only
+the header is read by NumPy.
 """
 
 from __future__ import annotations
 
-import ast
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from tinyfcn.weights import tree, zipped
 from tinyfcn.weights.file import WeightFile, WeightsError, numbers, preprocessing_of, shaped
 
-MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000
+_HEADERS: dict[tuple[int, int], Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
+}  # fmt: skip
 
 
 def recognises(path: Path, start: bytes) -> bool:
@@ -52,7 +54,7 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not start:
         raise WeightsError("the file is empty")
     if not start.startswith(zipped.MAGIC):
-        one = start.startswith(MAGIC)
+        one = start.startswith(np.lib.format.MAGIC_PREFIX)
         raise WeightsError("it is a single array (.npy)" if one else f"it starts with {start!r}")
     with zipped.opened(path) as archive:
         return {name.removesuffix(".npy"): _array(archive, name) for name in archive.names}
@@ -70,20 +72,13 @@ def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
     if not name.endswith(".npy"):
         raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
     data = archive.read(name)
-    if data[:6] != MAGIC or len(data) < 12 or data[6] not in (1, 2, 3):
-        raise WeightsError(f"{name} does not start as a .npy does, but with {data[:8]!r}")
-    begin = 10 if data[6] == 1 else 12
-    end = begin + int.from_bytes(data[8:begin], "little")
-    if end - begin > _LONGEST_HEADER:
-        raise WeightsError(f"{name}: its header is {end - begin:,} bytes long: rejected")
+    file = io.BytesIO(data)
     try:
-        header = ast.literal_eval(data[begin:end].decode("latin1").strip())
-        descr, fortran, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
-        dtype = np.dtype(descr) if isinstance(descr, str) else None
-        whole = all(isinstance(n, int) and n >= 0 for n in shape) and isinstance(shape, tuple)
-    except (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        raise WeightsError(f"{name}: its header cannot be read ({error})") from error
-    if dtype is None or dtype.kind not in "fiubU" or dtype.itemsize == 0 or not whole:
-        raise WeightsError(f"{name} holds objects or records (dtype {descr!r}), not numbers")
-    flat = numbers(name, memoryview(data)[end:], dtype)
+        read_header = _HEADERS[np.lib.format.read_magic(file)]
+        shape, fortran, dtype = read_header(file, _LONGEST_HEADER)
+    except Exception as error:  # NumPy and Python's parser raise many kinds
+        raise WeightsError(f"{name}: its header cannot be read ({error!r})") from error
+    if dtype.kind not in "fiubU" or dtype.itemsize == 0 or min(shape, default=0) < 0:
+        raise WeightsError(f"{name} holds {dtype} of shape {shape[:8]}, not numbers")
+    flat = numbers(name, memoryview(data)[file.tell() :], dtype)
     return shaped(name, flat, shape, "F" if fortran else "C")

@@ -139,28 +139,22 @@ def _read_legacy(path: Path, found: Storages) -> tuple[Any, dict[str, bytes], Or
 
 def _storage(found: Storages, identifier: Any) -> _Storage:
     """What a pickle says of a storage: ("storage", type, key, device, count, view)."""
-    try:
-        tag, kind, key, _, count, *view = identifier
-        kind_name = kind.name.removeprefix("torch ")
-    except (AttributeError, TypeError, ValueError):
-        tag = None
+    tag, kind, key, _, count, *view = identifier
     if tag != "storage" or not isinstance(key, str):
         raise WeightsError("damaged: a persistent identifier is not a storage's")
-    if kind_name not in DTYPES or type(count) is not int or count < 0:
-        raise WeightsError(f"damaged: storage {key[:40]!r} is {kind_name} [{str(count)[:20]}]")
+    if kind not in DTYPES or type(count) is not int or count < 0:
+        raise WeightsError(f"damaged: storage {key[:40]!r} has no type or size")
     if view not in ([], [None]):
         raise WeightsError("a storage that is a view of another one, as before PyTorch 0.4")
-    storage = found.setdefault(key, _Storage(key, kind_name, count))
-    if (storage.kind, storage.count) != (kind_name, count):
+    storage = found.setdefault(key, _Storage(key, kind, count))
+    if (storage.kind, storage.count) != (kind, count):
         raise WeightsError(f"damaged: storage {key[:40]!r} has two types")
     return storage
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    if not (isinstance(storage, _Storage) and isinstance(shape, tuple | list)):
-        raise TypeError("a tensor without storage or shape")
-    if not isinstance(strides, tuple | list) or len(shape) != len(strides) or len(shape) > 32:
-        raise TypeError("a tensor whose strides do not fit its shape")
+    if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > 32:
+        raise TypeError("a tensor without storage, or whose strides do not fit its shape")
     if not all(type(n) is int and 0 <= n < 1 << 62 for n in (offset, *shape, *strides)):
         raise ValueError("a tensor whose shape or strides are not numbers of at least 0")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
@@ -177,7 +171,7 @@ _ADMITTED: dict[str, Any] = {
     "torch._utils _rebuild_tensor": _rebuild_tensor,
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_parameter": _first,
-    **{f"torch {kind}": None for kind in DTYPES},
+    **{f"torch {kind}": kind for kind in DTYPES},
 }
 
 

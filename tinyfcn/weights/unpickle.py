@@ -30,23 +30,16 @@ _TAKES = {
 }  # fmt: skip
 
 
-class Name:
-    """A global of a pickle, admitted by its name."""
-
-    def __init__(self, name: str, make: Callable[..., Any]) -> None:
-        self.name, self.make = name, make
-
-
 def unpickle(
     file: BinaryIO,
-    admitted: Mapping[str, Callable[..., Any]],
+    admitted: Mapping[str, Any],
     persistent: Callable[[Any], Any],
 ) -> Any:
     """Run one pickle; the file is left behind its end.
 
     Args:
         file: an ``io.BytesIO``, which never gives more bytes than there are.
-        admitted: the function that stands for each name, ``"module name"``.
+        admitted: the function or value that stands for each name, ``"module name"``.
         persistent: gives the object that an identifier from outside of the pickle stands for.
 
     Raises:
@@ -93,10 +86,10 @@ class _Machine:
             if op == "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
                 argument = f"{module} {name}"
-            stack.append(self._name(argument))
+            stack.append(self._named(argument))
         elif op == "REDUCE":
-            arguments, function = _expect(stack.pop(), tuple), _expect(stack.pop(), Name)
-            stack.append(function.make(*arguments))
+            arguments, function = _expect(stack.pop(), tuple), stack.pop()
+            stack.append(function(*arguments))  # what can be called is admitted, there is no other
         elif op == "BUILD":
             # An OrderedDict's attributes: torch's versions of layers, which nobody needs.
             stack.pop()
@@ -124,14 +117,14 @@ class _Machine:
         else:
             _set_items(_expect(self.stack[-1], dict), items)
 
-    def _name(self, name: str) -> Name:
+    def _named(self, name: str) -> Any:
         if name not in self.admitted:
             shown = name.replace(" ", ".")[:100]
             raise WeightsError(
                 f"it asks for {shown}, which is not a tensor or container: rejected, nothing was "
                 "executed. A file that holds only model.state_dict() can be read"
             )
-        return Name(name, self.admitted[name])
+        return self.admitted[name]
 
 
 def _expect(value: Any, kind: type[Any]) -> Any:
