@@ -132,7 +132,6 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
         ImportError: if matplotlib is missing; names the extra to install.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
@@ -142,7 +141,6 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     epochs = [row["epoch"] for row in rows]
     # A figure of its own, not pyplot, which would keep it for ever and may look for a screen.
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     marker = "o" if len(rows) == 1 else None
     left.plot(epochs, [row["train_loss"] for row in rows], color="black", marker=marker)
@@ -177,20 +175,17 @@ def _legend(masks: Iterable[NDArray[Any]], classes: Sequence[str], width: int) -
     texts = [names.get(label, str(label)) for label in found]
     spaces = [_TEXT + 5 + round(font.getlength(text)) for text in texts]
     width = max(width, *(space + 2 * _GAP for space in spaces), 1)
-    places: list[tuple[int, int]] = []
+    picture = Image.new("RGB", (width, _GAP + len(found) * (_TEXT + _GAP)), _PAPER)
+    draw = ImageDraw.Draw(picture)
     x, y = _GAP, _GAP
-    for space in spaces:
+    for label, text, space in zip(found, texts, spaces, strict=True):
         if x > _GAP and x + space + _GAP > width:
             x, y = _GAP, y + _TEXT + _GAP
-        places.append((x, y))
-        x += space + 2 * _GAP
-    picture = Image.new("RGB", (width, y + _TEXT + _GAP if found else 0), _PAPER)
-    draw = ImageDraw.Draw(picture)
-    for label, text, (x, y) in zip(found, texts, places, strict=True):
         colour = tuple(VOC_PALETTE[label].tolist())
         draw.rectangle((x, y, x + _TEXT - 1, y + _TEXT - 1), fill=colour, outline=_FRAME)
         draw.text((x + _TEXT + 5, y + _TEXT / 2), text, _INK, font, anchor="lm")
-    return picture
+        x += space + 2 * _GAP
+    return picture.crop((0, 0, width, y + _TEXT + _GAP if found else 0))
 
 
 def _scaled(pixels: NDArray[np.uint8], height: int | None, soft: bool) -> Image.Image:
