@@ -25,6 +25,8 @@ from tinyfcn.data.transforms import overlap
 
 _SUPERSAMPLING = 4
 
+Floats = NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class SceneStyle:
@@ -83,7 +85,9 @@ def draw_scene(rng: np.random.Generator, style: SceneStyle | None = None) -> Sam
         colour = _colour_apart(rng, behind, style.contrast)
         behind.append(colour)
         texture = _texture(rng, coverage.shape, colour)
-        place, part = _paint(canvas, coverage, texture, (row, column))
+        starts = [int(centre) - len(coverage) // 2 for centre in (row, column)]
+        place, part = overlap(instances.shape, starts, coverage.shape)
+        canvas[place] += coverage[part][..., None] * (texture[part] - canvas[place])
         instances[place][coverage[part] >= 0.5] = number
         labels[number] = label
     canvas += style.noise * rng.standard_normal(canvas.shape, dtype=np.float32)
@@ -123,7 +127,7 @@ def _pose(rng: np.random.Generator, style: SceneStyle, diameter: float) -> NDArr
     return diameter / 2 * lean @ np.diag([stretch, 1 / stretch]) @ lean.T @ turn
 
 
-def _stamp(pose: NDArray[np.float64], outline: Points, *holes: Points) -> NDArray[np.float32]:
+def _stamp(pose: NDArray[np.float64], outline: Points, *holes: Points) -> Floats:
     """The part of each pixel that a shape covers, 0..1, on the least square of odd side."""
     corners = np.array(outline) @ pose.T
     reach = ceil(np.abs(corners).max()) + 1
@@ -136,26 +140,9 @@ def _stamp(pose: NDArray[np.float64], outline: Points, *holes: Points) -> NDArra
     return _coverage(stamp, _SUPERSAMPLING)
 
 
-def _coverage(image: Image.Image, factor: int) -> NDArray[np.float32]:
+def _coverage(image: Image.Image, factor: int) -> Floats:
     """A drawing in white on black, made smaller by averaging, as numbers 0..1."""
     return np.asarray(image.reduce(factor), np.float32) / np.float32(255)
-
-
-def _paint(
-    canvas: NDArray[np.float32],
-    coverage: NDArray[np.float32],
-    texture: NDArray[np.float32],
-    centre: tuple[float, float],
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Blend a texture into the canvas through a stamp around a centre (row, column) in it.
-
-    Gives the part of the canvas that the stamp meets, and the part of the stamp that does.
-    """
-    starts = [int(at) - side // 2 for at, side in zip(centre, coverage.shape, strict=True)]
-    place, part = overlap(canvas.shape[:2], starts, coverage.shape)
-    view = canvas[place]
-    view += coverage[part][..., None] * (texture[part] - view)
-    return place, part
 
 
 # Colours and textures, the same for objects and background.
@@ -166,7 +153,7 @@ def _colours(
     count: int,
     saturation: tuple[float, float] = (0.45, 1.0),
     value: tuple[float, float] = (0.45, 1.0),
-) -> NDArray[np.float32]:
+) -> Floats:
     """Random colours, (count, 3) in 0..1, even in hue, saturation and value (HSV)."""
     hue = rng.uniform(0, 6, (count, 1))
     wheel = np.clip(np.abs((hue + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
@@ -174,33 +161,26 @@ def _colours(
     return (rng.uniform(*value, (count, 1)) * (1 - strength + strength * wheel)).astype(np.float32)
 
 
-def _colour_apart(
-    rng: np.random.Generator, others: list[NDArray[np.float32]], distance: float
-) -> NDArray[np.float32]:
+def _colour_apart(rng: np.random.Generator, others: list[Floats], distance: float) -> Floats:
     """The first of some random colours at least ``distance`` from all others, or the farthest."""
     candidates = _colours(rng, 24)
     gaps = np.linalg.norm(candidates[:, None] - np.array(others), axis=2).min(axis=1)
     return candidates[np.minimum(gaps, distance).argmax()]
 
 
-def _turned_grid(
-    height: int, width: int, angle: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _turned_grid(height: int, width: int, angle: float) -> tuple[Floats, Floats]:
     """Two coordinates of each pixel from the centre, (height, width), along turned axes."""
     rows = np.arange(height, dtype=np.float32)[:, None] - height / 2
     columns = np.arange(width, dtype=np.float32) - width / 2
-    return (
-        rows * sin(angle) + columns * cos(angle),
-        rows * cos(angle) - columns * sin(angle),
-    )
+    return rows * sin(angle) + columns * cos(angle), rows * cos(angle) - columns * sin(angle)
 
 
 def _texture(
     rng: np.random.Generator,
     shape: tuple[int, ...],
-    colour: NDArray[np.float32],
+    colour: Floats,
     strength: float = 1.0,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Plain, gradient, stripes, dots or blotches around a colour: (height, width, 3), 0..255."""
     height, width = shape
     angle, phase = rng.uniform(0, tau, 2).tolist()
@@ -229,9 +209,7 @@ def _texture(
 # Backgrounds.
 
 
-def _background(
-    rng: np.random.Generator, style: SceneStyle
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+def _background(rng: np.random.Generator, style: SceneStyle) -> tuple[Floats, list[Floats]]:
     """A canvas (size, size, 3) of two muted regions under vivid clutter; the regions' colours."""
     size = style.size
     colours = list(_colours(rng, 2, saturation=(0.05, 0.35), value=(0.15, 0.9)))
@@ -247,7 +225,7 @@ def _background(
     return canvas, colours
 
 
-def _wave(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+def _wave(rng: np.random.Generator, size: int) -> Floats:
     """1 on one side of a wavy line across the image, 0 on the other."""
     angle, phase = rng.uniform(0, tau, 2).tolist()
     height, length, shift = rng.uniform((2, 0.3, -0.3), (10, 1, 0.3)).tolist()
