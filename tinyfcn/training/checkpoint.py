@@ -61,13 +61,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file is truncated, damaged or something else; says what was found.
     """
-    path = Path(path)
-    if not path.is_file():
-        what = "there is no such file"
-        if path.is_dir():
-            what = f"this is a folder; expected a file, such as {path / 'last.npz'}"
-        raise FileNotFoundError(f"checkpoint {path}: {what}")
     try:
-        return tree.unflatten(npz.arrays(path))
-    except (WeightsError, OSError) as error:
+        return tree.unflatten(npz.arrays(Path(path)))
+    except WeightsError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error

@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
-from tinyfcn.weights.file import WeightFile, WeightsError
+from tinyfcn.weights.file import WeightFile, WeightsError, first_bytes
 from tinyfcn.weights.match_names import Matched, count_classes, match_names
 
 READERS = (npz, pytorch, safetensors, matconvnet, caffe)
@@ -49,23 +49,17 @@ def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
 def read(path: str | os.PathLike[str]) -> WeightFile:
     """What :func:`load` gives, with the preprocessing that belongs to it; raises the same."""
     path = Path(path)
-    if not path.is_file():
-        what = "this is a folder" if path.is_dir() else "there is no such file"
-        raise FileNotFoundError(f"{path}: {what}; a file of weights should lie there")
-    with open(path, "rb") as file:
-        start = file.read(16)
-    for reader in READERS:
-        if reader.recognises(path, start):
-            try:
+    try:
+        start = first_bytes(path)
+        for reader in READERS:
+            if reader.recognises(path, start):
                 return reader.read(path)
-            except WeightsError as error:
-                raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
-    if not start:
-        raise WeightsError(f"{path}: the file is empty")
-    known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
-    raise WeightsError(
-        f"{path}: not a format of weights that can be read ({known}); it starts with {start!r}"
-    )
+        known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
+        raise WeightsError(
+            f"not a format of weights that can be read ({known}); it starts with {start!r}"
+        )
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
 
 
 __all__ = [

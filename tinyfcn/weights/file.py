@@ -40,6 +40,20 @@ class WeightFile:
                 raise WeightsError(f"{name} is not an array of numbers")
 
 
+def first_bytes(path: Path) -> bytes:
+    """What a format is recognised by; FileNotFoundError, or WeightsError if there is nothing."""
+    if not path.is_file():
+        what = "there is no such file"
+        if path.is_dir():
+            what = f"this is a folder; expected a file, such as {path / 'last.npz'}"
+        raise FileNotFoundError(f"{path}: {what}")
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if not start:
+        raise WeightsError("the file is empty")
+    return start
+
+
 def numbers(name: str, data: bytes | memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The numbers in ``data``, a view of it; WeightsError if one is not whole."""
     if len(data) % dtype.itemsize:

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import tree, zipped
-from tinyfcn.weights.file import WeightFile, WeightsError, numbers, preprocessing_of, shaped
+from tinyfcn.weights.file import (
+    WeightFile,
+    WeightsError,
+    first_bytes,
+    numbers,
+    preprocessing_of,
+    shaped,
+)
 
 _LONGEST_HEADER = 10_000
 _HEADERS: dict[tuple[int, int], Any] = {
@@ -49,10 +56,7 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         WeightsError: if it is no ``.npz``, or damaged; says what was found.
     """
-    with open(path, "rb") as file:
-        start = file.read(8)
-    if not start:
-        raise WeightsError("the file is empty")
+    start = first_bytes(path)
     if not start.startswith(zipped.MAGIC):
         one = start.startswith(np.lib.format.MAGIC_PREFIX)
         raise WeightsError("it is a single array (.npy)" if one else f"it starts with {start!r}")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import images, zipped
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, numbers, shaped
+from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, first_bytes, numbers, shaped
 from tinyfcn.weights.safetensors import bfloat16
 from tinyfcn.weights.unpickle import unpickle
 
@@ -73,8 +73,7 @@ def read(path: Path) -> WeightFile:
     memory here too. The preprocessing is what the names tell,
     see :func:`tinyfcn.weights.images.pytorch`.
     """
-    with open(path, "rb") as file:
-        is_zip = file.read(4) == zipped.MAGIC
+    is_zip = first_bytes(path).startswith(zipped.MAGIC)
     found: Storages = {}
     tree, data, order = (_read_zip if is_zip else _read_legacy)(path, found)
     flat = {key: _numbers(one, data.get(key, b""), order) for key, one in found.items()}
