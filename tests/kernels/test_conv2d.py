@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution
-from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes
+from tinyfcn.backend.cuda.convolution import ConvSizes, algorithm
 
 ALGORITHMS = ["auto", "direct", "implicit", "im2col"]
 TWIN = Backend()
@@ -207,7 +207,7 @@ def test_the_rule(cuda, monkeypatch):
 )  # fmt: skip
 def test_what_an_int_cannot_count_is_rejected(what, x, y, kernel):
     with pytest.raises(ValueError, match=f"conv2d: {what} may have {convolution.LARGEST} elements"):
-        checked_sizes("conv2d", x, y, kernel, (1, 1), (0, 0), (1, 1), 1)
+        ConvSizes(x, y, kernel, (1, 1), (0, 0), (1, 1), 1).checked("conv2d")
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -102,7 +102,7 @@ def test_not_finite(cuda, twin, numbers, same, dtype):
         same(indices, where)
 
 
-def test_planes_too_large_for_int32_are_refused(cuda):
+def test_planes_too_large_for_int32_are_rejected(cuda):
     x = np.broadcast_to(np.float32(0), (1, 1, 2**16, 2**15))
     with pytest.raises(ValueError, match="max_pool2d: kernels take planes of fewer than 2³¹"):
         cuda.max_pool2d(x, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1), False)

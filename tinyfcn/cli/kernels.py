@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         return int(options.does(options))
     except KernelError as error:  # what was asked for
         sys.exit(f"{error.kind}: {error}")
-    except nvrtc.Refused as error:
+    except nvrtc.CompileError as error:
         sys.exit(str(error))
     except (DeviceError, CaseError, nvrtc.CompilerMissing) as error:
         raise UsageError(str(error)) from error

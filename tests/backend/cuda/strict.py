@@ -1,6 +1,6 @@
 """A device that is no GPU: kernels run in the emulator, but its arrays do not mix with NumPy's.
 
-CuPy refuses what it would have to copy between host and device behind one's back; NumPy arrays on
+CuPy rejects what it would have to copy between host and device behind one's back; NumPy arrays on
 the emulator would let it pass. With this engine such code fails here, without a GPU. Reading a
 value (``float(x)``, ``if x``, ``x.item()``) is allowed, but counted: on a GPU it waits for the
 device.
@@ -17,7 +17,7 @@ from tinyfcn.backend.cuda.emulator import Emulator
 
 
 class DeviceArray(np.ndarray):
-    """Refuses company: each operation takes arrays of this class and numbers, nothing else."""
+    """Rejects company: each operation takes arrays of this class and numbers, nothing else."""
 
     waits = 0  # values that the host has read
 

@@ -301,7 +301,7 @@ def test_barriers_that_not_all_threads_reach(emulator, mode, seed):
 
 
 @pytest.mark.parametrize("mode", ["fast", "check", "debug"])
-def test_what_the_processor_refuses(emulator, mode):
+def test_what_the_processor_rejects(emulator, mode):
     engine = emulator(mode)
     error = fault(engine, "zero_division", 2, 32, y(dtype=np.int32), np.int32(6))
     assert (error.kind, error.line) == ("division", line_of("zero_division"))

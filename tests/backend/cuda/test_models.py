@@ -33,7 +33,7 @@ class SegNetLike(nn.Module):
 
 
 class Dilated(nn.Module):
-    """Dilation instead of strides, pooled context, bilinear enlargement: the parts of DeepLab."""
+    """Dilation instead of strides, pooled context, bilinear upsampling: the parts of DeepLab."""
 
     def __init__(self) -> None:
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 1, 1))
@@ -180,7 +180,7 @@ def test_a_model_file_moves_between_backends(tmp_path, other):
 
 
 @pytest.mark.parametrize("other", ["strict"], indirect=True)
-def test_wrong_values_are_refused_on_the_host_and_give_nan_on_the_device(other):
+def test_wrong_values_are_rejected_on_the_host_and_give_nan_on_the_device(other):
     logits, wrong = np.zeros((1, 3, 2, 2), "float32"), np.array([[[0, 1], [2, 3]]])
     with backend.using(other):
         x = tinyfcn.tensor(logits)
@@ -208,7 +208,7 @@ EVERY = [name for name in models.names() if "101" not in name]
 @pytest.mark.parametrize("other", ["strict"], indirect=True)
 @pytest.mark.parametrize("name", EVERY)
 def test_every_network_runs_on_a_device(name, other):
-    """Forward and backward, with arrays that refuse those of the host."""
+    """Forward and backward, with arrays that reject those of the host."""
     make, side = getattr(models, name), SIZES.get(name, 33 if name.startswith("vgg") else 17)
     width = {"width": 1 / 16} if "width" in inspect.signature(make).parameters else {}
     images = np.random.default_rng(0).standard_normal((2, 3, side, side))

@@ -12,6 +12,7 @@ names another one.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from tinyfcn.backend.base import Array, Pair, conv_sizes
@@ -30,60 +31,53 @@ algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col"
 
 
 class ConvSizes(NamedTuple):
-    """What a convolution is: the parameters CONV_SIZES of the kernels, in their order."""
+    """What a convolution is that makes (N, OC, OH, OW) = y of (N, C, H, W) = x."""
 
-    n: int
-    c: int
-    h: int
-    w: int
-    oc: int
-    oh: int
-    ow: int
-    kh: int
-    kw: int
-    sh: int
-    sw: int
-    ph: int
-    pw: int
-    dh: int
-    dw: int
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
     groups: int
 
     @property
-    def columns(self) -> tuple[int, ...]:
-        """What im2col and col2im take: the sizes of one image of x."""
-        return self.c, self.h, self.w, *self[5:15]
+    def numbers(self) -> tuple[int, ...]:
+        """The parameters CONV_SIZES of the kernels, in their order."""
+        return *self.x, *self.y[1:], *self.windows, self.groups
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Kernel, stride, padding, dilation."""
+        return *self.kernel, *self.stride, *self.padding, *self.dilation
 
     @property
     def pointwise(self) -> bool:
         """Whether it is a plain product of the channels of each pixel, and worth one an image."""
-        plain = self[7:16] == (1, 1, 1, 1, 0, 0, self.dh, self.dw, 1)
-        return plain and self.h * self.w >= TILE and self.n <= LARGEST_AXIS
+        n, _, h, w = self.x
+        plain = self.windows[:6] == (1, 1, 1, 1, 0, 0) and self.groups == 1
+        return plain and h * w >= TILE and n <= LARGEST_AXIS
 
+    def checked(self, op: str) -> ConvSizes:
+        """The same.
 
-def checked_sizes(
-    op: str, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int,
-) -> ConvSizes:  # fmt: skip
-    """Of the convolution that makes (N, OC, OH, OW) = y of (N, C, H, W) = x.
-
-    Raises:
-        ValueError: if there is more of something than the kernels can count.
-    """
-    g = ConvSizes._make((*x, *y[1:], *kernel, *stride, *padding, *dilation, groups))
-    for what, count in {
-        "an image of the input": g.c * g.h * g.w,
-        "an image of the output": g.oc * g.oh * g.ow,
-        "the weight": g.oc * g.c // groups * g.kh * g.kw,
-        "one channel of all inputs": g.n * g.h * g.w,
-        "one channel of all outputs": g.n * g.oh * g.ow,
-    }.items():
-        if count > LARGEST:
-            raise ValueError(
-                f"{op}: {what} may have {LARGEST} elements on this backend, got {count}: "
-                f"input {x}, output {y}, kernel {tuple(kernel)}, groups {groups}"
-            )
-    return g
+        Raises:
+            ValueError: if there is more of something than the kernels can count.
+        """
+        (n, c, h, w), (_, oc, oh, ow), (kh, kw) = self.x, self.y, self.kernel
+        for what, count in {
+            "an image of the input": c * h * w,
+            "an image of the output": oc * oh * ow,
+            "the weight": oc * c // self.groups * kh * kw,
+            "one channel of all inputs": n * h * w,
+            "one channel of all outputs": n * oh * ow,
+        }.items():
+            if count > LARGEST:
+                raise ValueError(
+                    f"{op}: {what} may have {LARGEST} elements on this backend, got {count}: input "
+                    f"{self.x}, output {self.y}, kernel {tuple(self.kernel)}, groups {self.groups}"
+                )
+        return self
 
 
 class Convolution(Gemm):
@@ -98,17 +92,19 @@ class Convolution(Gemm):
         oc, _, *kernel = weight.shape
         oh, ow = conv_sizes(size, kernel, stride, padding, dilation)
         y = self.empty((n, oc, oh, ow), x.dtype)
-        g = checked_sizes("conv2d", x.shape, y.shape, kernel, stride, padding, dilation, groups)
+        g = ConvSizes(x.shape, y.shape, kernel, stride, padding, dilation, groups).checked("conv2d")
         match self._choose(g):
             case "1x1":
                 self._product(weight, (c, 1), x, bias, y, relu)
             case "direct":
-                self.launch.each("conv2d_direct", y.size, x, weight, bias, y, *g, int(relu))
+                self.launch.each("conv2d_direct", y.size, x, weight, bias, y, *g.numbers, int(relu))
             case "im2col":
-                self._im2col_forward(x, weight, bias, y, g, relu)
+                self._im2col_forward(x, weight, y, g)
+                y += 0 if bias is None else bias[:, None, None]
+                return self.relu(y) if relu else y
             case _:
                 grid = tiles(n * oh * ow), tiles(oc // groups), groups
-                self.launch("conv2d", grid, THREADS, x, weight, bias, y, *g, int(relu))
+                self.launch("conv2d", grid, THREADS, x, weight, bias, y, *g.numbers, int(relu))
         return y
 
     def conv2d_input_grad(
@@ -116,24 +112,24 @@ class Convolution(Gemm):
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
         gy, weight, bias = self._prepared(gy, weight, bias)
-        n, oc, oh, ow = gy.shape
-        c = weight.shape[1] * groups
+        n, c, kernel = gy.shape[0], weight.shape[1] * groups, weight.shape[2:]
         gx = self.empty((n, c, *size), gy.dtype)
-        kernel = weight.shape[2:]
-        g = checked_sizes(
-            "conv2d_input_grad", gx.shape, gy.shape, kernel, stride, padding, dilation, groups
-        )
+        g = ConvSizes(gx.shape, gy.shape, kernel, stride, padding, dilation, groups)
+        g = g.checked("conv2d_input_grad")
+        arrays = gy, weight, bias, gx
         match self._choose(g):
             case "1x1":
                 self._product(weight, (1, c), gy, bias, gx, relu=False)
             case "direct":
-                self.launch.each("conv2d_direct_input_grad", gx.size, gy, weight, bias, gx, *g)
+                self.launch.each("conv2d_direct_input_grad", gx.size, *arrays, *g.numbers)
             case "im2col":
-                self._im2col_input_grad(gy, weight, bias, gx, g)
+                self._im2col_input_grad(gy, weight, gx, g)
+                gx += 0 if bias is None else bias[:, None, None]
             case _:
-                phase = n * tiles(g.h, g.sh) * tiles(g.w, g.sw)  # pixels of the largest
-                grid = tiles(phase) * g.sh * g.sw, tiles(c // groups), groups
-                self.launch("conv2d_input_grad", grid, THREADS, gy, weight, bias, gx, *g)
+                (h, w), (sh, sw) = size, stride
+                phase = n * tiles(h, sh) * tiles(w, sw)  # pixels of the largest
+                grid = tiles(phase) * sh * sw, tiles(c // groups), groups
+                self.launch("conv2d_input_grad", grid, THREADS, *arrays, *g.numbers)
         return gx
 
     def conv2d_weight_grad(
@@ -141,24 +137,24 @@ class Convolution(Gemm):
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
         x, gy, _ = self._prepared(x, gy, None)
-        g = checked_sizes(
-            "conv2d_weight_grad", x.shape, gy.shape, kernel, stride, padding, dilation, groups
-        )
-        shape = g.oc, g.c // groups, *kernel
+        g = ConvSizes(x.shape, gy.shape, kernel, stride, padding, dilation, groups)
+        g = g.checked("conv2d_weight_grad")
+        n, oc, oh, ow = gy.shape
+        shape = oc, x.shape[1] // groups, *kernel
         if algorithm() == "direct":
             gw = self.empty(shape, x.dtype)
-            self.launch.each("conv2d_direct_weight_grad", gw.size, x, gy, gw, *g)
+            self.launch.each("conv2d_direct_weight_grad", gw.size, x, gy, gw, *g.numbers)
             return gw
         if algorithm() == "im2col":
-            return self._im2col_weight_grad(x, gy, g)
+            return self._im2col_weight_grad(x, gy, self.zeros(shape, x.dtype), g)
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
-        pixels = g.n * g.oh * g.ow
-        columns, rows = tiles(shape[1] * g.kh * g.kw), tiles(g.oc // groups)
+        pixels = n * oh * ow
+        columns, rows = tiles(math.prod(shape[1:])), tiles(oc // groups)
         shares = max(min(ENOUGH_BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
         share = DEPTH * tiles(pixels, DEPTH * shares)
         parts = self.empty((shares, *shape), x.dtype)
         grid = columns, rows, groups * shares
-        self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g, share)
+        self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g.numbers, share)
         return self._sum_parts(parts)
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
@@ -173,7 +169,7 @@ class Convolution(Gemm):
             return wanted
         if g.pointwise:
             return "1x1"
-        return "direct" if g.groups * FEW_CHANNELS > max(g.c, g.oc) else "implicit"
+        return "direct" if g.groups * FEW_CHANNELS > max(g.x[1], g.y[1]) else "implicit"
 
     def _product(
         self, weight: Array, strides: Pair, x: Array, bias: Array | None, y: Array, relu: bool
@@ -194,43 +190,37 @@ class Convolution(Gemm):
 
     # ---- by im2col, image by image: the columns of one take KH · KW times its memory ----
 
-    def _im2col_forward(
-        self, x: Array, weight: Array, bias: Array | None, y: Array, g: ConvSizes, relu: bool
-    ) -> None:
+    def _im2col_forward(self, x: Array, weight: Array, y: Array, g: ConvSizes) -> None:
         matrices, images, columns = self._by_groups(weight, y, g)
-        for i in range(g.n):
-            self.launch.each("im2col", columns.size, x[i], columns, *g.columns)
-            for j in range(g.groups):
-                self.gemm(matrices[j], columns[j], images[i, j])
-        if bias is not None:
-            y += bias[:, None, None]
-        if relu:
-            self.xp.maximum(y, 0, out=y)
+        for image, outputs in zip(x, images, strict=True):
+            self._im2col("im2col", image, columns, g)
+            for matrix, column, output in zip(matrices, columns, outputs, strict=True):
+                self.gemm(matrix, column, output)
 
-    def _im2col_input_grad(
-        self, gy: Array, weight: Array, bias: Array | None, gx: Array, g: ConvSizes
-    ) -> None:
+    def _im2col_input_grad(self, gy: Array, weight: Array, gx: Array, g: ConvSizes) -> None:
         matrices, images, columns = self._by_groups(weight, gy, g)
-        for i in range(g.n):
-            for j in range(g.groups):
-                self.gemm(matrices[j].T, images[i, j], columns[j])
-            self.launch.each("col2im", gx[i].size, columns, gx[i], *g.columns)
-        if bias is not None:
-            gx += bias[:, None, None]
+        for image, outputs in zip(gx, images, strict=True):
+            for matrix, column, output in zip(matrices, columns, outputs, strict=True):
+                self.gemm(matrix.T, output, column)
+            self._im2col("col2im", columns, image, g)
 
-    def _im2col_weight_grad(self, x: Array, gy: Array, g: ConvSizes) -> Array:
-        gw = self.xp.zeros((g.oc, g.c // g.groups, g.kh, g.kw), x.dtype)
+    def _im2col_weight_grad(self, x: Array, gy: Array, gw: Array, g: ConvSizes) -> Array:
         matrices, images, columns = self._by_groups(gw, gy, g)
-        for i in range(g.n):
-            self.launch.each("im2col", columns.size, x[i], columns, *g.columns)
-            for j in range(g.groups):
-                matrices[j] += self.gemm(images[i, j], columns[j].T)
+        for image, outputs in zip(x, images, strict=True):
+            self._im2col("im2col", image, columns, g)
+            for matrix, column, output in zip(matrices, columns, outputs, strict=True):
+                matrix += self.gemm(output, column.T)
         return gw
+
+    def _im2col(self, name: str, source: Array, target: Array, g: ConvSizes) -> None:
+        """Run im2col or col2im for one image."""
+        self.launch.each(name, target.size, source, target, *g.x[1:], *g.y[2:], *g.windows)
 
     def _by_groups(self, weight: Array, y: Array, g: ConvSizes) -> tuple[Array, Array, Array]:
         """Weights (G, OC/G, K), y (N, G, OC/G, OH·OW), new columns (G, K, OH·OW); K = C/G·KH·KW."""
-        k, rows, pixels = g.c // g.groups * g.kh * g.kw, g.oc // g.groups, g.oh * g.ow
+        n, oc, oh, ow = g.y
+        k, rows, pixels = math.prod(weight.shape[1:]), oc // g.groups, oh * ow
         columns = self.empty((g.groups, k, pixels), y.dtype)
         return (
-            weight.reshape(g.groups, rows, k), y.reshape(g.n, g.groups, rows, pixels), columns
+            weight.reshape(g.groups, rows, k), y.reshape(n, g.groups, rows, pixels), columns
         )  # fmt: skip

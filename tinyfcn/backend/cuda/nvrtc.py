@@ -27,7 +27,7 @@ class CompilerMissing(RuntimeError):
     """There is no NVRTC library on this machine."""
 
 
-class Refused(RuntimeError):
+class CompileError(RuntimeError):
     """NVRTC does not accept a file, or warns."""
 
 
@@ -77,53 +77,42 @@ class Compiled(NamedTuple):
     ptx: dict[str, str]  # the body of each kernel in NVIDIA's portable assembly language
 
 
-def compile_file(
-    source: Path, names: Sequence[str], architecture: str, options: Iterable[str] = OPTIONS
-) -> list[Usage]:
-    """What the kernels ``names``, ["relu<float>", …], of a .cu file take.
+def compile_file(source: Path, names: Sequence[str], architecture: str) -> Compiled:
+    """What the kernels ``names``, ["relu<float>", …], of a .cu file take, and their code.
 
     Raises:
-        Refused: with the compiler's words, if there is an error or a warning.
+        CompileError: with the compiler's words, if there is an error or a warning.
     """
-    return compiled(source, names, architecture, options).usages
-
-
-def compiled(
-    source: Path, names: Sequence[str], architecture: str, options: Iterable[str] = OPTIONS
-) -> Compiled:
-    """The same, with the code."""
     nvrtc = library()
 
     def call(function: str, *arguments: object) -> int:
         return int(getattr(nvrtc, f"nvrtc{function}")(*arguments))
 
+    def text(what: str) -> str:
+        size = ctypes.c_size_t()
+        call(f"Get{what}Size", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(max(size.value, 1))
+        call(f"Get{what}", program, buffer)
+        return buffer.value.decode()
+
     program = ctypes.c_void_p()
-    text, name = source.read_bytes(), source.name.encode()
-    call("CreateProgram", ctypes.byref(program), text, name, 0, None, None)
+    name = source.name.encode()
+    call("CreateProgram", ctypes.byref(program), source.read_bytes(), name, 0, None, None)
     try:
         for kernel in names:
             call("AddNameExpression", program, kernel.encode())
-        words = [
-            *options, f"-arch={architecture}", f"-I{source.parent}", "--ptxas-options=-v",
-        ]  # fmt: skip
+        words = *OPTIONS, f"-arch={architecture}", f"-I{source.parent}", "--ptxas-options=-v"
         given = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
         failed = call("CompileProgram", program, len(words), given)
-        size = ctypes.c_size_t()
-        call("GetProgramLogSize", program, ctypes.byref(size))
-        buffer = ctypes.create_string_buffer(max(size.value, 1))
-        call("GetProgramLog", program, buffer)
-        log = buffer.value.decode()
+        log = text("ProgramLog")
         if failed or "warning" in log.lower():
-            raise Refused(f"NVRTC does not accept {source.name} for {architecture}:\n{log}")
+            raise CompileError(f"NVRTC does not accept {source.name} for {architecture}:\n{log}")
         lowered = {}
         for kernel in names:
             symbol = ctypes.c_char_p()
             call("GetLoweredName", program, kernel.encode(), ctypes.byref(symbol))
             lowered[(symbol.value or b"").decode()] = kernel
-        call("GetPTXSize", program, ctypes.byref(size))
-        buffer = ctypes.create_string_buffer(size.value)
-        call("GetPTX", program, buffer)
-        code = buffer.value.decode()
+        code = text("PTX")
     finally:
         call("DestroyProgram", ctypes.byref(program))
     bodies = re.findall(r"\.entry (\w+)\((.*?)\n\}", code, re.DOTALL)
@@ -138,7 +127,7 @@ def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> list[Usage]:
         usage
         for file in sorted({kernel.file for kernel in kernels.values()})
         for architecture in architectures
-        for usage in compile_file(folder() / file, instances(kernels, file), architecture)
+        for usage in compile_file(folder() / file, instances(kernels, file), architecture).usages
     ]
 
 

@@ -32,18 +32,19 @@ class Resample(Family):
         self._bands_of: dict[Any, tuple[weakref.ref[Any], Bands]] = {}
 
     def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
-        row_bands, column_bands = self._bands(rows, x.dtype), self._bands(columns, x.dtype)
-        widths = row_bands.width, column_bands.width
-        if 1 in widths or widths[0] * widths[1] <= DIRECT:
-            return self._resample(x, row_bands, column_bands)
+        (oh, h), (ow, w) = rows.shape, columns.shape
+        widths = [self._bands(matrix, x.dtype).width for matrix in (rows, columns)]
         # In two passes an output costs the sum of the widths and not their product. First comes
         # the pass that leaves less for the other.
-        (oh, h), (ow, w) = rows.shape, columns.shape
-        if oh * w <= h * ow:
-            x = self._resample(x, row_bands, self._bands(_identity(w), x.dtype))
-            return self._resample(x, self._bands(_identity(oh), x.dtype), column_bands)
-        x = self._resample(x, self._bands(_identity(h), x.dtype), column_bands)
-        return self._resample(x, row_bands, self._bands(_identity(ow), x.dtype))
+        if 1 in widths or widths[0] * widths[1] <= DIRECT:
+            passes = [(rows, columns)]
+        elif oh * w <= h * ow:
+            passes = [(rows, _identity(w)), (_identity(oh), columns)]
+        else:
+            passes = [(_identity(h), columns), (rows, _identity(ow))]
+        for pair in passes:
+            x = self._resample(x, *(self._bands(matrix, x.dtype) for matrix in pair))
+        return x
 
     def _resample(self, x: Array, rows: Bands, columns: Bands) -> Array:
         n, c, h, w = x.shape

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +68,12 @@ class Emulator:
         self.kernels = declared(self.folder)
         self._libraries: dict[str, Library] = {}
 
-    @property
-    def files(self) -> list[str]:
-        """The .cu files that have kernels."""
-        return sorted({kernel.file for kernel in self.kernels.values()})
-
     def library(self, file: str) -> Library:
         """The library of a .cu file; compiled if that was not done before."""
         if file not in self._libraries:
             made = build.library(self.folder / file, instances(self.kernels, file), self.mode)
             self._libraries[file] = Library(made)
         return self._libraries[file]
-
-    def build_all(self) -> None:
-        """Compile all files now, side by side, and not each when it is first needed."""
-        files = self.files
-        self.library(files[0])  # and with it the runtime that all share
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self.library, files))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """A new array; full of NaN, so that an element that no thread writes shows (``poison``)."""

@@ -91,7 +91,7 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
     """The shared library that runs ``instances``, ["relu<float>", …], of ``source``.
 
     Raises:
-        BuildError: if there is no compiler, or with its words if it refuses the file.
+        BuildError: if there is no compiler, or with its words if it rejects the file.
     """
     own = sorted(HERE.glob("*.h"))
     runtime = _object((HERE / "runtime.cpp").read_text(), "runtime", MODES[mode].runtime, own, HERE)
@@ -102,12 +102,6 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
     if not target.exists():
         _run([COMPILER, "-shared", str(kernels), str(runtime)], target)
     return target
-
-
-def warnings(source: Path, instances: Sequence[str], mode: str = "fast") -> str:
-    """What g++ said about a file that it accepted."""
-    made = library(source, instances, mode)
-    return made.with_name("-".join(made.stem.split("-")[:2]) + ".log").read_text()
 
 
 def _wrapped(source: Path, instances: Sequence[str], name: str) -> str:

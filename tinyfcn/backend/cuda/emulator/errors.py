@@ -28,34 +28,24 @@ class Fault(ctypes.Structure):
     ]  # fmt: skip
 
 
-KINDS = {
-    1: "barrier diverged",
-    2: "barrier skipped",
-    3: "warp diverged",
-    4: "not in mask",
-    5: "lane away",
-    6: "outside",
-    7: "changed",
-    8: "stack",
-    9: "division",
-    10: "race",
-    11: "uninitialised",
-    12: "misaligned",
-    13: "index",
-    14: "dynamic",
-}
+# In the order of fault.h.
+KINDS = (
+    "", "barrier diverged", "barrier skipped", "warp diverged", "not in mask", "lane away",
+    "outside", "changed", "stack", "division", "race", "uninitialised", "misaligned", "index",
+    "dynamic",
+)  # fmt: skip
 ACCESSES = ("reads", "writes", "updates")
 
 
 class BuildError(BackendError):
-    """The C++ compiler is missing, or refuses a .cu file."""
+    """The C++ compiler is missing, or rejects a .cu file."""
 
 
 class KernelError(RuntimeError):
     """A kernel did what it must not.
 
     Attributes:
-        kind: one of the values of ``KINDS``.
+        kind: one of ``KINDS``.
         kernel: "relu<float>".
         file, line: where in the .cu and .cuh files; the line is 0 if it is unknown.
         other_line: of the other access of a race, of the other barrier; 0 if there is none.
