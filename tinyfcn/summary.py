@@ -18,10 +18,10 @@ from tinyfcn.backend.meta import MetaArray
 from tinyfcn.function import Function, Hook
 from tinyfcn.multiply_adds import MultiplyAdds, count_multiply_adds
 from tinyfcn.nn.module import Module, Parameter
-from tinyfcn.nn.without_values import empty_images, without_values
 from tinyfcn.receptive_field import Field
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
 from tinyfcn.tensor import Tensor, set_grad_enabled
+from tinyfcn.without_values import empty_images, without_values
 
 Pixels = tuple[float, float]
 

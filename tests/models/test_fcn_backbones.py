@@ -7,7 +7,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models, nn
 from tinyfcn.models.geometry import output_size, receptive_field
-from tinyfcn.nn.without_values import empty_images, without_values
+from tinyfcn.without_values import empty_images, without_values
 
 MAKERS = {32: models.fcn32s, 16: models.fcn16s, 8: models.fcn8s}
 SMALL = 1 / 16

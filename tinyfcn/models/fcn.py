@@ -52,9 +52,9 @@ from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.geometry import SIDE, crop_offsets
 from tinyfcn.models.network import SegmentationNetwork, check_geometry
 from tinyfcn.models.registry import SGD, arguments_of, register
-from tinyfcn.nn.without_values import empty_images, without_values
 from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.tensor import Tensor, no_grad
+from tinyfcn.without_values import empty_images, without_values
 
 __all__ = ["FCN", "fcn8s", "fcn16s", "fcn32s"]
 

@@ -28,10 +28,10 @@ from typing import NamedTuple
 
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair
-from tinyfcn.nn.without_values import empty_images, without_values
 from tinyfcn.receptive_field import Field
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
 from tinyfcn.tensor import no_grad
+from tinyfcn.without_values import empty_images, without_values
 
 SIDE = 640  # of an image on which all layers of the networks here fit
 

@@ -14,10 +14,10 @@ import numpy as np
 from tinyfcn.backend import meta
 from tinyfcn.function import Function, Hook
 from tinyfcn.nn import Module
-from tinyfcn.nn.without_values import empty_images, without_values
 from tinyfcn.onnx.rules import CannotExport
 from tinyfcn.onnx.sizes import Size
 from tinyfcn.tensor import Tensor, no_grad
+from tinyfcn.without_values import empty_images, without_values
 
 INPUT = "images"
 
