@@ -1,19 +1,19 @@
 """Six ways back to the size of the image, trained alike: scores, size and cost side by side.
 
 A network that labels pixels first makes its maps small, to see far, and must then find its way back
-to the image's outlines. FCN-32s enlarges the coarse scores; FCN-16s and 8s add finer ones; SegNet
+to the image's outlines. FCN-32s upsamples the coarse scores; FCN-16s and 8s add finer ones; SegNet
 remembers where each maximum stood; U-Net hands whole maps over; DeepLab does not make the maps so
 small in the first place. Here they are trained one after the other, at equal cost, from the same
-seed:
-
-    python examples/compare_architectures.py
-    python examples/compare_architectures.py --data-root VOCdevkit/VOC2012 --crop 320
+seed.
 
 Equal cost means that an image costs each network about the same multiply-adds, which is what the
 widths are chosen for, and that each sees every image equally often. How large the steps are and
 how many images share one may differ: see NETWORKS. The results are architectures.csv, .md and .png,
 and a run folder for each network; the same command goes on after an interruption. --only takes some
 of the networks. Options that are not known here go to train_voc.py, for all alike: try --epochs 2.
+
+python examples/compare_architectures.py
+python examples/compare_architectures.py --data-root VOCdevkit/VOC2012 --crop 320
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinyfcn import summary
 from tinyfcn.cli.errors import UsageError, plain_errors
@@ -82,10 +85,14 @@ def compare(text: str, networks: Mapping[str, Network], out: Path) -> None:
     runs = {name: options.out / name for name in chosen}
     for name, network in chosen.items():
         train(name, network, data_root, runs[name], for_training)
-    stem = options.out / out.name
     validation = open_validation(data_root, next(iter(runs.values())))
-    write_table(stem, chosen, runs, validation)
-    write_picture(stem, chosen, runs, validation)
+    rows, answers = [], {}
+    for name, network in chosen.items():
+        row, answers[network.label] = result(network, runs[name], validation)
+        rows.append(row)
+    stem = options.out / out.name
+    write_table(stem, rows)
+    write_picture(stem, validation, answers)
 
 
 def _chosen(networks: Mapping[str, Network], only: str | None) -> dict[str, Network]:
@@ -115,27 +122,25 @@ def open_validation(data_root: Path, run: Path) -> SegmentationDataset:
     return open_dataset(data_root, state["arguments"]["val_split"], spec_in(state, path).classes)
 
 
-def write_table(
-    stem: Path, networks: Mapping[str, Network], runs: Mapping[str, Path],
-    validation: SegmentationDataset,
-) -> None:  # fmt: skip
-    """Score the best checkpoint of each network; the table goes to the screen and into two files.
+def result(
+    network: Network, run: Path, validation: SegmentationDataset
+) -> tuple[list[str], list[NDArray[np.uint8]]]:
+    """A row of the table, of the best checkpoint of a run, and its answers to the first images.
 
     Multiply-adds are those of one image as large as the first.
     """
-    height, width = validation[0].mask.shape
-    rows = []
-    for name, run in runs.items():
-        model, spec = load_model(run / "best.npz")
-        scores = evaluate(model, validation, validation.num_classes, spec.preprocessing)
-        cost = summary(model, (3, height, width))
-        seconds = RunFolder(run).read_log()[-1]["seconds"]
-        rows.append(
-            (
-                networks[name].label, f"{cost.parameters:,}", amount(cost.multiply_adds),
-                f"{seconds / 60:.1f}", *(f"{getattr(scores, score):.3f}" for score in SCORES),
-            )
-        )  # fmt: skip
+    model, spec = load_model(run / "best.npz")
+    scores = evaluate(model, validation, validation.num_classes, spec.preprocessing)
+    cost = summary(model, (3, *validation[0].mask.shape))
+    minutes = RunFolder(run).read_log()[-1]["seconds"] / 60
+    row = [network.label, f"{cost.parameters:,}", amount(cost.multiply_adds), f"{minutes:.1f}"]
+    row += [f"{getattr(scores, score):.3f}" for score in SCORES]
+    images = [validation[i].image for i in range(min(ROWS, len(validation)))]
+    return row, [predict(model, [image], spec.preprocessing)[0] for image in images]
+
+
+def write_table(stem: Path, rows: list[list[str]]) -> None:
+    """The table, on the screen and in two files."""
     text = io.StringIO()
     csv.writer(text).writerows([HEAD, *rows])
     with atomic_write(stem.with_suffix(".csv")) as file:
@@ -150,22 +155,15 @@ def write_table(
 
 
 def write_picture(
-    stem: Path, networks: Mapping[str, Network], runs: Mapping[str, Path],
-    validation: SegmentationDataset,
-) -> None:  # fmt: skip
-    """Image, truth and the answers, a row an image."""
-    samples = [validation[i] for i in range(min(ROWS, len(validation)))]
-    columns = []
-    for run in runs.values():
-        model, spec = load_model(run / "best.npz")
-        columns.append([predict(model, [s.image], spec.preprocessing)[0] for s in samples])
+    stem: Path, validation: SegmentationDataset, answers: Mapping[str, list[NDArray[np.uint8]]]
+) -> None:
+    """Image, truth and the answers of each network, a row an image."""
     rows = [
-        (sample.image, sample.mask, *answers)
-        for sample, *answers in zip(samples, *columns, strict=True)
+        (validation[i].image, validation[i].mask, *masks)
+        for i, masks in enumerate(zip(*answers.values(), strict=True))
     ]
-    labels = [network.label for network in networks.values()]
     path = stem.with_suffix(".png")
-    picture = sheet(rows, validation.classes, ("image", "truth", *labels))
+    picture = sheet(rows, validation.classes, ("image", "truth", *answers))
     with atomic_write(path) as file:
         picture.save(file, format="PNG")
     print(f"\n{path} shows {len(rows)} images, the truth and the answers")

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn import models
+from tinyfcn import backend, models
 from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backend
 from tinyfcn.cli.network import add_published, goes_with, published
-from tinyfcn.cli.parser import Parser
+from tinyfcn.cli.parser import Parser, one_of
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.files import atomic_write
 from tinyfcn.nn import Module
@@ -31,20 +31,14 @@ from tinyfcn.visualize import overlay
 def main(arguments: Sequence[str]) -> int:
     """The command, called with its arguments."""
     parser = Parser(__doc__, prog="tinyfcn predict")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
     )
-    parser.add_argument(
-        "--weights", metavar="FILE", help="published weights instead of a checkpoint"
-    )
+    add("--weights", metavar="FILE", help="published weights instead of a checkpoint")
     add_published(parser, "which network they are for, such as fcn8s")
-    parser.add_argument(
-        "--out", default="predictions", metavar="PATH",
-        help="folder to write to (default predictions)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--backend", metavar="NAME", help="what computes (default TINYFCN_BACKEND, or numpy)"
-    )
+    add("--out", default="predictions", metavar="PATH", help="where to (default predictions)")
+    add("--backend", type=one_of(backend.names()), metavar="NAME", help="what computes")
     options = parser.parse(arguments)
     use_backend(options.backend)
     model, spec, images = open_network(options)

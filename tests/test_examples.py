@@ -70,12 +70,13 @@ def test_a_run_tells_its_whole_story(trained: Path) -> None:
 def test_evaluate_repeats_the_score_and_writes_nothing(
     trained: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**where: object) -> None:
+    best = max(row["mean_iu"] for row in RunFolder(trained).read_log())
+
+    def reject(**where: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # a folder that may only be read
+    monkeypatch.setattr(tempfile, "TemporaryFile", reject)  # a folder that may only be read
     status, said, _ = call(TRAIN, "--evaluate", trained / "best.npz")
-    best = max(row["mean_iu"] for row in RunFolder(trained, writes=False).read_log())
     assert status == 0
     assert said.splitlines()[-1].startswith(f"mean IU {best:.3f} ")
 
@@ -222,7 +223,7 @@ def test_predict_with_published_weights(tmp_path: Path, call: Callable[..., Said
         assert words in complaint
 
 
-def test_predict_refuses_what_it_cannot_use(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_predict_rejects_what_it_cannot_use(tmp_path: Path, call: Callable[..., Said]) -> None:
     Image.new("RGB", (20, 30)).save(tmp_path / "image.png")
     (tmp_path / "a.txt").write_text("nothing of the kind")
     (tmp_path / "empty.pth").touch()
@@ -267,7 +268,7 @@ def test_predict_refuses_what_it_cannot_use(tmp_path: Path, call: Callable[..., 
     assert not (tmp_path / "out").exists()
 
 
-def test_train_refuses_weights_before_it_draws(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_train_rejects_weights_before_it_draws(tmp_path: Path, call: Callable[..., Said]) -> None:
     (tmp_path / "a.txt").write_text("nothing of the kind")
     for name, words in (("a.txt", "not a format"), ("none.pth", "no such file")):
         out = tmp_path / "out"

@@ -49,3 +49,20 @@ def test_python_m_without_an_installation(tmp_path: Path) -> None:
     done = said_by("train", "--learning-rate", "1", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: unknown option --learning-rate; did you mean --lr?\n"
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_is_one_screen_and_ends_with_examples(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    module, summary = cli.COMMANDS[command]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 100
+    assert lines[0].startswith(f"usage: tinyfcn {command}") and summary in lines
+    examples = lines[lines.index("examples:") + 1 :]
+    assert examples and all(line.startswith("  tinyfcn ") for line in examples)
+    assert str(cli.load(module).__doc__).startswith(f"{summary}\n")

@@ -13,6 +13,7 @@ from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.train_options import parse_options
 from tinyfcn.data import CAFFE, TORCHVISION, VOC_CLASSES
 from tinyfcn.training import checkpoint
+from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.weights import safetensors
 
@@ -87,3 +88,18 @@ def test_weights_of_another_width_are_told_by_what_they_are_for(tmp_path: Path) 
     options = parse_options(["--init-from", *path, "--model", "fcn16s", "--width", "0.015625"])
     with pytest.raises(UsageError, match=r"other shapes.*; the file is for fcn32s.*width 0\.03125"):
         build(spec_of(options, CLASSES), options)
+
+
+def test_other_classes_are_named(tmp_path: Path) -> None:
+    spec = ModelSpec("fcn32s", CLASSES, {"width": 1 / 64, "batch_norm": False})
+    options = parse_options(["--resume", *saved(tmp_path / "a.npz", spec)])
+    assert build(spec_of(options, CLASSES), options)
+    for classes, words in (
+        (
+            ("sky", "sea"),
+            r"a\.npz is for 3 classes \(.*the data has 2 classes \(sky, sea\)",
+        ),
+        (("background", "dog", "cat"), "dog, cat"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            build(spec_of(options, classes), options)

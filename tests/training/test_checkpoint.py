@@ -73,7 +73,7 @@ def test_numpy_alone_reads_the_weights(tmp_path: Path) -> None:
     assert weights.load(tmp_path / "a.npz")["conv.weight"].shape == (2, 3)
 
 
-def test_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
+def test_rejects_what_it_cannot_keep(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "a.npz", {"x": 1})
     for value in (object(), {1, 2}, np.array([object()])):
         with pytest.raises(TypeError, match="model/x"):
@@ -83,7 +83,7 @@ def test_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_files() -> Iterator[int]:
-    """Let the system refuse files of more than 20,000 bytes, as a full disk does."""
+    """Let the system reject files of more than 20,000 bytes, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     yield 20_000

@@ -79,7 +79,7 @@ def test_on_batch_sees_every_sample_in_order() -> None:
     assert seen == ["0", "1", "2"]
 
 
-def test_refuses() -> None:
+def test_rejects() -> None:
     data = samples((3, 3))
     with pytest.raises(ValueError, match=r"label \d.*2 classes"):
         evaluate(Brightest(), [data[0]._replace(mask=np.full((3, 3), 2, np.uint8))], 2, PLAIN)

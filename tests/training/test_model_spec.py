@@ -13,7 +13,6 @@ from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.model_spec import (
     ModelSpec,
-    check_same_classes,
     copy_matching,
     load_model,
 )
@@ -51,14 +50,6 @@ def test_what_cannot_be_built_is_said(tmp_path: Path) -> None:
         checkpoint.save(path, {"description": about.to_dict(), "model": {}})
         with pytest.raises(CheckpointError, match=words):
             load_model(path)
-
-
-def test_other_classes_are_named() -> None:
-    check_same_classes("a.npz", list(CLASSES), CLASSES)
-    with pytest.raises(CheckpointError, match=r"a\.npz is for 2 classes \(sky, sea\).*3 classes"):
-        check_same_classes("a.npz", ("sky", "sea"), CLASSES)
-    with pytest.raises(CheckpointError, match="dog, cat"):
-        check_same_classes("a.npz", ("background", "dog", "cat"), CLASSES)
 
 
 def test_staged_training_copies_the_coarser_network() -> None:

@@ -67,11 +67,6 @@ def test_making_one_leaves_nothing_behind(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_one_that_is_only_read_is_not_made(tmp_path: Path) -> None:
-    assert RunFolder(tmp_path / "a", writes=False).read_log() == []
-    assert os.listdir(tmp_path) == []
-
-
 def test_atomic_write_keeps_the_old_file_if_the_block_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

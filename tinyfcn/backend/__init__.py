@@ -61,6 +61,16 @@ _made: dict[str, Backend] = {}
 NO_VALUES = ("meta",)
 
 
+def names() -> list[str]:
+    """The names that :func:`use` takes.
+
+    Example:
+        >>> "numpy" in names()
+        True
+    """
+    return [name for name in _backends if name not in NO_VALUES]
+
+
 def use(name: str) -> Backend:
     """Make ``name`` the active backend of this process and return it.
 
@@ -92,8 +102,7 @@ def _switch(name: str) -> Backend:
 
 def _get(name: str) -> Backend:
     if name not in _backends:
-        known = ", ".join(known for known in _backends if known not in NO_VALUES)
-        raise ValueError(f"backend: expected one of {known}, got {name!r}")
+        raise ValueError(f"backend: expected one of {', '.join(names())}, got {name!r}")
     if name not in _made:
         _made[name] = _backends[name]()
     return _made[name]

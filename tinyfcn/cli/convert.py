@@ -32,18 +32,12 @@ ENDINGS = (".npz", ".safetensors", ".onnx")
 def main(arguments: Sequence[str]) -> None:
     """The command, called with its arguments."""
     parser = Parser(__doc__, prog="tinyfcn convert")
-    parser.add_argument("source", metavar="IN", help="file of weights of any format")
-    parser.add_argument("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
+    add = parser.add_argument
+    add("source", metavar="IN", help="file of weights of any format")
+    add("target", metavar="OUT", help=f"where to: a name in {', '.join(ENDINGS)}")
     add_published(parser, "translate into the names and shapes of this model")
-    parser.add_argument(
-        "--input",
-        type=image_size,
-        metavar="CxHxW",
-        help="for .onnx: a size of images that the network takes (default 3x257x385)",
-    )
-    parser.add_argument(
-        "--one-size", action="store_true", help="for .onnx: only for one image of that size"
-    )
+    add("--input", type=image_size, metavar="CxHxW", help=".onnx: a size (default 3x257x385)")
+    add("--one-size", action="store_true", help=".onnx: only for one image of that size")
     options = parser.parse(arguments)
     target = Path(options.target)
     if target.suffix not in ENDINGS:

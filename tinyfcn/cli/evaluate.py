@@ -11,6 +11,7 @@ tinyfcn evaluate runs/fcn8s/best.npz --data-root other/VOC2012 --backend cupy
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from tinyfcn.cli.errors import use_backend
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.parser import Parser
 from tinyfcn.cli.train_options import OPTIONS, add_option, class_names, complete
+from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
-from tinyfcn.training.evaluation import print_evaluation
+from tinyfcn.training.evaluation import evaluate
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,4 +43,10 @@ def score(options: argparse.Namespace) -> None:
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")
-    print_evaluation(model, validation, spec.preprocessing, options.evaluate)
+    started = time.monotonic()
+    samples = report.bar(validation, desc="evaluation")
+    scores = evaluate(model, samples, validation.num_classes, spec.preprocessing)
+    print(report.HEAD)
+    print(report.row("", scores, None, time.monotonic() - started))
+    print(report.class_lines(scores, validation.classes))
+    print(f"mean IU {scores.mean_iu:.3f} of {options.evaluate} on {len(validation)} images")

@@ -15,7 +15,7 @@ from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.model_spec import (
     ModelSpec,
-    check_same_classes,
+    class_list,
     copy_matching,
     load_weights,
     spec_in,
@@ -85,7 +85,11 @@ def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
 def _go_on(model: Module, spec: ModelSpec, state: dict[str, Any], path: str) -> None:
     """Load the weights of a run's own checkpoint."""
     found = spec_in(state, path)
-    check_same_classes(path, found.classes, spec.classes)
+    if found.classes != spec.classes:
+        raise CheckpointError(
+            f"checkpoint {path} is for {class_list(found.classes)}, but the data has "
+            f"{class_list(spec.classes)}"
+        )
     try:
         load_weights(model, state, path)
     except CheckpointError as error:
@@ -107,16 +111,12 @@ def _hint(spec: ModelSpec, found: dict[str, Any] | None) -> str:
 
 def add_published(parser: argparse.ArgumentParser, model: str) -> None:
     """The options for what a file of weights may not tell of its network."""
-    parser.add_argument("--model", type=one_of(models.names()), metavar="NAME", help=model)
-    parser.add_argument("--backbone", metavar="NAME", help="its backbone, if not the default")
-    parser.add_argument(
-        "--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so"
-    )
-    parser.add_argument(
-        "--geometry", type=one_of(["aligned", "reference"]), metavar="NAME",
-        help="how maps are padded, aligned or reference (default reference if layers have Caffe's "
-        "names)",
-    )  # fmt: skip
+    add = parser.add_argument
+    add("--model", type=one_of(models.names()), metavar="NAME", help=model)
+    add("--backbone", metavar="NAME", help="its backbone, if not the default")
+    add("--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so")
+    add("--geometry", type=one_of(["aligned", "reference"]), metavar="NAME",
+        help="how maps are padded (reference if layers have Caffe's names)")  # fmt: skip
 
 
 def published(path: str, options: argparse.Namespace) -> tuple[Module, ModelSpec]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinyfcn import models, weights
+from tinyfcn import backend, models, weights
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
 from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
@@ -45,7 +45,7 @@ _FACTOR, _PART = number(0, 1e6), number(0, 0.99)
 OPTIONS = {
     "data": [
         Option("data-root", None, str, "PATH",
-               "VOC tree, or a folder with images/, masks/, train.txt and val.txt (lists of ids)"),
+               "VOC tree, or a folder with images/, masks/ and lists of ids train.txt, val.txt"),
         Option("preprocessing", "torchvision", ["torchvision", "caffe"], "",
                "RGB in 0..1, or BGR in 0..255"),
         Option("sbd-root", None, str, "PATH", "SBD, to train on as well"),
@@ -94,7 +94,7 @@ OPTIONS = {
         Option("resume", None, str, "PATH", "go on from a checkpoint; alone: from OUT/last.npz"),
         Option("evaluate", None, str, "PATH", "only score a checkpoint; alone: OUT/best.npz"),
         Option("seed", 0, integer(0), "N", "of all random numbers"),
-        Option("backend", None, str, "NAME", "what computes"),
+        Option("backend", None, one_of(backend.names()), "NAME", "what computes"),
     ],
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
@@ -177,17 +177,15 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         state = checkpoint.load(source)
         saved = {k: v for k, v in state.get("arguments", {}).items() if k in DEFAULTS}
         given.setdefault("out", str(source.parent))
+    names = sorted(given)
 
-    values = dict(DEFAULTS)
-    preset = given.get("preset", saved.get("preset", "default"))
-    if preset == "paper":
-        values.update(_paper({**values, **saved, **given}, "lr" in {**saved, **given}))
-    values.update(saved)
     if "epochs" in given:
-        values["iterations"] = None
-    if "iterations" in given:
-        values["epochs"] = None
-    values.update(given)
+        given["iterations"] = None
+    if "iterations" in names:
+        given["epochs"] = None
+    values = {**DEFAULTS, **saved, **given}
+    if values["preset"] == "paper":
+        values = {**DEFAULTS, **_paper(values, "lr" in {**saved, **given}), **saved, **given}
     for name in ("classes", "sbd_root"):
         if name in given and values["data_root"] is None:
             raise UsageError(f"{flag(name)} goes with --data-root")
@@ -205,7 +203,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         if values[name] and state is None:
             with usage_errors(flag(name)):
                 file = weights.read(values[name])
-    return argparse.Namespace(**values, given=sorted(given), state=state, weights=file)
+    return argparse.Namespace(**values, given=names, state=state, weights=file)
 
 
 def all_options(options: argparse.Namespace) -> dict[str, Any]:

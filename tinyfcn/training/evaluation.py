@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 
 import tinyfcn
 from tinyfcn import backend
-from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
+from tinyfcn.data import DataError, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
-from tinyfcn.training import report
 from tinyfcn.training.overlap_tile import evaluating, overlap_tile, tile_for
 
 
@@ -84,23 +82,6 @@ def evaluate(
     if not matrix.counts.any():
         raise DataError("evaluate: the data set has no pixel that is not void")
     return matrix.scores()
-
-
-def print_evaluation(
-    model: Module,
-    dataset: SegmentationDataset,
-    preprocessing: Preprocessing,
-    checkpoint: str,
-) -> Scores:
-    """Evaluate and print the table; its last line begins with the mean IU."""
-    started = time.monotonic()
-    samples = report.bar(dataset, desc="evaluation")
-    scores = evaluate(model, samples, dataset.num_classes, preprocessing)
-    print(report.HEAD)
-    print(report.row("", scores, None, time.monotonic() - started))
-    print(report.class_lines(scores, dataset.classes))
-    print(f"mean IU {scores.mean_iu:.3f} of {checkpoint} on {len(dataset)} images")
-    return scores
 
 
 def median_frequency_weights(

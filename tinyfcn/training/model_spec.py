@@ -103,20 +103,6 @@ def spec_in(state: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelSpec
         ) from error
 
 
-def check_same_classes(
-    path: str | os.PathLike[str], found: Sequence[str], expected: Sequence[str]
-) -> None:
-    """Reject a checkpoint whose classes are not those of the data.
-
-    Raises:
-        CheckpointError: naming both.
-    """
-    if tuple(found) != tuple(expected):
-        raise CheckpointError(
-            f"checkpoint {path} is for {class_list(found)}, but the data has {class_list(expected)}"
-        )
-
-
 def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.Matched:
     """Copy into a model every array that has a place in it; leave the rest as it is.
 

@@ -39,7 +39,6 @@ class RunFolder:
 
     Args:
         path: the folder; made if it is not there.
-        writes: whether anything will be written; if not, nothing is made or checked.
 
     Raises:
         OSError: if the folder cannot be made or written to, before anything was computed.
@@ -54,10 +53,9 @@ class RunFolder:
         >>> folder.cleanup()
     """
 
-    def __init__(self, path: str | os.PathLike[str], writes: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if writes:
-            self._check()
+        self._check()
         self.config = self.path / "config.json"
         self.log = self.path / "log.csv"
         self.curves = self.path / "curves.png"
