@@ -1,3 +1,5 @@
+"""A small VOC tree on disk, to read and to break."""
+
 from __future__ import annotations
 
 from pathlib import Path

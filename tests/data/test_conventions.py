@@ -1,3 +1,5 @@
+"""Images and masks as they are read and written, and the checker of both."""
+
 from __future__ import annotations
 
 import struct

@@ -1,3 +1,5 @@
+"""The readers of VOC, SBD and folders, and data sets one after the other."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Batches: their order, their padding, workers, positions and errors."""
+
 from __future__ import annotations
 
 import itertools

@@ -1,3 +1,5 @@
+"""The colours of Pascal VOC, and the way from indices to colours and back."""
+
 from __future__ import annotations
 
 import numpy as np

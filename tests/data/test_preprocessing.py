@@ -1,3 +1,5 @@
+"""From images to network input, against the formula."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Drawn scenes, and the tree that they are written to."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Augmentation moves image and mask alike, and invents no label."""
+
 from __future__ import annotations
 
 import numpy as np
