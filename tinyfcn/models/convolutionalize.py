@@ -1,6 +1,6 @@
 """A classifier's fully connected layers, read as convolutions (Long et al. 2015, section 3.1).
 
-A fully connected layer that sees a C × KH × KW map is a convolution whose kernel covers the whole
+A fully connected layer after a C × KH × KW map is a convolution whose kernel covers the whole
 map: the same numbers, reshaped. On a larger map the kernel slides, and gives for every position
 what the classifier would say about the crop there, but computes only once what crops share.
 """
@@ -8,7 +8,7 @@ what the classifier would say about the crop there, but computes only once what 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Iterator
 
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, pair
@@ -21,7 +21,7 @@ class GlobalAvgPool2d(nn.AdaptiveAvgPool2d):
 
     Args:
         map_size: height and width of the map at the classifier's native image size. Pooling does
-            not need it; :func:`convolutionalize` does, and cannot see it.
+            not need it; :func:`convolutionalize` does, and cannot find it out.
     """
 
     def __init__(self, map_size: int | Pair) -> None:
@@ -50,7 +50,7 @@ def convolutionalize(classifier: nn.Module, map_size: int | Pair | None = None) 
     Returns:
         A chain with the same names and copies of the weights: images (N, C, H, W) → scores
         (N, classes, OH, OW), OH = OW = 1 for the native size. The equality with separate crops is
-        exact where no zero padding inside lets crops see their own borders.
+        exact where no zero padding inside makes a crop's border differ.
 
     Raises:
         TypeError, ValueError: if the classifier is not such a chain, or a size cannot be inferred.
@@ -79,98 +79,90 @@ def convolutionalize(classifier: nn.Module, map_size: int | Pair | None = None) 
         kind = type(classifier).__name__
         raise TypeError(f"convolutionalize: expected a Sequential classifier, got {kind}")
     size = None if map_size is None else pair("convolutionalize", "map_size", map_size, minimum=1)
-    dense = _Converter(size).convert(classifier)
-    assert isinstance(dense, nn.Sequential)
+    # What is replaced is not copied first.
+    kept = {id(layer): layer for *_, layer in _layers(classifier) if isinstance(layer, nn.Linear)}
+    dense = copy.deepcopy(classifier, kept)
+    channels, flattened = None, False  # of the map that flows through the chain
+    for chain, name, layer in _layers(dense):
+        new: nn.Module
+        if isinstance(layer, nn.AdaptiveAvgPool2d):
+            if size is None and isinstance(layer, GlobalAvgPool2d):
+                size = layer.map_size
+            new, size = _pooling(layer, size), layer.output_size
+        elif isinstance(layer, nn.Flatten):
+            if (layer.start_dim, layer.end_dim) != (1, -1):
+                raise ValueError("convolutionalize: Flatten must join the axes 1 to -1")
+            new, flattened = nn.Identity(), True
+        elif isinstance(layer, nn.Linear):
+            if not flattened or channels is None:
+                raise ValueError(
+                    "convolutionalize: the first Linear must come after convolutions and Flatten"
+                )
+            new = _convolution(layer, channels, _native_map(layer, channels, size))
+            channels, size = layer.out_features, (1, 1)
+        else:
+            channels = _out_channels(layer) or channels
+            continue
+        new.training = layer.training
+        setattr(chain, name, new)
     return dense
 
 
-class _Converter:
-    """Walks through the chain, and remembers what the map that flows through it looks like."""
-
-    def __init__(self, map_size: Pair | None) -> None:
-        self.map_size = map_size
-        self.channels: int | None = None  # of the newest map
-        self.flattened = False
-        self.seen_linear = False
-
-    def convert(self, module: nn.Module) -> nn.Module:
-        converted = self._convert(module)
-        converted.training = module.training
-        return converted
-
-    def _convert(self, module: nn.Module) -> nn.Module:
-        if isinstance(module, nn.Sequential) and any(
-            isinstance(m, nn.Linear | nn.Flatten | nn.AdaptiveAvgPool2d) for m in module.modules()
+def _layers(chain: nn.Sequential) -> Iterator[tuple[nn.Sequential, str, nn.Module]]:
+    """Layer by layer the chain that it is in and its name there; also of chains in the chain, if
+    one of their layers has to be replaced."""
+    for name, layer in chain.named_children():
+        if isinstance(layer, nn.Sequential) and any(
+            isinstance(m, nn.Linear | nn.Flatten | nn.AdaptiveAvgPool2d) for m in layer.modules()
         ):
-            return nn.Sequential({k: self.convert(m) for k, m in module.named_children()})
-        if isinstance(module, nn.AdaptiveAvgPool2d):
-            return self._pooling(module)
-        if isinstance(module, nn.Flatten):
-            if (module.start_dim, module.end_dim) != (1, -1):
-                raise ValueError("convolutionalize: Flatten must join the axes 1 to -1")
-            self.flattened = True
-            return nn.Identity()
-        if isinstance(module, nn.Linear):
-            return self._convolution(module)
-        self.channels = _out_channels(module) or self.channels
-        return copy.deepcopy(module)
+            yield from _layers(layer)
+        else:
+            yield chain, name, layer
 
-    def _pooling(self, pool: nn.AdaptiveAvgPool2d) -> nn.Module:
-        if self.map_size is None and isinstance(pool, GlobalAvgPool2d):
-            self.map_size = pool.map_size
-        if self.map_size is None:
-            if pool.output_size == (1, 1):
-                raise ValueError(
-                    "convolutionalize: AdaptiveAvgPool2d(1) hides the size of the map at the "
-                    "native image size; pass it as map_size"
-                )
-            self.map_size = pool.output_size
-        windows = zip(self.map_size, pool.output_size, strict=True)
-        steps = [n // out for n, out in windows]
-        if (steps[0] * pool.output_size[0], steps[1] * pool.output_size[1]) != self.map_size:
-            raise ValueError(
-                f"convolutionalize: AdaptiveAvgPool2d cuts a {self.map_size} map into "
-                f"{pool.output_size} windows of unequal size, which no sliding window does"
-            )
-        self.map_size = pool.output_size
-        if steps == [1, 1]:
-            return nn.Identity()
-        # A pooling to one pixel slides by one; others are as coarse as their windows.
-        stride = 1 if pool.output_size == (1, 1) else (steps[0], steps[1])
-        return nn.AvgPool2d((steps[0], steps[1]), stride)
 
-    def _convolution(self, linear: nn.Linear) -> nn.Conv2d:
-        kernel = (1, 1) if self.seen_linear else self._native_map(linear)
-        self.seen_linear = True
-        channels = linear.in_features // (kernel[0] * kernel[1])
-        conv = nn.Conv2d(
-            channels, linear.out_features, kernel, bias=linear.bias is not None
-        ).astype(linear.weight.dtype)
-        state: dict[str, Any] = {
-            "weight": linear.weight.data.reshape(linear.out_features, channels, *kernel)
-        }
-        if linear.bias is not None:
-            state["bias"] = linear.bias
-        conv.load_state_dict(state)
-        self.channels = linear.out_features
-        return conv
+def _pooling(pool: nn.AdaptiveAvgPool2d, size: Pair | None) -> nn.Module:
+    """What the pooling is on a map of that size."""
+    out = pool.output_size
+    if size is None and out == (1, 1):
+        raise ValueError(
+            "convolutionalize: AdaptiveAvgPool2d(1) hides the size of the map at the native image "
+            "size; pass it as map_size"
+        )
+    height, width = size = size or out
+    steps = height // out[0], width // out[1]
+    if (steps[0] * out[0], steps[1] * out[1]) != size:
+        raise ValueError(
+            f"convolutionalize: AdaptiveAvgPool2d cuts a {size} map into {out} windows of unequal "
+            "size, which no sliding window does"
+        )
+    if steps == (1, 1):
+        return nn.Identity()
+    # A pooling to one pixel slides by one; others are as coarse as their windows.
+    return nn.AvgPool2d(steps, 1 if out == (1, 1) else steps)
 
-    def _native_map(self, linear: nn.Linear) -> Pair:
-        """Size of the map that the first Linear sees, from the number of its elements."""
-        if not self.flattened or self.channels is None:
-            raise ValueError(
-                "convolutionalize: the first Linear must come after convolutions and Flatten"
-            )
-        pixels, rest = divmod(linear.in_features, self.channels)
-        side = round(pixels**0.5)
-        size = self.map_size or (side, side)
-        if rest or size[0] * size[1] != pixels:
-            raise ValueError(
-                f"convolutionalize: Linear expects {linear.in_features} numbers, which is not "
-                f"{self.channels} channels of a "
-                + (f"map of size {size}" if self.map_size else "square map; pass map_size")
-            )
-        return size
+
+def _native_map(linear: nn.Linear, channels: int, size: Pair | None) -> Pair:
+    """Size of the map that enters a Linear, from the number of its elements."""
+    pixels, rest = divmod(linear.in_features, channels)
+    side = round(pixels**0.5)
+    height, width = size or (side, side)
+    if rest or height * width != pixels:
+        raise ValueError(
+            f"convolutionalize: Linear expects {linear.in_features} numbers, which is not "
+            f"{channels} channels of a "
+            + (f"map of size {size}" if size else "square map; pass map_size")
+        )
+    return height, width
+
+
+def _convolution(linear: nn.Linear, channels: int, kernel: Pair) -> nn.Conv2d:
+    """The same weights as a kernel over a whole map."""
+    has_bias = linear.bias is not None
+    conv = nn.Conv2d(channels, linear.out_features, kernel, bias=has_bias)
+    conv.astype(linear.weight.dtype)
+    weight = linear.weight.data.reshape(linear.out_features, channels, *kernel)
+    conv.load_state_dict({"weight": weight, **({"bias": linear.bias} if has_bias else {})})
+    return conv
 
 
 def _out_channels(module: nn.Module) -> int | None:

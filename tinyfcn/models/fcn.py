@@ -37,7 +37,7 @@ AlexNet and CaffeNet, whose scores lie between the pixels for a kernel of 64, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -229,24 +229,6 @@ class FCN(SegmentationNetwork):
             y = F.pad(y, (0, 1, 0, 1), "replicate")
         larger: Tensor = getattr(self, name)(y)
         return larger
-
-    def load_coarser(self, state: Mapping[str, Any]) -> None:
-        """Go on from the weights of the next coarser network: FCN-16s from FCN-32s, 8s from 16s.
-
-        The backbone, fc6, fc7 and the scorings that both have are taken over. The new skip keeps
-        the zero weights that it begins with, so it adds nothing until it has learned something, as
-        in section 4.2 of the paper; upsampling begins as bilinear interpolation.
-
-        Raises:
-            ValueError: if anything else is missing or too much, or has another shape; nothing is
-                changed then.
-        """
-        new = {skip.score for skip in self.skips} | {skip.upsample for skip in self.skips}
-        upsampling = {*LAST.values(), *(skip.upsample for skip in SKIPS[8])}
-        mine = self.state_tensors()
-        kept = {k: v for k, v in mine.items() if k.split(".")[0] in new | upsampling}
-        taken = {k: v for k, v in state.items() if k in mine or k.split(".")[0] not in upsampling}
-        self.load_state_dict({**kept, **taken})
 
     def _derive_offsets(self) -> dict[str, Pair]:
         """Follow coordinates along every branch; where two meet, one crop makes them agree."""
