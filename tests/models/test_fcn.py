@@ -280,7 +280,7 @@ def test_a_new_stage_begins_close_to_the_old_one(rng):
 
 
 ERRORS = {
-    r"fcn8s: backbone must be one of vgg16, .*, resnet101, got 'resnet'": {"backbone": "resnet"},
+    r"fcn8s: backbone must be 'vgg16', .* or 'resnet101', got 'resnet'": {"backbone": "resnet"},
     "fcn8s: there is no fcn8s with backbone 'caffenet', only fcn32s": {"backbone": "caffenet"},
     "geometry must be 'aligned' with backbone 'resnet50', since nothing is published": {
         "backbone": "resnet50",

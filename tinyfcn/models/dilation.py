@@ -25,10 +25,10 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import scaled, with_relu
+from tinyfcn.models.backbones.backbone import check_choice, scaled, with_relu
 from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
 from tinyfcn.models.mirror import mirror
-from tinyfcn.models.network import SegmentationNetwork, check_geometry
+from tinyfcn.models.network import GEOMETRIES, SegmentationNetwork
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
@@ -80,11 +80,8 @@ class Dilation(SegmentationNetwork):
         context: str | None = "basic",
         dropout: float = 0.5,
     ) -> None:
-        check_geometry("dilation_context", geometry)
-        if context is not None and context not in CONTEXTS:
-            raise ValueError(
-                f"dilation_context: context must be 'basic', 'large' or None, got {context!r}"
-            )
+        check_choice("dilation_context", "geometry", geometry, GEOMETRIES)
+        check_choice("dilation_context", "context", context, (*CONTEXTS, None))
         self.num_classes, self.geometry = num_classes, geometry
         padded = geometry == "aligned"
         pooling = [nn.MaxPool2d(2) if stage < 3 else nn.Identity() for stage in range(5)]

@@ -45,12 +45,12 @@ from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, smaller
 from tinyfcn.models.backbones.alexnet import AlexNetBackbone, CaffeNetBackbone
-from tinyfcn.models.backbones.backbone import Backbone, scaled
+from tinyfcn.models.backbones.backbone import Backbone, check_choice, scaled
 from tinyfcn.models.backbones.googlenet import GoogLeNetBackbone
 from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.geometry import SIDE, crop_offsets
-from tinyfcn.models.network import SegmentationNetwork, check_geometry
+from tinyfcn.models.network import GEOMETRIES, SegmentationNetwork
 from tinyfcn.models.registry import SGD, arguments_of, register
 from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.tensor import Tensor, no_grad
@@ -68,14 +68,9 @@ class Skip(NamedTuple):
     scale: float  # the fixed factor on that pooling where all skips are trained at once
 
 
-SKIPS = {
-    32: (),
-    16: (Skip("upscore2", "score_pool4", 4, 0.01),),
-    8: (
-        Skip("upscore2", "score_pool4", 4, 0.01),
-        Skip("upscore_pool4", "score_pool3", 3, 0.0001),
-    ),
-}
+POOL4 = Skip("upscore2", "score_pool4", 4, 0.01)
+POOL3 = Skip("upscore_pool4", "score_pool3", 3, 0.0001)
+SKIPS = {32: (), 16: (POOL4,), 8: (POOL4, POOL3)}
 LAST = {32: "upscore", 16: "upscore16", 8: "upscore8"}
 
 REFERENCE_PADDING = 100
@@ -321,12 +316,10 @@ def fcn8s(*args: Any, **options: Any) -> FCN:
 
 
 def _check(name: str, stride: int, backbone: str, geometry: str) -> None:
-    if backbone not in BACKBONES:
-        known = ", ".join(BACKBONES)
-        raise ValueError(f"{name}: backbone must be one of {known}, got {backbone!r}")
+    check_choice(name, "backbone", backbone, BACKBONES)
     if stride != 32 and not BACKBONES[backbone].skips:
         raise ValueError(f"{name}: there is no {name} with backbone {backbone!r}, only fcn32s")
-    check_geometry(name, geometry)
+    check_choice(name, "geometry", geometry, GEOMETRIES)
     if geometry == "reference" and not BACKBONES[backbone].fc6:
         raise ValueError(
             f"{name}: geometry must be 'aligned' with backbone {backbone!r}, since nothing is "

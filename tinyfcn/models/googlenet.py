@@ -14,7 +14,7 @@ from __future__ import annotations
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import scaled
-from tinyfcn.models.backbones.googlenet import FORMS, GoogLeNetBackbone, convolution
+from tinyfcn.models.backbones.googlenet import GoogLeNetBackbone, convolution
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
@@ -85,8 +85,6 @@ class GoogLeNet(nn.Module):
         aux_logits: bool = False,
         dropout: float | None = None,
     ) -> None:
-        if form not in FORMS:
-            raise ValueError(f"googlenet: form must be 'torchvision' or 'bvlc', got {form!r}")
         if dropout is None:
             dropout = 0.2 if form == "torchvision" else 0.4
         backbone = GoogLeNetBackbone(width, form)

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from tinyfcn import nn
 from tinyfcn.tensor import Tensor
 
+GEOMETRIES = ("aligned", "reference")  # how maps are padded: see fcn.py, unet.py, dilation.py
+
 
 class SegmentationNetwork(nn.Module):
     """Base class of the networks that label pixels, with the answers that most of them give.
@@ -39,12 +41,6 @@ class SegmentationNetwork(nn.Module):
         if x.ndim != 4 or x.shape[1] != channels:
             name = self.name or type(self).__name__
             raise ValueError(f"{name}: expected images (N, {channels}, H, W), got shape {x.shape}")
-
-
-def check_geometry(name: str, geometry: str) -> None:
-    """Reject an argument ``geometry`` that is not one of the two there are."""
-    if geometry not in ("aligned", "reference"):
-        raise ValueError(f"{name}: geometry must be 'aligned' or 'reference', got {geometry!r}")
 
 
 class _Other(SegmentationNetwork):

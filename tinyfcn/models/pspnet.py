@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import with_relu
+from tinyfcn.models.backbones.backbone import check_choice, with_relu
 from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
@@ -86,8 +86,7 @@ def pspnet(
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    if depth not in (50, 101):
-        raise ValueError(f"pspnet: depth must be 50 or 101, got {depth}")
+    check_choice("pspnet", "depth", depth, (50, 101))
     return DilatedResNet(depth, num_classes, width, aux_loss, _head, aux_weight=0.4)
 
 

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import scaled, with_relu
-from tinyfcn.models.network import SegmentationNetwork, check_geometry
+from tinyfcn.models.backbones.backbone import check_choice, scaled, with_relu
+from tinyfcn.models.network import GEOMETRIES, SegmentationNetwork
 from tinyfcn.models.registry import SGD, register
 from tinyfcn.tensor import Tensor
 
@@ -78,7 +78,7 @@ class UNet(SegmentationNetwork):
     ) -> None:
         if in_channels < 1:
             raise ValueError(f"unet: in_channels must be at least 1, got {in_channels}")
-        check_geometry("unet", geometry)
+        check_choice("unet", "geometry", geometry, GEOMETRIES)
         self.num_classes, self.in_channels, self.geometry = num_classes, in_channels, geometry
         padding = 1 if geometry == "aligned" else 0
         self.margin = 0 if geometry == "aligned" else 92

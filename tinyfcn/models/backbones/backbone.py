@@ -73,6 +73,19 @@ def with_relu(
     return [convolution, *norm, nn.ReLU()]
 
 
+def check_choice(name: str, argument: str, value: object, choices: Iterable[object]) -> None:
+    """Reject an argument that is none of some values.
+
+    Example:
+        >>> check_choice("unet", "geometry", "round", ("aligned", "reference"))
+        Traceback (most recent call last):
+        ValueError: unet: geometry must be 'aligned' or 'reference', got 'round'
+    """
+    if value not in (choices := [*choices]):
+        *others, last = map(repr, choices)
+        raise ValueError(f"{name}: {argument} must be {', '.join(others)} or {last}, got {value!r}")
+
+
 def scaled(channels: int, width: float) -> int:
     """``channels`` times ``width``, rounded.
 

@@ -21,10 +21,8 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import Backbone, scaled
+from tinyfcn.models.backbones.backbone import Backbone, check_choice, scaled
 from tinyfcn.tensor import Tensor
-
-FORMS = ("torchvision", "bvlc")
 
 # Channels of a block: 1 × 1; 3 × 3 and the 1 × 1 before it; 5 × 5 alike; the 1 × 1 after pooling.
 BLOCKS = {
@@ -94,8 +92,7 @@ class GoogLeNetBackbone(Backbone):
     def __init__(
         self, width: float = 1.0, form: str = "torchvision", centred: bool = False
     ) -> None:
-        if form not in FORMS:
-            raise ValueError(f"GoogLeNetBackbone: form must be one of {FORMS}, got {form!r}")
+        check_choice("GoogLeNetBackbone", "form", form, ("torchvision", "bvlc"))
 
         def pooling(kernel: int = 3) -> nn.MaxPool2d:
             if centred:

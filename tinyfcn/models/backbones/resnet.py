@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from tinyfcn import functional as F
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import Backbone, scaled
+from tinyfcn.models.backbones.backbone import Backbone, check_choice, scaled
 from tinyfcn.tensor import Tensor
 
 
@@ -92,12 +92,8 @@ class ResNetBackbone(Backbone):
     """
 
     def __init__(self, depth: int, width: float = 1.0, output_stride: int = 32) -> None:
-        if depth not in STAGES:
-            raise ValueError(f"ResNetBackbone: depth must be one of {list(STAGES)}, got {depth}")
-        if output_stride not in (8, 16, 32):
-            raise ValueError(
-                f"ResNetBackbone: output_stride must be 8, 16 or 32, got {output_stride}"
-            )
+        check_choice("ResNetBackbone", "depth", depth, STAGES)
+        check_choice("ResNetBackbone", "output_stride", output_stride, (8, 16, 32))
         block, counts = STAGES[depth]
         if block is BasicBlock and output_stride != 32:
             raise ValueError(

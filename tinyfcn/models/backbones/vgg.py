@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import Backbone, scaled, with_relu
+from tinyfcn.models.backbones.backbone import Backbone, check_choice, scaled, with_relu
 
 CHANNELS = (64, 128, 256, 512, 512)
 # By depth, the fully connected layers counted: the number of convolutions of the five stages.
@@ -81,8 +81,7 @@ class VGGBackbone(Backbone):
         first_padding: int = 1,
         depth: int = 16,
     ) -> None:
-        if depth not in CONVOLUTIONS:
-            raise ValueError(f"VGGBackbone: depth must be one of {list(CONVOLUTIONS)}, got {depth}")
+        check_choice("VGGBackbone", "depth", depth, CONVOLUTIONS)
         pools = [nn.MaxPool2d(2, ceil_mode=ceil_mode) for _ in CHANNELS]
         layers = vgg_layers(depth, width, batch_norm, pools, first_padding=first_padding)
         ends = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
