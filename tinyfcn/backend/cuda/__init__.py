@@ -7,27 +7,16 @@ The same primitives run on a GPU through CuPy and on any machine through the emu
 from __future__ import annotations
 
 from tinyfcn.backend.cuda.activation import Activation
-from tinyfcn.backend.cuda.batch_norm import BatchNorm
-from tinyfcn.backend.cuda.channel_sums import ChannelSums
 from tinyfcn.backend.cuda.convolution import Convolution
 from tinyfcn.backend.cuda.dropout import Dropout
-from tinyfcn.backend.cuda.local_response_norm import LocalResponseNorm
 from tinyfcn.backend.cuda.loss import Loss
+from tinyfcn.backend.cuda.normalization import Normalization
 from tinyfcn.backend.cuda.optimizer import Optimizer
 from tinyfcn.backend.cuda.pooling import Pooling
 from tinyfcn.backend.cuda.resample import Resample
 
 
 class CudaBackend(
-    Activation,
-    BatchNorm,
-    ChannelSums,
-    Convolution,
-    Dropout,
-    LocalResponseNorm,
-    Loss,
-    Optimizer,
-    Pooling,
-    Resample,
+    Activation, Convolution, Dropout, Loss, Normalization, Optimizer, Pooling, Resample
 ):
     """Computes with hand-written kernels what they are worth; the plain bodies do the rest."""

@@ -1,4 +1,4 @@
-"""Batch normalization: ``kernels/batch_norm.cu``."""
+"""Normalization: ``kernels/batch_norm.cu`` and ``local_response_norm.cu``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.channel_sums import THREADS, ChannelSums
 
 
-class BatchNorm(ChannelSums):
-    """Statistics in one pass over x."""
+class Normalization(ChannelSums):
+    """Batch normalization with statistics in one pass over x; local response normalization."""
 
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         cut = self.cut(x)
@@ -49,3 +49,26 @@ class BatchNorm(ChannelSums):
             share, cut.channels, cut.pixels, x.size,
         )  # fmt: skip
         return gx, sum_gy, sum_gy_xhat
+
+    def local_response_norm(
+        self, x: Array, size: int, alpha: float, beta: float, k: float
+    ) -> Array:
+        y = self.empty(x.shape, x.dtype)
+        options = x.shape[1], math.prod(x.shape[2:]), size, alpha / size, beta, k, x.size
+        self.launch.each("local_response_norm", x.size, x, y, *options)
+        return y
+
+    def local_response_norm_grad(
+        self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
+    ) -> Array:
+        direct, spread, gx = (self.empty(x.shape, x.dtype) for _ in range(3))
+        channels, pixels = x.shape[1], math.prod(x.shape[2:])
+        self.launch.each(
+            "local_response_norm_terms", x.size, gy, x, direct, spread,
+            channels, pixels, size, alpha / size, beta, k, x.size,
+        )  # fmt: skip
+        self.launch.each(
+            "local_response_norm_grad", x.size, direct, spread, x, gx,
+            channels, pixels, size, 2 * alpha * beta / size, x.size,
+        )  # fmt: skip
+        return gx
