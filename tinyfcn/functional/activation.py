@@ -10,7 +10,7 @@ from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.arithmetic import exp
 from tinyfcn.functional.comparison import Less, where
-from tinyfcn.functional.sizes import floating
+from tinyfcn.functional.sizes import axis, floating
 from tinyfcn.tensor import Tensor
 
 __all__ = ["elu", "leaky_relu", "log_softmax", "prelu", "relu", "sigmoid", "softmax"]
@@ -219,7 +219,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
         Tensor([[0. , 0. , 0.5, 0.5]], dtype=float32)
     """
     x = floating("softmax", x)
-    return Softmax(_axis("softmax", x, dim))(x)
+    return Softmax(axis("softmax", x, dim))(x)
 
 
 def log_softmax(x: Tensor, dim: int) -> Tensor:
@@ -234,12 +234,4 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
         Tensor([[-10000.,      0.]], dtype=float32)
     """
     x = floating("log_softmax", x)
-    return LogSoftmax(_axis("log_softmax", x, dim))(x)
-
-
-def _axis(op: str, x: Tensor, dim: int) -> int:
-    if not hasattr(dim, "__index__"):
-        raise TypeError(f"{op}: dim must be an integer, got {dim!r}")
-    if not -x.ndim <= dim < x.ndim:
-        raise ValueError(f"{op}: dim {dim} is out of range for shape {x.shape}")
-    return dim % x.ndim
+    return LogSoftmax(axis("log_softmax", x, dim))(x)

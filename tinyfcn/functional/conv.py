@@ -21,7 +21,15 @@ from tinyfcn.backend.base import conv_size
 from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.activation import ReLUGrad
 from tinyfcn.functional.reduction import broadcast_to
-from tinyfcn.functional.sizes import Pair, check_image, conv_transpose_size, pair
+from tinyfcn.functional.sizes import (
+    Pair,
+    at_least_one,
+    check_dtype,
+    check_image,
+    conv_transpose_size,
+    optional_bias,
+    pair,
+)
 from tinyfcn.tensor import Tensor
 
 __all__ = ["conv2d", "conv_transpose2d"]
@@ -157,10 +165,7 @@ def conv2d(
         >>> conv2d(x, weight)
         Tensor([[[[21., 32.]]]], dtype=float32)
     """
-    x, weight = as_tensor(x), as_tensor(weight)
-    window = _window("conv2d", stride, padding, dilation, groups)
-    check_image("conv2d", x)
-    _check_weight("conv2d", x, weight)
+    x, weight, window = _operands("conv2d", x, weight, stride, padding, dilation, groups)
     if weight.shape[1] * groups != x.shape[1]:
         raise ValueError(
             f"conv2d: weight expects {weight.shape[1] * groups} input channels (groups={groups}), "
@@ -171,7 +176,7 @@ def conv2d(
             f"conv2d: {weight.shape[0]} output channels do not divide into groups={groups}: "
             f"weight {weight.shape}"
         )
-    bias = _checked_bias("conv2d", x, bias, weight.shape[0])
+    bias = optional_bias("conv2d", x, bias, weight.shape[0])
     for axis, (n, k, s, p, d) in _axes(x.shape[2:], weight.shape[2:], window):
         if conv_size(n, k, s, p, d) < 1:
             raise ValueError(
@@ -225,11 +230,8 @@ def conv_transpose2d(
         Tensor([[[[  1.,  10., 102.,  20., 200.]]]], dtype=float32)
     """
     op = "conv_transpose2d"
-    x, weight = as_tensor(x), as_tensor(weight)
-    window = _window(op, stride, padding, dilation, groups)
+    x, weight, window = _operands(op, x, weight, stride, padding, dilation, groups)
     extra = pair(op, "output_padding", output_padding, minimum=0)
-    check_image(op, x)
-    _check_weight(op, x, weight)
     if weight.shape[0] != x.shape[1]:
         raise ValueError(
             f"{op}: weight expects {weight.shape[0]} input channels, but x has {x.shape[1]}: "
@@ -239,7 +241,7 @@ def conv_transpose2d(
         raise ValueError(
             f"{op}: {x.shape[1]} input channels do not divide into groups={groups}: x {x.shape}"
         )
-    bias = _checked_bias(op, x, bias, weight.shape[1] * groups)
+    bias = optional_bias(op, x, bias, weight.shape[1] * groups)
     size = []
     for (axis, (n, k, s, p, d)), e in zip(
         _axes(x.shape[2:], weight.shape[2:], window), extra, strict=True
@@ -258,33 +260,23 @@ def conv_transpose2d(
     return Conv2dInputGrad(window, (size[0], size[1]))(x, weight, bias)
 
 
-def _window(op: str, stride: Any, padding: Any, dilation: Any, groups: int) -> ConvWindow:
-    if not isinstance(groups, int) or groups < 1:
-        raise ValueError(f"{op}: groups must be an integer of at least 1, got {groups!r}")
-    return ConvWindow(
+def _operands(
+    op: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[Tensor, Tensor, ConvWindow]:
+    """Checked, as far as convolution and its transpose ask for the same."""
+    x, weight = as_tensor(x), as_tensor(weight)
+    at_least_one(op, groups=groups)
+    window = ConvWindow(
         pair(op, "stride", stride, minimum=1),
         pair(op, "padding", padding, minimum=0),
         pair(op, "dilation", dilation, minimum=1),
         groups,
     )
-
-
-def _check_weight(op: str, x: Tensor, weight: Tensor) -> None:
+    check_image(op, x)
     if weight.ndim != 4 or 0 in weight.shape:
         raise ValueError(f"{op}: weight must have 4 axes, none empty, got shape {weight.shape}")
-    if weight.dtype != x.dtype:
-        raise TypeError(f"{op}: x has dtype {x.dtype}, but weight has {weight.dtype}")
-
-
-def _checked_bias(op: str, x: Tensor, bias: Any, channels: int) -> Tensor | None:
-    if bias is None:
-        return None
-    bias = as_tensor(bias)
-    if bias.shape != (channels,):
-        raise ValueError(f"{op}: bias must have shape ({channels},), got {bias.shape}")
-    if bias.dtype != x.dtype:
-        raise TypeError(f"{op}: x has dtype {x.dtype}, but bias has {bias.dtype}")
-    return bias
+    check_dtype(op, x, "weight", weight)
+    return x, weight, window
 
 
 def _axes(size: Any, kernel: Any, window: ConvWindow) -> list[tuple[str, tuple[int, ...]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinyfcn.function import as_tensor
 from tinyfcn.functional.arithmetic import matmul
+from tinyfcn.functional.sizes import check_dtype, optional_bias
 from tinyfcn.tensor import Tensor
 
 __all__ = ["linear"]
@@ -39,17 +40,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear: weight {weight.shape} expects {inputs} features in the last axis of x, "
             f"got x {x.shape}"
         )
-    if weight.dtype != x.dtype:
-        raise TypeError(f"linear: x has dtype {x.dtype}, but weight has {weight.dtype}")
+    check_dtype("linear", x, "weight", weight)
+    bias = optional_bias("linear", x, bias, outputs)
     y = matmul(x.reshape(-1, inputs), weight.transpose(0, 1))
     if bias is not None:
-        bias = as_tensor(bias)
-        if bias.shape != (outputs,):
-            raise ValueError(
-                f"linear: bias must have shape ({outputs},) to fit weight {weight.shape}, "
-                f"got {bias.shape}"
-            )
-        if bias.dtype != x.dtype:
-            raise TypeError(f"linear: x has dtype {x.dtype}, but bias has {bias.dtype}")
         y = y + bias
     return y.reshape(*x.shape[:-1], outputs)

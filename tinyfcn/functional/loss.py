@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
-from tinyfcn.functional.activation import softmax
+from tinyfcn.functional.activation import log_softmax
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.tensor import Array, Tensor
 
@@ -42,14 +42,10 @@ class CrossEntropyGrad(Function):
         return backend.active().cross_entropy_grad(gy, x, labels)
 
     def backward(self, ggx):
-        gy, x, labels = self.saved_tensors
+        def formula(x: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
+            return -TakeClass()(log_softmax(x, 1), labels), [x]
 
-        def formula(gy: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor]:
-            counted = gy * Tensor((labels.data >= 0).astype(x.dtype))
-            spread = counted.reshape(gy.shape[0], 1, *gy.shape[1:])
-            return (spread * softmax(x, 1) - PutClass(x.shape[1])(counted, labels),)
-
-        return differentiate(formula, (gy, x, labels), self.needs_input_grad, (ggx,))
+        return differentiate(formula, self.saved_tensors, self.needs_input_grad, (ggx,))
 
 
 class TakeClass(Function):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
-from tinyfcn.functional.activation import ReLUGrad
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.tensor import Array, Tensor
 
@@ -74,27 +74,18 @@ class BatchNormGrad(Function):
         return differentiate(self._formula, self.saved_tensors, self.needs_input_grad, grad_outputs)
 
     def _formula(
-        self, gy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
-        y: Tensor | None,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        if y is not None:
-            gy = ReLUGrad()(gy, y)
-        pixels = (0, *range(2, x.ndim))
-        vector = (1, -1, *[1] * (x.ndim - 2))
-        mean, invstd = mean.reshape(*vector), invstd.reshape(*vector)
+        self, x: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, y: Tensor | None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        pixels, vector = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
+        mean, invstd = mean.reshape(vector), invstd.reshape(vector)
         if self.training:
             mean = x.mean(pixels, keepdim=True)
             invstd = (((x - mean) ** 2).mean(pixels, keepdim=True) + self.eps) ** -0.5
-        xhat = (x - mean) * invstd
-        gbias, gweight = gy.sum(pixels, keepdim=True), (gy * xhat).sum(pixels, keepdim=True)
-        if self.training:
-            share = x.shape[1] / x.size
-            gx = (gy - gbias * share - xhat * gweight * share) * invstd
-        else:
-            gx = gy * invstd
-        if weight is not None:
-            gx = gx * weight.reshape(*vector)
-        return gx, gweight.reshape(-1), gbias.reshape(-1)
+        bias = Tensor(backend.active().zeros(x.shape[1:2], x.dtype), requires_grad=True)
+        weight = bias + 1.0 if weight is None else weight
+        normalized = (x - mean) * invstd * weight.reshape(vector) + bias.reshape(vector)
+        passes = 1.0 if y is None else Tensor((y.data > 0).astype(x.dtype))
+        return normalized * passes, (x, weight, bias)
 
 
 class LocalResponseNorm(Function):
@@ -125,20 +116,15 @@ class LocalResponseNormGrad(Function):
     def backward(self, ggx):
         return differentiate(self._formula, self.saved_tensors, self.needs_input_grad, (ggx,))
 
-    def _formula(self, gy: Tensor, x: Tensor) -> tuple[Tensor]:
+    def _formula(self, x: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         size, alpha, beta, k = self.options
         # Sums over windows of channels, as a matrix: row c is 1 at c − size // 2 and size − 1 on.
         channels = backend.active().xp.arange(x.shape[1])
         offset = channels - channels[:, None] + size // 2
         window = Tensor(((offset >= 0) & (offset < size)).astype(x.dtype))
-
-        def sums(matrix: Tensor, values: Tensor) -> Tensor:
-            flat = values.reshape(*x.shape[:2], -1)  # (N, C, pixels)
-            return (matrix @ flat).reshape(*x.shape)
-
-        s = sums(window, x * x) * (alpha / size) + k
-        spread = sums(window.transpose(0, 1), gy * x * s ** (-beta - 1.0))
-        return (gy * s**-beta - x * spread * (2.0 * alpha * beta / size),)
+        squares = (x * x).reshape((*x.shape[:2], -1))  # (N, C, pixels)
+        s = (window @ squares).reshape(x.shape) * (alpha / size) + k
+        return x * s**-beta, [x]
 
 
 def batch_norm(

@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function
+from tinyfcn.functional.sizes import axis
 from tinyfcn.tensor import Tensor
 
 __all__ = ["amax", "mean", "sum"]
@@ -112,14 +113,11 @@ def _dims(op: str, x: Tensor, dim: Dims) -> tuple[int, ...]:
     """The axes as sorted non-negative numbers."""
     if dim is None:
         return tuple(range(x.ndim))
-    dims = (dim,) if not isinstance(dim, Sequence) else tuple(dim)
-    for d in dims:
-        if not -x.ndim <= d < x.ndim:
-            raise ValueError(f"{op}: dim {d} is out of range for shape {x.shape}")
-    normal = tuple(sorted(d % x.ndim for d in dims))
+    dims = tuple(dim) if isinstance(dim, Sequence) else (dim,)
+    normal = sorted(axis(op, x, d) for d in dims)
     if len(set(normal)) != len(normal):
         raise ValueError(f"{op}: dim {dims} names an axis twice")
-    return normal
+    return tuple(normal)
 
 
 def _squeeze(y: Tensor, dims: tuple[int, ...], keepdim: bool) -> Any:

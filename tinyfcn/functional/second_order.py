@@ -1,8 +1,8 @@
 """Second derivatives of fused ops, through the plain formula.
 
 A fused op (batch norm, cross-entropy) has one primitive for its value and one for its gradient,
-both written for speed. Its gradient of the gradient is needed rarely, so it is not written by hand:
-the gradient is written once more as a formula of elementary ops, and the graph differentiates that.
+both written for speed. The gradient of its gradient is needed rarely, so it is not written by hand:
+the op is written once more as a formula of elementary ops, and the graph differentiates that twice.
 """
 
 from __future__ import annotations
@@ -25,37 +25,38 @@ class Alias(Elementwise):
 
 
 def differentiate(
-    formula: Callable[..., tuple[Tensor, ...]],
+    formula: Callable[..., tuple[Tensor, Sequence[Tensor]]],
     inputs: Sequence[Tensor | None],
     needed: Sequence[bool],
     grad_outputs: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of ``formula(*inputs)`` for a backward method: one for each input.
+    """The backward pass of an op that gives the gradients of ``formula``: one for each input.
 
     Args:
-        formula: gives a tuple of Tensors, written with ops.
-        inputs: its arguments; None is handed through.
+        formula: gives y, written with ops, and the tensors whose gradients the op gives.
+        inputs: of the op: the gradient that arrives at y, then the arguments of the formula; None
+            is handed through.
         needed: for each input, whether its gradient is asked for (``needs_input_grad``).
-        grad_outputs: the gradient that arrives at each output, None for nothing.
+        grad_outputs: the gradient that arrives at each output of the op, None for nothing.
     """
     create_graph = is_grad_enabled()
     with set_grad_enabled(True):
         # The inputs may depend on each other outside the formula (gy on x, mostly). As aliases they
         # do not, so that the gradients are partial ones, and yet stay linked to the graph.
         own = [
-            None if t is None else Alias()(t) if create_graph else Tensor(t.data, is_needed)
-            for t, is_needed in zip(inputs, needed, strict=True)
-        ]
-        pairs = [
-            (y, g)
-            for y, g in zip(formula(*own), grad_outputs, strict=True)
-            if g is not None and y.requires_grad
-        ]
+            t if t is None
+            else Alias()(t) if create_graph and t.requires_grad
+            else Tensor(t.data, t.dtype.kind == "f")
+            for t in inputs
+        ]  # fmt: skip
+        y, by = formula(*own[1:])
+        first = grad(y, by, own[0], create_graph=True)
+    pairs = [(t, g) for t, g in zip(first, grad_outputs, strict=True) if g is not None]
     wanted = [t for t, is_needed in zip(own, needed, strict=True) if t is not None and is_needed]
     if not pairs or not wanted:
         return (None,) * len(inputs)
     outputs, seeds = zip(*pairs, strict=True)
-    found = iter(grad(outputs, wanted, list(seeds), create_graph=create_graph, allow_unused=True))
+    found = iter(grad(outputs, wanted, seeds, create_graph=create_graph, allow_unused=True))
     return tuple(
         next(found) if t is not None and is_needed else None
         for t, is_needed in zip(own, needed, strict=True)

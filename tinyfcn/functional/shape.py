@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Function
+from tinyfcn.functional.sizes import axis
 from tinyfcn.tensor import Tensor
 
 __all__ = ["cat", "flatten", "getitem", "permute", "reshape", "transpose"]
@@ -119,10 +120,8 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Join the axes ``start_dim … end_dim`` (inclusive) into one."""
-    for name, d in (("start_dim", start_dim), ("end_dim", end_dim)):
-        if not -max(1, x.ndim) <= d < max(1, x.ndim):
-            raise ValueError(f"flatten: {name} {d} is out of range for shape {x.shape}")
-    start, end = start_dim % max(1, x.ndim), end_dim % max(1, x.ndim)
+    start = axis("flatten", x, start_dim, "start_dim")
+    end = axis("flatten", x, end_dim, "end_dim")
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     joined = math.prod(x.shape[start : end + 1])
@@ -139,9 +138,7 @@ def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Swap two axes."""
-    for d in (dim0, dim1):
-        if not -x.ndim <= d < x.ndim:
-            raise ValueError(f"transpose: dim {d} is out of range for shape {x.shape}")
+    dim0, dim1 = axis("transpose", x, dim0), axis("transpose", x, dim1)
     dims = list(range(x.ndim))
     dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
     return Permute(tuple(dims))(x)
@@ -169,10 +166,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     tensors = list(tensors)
     if not tensors:
         raise ValueError("cat: needs at least one tensor")
-    first = tensors[0].shape
-    if not -len(first) <= dim < len(first):
-        raise ValueError(f"cat: dim {dim} is out of range for shape {first}")
-    dim %= len(first)
+    first, dim = tensors[0].shape, axis("cat", tensors[0], dim)
     for position, t in enumerate(tensors):
         same = [m == n or d == dim for d, (m, n) in enumerate(zip(first, t.shape, strict=False))]
         if t.ndim != len(first) or not all(same):

@@ -59,6 +59,32 @@ def floating(op: str, x: Any) -> Tensor:
     return x
 
 
+def axis(op: str, x: Tensor, dim: int, name: str = "dim") -> int:
+    """``dim`` counted from the front; a number without axes counts as a vector of one."""
+    if not hasattr(dim, "__index__"):
+        raise TypeError(f"{op}: {name} must be an integer, got {dim!r}")
+    if not -max(1, x.ndim) <= dim < max(1, x.ndim):
+        raise ValueError(f"{op}: {name} {dim} is out of range for shape {x.shape}")
+    return dim % max(1, x.ndim)
+
+
+def check_dtype(op: str, x: Tensor, name: str, other: Tensor) -> None:
+    """Reject a weight or a bias of another dtype than x."""
+    if other.dtype != x.dtype:
+        raise TypeError(f"{op}: x has dtype {x.dtype}, but {name} has {other.dtype}")
+
+
+def optional_bias(op: str, x: Tensor, bias: Any, outputs: int) -> Tensor | None:
+    """The bias as a tensor (OUTPUTS,), or None."""
+    if bias is None:
+        return None
+    bias = as_tensor(bias)
+    if bias.shape != (outputs,):
+        raise ValueError(f"{op}: bias must have shape ({outputs},), got {bias.shape}")
+    check_dtype(op, x, "bias", bias)
+    return bias
+
+
 def check_image(op: str, x: Tensor, name: str = "x") -> None:
     """Reject anything but a floating tensor with the four axes N, C, H, W, the last three ≥ 1."""
     if x.ndim != 4:
