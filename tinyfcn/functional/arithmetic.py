@@ -6,7 +6,6 @@ below sums the gradient of an input back to that input's shape (``sum_to``).
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from tinyfcn import backend
@@ -253,21 +252,18 @@ def matmul(a: Any, b: Any) -> Tensor:
     return MatMul()(a, b)
 
 
-def operands(op: str, *values: Any) -> tuple[Tensor, ...]:
-    """All as tensors that broadcast. A Python number takes the dtype of the tensors beside it."""
+def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors that broadcast. A Python number takes the dtype of the tensor beside it."""
     xp = backend.active().xp
-    kinds = [v.dtype for v in values if isinstance(v, Tensor)]
-    tensors = tuple(
-        Tensor(xp.asarray(v, xp.result_type(*kinds, v)))
-        if kinds and isinstance(v, int | float)
-        else as_tensor(v)
-        for v in values
-    )
-    for a, b in itertools.pairwise(tensors):
-        for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False):
-            if m != n and 1 not in (m, n):
-                raise ValueError(f"{op}: shapes {a.shape} and {b.shape} do not broadcast")
-    return tensors
+    if isinstance(a, int | float) and isinstance(b, Tensor):
+        a = Tensor(xp.asarray(a, xp.result_type(b.dtype, a)))
+    if isinstance(b, int | float) and isinstance(a, Tensor):
+        b = Tensor(xp.asarray(b, xp.result_type(a.dtype, b)))
+    a, b = as_tensor(a), as_tensor(b)
+    for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False):
+        if m != n and 1 not in (m, n):
+            raise ValueError(f"{op}: shapes {a.shape} and {b.shape} do not broadcast")
+    return a, b
 
 
 def to_inputs(op: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -89,7 +89,10 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     condition = as_tensor(condition)
     if condition.dtype.kind != "b":
         raise TypeError(f"where: condition must be boolean, got {condition.dtype}")
-    return Where()(*operands("where", condition, *operands("where", a, b)))
+    a, b = operands("where", a, b)
+    for t in (a, b):
+        operands("where", condition, t)  # must broadcast too
+    return Where()(condition, a, b)
 
 
 def maximum(a: Any, b: Any) -> Tensor:
