@@ -86,9 +86,8 @@ def _blob(reader: wire.Reader, blob: wire.Value, name: str) -> NDArray[Any]:
             pieces.append(numbers(name, value, dtype).astype(np.float32))
     if shape is None:
         # Fully connected layers were (1, 1, out, in), and biases (1, 1, 1, out).
-        num, channels, height, width = old.values()
-        shape = (num, channels, height, width)
-        if num == channels == 1:
-            shape = (width,) if height == 1 else (height, width)
+        shape = tuple(old.values())
+        if shape[:2] == (1, 1):
+            shape = shape[3:] if shape[2] == 1 else shape[2:]
     flat = pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.float32), *pieces])
     return shaped(name, flat, shape)

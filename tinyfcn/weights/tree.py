@@ -53,14 +53,22 @@ def unflatten(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     if JSON not in arrays:
         held = ", ".join(list(arrays)[:3]) + (", ..." if len(arrays) > 3 else "")
         raise WeightsError(f"not a {FORMAT}: it holds the arrays {held or '(none)'}")
+
+    def restore(value: dict[str, Any]) -> Any:
+        if "~array" in value:
+            return arrays[value["~array"]]
+        if "~tuple" in value:
+            return tuple(value["~tuple"])
+        return dict(value["~dict"]) if "~dict" in value else value
+
     try:
-        tree = json.loads(str(arrays[JSON]))
+        tree = json.loads(str(arrays[JSON]), object_hook=restore)
         if tree.get("format") != FORMAT or tree.get("version") != VERSION:
             raise WeightsError(
                 f"expected a {FORMAT} of version {VERSION}, found {tree.get('format')!r} of "
                 f"version {tree.get('version')!r}"
             )
-        return dict(_decode(tree["state"], arrays))
+        return dict(tree["state"])
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
@@ -90,18 +98,3 @@ def _encode(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"checkpoint: {path} is a {type(value).__name__}, which cannot be saved")
-
-
-def _decode(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """The inverse of :func:`_encode`."""
-    if isinstance(value, list):
-        return [_decode(part, arrays) for part in value]
-    if not isinstance(value, dict):
-        return value
-    if "~array" in value:
-        return arrays[value["~array"]]
-    if "~tuple" in value:
-        return tuple(_decode(part, arrays) for part in value["~tuple"])
-    if "~dict" in value:
-        return {key: _decode(part, arrays) for key, part in value["~dict"]}
-    return {key: _decode(part, arrays) for key, part in value.items()}
