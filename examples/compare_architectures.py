@@ -38,7 +38,8 @@ from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate, predict
-from tinyfcn.training.model_spec import load_model, spec_in
+from tinyfcn.training.model_spec import spec_in
+from tinyfcn.training.published import load_model
 from tinyfcn.training.run_folder import SCORES, RunFolder
 from tinyfcn.visualize import sheet
 

@@ -16,15 +16,14 @@ from pathlib import Path
 
 from tinyfcn import backend, models
 from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backend
-from tinyfcn.cli.network import add_published, goes_with, published
+from tinyfcn.cli.network import add_published, published
 from tinyfcn.cli.parser import Parser, one_of
 from tinyfcn.data import DataError, read_image, write_mask
 from tinyfcn.files import atomic_write
 from tinyfcn.nn import Module
-from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import sentence
 from tinyfcn.training.evaluation import predict
-from tinyfcn.training.model_spec import ModelSpec, load_model
+from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.visualize import overlay
 
 
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     add(
         "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
     )
-    add("--weights", metavar="FILE", help="published weights instead of a checkpoint")
+    add("--weights", metavar="FILE", help="the weights, where FILE are images only")
     add_published(parser, "which network they are for, such as fcn8s")
     add("--out", default="predictions", metavar="PATH", help="where to (default predictions)")
     add("--backend", type=one_of(backend.names()), metavar="NAME", help="what computes")
@@ -69,26 +68,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def open_network(options: argparse.Namespace) -> tuple[Module, ModelSpec, list[str]]:
     """The model, what is known about it, and the images that it is to label."""
-    if options.weights:
-        with usage_errors("--weights"):
-            model, spec = published(options.weights, options)
-        if models.is_classifier(spec.model):
-            raise UsageError(
-                f"{spec.model} labels whole images, not their pixels: {options.weights} may begin "
-                "a training (tinyfcn train --pretrained), but there is nothing to predict"
-            )
-        print(f"{spec}; images {spec.preprocessing}")
-        return model, spec, options.files
-    checkpoint, *images = options.files
+    file, *images = [options.weights, *options.files] if options.weights else options.files
     if not images:
         raise UsageError("name a checkpoint, then images")
-    goes_with("--weights", options, "model", "backbone", "at_once", "geometry")
-    try:
-        model, spec = load_model(checkpoint)
-    except CheckpointError as error:
-        if Path(checkpoint).suffix == ".npz":
-            raise
-        raise UsageError(f"{error}; weights of another kind go behind --weights") from error
+    with usage_errors("predict"):
+        model, spec = published(file, options)
+    if models.is_classifier(spec.model):
+        raise UsageError(
+            f"{spec.model} labels whole images, not their pixels: {file} may begin a training "
+            "(tinyfcn train --pretrained), but there is nothing to predict"
+        )
+    print(f"{spec}; images {spec.preprocessing}")
     return model, spec, images
 
 

@@ -119,11 +119,11 @@ def train(run: Run, pixel_loss: Loss) -> None:
     model, optimizer, schedule = run.model, run.optimizer, run.schedule
     with run.safely():  # Ctrl-C ends it between two steps, and what was learnt is saved
         for _ in run.epochs():
-            for batches in run.steps():  # one batch a step, or --accumulate of them
+            for batches, size in run.steps():  # one batch a step, or --accumulate of them
                 for batch in batches:
                     loss = total_loss(model, Tensor(batch.images), batch.labels, pixel_loss)
                     run.note(loss)  # ends a run that diverged
-                    (loss / len(batches)).backward()
+                    (loss / size).backward()
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()

@@ -211,6 +211,7 @@ def test_predict_with_published_weights(tmp_path: Path, call: Callable[..., Said
     assert "BGR" in said
     assert (tmp_path / "out" / "image.png").exists()
     assert call(PREDICT, *command)[0] == 0  # the file says which model it is for
+    assert call(PREDICT, path, *command[:-2])[0] == 0
     np.savez(tmp_path / "b.npz", w=np.ones(3))
     for arguments, words in (
         ([*command, "--model", "fcn16s"], "is for fcn8s for 3 classes"),
@@ -257,8 +258,8 @@ def test_predict_rejects_what_it_cannot_use(tmp_path: Path, call: Callable[..., 
         assert words in complaint
         assert complaint.count("\n") == 1
     for arguments, words in (
-        ([tmp_path / "arrays.pth", tmp_path / "image.png"], "weights of another kind go behind"),
-        ([tmp_path / "a.npz", tmp_path / "image.png", *fcn], "--model goes with --weights"),
+        ([tmp_path / "arrays.pth", tmp_path / "image.png"], "which model it is for: give --model"),
+        ([tmp_path / "image.png"], "name a checkpoint, then images"),
         (["--weights", tmp_path / "arrays.pth"], "required: FILE"),
     ):
         status, _, complaint = call(PREDICT, *arguments, "--out", tmp_path / "out")

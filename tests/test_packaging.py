@@ -1,6 +1,7 @@
 """setup.cfg lists what there is to install."""
 
 import configparser
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,10 @@ def test_import_alone_loads_no_scipy():
     program = "import sys, tinyfcn; print([name for name in sys.modules if 'scipy' in name])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+def test_the_console_script_exists():
+    name, _, target = CONFIG["options.entry_points"]["console_scripts"].strip().partition(" = ")
+    module, _, function = target.partition(":")
+    assert name == "tinyfcn"
+    assert callable(getattr(importlib.import_module(module), function))

@@ -15,7 +15,7 @@ from tinyfcn.data import CAFFE
 from tinyfcn.models import registry
 from tinyfcn.training import checkpoint
 from tinyfcn.training.model_spec import ModelSpec
-from tinyfcn.training.published import published_model
+from tinyfcn.training.published import load_model
 from tinyfcn.weights import npz, safetensors
 
 
@@ -44,7 +44,7 @@ def test_a_checkpoint_becomes_a_file_that_knows_its_model(tmp_path: Path) -> Non
     state = about.build().state_dict()
     checkpoint.save(tmp_path / "a.npz", {"model": state, "description": about.to_dict()})
     assert convert(tmp_path / "a.npz", tmp_path / "b.safetensors") == 0
-    model, found = published_model(tmp_path / "b.safetensors")
+    model, found = load_model(tmp_path / "b.safetensors")
     assert found == about
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, state[name])

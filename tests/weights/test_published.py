@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import tinyfcn
 from tinyfcn import backend, models, weights
 from tinyfcn.data import CAFFE, TORCHVISION
-from tinyfcn.training.published import published_model
+from tinyfcn.training.published import load_model
 from tinyfcn.weights import safetensors
 from tinyfcn.weights.images import CAFFE_VGG, TORCHVISION_GOOGLENET, pytorch
 
@@ -222,7 +222,7 @@ def test_a_file_tells_the_arguments_of_its_network(
     tmp_path: Path, name: str, made: dict[str, Any], given: dict[str, Any]
 ) -> None:
     path = write(tmp_path / "a", name, num_classes=3, **made)
-    model, about = published_model(path, name, **given)
+    model, about = load_model(path, name, **given)
     assert len(about.classes) == 3
     assert about.arguments.items() >= made.items()
     assert about.arguments.get("geometry", "aligned") == "aligned"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import tinyfcn
 from tinyfcn import models, weights
 from tinyfcn.data import CAFFE
-from tinyfcn.training.published import published_model
+from tinyfcn.training.published import load_model
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -90,7 +90,7 @@ def test_the_published_fcn_alexnet(
     arrays["upscore.weight"][range(21), range(21)] = np.outer(tap, tap)
     path = caffemodel(tmp_path / "fcn-alexnet-pascal.caffemodel", arrays)
 
-    model, about = published_model(path, "fcn32s", backbone="caffenet", width=WIDTH)
+    model, about = load_model(path, "fcn32s", backbone="caffenet", width=WIDTH)
     assert capsys.readouterr().out == ""  # nothing is left of the file
     assert about.preprocessing == CAFFE
     assert about.arguments["geometry"] == "reference"
@@ -135,7 +135,7 @@ def test_a_published_fcn_is_used_up(
     name: str,
 ) -> None:
     arrays = fcn_in_caffe(name)
-    model, about = published_model(caffemodel(tmp_path / "a", arrays), name, width=1 / 64)
+    model, about = load_model(caffemodel(tmp_path / "a", arrays), name, width=1 / 64)
     assert capsys.readouterr().out == ""
     assert (len(about.classes), about.arguments["at_once"]) == (4, False)
     assert model.geometry == "reference"
@@ -148,7 +148,7 @@ def test_the_scales_of_the_one_trained_at_once(
     arrays = fcn_in_caffe("fcn8s")
     scales = {"scale_pool4.weight": np.full(8, 0.01), "scale_pool3.weight": np.full(4, 0.0001)}
     path = caffemodel(tmp_path / "a", {**arrays, **scales})
-    model, _ = published_model(path, "fcn8s", width=1 / 64)
+    model, _ = load_model(path, "fcn8s", width=1 / 64)
     assert capsys.readouterr().out == ""
     assert model.at_once is True
     scales["scale_pool3.weight"] *= 2
@@ -156,7 +156,7 @@ def test_the_scales_of_the_one_trained_at_once(
     with pytest.raises(
         weights.WeightsError, match=r"scale_pool3\.weight is not 0\.0001 everywhere"
     ):
-        published_model(path, "fcn8s", width=1 / 64)
+        load_model(path, "fcn8s", width=1 / 64)
 
 
 def test_the_names_of_2015(tmp_path: Path, caffemodel: Callable[..., Path]) -> None:
@@ -164,12 +164,12 @@ def test_the_names_of_2015(tmp_path: Path, caffemodel: Callable[..., Path]) -> N
     old, new = fcn_in_caffe("fcn8s", hyphens=True), fcn_in_caffe("fcn8s")
     assert {"score-fr.weight", "score-pool4.bias", "score2.weight", "upsample.weight"} <= set(old)
     path = caffemodel(tmp_path / "a", {**old, "score2.bias": np.zeros(4)})
-    model, about = published_model(path, "fcn8s", width=1 / 64)
+    model, about = load_model(path, "fcn8s", width=1 / 64)
     assert about.preprocessing == CAFFE
     np.testing.assert_array_equal(model.score_pool3.weight.numpy(), new["score_pool3.weight"])
     path = caffemodel(tmp_path / "a", {**old, "score2.bias": np.ones(4)})
     with pytest.raises(weights.WeightsError, match=r"score2\.bias is there, but upscore2\.weight"):
-        published_model(path, "fcn8s", width=1 / 64)
+        load_model(path, "fcn8s", width=1 / 64)
     old["score4.weight"][0, 1] = 0.5
     with pytest.raises(weights.WeightsError, match=r"score4\.weight mixes classes"):
-        published_model(caffemodel(tmp_path / "a", old), "fcn8s", width=1 / 64)
+        load_model(caffemodel(tmp_path / "a", old), "fcn8s", width=1 / 64)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tinyfcn import onnx, weights
 from tinyfcn.cli.errors import UsageError, usage_errors
-from tinyfcn.cli.network import add_published, goes_with, published
+from tinyfcn.cli.network import add_published, flag, published
 from tinyfcn.cli.parser import Parser, image_size
 from tinyfcn.files import atomic_write
 from tinyfcn.weights import npz, safetensors
@@ -49,6 +49,17 @@ def main(arguments: Sequence[str]) -> None:
     with usage_errors("convert"):
         write = write_network if target.suffix == ".onnx" else write_arrays
         write(target, options)
+
+
+def goes_with(other: str, options: argparse.Namespace, *names: str) -> None:
+    """Reject options that say nothing without another one.
+
+    Raises:
+        UsageError: naming the first that was given.
+    """
+    for name in names:
+        if getattr(options, name):
+            raise UsageError(f"{flag(name)} goes with {other}")
 
 
 def write_arrays(target: Path, options: argparse.Namespace) -> None:

@@ -17,10 +17,9 @@ from tinyfcn.training.model_spec import (
     ModelSpec,
     class_list,
     copy_matching,
-    load_weights,
     spec_in,
 )
-from tinyfcn.training.published import published_model
+from tinyfcn.training.published import load_model
 
 # ---- of a training: options as train_options.parse_options gives them ----
 
@@ -91,10 +90,10 @@ def _go_on(model: Module, spec: ModelSpec, state: dict[str, Any], path: str) -> 
             f"{class_list(spec.classes)}"
         )
     try:
-        load_weights(model, state, path)
-    except CheckpointError as error:
+        model.load_state_dict(state["model"])
+    except (KeyError, TypeError, ValueError) as error:
         if (found.model, found.arguments) == (spec.model, spec.arguments):
-            raise
+            raise CheckpointError(f"checkpoint {path}: {error}") from error
         raise UsageError(f"checkpoint {path} is for {found}, not for {spec}") from error
 
 
@@ -123,18 +122,7 @@ def published(path: str, options: argparse.Namespace) -> tuple[Module, ModelSpec
     """The network of a file, with its weights."""
     more = {name: getattr(options, name) for name in ("backbone", "at_once", "geometry")}
     given = {name: value for name, value in more.items() if value}
-    return published_model(path, options.model, **given)
-
-
-def goes_with(other: str, options: argparse.Namespace, *names: str) -> None:
-    """Reject options that say nothing without another one.
-
-    Raises:
-        UsageError: naming the first that was given.
-    """
-    for name in names:
-        if getattr(options, name):
-            raise UsageError(f"{flag(name)} goes with {other}")
+    return load_model(path, options.model, **given)
 
 
 def flag(name: str) -> str:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from tinyfcn import models, weights
 from tinyfcn.data import Preprocessing
 from tinyfcn.nn import Module
-from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
 
 
@@ -58,35 +57,6 @@ class ModelSpec:
             arguments=dict(values["arguments"]),
             preprocessing=Preprocessing(**values["preprocessing"]),
         )
-
-
-def load_model(path: str | os.PathLike[str]) -> tuple[Module, ModelSpec]:
-    """Build the model of a checkpoint with its weights.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if it cannot be read, or does not hold a model that can be built here.
-    """
-    state = checkpoint.load(path)
-    spec = spec_in(state, path)
-    try:
-        model = spec.build()
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path}: {error}") from error
-    load_weights(model, state, path)
-    return model, spec
-
-
-def load_weights(model: Module, state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Copy the weights in a checkpoint into the model that it is for.
-
-    Raises:
-        CheckpointError: if they do not fit.
-    """
-    try:
-        model.load_state_dict(state["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path}: {error}") from error
 
 
 def spec_in(state: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelSpec:

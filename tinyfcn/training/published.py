@@ -1,4 +1,4 @@
-"""Networks with other people's weights: which one a file is for is told by what is in it."""
+"""Builds the network of a file, with its weights: of a checkpoint, or of other people's weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinyfcn.data import TORCHVISION, VOC_CLASSES
 from tinyfcn.models.fcn import SKIPS
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
-from tinyfcn.training.model_spec import ModelSpec, copy_matching, named_arrays
+from tinyfcn.training.model_spec import ModelSpec, copy_matching, named_arrays, spec_in
 
 # Arguments that decide which arrays a network has, and values to be tried besides the default: a
 # file is for that network which it fills.
@@ -33,14 +33,15 @@ class UnknownModel(weights.WeightsError):
     """A file of weights that does not say which model it is for, nor does the caller."""
 
 
-def published_model(
+def load_model(
     path: str | os.PathLike[str], name: str | None = None, **arguments: Any
 ) -> tuple[Module, ModelSpec]:
-    """A model with all its weights from somebody else's file, such as a published FCN.
+    """The model of a file, with all its weights.
 
-    The number of classes, and such arguments as ``batch_norm``, are those of the network that the
-    file fills; 21 classes are taken to be VOC's. If the layers have Caffe's names, the network is
-    made with ``geometry="reference"``, and ``at_once`` if the file has the scales that go with it.
+    A file of our own says which it is. For others, such as a published FCN, the number of classes,
+    and such arguments as ``batch_norm``, are those of the network that the file fills; 21 classes
+    are taken to be VOC's. If the layers have Caffe's names, the network is made with
+    ``geometry="reference"``, and ``at_once`` if the file has the scales that go with it.
 
     Args:
         path: a file that :func:`tinyfcn.weights.read` can read.
@@ -48,14 +49,15 @@ def published_model(
         arguments: more arguments of the function.
 
     Raises:
-        FileNotFoundError, ValueError: if that cannot be done, or a layer would be left random.
+        FileNotFoundError, ValueError, CheckpointError: if that cannot be done, or a layer would be
+            left random.
     """
     if name is not None:  # What no file can help is told before one is read.
         for key in arguments.keys() - entry(name).takes.keys():
             raise ValueError(f"{name} does not take {key}")
     file = weights.read(path)
     if file.description is not None:
-        spec = ModelSpec.from_dict(file.description)
+        spec = spec_in({"description": file.description}, path)
         if name not in (None, spec.model):
             raise weights.WeightsError(f"{path} is for {spec}, not for {name}")
     elif name is None:
@@ -65,8 +67,11 @@ def published_model(
             spec = _published(file, name, arguments)
         except weights.WeightsError as error:
             raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
-    model = spec.build()
-    matched = copy_matching(model, _without_scales(file.arrays))
+    try:
+        model = spec.build()
+        matched = copy_matching(model, _without_scales(file.arrays))
+    except (TypeError, ValueError) as error:
+        raise weights.WeightsError(f"{path} does not hold a {spec}: {error}") from error
     if matched.new:
         raise weights.WeightsError(f"{path}: not all of {spec.model} is in the file: {matched}")
     if matched.unused:

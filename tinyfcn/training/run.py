@@ -61,20 +61,6 @@ class Progress:
     best_epoch: int = 0
 
 
-@dataclass
-class Group:
-    """The batches whose gradients make one step; they are read while they are iterated over."""
-
-    batches: Iterator[Batch]
-    size: int
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[Batch]:
-        return itertools.islice(self.batches, self.size)
-
-
 @dataclass(eq=False)
 class Run:
     """A training and its folder; the loop that uses it stands in ``examples/train_voc.py``.
@@ -132,15 +118,16 @@ class Run:
         while self.progress.iteration < self.iterations or self.progress.losses:
             yield self.progress.epoch + 1
 
-    def steps(self) -> Iterator[Group]:
-        """The batches of each step that is left of this epoch."""
+    def steps(self) -> Iterator[tuple[Iterator[Batch], int]]:
+        """The batches of each step that is left of this epoch, and how many these are."""
         if not self.progress.trained and not self._cut_short():
             self.model.train()
             with self._new_bar() as self._bar:
                 self._begun = time.monotonic(), self.progress.iteration
                 batches = iter(self.loader)
                 while (left := len(self.loader) - self.loader.position) and not self._cut_short():
-                    yield Group(batches, min(self.accumulate, left))
+                    size = min(self.accumulate, left)
+                    yield itertools.islice(batches, size), size
                 if not left:
                     next(batches, None)  # the loader goes on to its next epoch
             self._position = self.loader.state_dict()
