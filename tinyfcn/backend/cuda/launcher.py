@@ -71,7 +71,10 @@ class Launcher:
         Raises:
             TypeError, ValueError: naming kernel, parameter, what was expected and what came.
         """
-        kernel = self.engine.kernels[name]
+        kernel = self.engine.kernels.get(name)
+        if kernel is None:
+            known = ", ".join(self.engine.kernels)
+            raise ValueError(f"no .cu file has a kernel {name}; there are {known}")
         grid, block = _three(grid), _three(block)
         if len(arguments) != len(kernel.parameters):
             raise TypeError(
