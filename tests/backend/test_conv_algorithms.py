@@ -23,7 +23,7 @@ ROUNDING = {
 
 def passes(algorithm, x, weight, bias, gy, window):
     """Output, input gradient and weight gradient."""
-    with conv.using_algorithm(algorithm):
+    with conv.algorithm.using(algorithm):
         return three_passes(CPU, x, weight, bias, gy, window)
 
 
@@ -197,7 +197,7 @@ def test_the_rule():
     assert chosen(16, 21, 21, 1024, stride=(8, 8), padding=(4, 4)) == "blocks"
     assert chosen(16, 3, 64, 1024, stride=(8, 8)) == "tiles"  # the image is smaller than the pieces
     assert chosen(8, 21, 21, 1024, stride=(8, 8)) == "tiles"  # one piece
-    with conv.using_algorithm("winograd4"):
+    with conv.algorithm.using("winograd4"):
         assert chosen(3, 3, 64, 64) == "winograd4"
         assert chosen(7, 512, 4096, 256) == "tiles"  # does not apply: the rule decides
 
@@ -205,11 +205,11 @@ def test_the_rule():
 def test_an_algorithm_can_be_named(monkeypatch):
     monkeypatch.setenv("TINYFCN_CONV", "tiles")
     assert conv.algorithm() == "tiles"
-    with conv.using_algorithm("winograd4"):
+    with conv.algorithm.using("winograd4"):
         assert conv.algorithm() == "winograd4"
     assert conv.algorithm() == "tiles"
     monkeypatch.setenv("TINYFCN_CONV", "fft")
     with pytest.raises(ValueError, match=r"expected one of auto, im2col.*got 'fft'"):
         conv.algorithm()
-    with pytest.raises(ValueError, match="got 'fft'"), conv.using_algorithm("fft"):
+    with pytest.raises(ValueError, match="got 'fft'"), conv.algorithm.using("fft"):
         pass

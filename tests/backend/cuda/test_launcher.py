@@ -59,7 +59,7 @@ def test_what_does_not_fit_the_declaration_is_rejected(launch, arguments, error,
 
 
 def test_what_no_kernel_takes_is_rejected(launch):
-    with pytest.raises(ValueError, match=r"no \.cu file has a kernel scael; there are scale, bytes"):
+    with pytest.raises(ValueError, match="has a kernel scael; there are scale, bytes"):
         launch("scael", 1, 32, X)
     with pytest.raises(TypeError, match="kernels work in float32 and float64, got float16"):
         launch("scale", 1, 32, X.astype("f2"), X, 2.0, 6)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tinyfcn.backend.base import Array, Pair, conv_sizes
 from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
 from tinyfcn.backend.cuda.kernels import constant
-from tinyfcn.backend.cuda.setting import Setting
+from tinyfcn.backend.setting import Setting
 
 DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
 SHORTEST = 256  # pixels of a share of the weight gradient

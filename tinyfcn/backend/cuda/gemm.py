@@ -7,7 +7,7 @@ import numpy as np
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
-from tinyfcn.backend.cuda.setting import Setting
+from tinyfcn.backend.setting import Setting
 
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
 SIDE = constant("gemm.cu", "SIDE")

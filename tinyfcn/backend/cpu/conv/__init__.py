@@ -12,17 +12,14 @@
 The rule: a 1×1 kernel is a product. A 3×3 kernel without stride goes to F(2×2, 3×3) between many
 channels, to F(2, 3) down the columns between fewer, if the map is large enough to pay for the
 transforms; both are as exact as direct convolution. A kernel of several wide strides between few
-channels goes to blocks, everything else to tiles. ``TINYFCN_CONV`` or :func:`using_algorithm` names
+channels goes to blocks, everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names
 another one for where it applies: ``winograd4`` multiplies less still, and is about a digit less
 exact in float32.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -33,6 +30,7 @@ from tinyfcn.backend.cpu.conv.groups import merge
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
+from tinyfcn.backend.setting import Setting
 
 ALGORITHMS: dict[str, Algorithm] = {
     "im2col": im2col,
@@ -43,46 +41,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "winograd2": Winograd(2),
     "winograd4": Winograd(4),
 }
-AUTO = "auto"
 
 # Where each is fastest: channels on both sides, and pixels of a batch.
 WINOGRAD2 = 192, 512
 WINOGRAD_ROWS = 32, 2048
 
-_chosen: str | None = None
-
-
-def algorithm() -> str:
-    """The name that is set: ``"auto"`` unless ``TINYFCN_CONV`` or using_algorithm say otherwise.
-
-    Raises:
-        ValueError: if the environment names an unknown one.
-    """
-    name = _chosen or os.environ.get("TINYFCN_CONV") or AUTO
-    if name != AUTO and name not in ALGORITHMS:
-        known = ", ".join([AUTO, *ALGORITHMS])
-        raise ValueError(f"TINYFCN_CONV: expected one of {known}, got {name!r}")
-    return name
-
-
-@contextlib.contextmanager
-def using_algorithm(name: str) -> Iterator[None]:
-    """Inside the ``with`` block, convolve by this algorithm wherever it applies.
-
-    Example:
-        >>> with using_algorithm("winograd4"):
-        ...     algorithm()
-        'winograd4'
-    """
-    global _chosen
-    if name != AUTO and name not in ALGORITHMS:
-        known = ", ".join([AUTO, *ALGORITHMS])
-        raise ValueError(f"using_algorithm: expected one of {known}, got {name!r}")
-    former, _chosen = _chosen, name
-    try:
-        yield
-    finally:
-        _chosen = former
+algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
 
 
 def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window) -> Algorithm:
@@ -174,7 +138,7 @@ class Convolution(Backend):
 
 
 def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) -> bool:
-    by_rule = algorithm() == AUTO and groups > 1
+    by_rule = algorithm() == "auto" and groups > 1
     return by_rule and depthwise.applies(kernel, c // groups, oc // groups, window)
 
 
