@@ -53,7 +53,7 @@ def test_keys_shapes_and_counts_are_the_published_ones(monkeypatch, make, layers
 def test_sizes_are_the_published_ones(backbone, sizes):
     layers = backbone(width=1 / 64)
     for n, expected in sizes.items():
-        assert [output_size([layers.up_to(stage)], n) for stage in (1, 2, 3, 4)] == expected
+        assert [output_size(layers.stages()[:stage], n) for stage in (1, 2, 3, 4)] == expected
 
 
 @pytest.mark.parametrize("backbone", [AlexNetBackbone, CaffeNetBackbone])
@@ -63,7 +63,7 @@ def test_stages_are_where_the_backbone_says(rng, backbone, batch_norm):
     x = tinyfcn.tensor(rng.standard_normal((2, 3, 99, 131)).astype(np.float32))
     maps = layers.features(x)
     for stage, (y, channels) in enumerate(zip(maps, layers.channels, strict=True), start=1):
-        size = [output_size([layers.up_to(stage)], n) for n in (99, 131)]
+        size = [output_size(layers.stages()[:stage], n) for n in (99, 131)]
         assert y.shape == (2, channels, *size)
     assert np.array_equal(maps[-1].numpy(), layers(x).numpy())
     assert sum(isinstance(m, nn.BatchNorm2d) for m in layers) == (5 if batch_norm else 0)

@@ -109,7 +109,7 @@ def test_the_example_finds_36_crops_in_one_pass(capsys):
     assert 0 <= difference <= 1e-5
 
 
-def test_the_example_refuses_what_it_cannot_do(call):
+def test_the_example_rejects_what_it_cannot_do(call):
     path = Path(__file__).parents[2] / "examples" / "convolutionalize.py"
     for arguments, words in (
         (["--size", "100"], "--size: expected an integer of at least 224, got '100'"),

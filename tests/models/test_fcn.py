@@ -65,7 +65,7 @@ def test_sizes_are_the_published_ones(reference, n):
     pools, fc6, up32, up2, up16, up_pool4, up8 = REFERENCE[n]
     fcn32, fcn16, fcn8 = (reference[stride] for stride in (32, 16, 8))
     backbone = fcn8.backbone
-    assert [output_size([backbone.up_to(i)], n) for i in range(1, 6)] == pools
+    assert [output_size(backbone.stages()[:i], n) for i in range(1, 6)] == pools
     assert output_size([backbone, fcn8.fc6], n) == fc6
     for last, up, model in (("upscore", up32, fcn32), ("upscore16", up16, fcn16)):
         before = fc6 if model is fcn32 else output_size([fcn16.upscore2], fc6)
@@ -84,7 +84,7 @@ def test_the_real_network_gives_the_size_of_the_image(reference, rng, size):
         pools = reference[8].backbone.features(x)
         for axis in (0, 1):
             expected = [
-                output_size([reference[8].backbone.up_to(i)], size[axis]) for i in range(1, 6)
+                output_size(reference[8].backbone.stages()[:i], size[axis]) for i in range(1, 6)
             ]
             assert [p.shape[2 + axis] for p in pools] == expected
         for model in reference.values():
@@ -299,7 +299,7 @@ def test_errors_name_the_model_and_the_argument(message):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 32, 32), (1, 4, 32, 32), (3, 32, 32)])
-def test_images_of_another_kind_are_refused(shape):
+def test_images_of_another_kind_are_rejected(shape):
     model = models.fcn32s(width=TINY)
     with pytest.raises(ValueError, match=r"fcn32s: expected images \(N, 3, H, W\), got shape"):
         model(tinyfcn.tensor(np.zeros(shape, np.float32)))

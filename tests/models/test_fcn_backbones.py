@@ -48,7 +48,7 @@ def test_the_published_fcn_alexnet(backbone):
     assert model.upscore.kernel_size == (63, 63)
     assert receptive_field([model.backbone, model.fc6, model.fc7]) == (355, 32)
     for n, (stages, fc6, (upsampled, cut)) in ALEXNET.items():
-        sizes = [output_size([model.backbone.up_to(stage)], n) for stage in (1, 2, 3, 4)]
+        sizes = [output_size(model.backbone.stages()[:stage], n) for stage in (1, 2, 3, 4)]
         assert stages in (sizes, None)
         assert output_size([model.backbone, model.fc6], n) == fc6
         assert output_size([model.upscore], fc6) == upsampled == n + 18 + cut

@@ -108,8 +108,8 @@ def test_a_transposed_convolution_goes_back_where_its_convolution_came_from(k, s
 @pytest.mark.parametrize(("pool", "size", "stride"), [(3, 44, 8), (4, 100, 16), (5, 212, 32)])
 def test_receptive_fields_of_vgg16_are_the_published_ones(pool, size, stride):
     backbone = VGGBackbone(width=1 / 64)
-    assert receptive_field([backbone.up_to(pool)]) == (size, stride)
-    assert receptive_field([backbone.up_to(pool)], axis=1) == (size, stride)
+    assert receptive_field(backbone.stages()[:pool]) == (size, stride)
+    assert receptive_field(backbone.stages()[:pool], axis=1) == (size, stride)
     if pool == 5:
         assert receptive_field([backbone, nn.Conv2d(8, 1, 7)]) == (404, 32)
 
@@ -126,14 +126,14 @@ def test_the_published_shifts_and_offsets_follow_from_the_layers():
     assert crop_offset(coordinate_map([deconv(32)], start=scores), IMAGE) == 19
 
     up2 = coordinate_map([deconv(2)], start=scores)
-    pool4 = coordinate_map([backbone.up_to(4)])
+    pool4 = coordinate_map(backbone.stages()[:4])
     assert up2 == CoordinateMap(Fraction(1, 16), Fraction(23, 32))
     assert pool4 == CoordinateMap(Fraction(1, 16), Fraction(183, 32))
     assert crop_offset(pool4, up2) == 5
     assert crop_offset(coordinate_map([deconv(16)], start=up2), IMAGE) == 27
 
     up4 = coordinate_map([deconv(2)], start=up2)
-    pool3 = coordinate_map([backbone.up_to(3)])
+    pool3 = coordinate_map(backbone.stages()[:3])
     assert up4 == CoordinateMap(Fraction(1, 8), Fraction(47, 16))
     assert pool3 == CoordinateMap(Fraction(1, 8), Fraction(191, 16))
     assert crop_offset(pool3, up4) == 9

@@ -80,14 +80,20 @@ def test_stages_have_the_strides_and_channels_they_say(rng, form):
         x = tinyfcn.tensor(rng.standard_normal((1, 3, 70, 97)).astype(np.float32))
         maps = backbone.features(x)
         for stage, (y, channels) in enumerate(zip(maps, backbone.channels, strict=True), start=1):
-            sizes = [output_size([backbone.up_to(stage)], n) for n in (70, 97)]
+            sizes = [output_size(backbone.stages()[:stage], n) for n in (70, 97)]
             assert y.shape == (1, channels, *sizes)
             if centred:
                 stride = 2**stage
                 assert sizes == [-(-70 // stride), -(-97 // stride)]
-                moved = coordinate_map([backbone.up_to(stage)])
+                moved = coordinate_map(backbone.stages()[:stage])
                 assert (moved.shift, moved.scale * stride) == (0, 1)
-        assert [output_size([backbone.up_to(i)], 224) for i in range(1, 6)] == [112, 56, 28, 14, 7]
+        assert [output_size(backbone.stages()[:i], 224) for i in range(1, 6)] == [
+            112,
+            56,
+            28,
+            14,
+            7,
+        ]
     assert coordinate_map([GoogLeNetBackbone(1 / 16, form)]) != IMAGE
 
 

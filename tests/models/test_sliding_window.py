@@ -81,7 +81,7 @@ def test_the_example_prints_its_table(monkeypatch, capsys):
     assert "404 x 404" in lines[-1]
 
 
-def test_the_example_refuses_what_it_cannot_do(call):
+def test_the_example_rejects_what_it_cannot_do(call):
     for arguments, words in (
         (["--width", "0"], "--width: width 0.0 leaves 0 of 32 channels"),
         (["--size", "0"], "--size: expected an integer of at least 1, got '0'"),

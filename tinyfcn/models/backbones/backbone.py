@@ -21,11 +21,11 @@ class Backbone(nn.Sequential):
     Example:
         >>> from tinyfcn import nn
         >>> backbone = Backbone({"conv": nn.Conv2d(3, 4, 3), "pool": nn.MaxPool2d(2)}, (1,), (4,))
-        >>> backbone.up_to(1)
-        Sequential(
+        >>> backbone.stages()
+        [Sequential(
           (conv): Conv2d(3, 4, kernel_size=(3, 3))
           (pool): MaxPool2d(kernel_size=(2, 2), stride=(2, 2))
-        )
+        )]
     """
 
     def __init__(
@@ -53,11 +53,6 @@ class Backbone(nn.Sequential):
         """The layers of each stage."""
         starts = [0, *(end + 1 for end in self.ends)]
         return [self[start:stop] for start, stop in pairwise(starts)]
-
-    def up_to(self, stage: int) -> nn.Sequential:
-        """The layers up to the end of a stage, counted from 1, for questions about geometry."""
-        layers: nn.Sequential = self[: self.ends[stage - 1] + 1]
-        return layers
 
 
 def with_relu(
