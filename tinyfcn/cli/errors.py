@@ -6,6 +6,7 @@ The library does not know of options. What they can do about an error is added h
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -68,6 +69,9 @@ def plain_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _exit(130, "stopped")
+    except BrokenPipeError:  # whoever reads the output has enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as a shell says of SIGPIPE
     except Stopped as error:
         _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}")
     except Diverged as error:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import itertools
+import math
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -108,34 +112,21 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
 
 def integer(least: int) -> Callable[[str], int]:
     """For the type of an option that is an integer."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(
-                f"expected an integer of at least {least}, got {text!r}"
-            )
-        return value
-
-    return parse
+    return _number(int, f"an integer of at least {least}", least, math.inf)
 
 
 def number(least: float, most: float) -> Callable[[str], float]:
     """For the type of an option that is a number."""
+    return _number(float, f"a number between {least:g} and {most:g}", least, most)
 
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"expected a number between {least:g} and {most:g}, got {text!r}"
-            )
-        return value
+
+def _number(kind: Callable[[str], T], what: str, least: float, most: float) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if least <= value <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
 
     return parse
 
