@@ -80,6 +80,8 @@ class ReceptiveFields(Hook):
 def _applied(op: Function | None, shape: Shape, inputs: Sequence[Fields]) -> Fields:
     """The fields of an output, from those of the inputs; without an op, element by element."""
     rule = RULES.get(type(op), lambda op, shape, *xs: joined(xs, shape))
+    if 0 in shape:
+        return None, None
 
     def along(fields: Sequence[Field | None]) -> Field | None:
         if any(field is None for field in fields):
@@ -270,9 +272,9 @@ RULES: dict[Any, Callable[..., Field]] = {
     ),
     **dict.fromkeys(
         [
-            activation.ReLUGrad, conv.Conv2dWeightGrad, loss.CrossEntropyGrad, loss.PutClass,
-            normalization.BatchNormGrad, normalization.LocalResponseNormGrad, shape.PutItem,
-            unpooling.GatherPlane,
+            activation.ReLUGrad, conv.ChannelSums, conv.Conv2dWeightGrad, loss.CrossEntropyGrad,
+            loss.PutClass, normalization.BatchNormGrad, normalization.LocalResponseNormGrad,
+            shape.PutItem, unpooling.GatherPlane,
         ],
         _backward,
     ),

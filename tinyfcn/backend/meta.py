@@ -72,7 +72,10 @@ class MetaArray(np.ndarray[Any, Any]):
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         plain = {name: _plain(value) for name, value in options.items()}
-        return _meta(function(*_plain(args), **plain))
+        made = _meta(function(*_plain(args), **plain))
+        if isinstance(made, MetaArray) and all(map(_is_constant, (args, *options.values()))):
+            made.origin = ()
+        return made
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
@@ -134,6 +137,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(map(_plain, value))
     return np.asarray(value) if isinstance(value, MetaArray) else value
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether nothing in it was computed from other arrays than constants, as far as is known."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_constant, value))
+    if not isinstance(value, MetaArray):
+        return True
+    return value.origin is not None and not value.memory.changes and _is_constant(value.origin)
 
 
 def _meta(result: Any) -> Any:
