@@ -5,6 +5,8 @@ import resource
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinyfcn
 import tinyfcn.functional as F
@@ -18,11 +20,6 @@ from tinyfcn.multiply_adds import count_multiply_adds
 def _on_meta():
     with backend.using("meta"):
         yield
-
-
-def test_it_has_every_primitive():
-    missing = [name for name in vars(Backend) if not hasattr(backend.active(), name)]
-    assert [name for name in missing if not name.startswith("_")] == []
 
 
 def test_a_large_network_takes_no_memory():
@@ -92,3 +89,31 @@ def test_nobody_is_told_a_value(look):
     count = backend.active().as_array(np.ones((), np.int64))
     with pytest.raises(NoValues, match=r"no values, but .* of shape \(\)"):
         look(count + 1)
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@given(st.tuples(st.integers(7, 12), st.integers(7, 12)), pairs, pairs, pairs, pairs)
+def test_windows_have_the_sizes_that_the_plain_body_gives(size, kernel, stride, padding, dilation):
+    """Of convolution and both its adjoints, and of pooling with its indices."""
+    plain, images = Backend(), np.zeros((2, 4, *size), np.float32)
+    weight = np.zeros((6, 2, *kernel), np.float32)
+    window = stride, padding, dilation, 2
+    y = plain.conv2d(images, weight, None, *window)
+    with backend.using("meta") as meta:
+        assert meta.conv2d(images, weight, None, *window).shape == y.shape
+        assert meta.conv2d_input_grad(y, weight, None, size, *window).shape == images.shape
+        assert meta.conv2d_weight_grad(images, y, kernel, *window).shape == weight.shape
+    halves = [k // 2 for k in kernel]
+    for ceil_mode in (False, True):
+        shapes = []
+        for which in ("reference", "meta"):
+            with backend.using(which):
+                x = tinyfcn.Tensor(backend.active().as_array(images))
+                pooled, at = F.max_pool2d(
+                    x, kernel, stride, halves, dilation, ceil_mode, return_indices=True
+                )
+                means = F.avg_pool2d(x, kernel, stride, halves, ceil_mode)
+                shapes.append((pooled.shape, at.shape, at.dtype, means.shape))
+        assert shapes[0] == shapes[1]

@@ -7,6 +7,7 @@ from tinyfcn import backend
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu import NumpyBackend
 from tinyfcn.backend.cuda import CudaBackend
+from tinyfcn.backend.meta import MetaBackend
 from tinyfcn.functional.resampling import Adaptive, Bilinear
 
 IMAGES = [(2, 6, 9, 8), (1, 4, 1, 5), (3, 2, 40, 33)]
@@ -176,6 +177,22 @@ def test_primitive(name, dtype, which):
                     scale = np.abs(wanted).max(initial=1)  # the arguments are of the size of 1
                     error = np.abs(got - wanted).max(initial=0)
                     assert error <= 64 * np.finfo(dtype).eps * scale, (shape, order)
+
+
+def without_values(value):
+    """Arguments with arrays of the backend "meta"."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(without_values, value))
+    return MetaBackend().as_array(value) if isinstance(value, np.ndarray) else value
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_meta_gives_the_shapes_and_dtypes(name):
+    for shape in IMAGES:
+        arguments = ARGUMENTS[name](Draw(shape, "float32", "C"))
+        exact = arrays_of(getattr(REFERENCE, name)(*arguments))
+        results = arrays_of(getattr(MetaBackend(), name)(*without_values(arguments)))
+        assert [(y.shape, y.dtype) for y in results] == [(y.shape, y.dtype) for y in exact]
 
 
 def test_every_primitive_that_a_backend_overrides_is_here():

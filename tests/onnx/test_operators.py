@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import nn, onnx
 from tinyfcn.models.mirror import mirror
+from tinyfcn.onnx import operators
+from tinyfcn.onnx.rules import RULES
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -113,6 +116,30 @@ OPS = {
     "nearest, three times": lambda x: F.interpolate(x, None, 3),
     "nearest to a size": lambda x: F.interpolate(x, (18, 14)),
 }
+
+
+# What belongs to training: gradients, losses, dropout.
+NOT_EXPORTED = {
+    "BatchNormGrad", "ChannelSums", "Conv2dWeightGrad", "CrossEntropy", "CrossEntropyGrad",
+    "Dropout", "GatherPlane", "LocalResponseNormGrad", "PutClass", "PutItem", "ReLUGrad",
+    "TakeClass",
+}  # fmt: skip
+
+
+def ops_of(kind):
+    """All ops of tinyfcn.functional."""
+    for op in kind.__subclasses__():
+        if op.__module__.startswith("tinyfcn.functional."):
+            yield op
+        yield from ops_of(op)
+
+
+def test_every_op_has_a_rule_or_is_known_to_have_none():
+    for op in ops_of(tinyfcn.Function):
+        assert (op in RULES) != (op.__name__ in NOT_EXPORTED), (
+            f"{op.__name__} in {inspect.getsourcefile(op)}: add a rule to {operators.__file__}, "
+            f"or its name to NOT_EXPORTED in {__file__}"
+        )
 
 
 @pytest.mark.parametrize("name", OPS)
