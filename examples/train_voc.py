@@ -26,7 +26,7 @@ from tinyfcn.cli.train_options import (
     open_run,
     parse_options,
     saved_options,
-)  # fmt: skip
+)
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
@@ -53,10 +53,8 @@ def main(arguments: Sequence[str]) -> None:
     # Model: random weights, then those of a checkpoint or of a file where there is one.
     spec = spec_of(options, training.classes)
     model = build(spec, options)
-    print(f"{spec}: {nn.count_parameters(model):,} parameters")
-    print(
-        f"{len(training)} images to train on, {len(validation)} to score on; run in {folder.path}"
-    )
+    print(f"{spec}: {nn.count_parameters(model):,} parameters; run in {folder.path}")
+    print(f"images: {len(training)} to train on, {len(validation)} to score on")
 
     # Batches: augmented and put together by background threads. A last batch of one image is left
     # out: some networks have one pixel there to normalize over.
