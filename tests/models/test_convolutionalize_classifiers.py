@@ -1,6 +1,6 @@
 """Every classifier becomes a map of scores.
 
-Where a network pads, a crop sees zeros beyond its border and the large image has pixels there, so
+Where a network pads, a crop has zeros beyond its border and the large image has pixels there, so
 the map is not that of separate crops. Two things are exact all the same, and tested: without the
 padding it is; and with it, each score is what the classifier's head says of its window of the
 large image's features.
@@ -14,7 +14,7 @@ from tinyfcn import models, nn
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
 from tinyfcn.models.geometry import output_size, receptive_field
 
-# Name: arguments, native size of images, side of the map that the head sees.
+# Name: arguments, native size of images, side of the map that the head is given.
 CLASSIFIERS = {
     "alexnet": ({"width": 1 / 32}, 224, 6),
     "caffenet": ({"width": 1 / 32}, 227, 6),

@@ -53,7 +53,7 @@ def test_the_margin_is_what_the_front_end_takes_away():
     layers = [model.backbone, model.head]
     assert output_size(layers, 900) == 66 == (900 - 2 * MARGIN) // 8
     place = coordinate_map(layers)
-    # What lies at pixel 186 + 3.5 is seen by the first score: the middle of its 8 pixels.
+    # The first score is centred on pixel 186 + 3.5, the middle of its 8 pixels.
     assert place.scale * (MARGIN + Fraction(7, 2)) + place.shift == 0
     aligned = coordinate_map([*(m := models.dilation_context(width=TINY)).backbone, m.head])
     assert aligned.scale * Fraction(7, 2) + aligned.shift == 0

@@ -51,7 +51,9 @@ def test_a_class_or_a_function_becomes_a_network() -> None:
     assert (models.is_classifier("tiny"), models.is_classifier("tiny_classifier")) == (False, True)
     assert (entry("tiny").side, entry("tiny_classifier").side) == (500, 32)
     assert tiny_classifier.__doc__ == "Its docstring."
-    assert isinstance(models.create("tiny", num_classes=3), Tiny)
+    made = models.create("tiny", num_classes=3)
+    assert isinstance(made, Tiny) and (made.name, made.num_classes) == ("tiny", 3)
+    assert tiny().num_classes == 2
     assert (
         str(inspect.signature(tiny)) == "(num_classes: 'int' = 2, width: 'float' = 1.0) -> 'Tiny'"
     )

@@ -62,7 +62,6 @@ class DeconvNet(SegmentationNetwork):
     """
 
     def __init__(self, num_classes: int = 21, width: float = 1.0, batch_norm: bool = False) -> None:
-        self.num_classes = num_classes
         self.encoder = VGGBackbone(width=width, batch_norm=batch_norm, ceil_mode=True)
         channels, hidden = self.encoder.channels[-1], scaled(HIDDEN, width)
         self.fc6 = nn.Sequential(*with_relu(nn.Conv2d(channels, hidden, WINDOW), batch_norm))

@@ -53,7 +53,6 @@ class DeepLab(SegmentationNetwork):
         rates: Sequence[int],
         average: bool,
     ) -> None:
-        self.num_classes = num_classes
         self.backbone = largefov_backbone(width, batch_norm, average)
         self.heads = nn.ModuleList()
         for rate in rates:

@@ -66,7 +66,6 @@ class DilatedResNet(SegmentationNetwork):
         head: Callable[[int, int], nn.Module] = FCNHead,
         aux_weight: float = 0.5,
     ) -> None:
-        self.num_classes = num_classes
         self.backbone = ResNetBackbone(depth, width, output_stride=8)
         *_, middle, last = self.backbone.channels
         self.classifier = head(last, num_classes)

@@ -82,7 +82,7 @@ class Dilation(SegmentationNetwork):
     ) -> None:
         check_choice("dilation_context", "geometry", geometry, GEOMETRIES)
         check_choice("dilation_context", "context", context, (*CONTEXTS, None))
-        self.num_classes, self.geometry = num_classes, geometry
+        self.geometry = geometry
         padded = geometry == "aligned"
         pooling = [nn.MaxPool2d(2) if stage < 3 else nn.Identity() for stage in range(5)]
         self.backbone = dilated_vgg16(width, batch_norm, pooling, padded)

@@ -16,6 +16,7 @@ class SegmentationNetwork(nn.Module):
 
     Attributes:
         name: what its errors begin with; of a registered network its name in ``tinyfcn.models``.
+        num_classes: number of classes, set where the network is registered.
         margin: pixels of the image on each side that get no score, as in U-Net without padding.
         tile: the largest side of a window's scores, where an image is labelled in windows because
             of a margin.
@@ -24,6 +25,7 @@ class SegmentationNetwork(nn.Module):
     """
 
     name: str = ""
+    num_classes: int
     margin: int = 0
     tile: int = 388
     auxiliary: Mapping[str, float] = MappingProxyType({})

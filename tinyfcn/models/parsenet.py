@@ -93,7 +93,6 @@ class ParseNet(SegmentationNetwork):
         batch_norm: bool = False,
         dropout: float = 0.5,
     ) -> None:
-        self.num_classes = num_classes
         channels = scaled(FOV_CHANNELS, width)
         self.backbone = largefov_backbone(width, batch_norm, average=True)
         self.head = nn.Sequential(largefov_layers(12, width, batch_norm, dropout))

@@ -85,12 +85,14 @@ def register(
 
         @functools.wraps(make, updated=())
         def checked(*args: P.args, **kwargs: P.kwargs) -> M:
-            num_classes = signature.bind(*args, **kwargs).arguments.get("num_classes", 1)
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            num_classes = given.arguments["num_classes"]
             if num_classes < 1:
                 raise ValueError(f"{known}: num_classes must be at least 1, got {num_classes}")
             network = make(*args, **kwargs)
             if isinstance(network, SegmentationNetwork):
-                network.name = known
+                network.name, network.num_classes = known, num_classes
             return network
 
         checked.__name__ = checked.__qualname__ = known

@@ -47,7 +47,6 @@ class SameResolution(SegmentationNetwork):
     ) -> None:
         if depth < 1:
             raise ValueError(f"same_resolution: depth must be at least 1, got {depth}")
-        self.num_classes = num_classes
         channels = scaled(CHANNELS, width)
         layers: list[nn.Module] = []
         for i in range(depth):

@@ -68,7 +68,6 @@ class SegNet(SegmentationNetwork):
     """
 
     def __init__(self, num_classes: int = 11, width: float = 1.0) -> None:
-        self.num_classes = num_classes
         self.encoder = VGGBackbone(width=width, batch_norm=True, ceil_mode=True)
         self.decoder = decoder(DECODER, self.encoder.channels[-1], width, nn.Conv2d, True)
         self.score = nn.Conv2d(scaled(DECODER[-1][-1], width), num_classes, 3, padding=1)
@@ -112,7 +111,6 @@ class SegNetBasic(SegmentationNetwork):
     """
 
     def __init__(self, num_classes: int = 11, width: float = 1.0) -> None:
-        self.num_classes = num_classes
         channels = scaled(BASIC_CHANNELS, width)
         self.normalize = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()

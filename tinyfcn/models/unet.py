@@ -12,10 +12,10 @@ transposed convolution upsamples it and halves the channels, the map of the same
 down is laid beside it, and two convolutions join both.
 
 ``geometry="reference"``: as published, no convolution is padded, and maps are cropped in the middle
-to fit. Every score has seen real pixels only, but the scores cover the image without a margin of 92
-pixels: 572 → 388. The image's sides must be 16·b + 60, so that no pooling meets an odd map. Images
-of any size are labelled in windows (:mod:`tinyfcn.training.overlap_tile`), and training takes
-windows of them, mirrored beyond the border (:func:`tinyfcn.training.datasets.augmentation`).
+to fit. Every score is made of real pixels only, but the scores cover the image without a margin of
+92 pixels: 572 → 388. The image's sides must be 16·b + 60, so that no pooling meets an odd map.
+Images of any size are labelled in windows (:mod:`tinyfcn.training.overlap_tile`), and training
+takes windows of them, mirrored beyond the border (:func:`tinyfcn.training.datasets.augmentation`).
 
 ``geometry="aligned"``: every convolution is padded by 1, pooling rounds up, and scores of any size
 come back as large as the image.
@@ -79,7 +79,7 @@ class UNet(SegmentationNetwork):
         if in_channels < 1:
             raise ValueError(f"unet: in_channels must be at least 1, got {in_channels}")
         check_choice("unet", "geometry", geometry, GEOMETRIES)
-        self.num_classes, self.in_channels, self.geometry = num_classes, in_channels, geometry
+        self.in_channels, self.geometry = in_channels, geometry
         padding = 1 if geometry == "aligned" else 0
         self.margin = 0 if geometry == "aligned" else 92
         channels = [scaled(c, width) for c in CHANNELS]

@@ -79,8 +79,8 @@ class ResNetBackbone(Backbone):
         depth: 18, 34, 50 or 101.
         width: multiplies the numbers of channels.
         output_stride: 32, or 16 or 8 to keep the map of the last stages that large: they do without
-            stride then, and the convolutions behind it are dilated to see what they saw before
-            (bottlenecks only, as in torchvision).
+            stride then, and the convolutions behind it are dilated, so that their receptive fields
+            stay what they were (bottlenecks only, as in torchvision).
 
     Attributes:
         ends: conv1 at stride 2, layer1 … layer4 at strides 4, 8, 16, 32.
