@@ -22,10 +22,10 @@ def launch():
     return CudaBackend(Emulator()).launch
 
 
-def zeros():
-    """An array of zeros that reaches a little beyond element 2 · HALF."""
+def zeros(count=2 * HALF + 64):
+    """An array of zeros, which reaches a little beyond element 2 · HALF."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
-    return np.frombuffer(mmap.mmap(-1, 4 * (2 * HALF + 64), flags=flags), "float32")
+    return np.frombuffer(mmap.mmap(-1, 4 * count, flags=flags), "float32")
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,11 @@ def test_classes_of_a_pixel(launch, large):
     loss = new(1)
     launch.each("cross_entropy", 1, large, np.array([1], "int32"), loss, 3, HALF, 1)
     np.testing.assert_allclose(loss, 298, rtol=1e-6)  # e¹ and e² are nothing beside e³⁰⁰
+    images, labels = zeros(3 * HALF), np.full(2 * SIDE + 1, -1, "int32")
+    images[2 * HALF], labels[-1] = 300, 1  # the first pixel of the third image
+    loss = new(labels.size)
+    launch.each("cross_entropy", labels.size, images, labels, loss, SIDE, SIDE, labels.size)
+    assert loss[-1] == 300 and not loss[:-1].any()
 
 
 def test_channels_of_normalization(launch, large):
