@@ -55,3 +55,10 @@ def call(
         return status, said.out, said.err
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The figures that tests recorded, such as how many lines of code there are."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import data, models, visualize
+from tinyfcn import models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -294,49 +293,6 @@ def test_predict_goes_on_past_a_bad_image(
     assert "bad.png" in complaint
     assert "none.png" in complaint
     assert "2 of 3 images" in complaint
-
-
-def test_networks_are_compared(
-    tree: Path, tmp_path: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # each network is trained in a process of its own
-    command = [ROOT / "examples" / "compare_architectures.py", "--data-root", tree]
-    command += ["--out", tmp_path, "--only", "fcn32s,fcn8s", "--epochs", 1, *SMALL]
-    status, said, _ = call(*command)
-    assert status == 0
-    rows = list(csv.DictReader((tmp_path / "architectures.csv").read_text().splitlines()))
-    assert [row["network"] for row in rows] == ["FCN-32s", "FCN-8s"]
-    for name, row in zip(("fcn32s", "fcn8s"), rows, strict=True):
-        best = RunFolder(tmp_path / name).read_log()[-1]["mean_iu"]
-        assert row["mean IU"] == f"{best:.3f}"
-        assert row["mean IU"] in said
-    lines = (tmp_path / "architectures.md").read_text().splitlines()
-    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
-    with Image.open(tmp_path / "architectures.png") as picture:
-        assert picture.width > 4 * 48  # image, truth and two answers
-    saved = (tmp_path / "fcn8s" / "last.npz").read_bytes()
-    assert call(*command)[0] == 0  # nothing is trained again
-    assert (tmp_path / "fcn8s" / "last.npz").read_bytes() == saved
-    status, _, complaint = call(*command, "--only", "fcn4s")
-    assert (status, "fcn4s" in complaint) == (2, True)
-    status, _, complaint = call(*command, "--scenes", 4)
-    assert (status, "--scenes" in complaint) == (2, True)
-
-
-def test_networks_are_compared_on_as_many_scenes_as_asked_for(
-    tmp_path: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = []
-
-    def stop(root: Path, train: int, **more: object) -> None:
-        drawn.append(train)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(data, "write_voc_tree", stop)
-    for arguments in ([], ["--scenes", 40]):
-        command = [ROOT / "examples" / "compare_architectures.py", "--out", tmp_path, *arguments]
-        assert call(*command)[0] == 130
-    assert drawn == [1500, 40]
 
 
 def broken(tree: Path, tmp_path: Path, change: Callable[[Path], object]) -> Path:

@@ -10,55 +10,26 @@ so that others go on computing.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tinyfcn.backend.base import Backend
 
-_active: Backend | None = None
-_own = threading.local()  # .backend: what this thread uses instead
-
-
-def _numpy() -> Backend:
-    from tinyfcn.backend.cpu import NumpyBackend
-
-    return NumpyBackend()
-
-
-def _emulator() -> Any:
-    from tinyfcn.backend.cuda import CudaBackend
-    from tinyfcn.backend.cuda.emulator import build, from_environment
-
-    build.compiler_version()  # says now, and not at the first kernel, that there is none
-    return CudaBackend(from_environment())
-
-
-def _cupy() -> Any:
-    from tinyfcn.backend.cuda import CudaBackend
-    from tinyfcn.backend.cuda.cupy_engine import CupyEngine
-
-    return CudaBackend(CupyEngine())
-
-
-def _meta() -> Any:
-    from tinyfcn.backend.meta import MetaBackend
-
-    return MetaBackend()
-
-
-_backends: dict[str, Callable[[], Any]] = {
-    "numpy": _numpy,
-    "cupy": _cupy,
-    "emulator": _emulator,
-    "reference": Backend,
-    "meta": _meta,
+# Where each is made; imported when it is used first.
+_MAKERS = {
+    "numpy": ("cpu", "NumpyBackend"),
+    "cupy": ("cuda", "on_cupy"),
+    "emulator": ("cuda", "on_emulator"),
+    "reference": ("base", "Backend"),
 }
 _made: dict[str, Backend] = {}
-NO_VALUES = ("meta",)
+_active: Backend | None = None
+_own = threading.local()  # .backend: what this thread uses instead
 
 
 def names() -> list[str]:
@@ -68,7 +39,7 @@ def names() -> list[str]:
         >>> "numpy" in names()
         True
     """
-    return [name for name in _backends if name not in NO_VALUES]
+    return [*_MAKERS]
 
 
 def use(name: str) -> Backend:
@@ -84,28 +55,19 @@ def use(name: str) -> Backend:
         >>> backend.use("numpy").name
         'numpy'
     """
-    if name in NO_VALUES:
-        raise ValueError(
-            f"backend: {name!r} computes no values; only using({name!r}) takes it, for a with block"
-        )
-    return _switch(name)
-
-
-def _switch(name: str) -> Backend:
     global _active
-    made = _get(name)
-    _own.backend = made if name in NO_VALUES else None
-    if name not in NO_VALUES:
-        _active = made
-    return made
-
-
-def _get(name: str) -> Backend:
-    if name not in _backends:
+    if name == "meta":
+        raise ValueError("backend: 'meta' computes no values; only using('meta') takes it, for a "
+                         "with block")  # fmt: skip
+    if name not in _MAKERS:
         raise ValueError(f"backend: expected one of {', '.join(names())}, got {name!r}")
     if name not in _made:
-        _made[name] = _backends[name]()
-    return _made[name]
+        module, maker = _MAKERS[name]
+        found = importlib.import_module(f"tinyfcn.backend.{module}")
+        _made[name] = getattr(found, maker)()
+    _own.backend = None
+    _active = _made[name]
+    return _active
 
 
 @contextlib.contextmanager
@@ -113,16 +75,20 @@ def using(which: str | Backend) -> Iterator[Backend]:
     """Use a backend inside the ``with`` block and the former one after it: the one of that name, or
     an instance, which only this thread uses then."""
     global _active
-    active()
-    former, own = _active, getattr(_own, "backend", None)
+    former, own = active(), getattr(_own, "backend", None)
+    if which == "meta":
+        from tinyfcn.backend.meta import MetaBackend
+
+        which = MetaBackend()
     try:
         if isinstance(which, Backend):
             _own.backend = which
             yield which
         else:
-            yield _switch(which)
+            former = _active or former  # of the process, whatever this thread uses
+            yield use(which)
     finally:
-        if isinstance(which, str) and which not in NO_VALUES:
+        if isinstance(which, str):
             _active = former
         _own.backend = own
 
@@ -130,11 +96,7 @@ def using(which: str | Backend) -> Iterator[Backend]:
 def active() -> Backend:
     """The backend that ops use now."""
     own: Backend | None = getattr(_own, "backend", None)
-    if own is not None:
-        return own
-    if _active is None:
-        return use(os.environ.get("TINYFCN_BACKEND", "numpy"))
-    return _active
+    return own or _active or use(os.environ.get("TINYFCN_BACKEND", "numpy"))
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tinyfcn import backend
+from tinyfcn.backend.cpu import NumpyBackend
+from tinyfcn.backend.cuda import on_emulator
 from tinyfcn.backend.cuda.emulator import BuildError, Emulator, from_environment
 from tinyfcn.backend.cuda.emulator import build as build_module
 
@@ -130,8 +131,8 @@ def test_every_thread_of_every_block_knows_who_it_is(run):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_relu_equals_the_twin(rng, dtype):
-    twin = backend._backends["numpy"]()
-    emulated = backend._backends["emulator"]()
+    twin = NumpyBackend()
+    emulated = on_emulator()
     plain = rng.standard_normal((3, 5, 7, 9)).astype(dtype)
     plain[0, 0, 0, :3] = np.nan, -np.inf, 0
     for x in (plain, plain[:, ::2].transpose(0, 2, 3, 1), plain[:0]):
@@ -212,7 +213,7 @@ def test_printf_prints_from_one_thread(tmp_path, capfd):
 
 
 def test_threads_of_python_may_share_an_emulator(rng):
-    emulated = backend._backends["emulator"]()
+    emulated = on_emulator()
     x = rng.standard_normal(100_000).astype(np.float32)
     with ThreadPoolExecutor(4) as pool:
         for y in pool.map(emulated.relu, [x] * 20):

@@ -59,7 +59,7 @@ def other(request, monkeypatch):
     """A backend that is not the registered one, under its name."""
     made = backend.use("emulator") if request.param == "emulator" else strict.strict_backend()
     backend.use("numpy")
-    monkeypatch.setitem(backend._backends, request.param, lambda: made)
+    monkeypatch.setitem(backend._MAKERS, request.param, ("base", "Backend"))
     monkeypatch.setitem(backend._made, request.param, made)
     return request.param
 

@@ -20,3 +20,18 @@ class CudaBackend(
     Activation, Convolution, Dropout, Loss, Normalization, Optimizer, Pooling, Resample
 ):
     """Computes with hand-written kernels what they are worth; the plain bodies do the rest."""
+
+
+def on_cupy() -> CudaBackend:
+    """On a GPU, through CuPy."""
+    from tinyfcn.backend.cuda.cupy_engine import CupyEngine
+
+    return CudaBackend(CupyEngine())
+
+
+def on_emulator() -> CudaBackend:
+    """On any machine that has g++."""
+    from tinyfcn.backend.cuda.emulator import build, from_environment
+
+    build.compiler_version()  # says now, and not at the first kernel, that there is none
+    return CudaBackend(from_environment())
