@@ -15,7 +15,7 @@ from tinyfcn import backend, models, weights
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
 from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
-from tinyfcn.data.dataset import read_lines
+from tinyfcn.data.readers import read_lines
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
 from tinyfcn.training.run_folder import RunFolder

@@ -27,6 +27,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from tinyfcn.data.palette import VOC_PALETTE, VOID, rgb_to_index
 
+__all__ = ["DataError", "check_sample", "read_image", "read_mask", "write_mask"]
+
 # What Pillow raises on damaged files: mostly OSError, SyntaxError from the PNG reader.
 _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 

@@ -22,6 +22,8 @@ from tinyfcn.data.palette import VOID
 from tinyfcn.data.preprocessing import TORCHVISION, Preprocessing
 from tinyfcn.data.transforms import Transform
 
+__all__ = ["Batch", "DataLoader"]
+
 # Streams of random numbers are told apart by the third word of their seed.
 _ORDER, _AUGMENT = 0, 1
 

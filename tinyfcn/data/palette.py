@@ -3,16 +3,17 @@
 A VOC mask is a palette PNG: each pixel *is* a class index, and the palette only says in which
 colour a viewer shows it.
 
-The palette follows from the bits of the index, so that 256 well
-separated colours need no table: of the index, bit 0 goes to red, bit 1 to green and bit 2 to
-blue, at the highest free bit of each; the index is shifted right by three and the round repeats
-(VOC development kit, ``VOClabelcolormap.m``).
+The palette follows from the bits of the index, so that 256 well separated colours need no table: of
+the index, bit 0 goes to red, bit 1 to green and bit 2 to blue, at the highest free bit of each; the
+index is shifted right by three and the round repeats (VOC development kit, ``VOClabelcolormap.m``).
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = ["VOC_CLASSES", "VOC_PALETTE", "VOID", "index_to_rgb", "rgb_to_index", "voc_palette"]
 
 VOC_CLASSES: tuple[str, ...] = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

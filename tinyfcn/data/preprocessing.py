@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["CAFFE", "TORCHVISION", "Preprocessing"]
+
 
 @dataclass(frozen=True)
 class Preprocessing:

@@ -23,6 +23,8 @@ from tinyfcn.data.palette import VOID
 from tinyfcn.data.shapes import SHAPES, Points
 from tinyfcn.data.transforms import overlap
 
+__all__ = ["SYNTHETIC_CLASSES", "SceneStyle", "draw_scene"]
+
 _SUPERSAMPLING = 4
 
 Floats = NDArray[np.float32]

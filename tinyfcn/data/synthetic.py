@@ -17,6 +17,8 @@ from PIL import Image
 from tinyfcn.data.conventions import write_mask
 from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
 
+__all__ = ["write_voc_tree"]
+
 _PARAMETERS = "synthetic.json"
 _VERSION = 2  # of what is drawn; a tree of another version is written anew
 

@@ -16,6 +16,10 @@ from PIL import Image
 from tinyfcn.data.dataset import Sample
 from tinyfcn.data.palette import VOID
 
+__all__ = [
+    "ColourJitter", "Compose", "MirrorBorder", "RandomCrop", "RandomHorizontalFlip", "RandomScale",
+]  # fmt: skip
+
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
 MEAN_COLOUR = (124, 116, 104)
