@@ -1,5 +1,7 @@
 """``tinyfcn models`` and ``tinyfcn summary``."""
 
+import contextlib
+import io
 import runpy
 import sys
 
@@ -20,10 +22,17 @@ def call(capsys):
     return run
 
 
-def test_the_table_has_every_network(call):
-    status, said, _ = call("models")
-    assert status == 0
-    calls = [line.split("`")[1].split() for line in said.splitlines()[2:]]
+@pytest.fixture(scope="module")
+def table():
+    """The rows that ``tinyfcn models`` prints."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert cli.main(["models"]) == 0
+    return said.getvalue().splitlines()[2:]
+
+
+def test_the_table_has_every_network(table):
+    calls = [line.split("`")[1].split() for line in table]
     assert [*dict.fromkeys(name for name, *_ in calls)] == models.list()
     assert ["fcn32s", "backbone=caffenet"] in calls
 
@@ -63,8 +72,8 @@ def test_what_cannot_be_done_is_said_clearly(call, arguments, words):
     assert words in complaint.splitlines()[-1]
 
 
-def test_a_network_has_the_figures_of_the_table(call):
-    rows = {line.split("`")[1]: line.split(" | ") for line in call("models")[1].splitlines()[2:]}
+def test_a_network_has_the_figures_of_the_table(call, table):
+    rows = {line.split("`")[1]: line.split(" | ") for line in table}
     for row in ("caffenet", "fcn16s", "resnet18", "unet geometry=aligned"):
         _, said, _ = call("summary", row.split()[0])
         side, parameters, operations = rows[row][1:4]
@@ -79,10 +88,14 @@ def test_the_table_does_not_take_an_image(call):
     assert "unknown option --input" in complaint
 
 
-@pytest.mark.parametrize(("arguments", "said"), [([], "| network |"), (["resnet18"], "stride 32")])
-def test_python_m_tinyfcn_models(arguments, said, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [([], ["models"]), (["unet", "width=1"], ["summary", "unet", "width=1"])],
+)
+def test_python_m_tinyfcn_models(arguments, command, monkeypatch):
+    called = []
+    monkeypatch.setattr(cli, "main", called.append)
     monkeypatch.setattr(sys, "argv", ["models", *arguments])
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(SystemExit):
         runpy.run_module("tinyfcn.models.__main__", run_name="__main__")
-    assert stop.value.code == 0
-    assert said in capsys.readouterr().out
+    assert called == [command]
