@@ -64,11 +64,8 @@ class DeepLab(SegmentationNetwork):
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
         self.check_images(x)
         features = self.backbone(x)
-        first, *others = self.heads
-        scores = first(features)
-        for head in others:
-            scores = scores + head(features)
-        return upsample_from_corner(scores, x)
+        first, *others = (head(features) for head in self.heads)
+        return upsample_from_corner(sum(others, first), x)
 
 
 @register("segmentation", source="Chen et al. 2017", presets=[TRAINING])
