@@ -152,6 +152,26 @@ def test_a_far_memo_costs_no_memory(tmp_path: Path) -> None:
     assert len(weights.load(path)) == 2
 
 
+def test_tuples_in_tuples_are_not_hashed(tmp_path: Path) -> None:
+    """Their hash would end Python, since it asks for that of the inner one on the same stack."""
+    deep = b")" + b"\x85" * 300_000
+    for identifier in (
+        text("storage") + deep + text("0") + text("cpu") + number(24),
+        text("storage") + b"ctorch\nFloatStorage\n" + deep + text("cpu") + number(24),
+    ):
+        with pytest.raises(weights.WeightsError, match="identifier is not a storage"):
+            weights.load(write_zip(tmp_path / "a", b"(" + identifier + b"tQ"))
+    with pytest.raises(weights.WeightsError, match="key is a tuple"):
+        weights.load(write_zip(tmp_path / "a", b"}" + deep + b"Ns"))
+
+
+def test_a_zip_of_something_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a", "w") as archive:
+        archive.writestr("photo.jpg", b"")
+    with pytest.raises(weights.WeightsError, match=r"neither NumPy nor PyTorch.*photo\.jpg"):
+        weights.load(tmp_path / "a")
+
+
 @pytest.mark.parametrize(
     ("shape", "strides", "offset"),
     [

@@ -1,6 +1,6 @@
 """Read weights from files, each format by its own reader, recognised by what is in the file.
 
-A reader is a module with ``recognises(path, start)``, given the first bytes of the file, and
+A reader is a module with ``recognises(start)``, given the first bytes of the file, and
 ``read(path)``, which gives a :class:`WeightFile`: a dict of names to NumPy arrays, and how images
 have to be prepared for them. A new format is a new module in ``READERS``.
 
@@ -52,11 +52,11 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
     try:
         start = first_bytes(path)
         for reader in READERS:
-            if reader.recognises(path, start):
+            if reader.recognises(start):
                 return reader.read(path)
         known = ", ".join(reader.__name__.rpartition(".")[2] for reader in READERS)
         raise WeightsError(
-            f"not a format of weights that can be read ({known}); it starts with {start!r}"
+            f"not a format of weights that can be read ({known}); it starts with {start[:16]!r}"
         )
     except WeightsError as error:
         raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error

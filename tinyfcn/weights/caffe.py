@@ -30,15 +30,14 @@ PARTS = ("weight", "bias")
 _AFTER_NAME = b"\x12\x1a\x20\x28\x42\xa2"
 
 
-def recognises(path: Path, start: bytes) -> bool:
+def recognises(start: bytes) -> bool:
     """Whether the first fields are those of a network; the format has no mark of its own."""
     if start[:1] in (b"\x12", b"\x1a") or start[:2] == b"\xa2\x06":
         return True
     if start[:1] != b"\x0a" or len(start) < 2 or start[1] >= 0x80:
         return False
-    with open(path, "rb") as file:
-        name = file.read(2 + start[1])[2:]
-        return name.isascii() and name.decode().isprintable() and file.read(1) in _AFTER_NAME
+    name, after = start[2 : 2 + start[1]], start[2 + start[1] :][:1]
+    return name.isascii() and name.decode().isprintable() and after in _AFTER_NAME
 
 
 def read(path: Path) -> WeightFile:

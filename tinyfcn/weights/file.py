@@ -48,7 +48,7 @@ def first_bytes(path: Path) -> bytes:
             what = f"this is a folder; expected a file, such as {path / 'last.npz'}"
         raise FileNotFoundError(f"{path}: {what}")
     with open(path, "rb") as file:
-        start = file.read(16)
+        start = file.read(512)
     if not start:
         raise WeightsError("the file is empty")
     return start

@@ -25,7 +25,7 @@ MEAN = (123.68, 116.779, 103.939)  # of the VGG classifiers, where a file has no
 ENDINGS = {"_filter": "weight", "_bias": "bias", "f": "weight", "b": "bias"}
 
 
-def recognises(path: Path, start: bytes) -> bool:
+def recognises(start: bytes) -> bool:
     """Whether the file begins as MATLAB's do."""
     return start.startswith(b"MATLAB ")
 

@@ -32,10 +32,9 @@ _HEADERS: dict[tuple[int, int], Any] = {
 }  # fmt: skip
 
 
-def recognises(path: Path, start: bytes) -> bool:
-    """Whether the file is a zip of nothing but arrays, or was meant to be one and is damaged."""
-    names = zipped.names(path, start)
-    return bool(names) and all(name.endswith(".npy") for name in names)
+def recognises(start: bytes) -> bool:
+    """Whether the file is a zip that begins with an array."""
+    return zipped.first_name(start).endswith(".npy")
 
 
 def read(path: Path) -> WeightFile:
@@ -59,9 +58,9 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
     start = first_bytes(path)
     if not start.startswith(zipped.MAGIC):
         one = start.startswith(np.lib.format.MAGIC_PREFIX)
-        raise WeightsError("it is a single array (.npy)" if one else f"it starts with {start!r}")
-    with zipped.opened(path) as archive:
-        return {name.removesuffix(".npy"): _array(archive, name) for name in archive.names}
+        raise WeightsError(f"it {'is a single array (.npy)' if one else f'starts with {start!r}'}")
+    members = zipped.read(path)
+    return {name.removesuffix(".npy"): _array(name, data) for name, data in members.items()}
 
 
 def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -72,10 +71,9 @@ def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _array(archive: zipped.Zip, name: str) -> NDArray[Any]:
+def _array(name: str, data: bytes) -> NDArray[Any]:
     if not name.endswith(".npy"):
         raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
-    data = archive.read(name)
     file = io.BytesIO(data)
     try:
         read_header = _HEADERS[np.lib.format.read_magic(file)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.weights import images, zipped
-from tinyfcn.weights.file import MEBIBYTE, WeightFile, WeightsError, first_bytes, numbers, shaped
+from tinyfcn.weights.file import WeightFile, WeightsError, first_bytes, numbers, shaped
 from tinyfcn.weights.safetensors import bfloat16
 from tinyfcn.weights.unpickle import unpickle
 
-Order = Literal["<", ">"]  # of the bytes of a number
+Order = Literal["little", "big"]  # of the bytes of a number
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 DTYPES = {
@@ -37,7 +37,6 @@ DTYPES = {
 # Where training scripts keep the weights among other things.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 
-_LARGEST_PICKLE = 64 * MEBIBYTE
 _MOST_ENTRIES, _LONGEST_NAME = 100_000, 1000
 
 
@@ -57,12 +56,13 @@ class _Tensor:
 
 
 Storages = dict[str, _Storage]
+Contents = tuple[Any, Mapping[str, bytes | memoryview], Order]  # the tree, the storages by key
 
 
-def recognises(path: Path, start: bytes) -> bool:
-    """Whether the file is a pickle, or a zip with one."""
+def recognises(start: bytes) -> bool:
+    """Whether the file is a pickle or a zip."""
     pickled = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    return pickled or any(map(_is_pickle, zipped.names(path, start)))
+    return pickled or start.startswith(zipped.MAGIC)
 
 
 def read(path: Path) -> WeightFile:
@@ -89,70 +89,60 @@ def read(path: Path) -> WeightFile:
     return WeightFile(arrays, images.pytorch(arrays))
 
 
-def _read_zip(path: Path, found: Storages) -> tuple[Any, dict[str, bytes], Order]:
-    """The tree, the bytes of the storages and their order; fills ``found``."""
-    with zipped.opened(path) as archive:
-        pickle = next(filter(_is_pickle, archive.names))
-        folder = pickle.removesuffix("data.pkl")
-        tree = unpickle(io.BytesIO(archive.read(pickle)), _ADMITTED, partial(_storage, found))
-        order: Order = "<"
-        if folder + "byteorder" in archive.names:
-            order = ">" if archive.read(folder + "byteorder").strip() == b"big" else "<"
-        members = [name for name in archive.names if name.startswith(folder + "data/")]
-        data = {name.removeprefix(folder + "data/"): archive.read(name) for name in members}
-    return tree, data, order
+def _read_zip(path: Path, found: Storages) -> Contents:
+    members = zipped.read(path)
+    pickle = next((name for name in members if name.rpartition("/")[2] == "data.pkl"), None)
+    if pickle is None:
+        held = ", ".join([*members][:3])
+        raise WeightsError(f"a zip archive of neither NumPy nor PyTorch; it holds {held}")
+    tree = unpickle(io.BytesIO(members[pickle]), _ADMITTED, partial(_storage, found))
+    folder = pickle.removesuffix("data.pkl")
+    big = members.get(folder + "byteorder", b"").strip() == b"big"
+    data = {key: members.get(f"{folder}data/{key}", b"") for key in found}
+    return tree, data, "big" if big else "little"
 
 
-def _is_pickle(name: str) -> bool:
-    return name.rpartition("/")[2] == "data.pkl"
-
-
-def _read_legacy(path: Path, found: Storages) -> tuple[Any, dict[str, bytes], Order]:
-    with open(path, "rb") as file:
-        head = io.BytesIO(file.read(_LARGEST_PICKLE))
-        run = partial(unpickle, head, persistent=partial(_storage, found))
-        if run({}) != MAGIC_NUMBER:
-            raise WeightsError("a pickle, but not one that torch.save wrote")
-        version, system = run({}), run({})
-        if version != 1001 or not isinstance(system, dict):
-            raise WeightsError(f"version {str(version)[:20]} of PyTorch's format; 1001 is known")
-        tree, keys = run(_ADMITTED), run({})
-        if not isinstance(keys, list) or {*map(str, keys)} != {*found}:
-            raise WeightsError("damaged: the list of storages is not that of the tensors")
-        order: Order = "<" if system.get("little_endian", True) else ">"
-        file.seek(head.tell())
-        size = path.stat().st_size
-        data = {}
-        for key in map(str, keys):
-            count = int.from_bytes(file.read(8), "little" if order == "<" else "big")
-            if count != found[key].count:
-                raise WeightsError(
-                    f"damaged: storage {key[:40]!r} has {count:,} numbers, not {found[key].count:,}"
-                )
-            nbytes = count * np.dtype(DTYPES[found[key].kind]).itemsize
-            data[key] = file.read(min(nbytes, size))  # read() takes the memory before it looks
-        if file.read(1):
-            raise WeightsError("damaged: something follows the last storage")
+def _read_legacy(path: Path, found: Storages) -> Contents:
+    content = path.read_bytes()
+    file = io.BytesIO(content)
+    run = partial(unpickle, file, persistent=partial(_storage, found))
+    if run({}) != MAGIC_NUMBER:
+        raise WeightsError("a pickle, but not one that torch.save wrote")
+    version, system, tree, keys = run({}), run({}), run(_ADMITTED), run({})
+    if version != 1001 or not isinstance(system, dict) or not isinstance(keys, list):
+        raise WeightsError("damaged, or of another version of PyTorch's format than 1001")
+    order: Order = "little" if system.get("little_endian", True) else "big"
+    data = {}
+    rest = memoryview(content)[file.tell() :]
+    for key in keys:
+        storage = found.get(key) if isinstance(key, str) else None
+        if storage is None or int.from_bytes(rest[:8], order) != storage.count:
+            raise WeightsError("damaged: a storage is none of those of the tensors")
+        end = 8 + storage.count * np.dtype(DTYPES[storage.kind]).itemsize
+        data[key], rest = rest[8:end], rest[end:]
+    if rest:
+        raise WeightsError("damaged: something follows the last storage")
     return tree, data, order
 
 
 def _storage(found: Storages, identifier: Any) -> _Storage:
     """What a pickle says of a storage: ("storage", type, key, device, count, view)."""
     tag, kind, key, _, count, *view = identifier
-    if tag != "storage" or not isinstance(key, str):
-        raise WeightsError("damaged: a persistent identifier is not a storage's")
-    if kind not in DTYPES or type(count) is not int or count < 0:
+    # Only the hash of what is a string is asked for: that of tuples in tuples can end Python.
+    if [type(one) for one in (tag, kind, key, count)] != [str, str, str, int]:
+        raise TypeError("a persistent identifier is not a storage's")
+    if tag != "storage" or kind not in DTYPES or count < 0:
         raise WeightsError(f"damaged: storage {key[:40]!r} has no type or size")
     if view not in ([], [None]):
         raise WeightsError("a storage that is a view of another one, as before PyTorch 0.4")
-    storage = found.setdefault(key, _Storage(key, kind, count))
-    if (storage.kind, storage.count) != (kind, count):
+    storage = _Storage(key, kind, count)
+    if found.setdefault(key, storage) != storage:
         raise WeightsError(f"damaged: storage {key[:40]!r} has two types")
     return storage
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > 32:
+    if not isinstance(storage, _Storage) or not len(shape) == len(strides) <= 32:
         raise TypeError("a tensor without storage, or whose strides do not fit its shape")
     if not all(type(n) is int and 0 <= n < 1 << 62 for n in (offset, *shape, *strides)):
         raise ValueError("a tensor whose shape or strides are not numbers of at least 0")
@@ -191,7 +181,7 @@ def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
                 left.append((f"{name}.{key}" if name else str(key), part))
 
 
-def _numbers(storage: _Storage, data: bytes, order: Order) -> NDArray[Any]:
+def _numbers(storage: _Storage, data: bytes | memoryview, order: Order) -> NDArray[Any]:
     dtype = np.dtype(DTYPES[storage.kind]).newbyteorder(order)
     name = f"storage {storage.key[:40]!r}"
     flat = shaped(name, numbers(name, data, dtype), (storage.count,))

@@ -39,7 +39,7 @@ LONGEST_HEADER = 100 * MEBIBYTE
 DESCRIPTION, PREPROCESSING = "tinyfcn", "tinyfcn.preprocessing"
 
 
-def recognises(path: Path, start: bytes) -> bool:
+def recognises(start: bytes) -> bool:
     """Whether eight bytes of a length within the limit are followed by JSON."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
 
