@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn import models, visualize
+from tinyfcn import cli, models, visualize
 from tinyfcn.data import CAFFE, VOC_PALETTE, write_voc_tree
 from tinyfcn.training import checkpoint, datasets
 from tinyfcn.training.run_folder import RunFolder
@@ -78,6 +78,19 @@ def test_evaluate_repeats_the_score_and_writes_nothing(
     status, said, _ = call(TRAIN, "--evaluate", trained / "best.npz")
     assert status == 0
     assert said.splitlines()[-1].startswith(f"mean IU {best:.3f} ")
+
+
+def test_the_command_evaluate_says_the_same(
+    trained: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(trained / "best.npz")
+    said = []
+    for options in ([], ["--data-root", str(tree), "--val-split", "val"], ["--val-split", "train"]):
+        assert cli.main(["evaluate", *options, path]) == 0
+        said.append(capsys.readouterr().out.splitlines()[-1])
+    best = max(row["mean_iu"] for row in RunFolder(trained).read_log())
+    assert said[0] == said[1] == f"mean IU {best:.3f} of {path} on 4 images"
+    assert said[2].endswith("on 8 images")
 
 
 def test_staged_training(
