@@ -207,7 +207,7 @@ class Backend:
 
     def relu_grad(self, gy: Array, y: Array) -> Array:
         """gy where the output y > 0, else 0."""
-        return gy * (y > 0)
+        return self.xp.where(y > 0, gy, gy.dtype.type(0))
 
     def softmax(self, x: Array, dim: int) -> Array:
         """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution, gemm
+from tinyfcn.backend.cuda.kernels import declared
 from tinyfcn.functional.resampling import Bilinear
 
 ALIGNMENT = 256  # bytes: where arrays begin on a GPU
@@ -160,13 +162,22 @@ def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
     return param, first, second
 
 
+def of_images() -> dict[str, Case]:
+    """The kernels that have the name of a primitive which takes images alone, such as relu."""
+    found = {}
+    for name in declared():
+        primitive = getattr(Backend, name, None)
+        taken = [*inspect.signature(primitive).parameters][1:] if primitive else ["none"]
+        if set(taken) <= {"x", "y", "gy"}:
+            found[name] = of(name, " ".join("image" for _ in taken))
+    return found
+
+
 NORM_GRAD = of("batch_norm_grad", "image image channels positive channels", 1e-3)
 LRN_GRAD = of("local_response_norm_grad", "image image", *LRN)
 CASES: dict[str, Case] = {
-    "relu": of("relu"),
-    "relu_grad": of("relu_grad", "image image"),
+    **of_images(),
     "batch_norm_parts": of("batch_norm_stats"),
-    "batch_norm_stats": of("batch_norm_stats"),
     "batch_norm": of("batch_norm", "image channels positive channels channels"),
     "batch_norm_grad_parts": NORM_GRAD,
     "batch_norm_grad": NORM_GRAD,
