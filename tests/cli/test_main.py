@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,13 @@ from tinyfcn import cli
 ROOT = Path(tinyfcn.__file__).parents[1]
 
 
-def said_by(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def said_by(
+    *arguments: str, folder: Path, stdout: Any = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """What ``python -m tinyfcn`` says where only the path leads to the checkout."""
     return subprocess.run(
-        [sys.executable, "-m", "tinyfcn", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        [sys.executable, "-m", "tinyfcn", *arguments], cwd=folder, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=stdout, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -49,6 +52,22 @@ def test_python_m_without_an_installation(tmp_path: Path) -> None:
     done = said_by("train", "--learning-rate", "1", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: unknown option --learning-rate; did you mean --lr?\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["written at the end", "written at once"])
+@pytest.mark.parametrize("arguments", ["--help", "kernels list", "kernels lst"])
+def test_a_pipe_that_closes_early_is_no_error(
+    arguments: str, unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = said_by(*arguments.split(), folder=tmp_path, stdout=closed)
+    if arguments == "kernels lst":  # what is wrong is said none the less
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    else:
+        assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

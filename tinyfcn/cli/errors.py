@@ -32,7 +32,7 @@ ADVICE: dict[type[Exception], str] = {
 
 
 class UsageError(Exception):
-    """Options that do not make sense together."""
+    """What was asked for cannot be done, such as options that do not make sense together."""
 
 
 @contextlib.contextmanager
@@ -62,14 +62,19 @@ def use_backend(name: str | None) -> None:
 def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one message on stderr and an exit status.
 
-    The status is 2 for an error, 130 after Ctrl-C, 1 if training diverged. Other exceptions are
-    defects of the program and keep their traceback.
+    The status is 2 for an error, 130 after Ctrl-C, 1 if training diverged, and 141 without a word
+    where nobody reads the output to its end, as behind ``| head``. Other exceptions are defects of
+    the program and keep their traceback.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _exit(130, "stopped")
     except BrokenPipeError:  # whoever reads the output has enough, as head does
+        # What Python still holds, and would write at its end, goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # as a shell says of SIGPIPE
     except Stopped as error:
@@ -85,6 +90,5 @@ def plain_errors() -> Iterator[None]:
 
 
 def _exit(status: int, message: str) -> None:
-    sys.stdout.flush()
     print(message, file=sys.stderr)
     sys.exit(status)
