@@ -12,9 +12,10 @@ and a small runtime runs the threads of a block as fibers (runtime.cpp). Three m
 
 from __future__ import annotations
 
-import ctypes
 import os
+import re
 import threading
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 from tinyfcn.backend.cuda.emulator import build
 from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three
 from tinyfcn.backend.cuda.emulator.library import Array, Launch, Library
-from tinyfcn.backend.cuda.emulator.profile import Cost, costs
+from tinyfcn.backend.cuda.emulator.profile import Cost
 from tinyfcn.backend.cuda.kernels import declared, instances
 from tinyfcn.backend.cuda.kernels import folder as default_folder
 
@@ -63,7 +64,9 @@ class Emulator:
         self.seed = seed
         self.guard = guard and mode != "check"
         self.poison = poison
-        self._profile: dict[tuple[str, str, int, str, str], Cost] | None = {} if profile else None
+        self._profile: dict[Any, Any] | None = None
+        if profile:  # of each kernel, line, memory and access, the counts
+            self._profile = defaultdict(lambda: np.zeros(4, np.int64))
         self.folder = folder or default_folder()
         self.kernels = declared(self.folder)
         self._libraries: dict[str, Library] = {}
@@ -119,20 +122,18 @@ class Emulator:
         fault = Fault()
         with _one_at_a_time:
             library.code.launch(launch, fault)
-            spent = costs(function, library) if self._profile is not None else []
+            if self._profile is not None:
+                for place, counts in library.take_profile():
+                    self._profile[(function, *place)] += counts
         if fault.kind:
             names = [p.name for p in self.kernels[function.split("<")[0]].parameters]
             raise KernelError(function, file, fault, names, arguments, library.path)
-        if self._profile is not None:
-            for cost in spent:
-                known = self._profile.get(cost.key)
-                self._profile[cost.key] = cost if known is None else known + cost
 
     def profile(self) -> list[Cost]:
         """What accesses to memory cost, for each kernel and line, since the emulator was made."""
         if self._profile is None:
             raise ValueError('emulator: profile() needs Emulator(mode="check", profile=True)')
-        return [self._profile[key] for key in sorted(self._profile)]
+        return [Cost(*key, *map(int, counts)) for key, counts in sorted(self._profile.items())]
 
 
 def from_environment(folder: Path | None = None) -> Emulator:
@@ -145,13 +146,12 @@ def from_environment(folder: Path | None = None) -> Emulator:
     text = os.environ.get("TINYFCN_EMULATOR", "fast")
     options: dict[str, Any] = {}
     for word in filter(None, text.split(",")):
-        key, _, value = word.partition("=")
         if word in build.MODES:
             options["mode"] = word
         elif word == "guard":
             options["guard"] = True
-        elif key == "seed" and value.isdigit():
-            options["seed"] = int(value)
+        elif re.fullmatch(r"seed=\d+", word):
+            options["seed"] = int(word.removeprefix("seed="))
         else:
             raise ValueError(
                 f"TINYFCN_EMULATOR: expected {', '.join(build.MODES)}, guard, or seed=<number>, "
@@ -162,8 +162,6 @@ def from_environment(folder: Path | None = None) -> Emulator:
 
 def _slot(value: Any) -> bytes:
     """The eight bytes of an argument."""
-    if value is None:
-        return bytes(8)
-    if isinstance(value, np.ndarray):
-        return ctypes.c_size_t(value.ctypes.data).value.to_bytes(8, "little")
+    if not isinstance(value, np.generic):
+        value = np.uintp(0 if value is None else value.ctypes.data)
     return value.tobytes().ljust(8, b"\0")

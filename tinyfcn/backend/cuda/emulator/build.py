@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from tinyfcn.backend.cuda.emulator.errors import BuildError
 
@@ -31,22 +30,15 @@ FLAGS = [
 DYNAMIC_SHARED = 48 * 1024  # bytes: MOST_DYNAMIC of runtime.h
 
 
-class Mode(NamedTuple):
-    """How kernels are compiled, and how the runtime is."""
-
-    kernels: list[str]
-    runtime: list[str]
-
-
-# -g1 has the lines, for addr2line, and no more.
+# How kernels are compiled, and how the runtime is. -g1 has the lines, for addr2line, and no more.
 MODES = {
-    "fast": Mode(["-O2", "-g1"], ["-O2"]),
-    "check": Mode(
+    "fast": (["-O2", "-g1"], ["-O2"]),
+    "check": (
         ["-O1", "-g1", "-DTINYFCN_CHECK", "-fsanitize=thread,bounds,alignment",
          "--param=tsan-instrument-func-entry-exit=0"],
         ["-O2", "-g1", "-DTINYFCN_CHECK"],
     ),
-    "debug": Mode(["-O0", "-g3"], ["-O1", "-g"]),
+    "debug": (["-O0", "-g3"], ["-O1", "-g"]),
 }  # fmt: skip
 
 # extern __shared__ float tile[];
@@ -62,7 +54,7 @@ def cache_folder() -> Path:
     """
     named = os.environ.get("TINYFCN_CACHE")
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    wished = Path(named) if named else users / "tinyfcn"
+    wished = Path(named or users / "tinyfcn")
     for folder in (wished, Path(tempfile.gettempdir()) / f"tinyfcn-{os.getuid()}"):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -93,11 +85,10 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
     Raises:
         BuildError: if there is no compiler, or with its words if it rejects the file.
     """
-    own = sorted(HERE.glob("*.h"))
-    runtime = _object((HERE / "runtime.cpp").read_text(), "runtime", MODES[mode].runtime, own, HERE)
-    headers = own + sorted(source.parent.glob("*.cuh"))
+    kernel_flags, runtime_flags = MODES[mode]
+    runtime = _object(HERE / "runtime.cpp", (HERE / "runtime.cpp").read_text(), runtime_flags)
     text = _wrapped(source, instances, str(source) if mode == "debug" else source.name)
-    kernels = _object(text, source.stem, MODES[mode].kernels, headers, source.parent)
+    kernels = _object(source, text, kernel_flags)
     target = kernels.with_name(f"{kernels.stem}-{runtime.stem}.so")
     if not target.exists():
         _run([COMPILER, "-shared", str(kernels), str(runtime)], target)
@@ -130,17 +121,18 @@ const emulator::Instance instances[] = {{
 """
 
 
-def _object(text: str, name: str, flags: list[str], headers: list[Path], folder: Path) -> Path:
-    """The object file of a C++ text; what the compiler warns of is beside it, as .log."""
+def _object(source: Path, text: str, flags: list[str]) -> Path:
+    """The object file of what a source becomes; what the compiler warns of is beside, as .log."""
+    headers = [*sorted(HERE.glob("*.h")), *sorted(source.parent.glob("*.cuh"))]
     parts = [text, compiler_version(), *FLAGS, *flags, *(h.read_text() for h in headers)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    target = cache_folder() / f"{name}-{digest}.o"
+    target = cache_folder() / f"{source.stem}-{digest}.o"
     if not target.exists():
         with tempfile.TemporaryDirectory() as temporary:
-            code = Path(temporary) / f"{name}.cu"  # lines are reported under this name
+            code = Path(temporary) / f"{source.stem}.cu"  # lines are reported under this name
             code.write_text(text)
-            command = [COMPILER, *FLAGS, *flags, f"-I{HERE}", f"-I{folder}", "-c", str(code)]
-            said = _run(command, target)
+            include = [f"-I{HERE}", f"-I{source.parent}"]
+            said = _run([COMPILER, *FLAGS, *flags, *include, "-c", str(code)], target)
         target.with_suffix(".log").write_text(said)
     return target
 

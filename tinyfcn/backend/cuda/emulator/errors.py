@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +29,23 @@ class Fault(ctypes.Structure):
     ]  # fmt: skip
 
 
-# In the order of fault.h.
-KINDS = (
-    "", "barrier diverged", "barrier skipped", "warp diverged", "not in mask", "lane away",
-    "outside", "changed", "stack", "division", "race", "uninitialised", "misaligned", "index",
-    "dynamic",
-)  # fmt: skip
+# What is said of each kind of fault, in the order of fault.h.
+KINDS = {
+    "barrier diverged": "waits at a barrier while {other} {state}",
+    "barrier skipped": "waits at a barrier while {other} {state}",
+    "warp diverged": "waits for a lane of its mask, but {other} {state}",
+    "not in mask": "calls a warp operation with a mask that does not name its lane",
+    "lane away": "shuffles a value from a lane that takes no part",
+    "outside": "{does} {outside}",
+    "changed": "a thread wrote {outside}",
+    "stack": "local variables need more than the 112 KB of a thread's stack here",
+    "division": "divides an integer by zero",
+    "race": "{does} {element}, which {other} {did} at line {other_line} (race)",
+    "uninitialised": "reads shared memory that no thread of the block has written",
+    "misaligned": "accesses a vector at an address that is no multiple of its size",
+    "index": "index {offset} is beyond the length of an array variable",
+    "dynamic": "{does} byte {offset} of dynamic shared memory, beyond what the launch asks for",
+}
 ACCESSES = ("reads", "writes", "updates")
 
 
@@ -57,78 +69,43 @@ class KernelError(RuntimeError):
         self, kernel: str, file: str, fault: Fault, names: Sequence[str], arguments: Sequence[Any],
         library: Path,
     ) -> None:  # fmt: skip
-        self.kind = KINDS[fault.kind]
+        self.kind = list(KINDS)[fault.kind - 1]
         self.kernel = kernel
-        self.file, self.line = file, fault.line
-        if fault.code and not fault.line:
-            self.file, self.line = place(library, fault.code) or (file, 0)
-        self.other_line = fault.other_line
-        if fault.other_code:
-            self.other_line = (place(library, fault.other_code) or (file, 0))[1]
-        self.parameter: str | None = None
-        array: Any = None
-        if 0 <= fault.parameter < len(names) and self.kind in ("outside", "changed", "race"):
-            self.parameter, array = names[fault.parameter], arguments[fault.parameter]
+        here, there = places(library, [fault.code, fault.other_code])
+        self.file = file if fault.line or not here[1] else here[0]
+        self.line: int = fault.line or here[1]
+        self.other_line: int = there[1] or fault.other_line
         self.block = tuple(fault.block)
         self.thread = None if self.kind == "changed" else tuple(fault.thread)
         who = "" if self.thread is None else f", thread {self.thread}"
         where = f"{self.file}:{self.line}" if self.line else self.file
-        what = self._what(fault, array, arguments)
+
+        self.parameter: str | None = None
+        element, outside = "shared memory", f"address {fault.address:#x}, far from all arrays"
+        if 0 <= fault.parameter < len(names) and self.kind in ("outside", "changed", "race"):
+            self.parameter, array = names[fault.parameter], arguments[fault.parameter]
+            element = f"{self.parameter}[{fault.offset // array.itemsize}]"
+            outside = f"{element}, but it has {array.size} elements {array.shape}"
+        elif fault.address < 1 << 16 and any(a is None for a in arguments):
+            outside = f"address {fault.address:#x}, through a null pointer"
+        other = f"thread {tuple(fault.other_thread)}"
+        if self.kind == "race" and tuple(fault.other_block) != self.block:
+            other += f" of block {tuple(fault.other_block)}"
+        what = KINDS[self.kind].format(
+            does=ACCESSES[fault.access], did=ACCESSES[fault.other_access],
+            element=element, outside=outside, offset=fault.offset,
+            other=other, other_line=self.other_line,
+            state=f"waits at line {self.other_line}" if self.other_line else "has ended",
+        )  # fmt: skip
         super().__init__(f"{kernel} ({where}), block {self.block}{who}: {what}")
 
-    def _what(self, fault: Fault, array: Any, arguments: Sequence[Any]) -> str:
-        other = f"thread {tuple(fault.other_thread)}"
-        there = f"waits at line {self.other_line}" if self.other_line else "has ended"
-        does, did = ACCESSES[fault.access], ACCESSES[fault.other_access]
-        if self.kind == "outside":
-            if array is not None:
-                return f"{does} {_element(self.parameter, array, fault.offset)}"
-            empty = fault.address < 1 << 16 and any(a is None for a in arguments)
-            near = "through a null pointer" if empty else "far from all arrays"
-            return f"{does} address {fault.address:#x}, {near}"
-        if self.kind == "changed":
-            return f"a thread wrote {_element(self.parameter, array, fault.offset)}"
-        if self.kind == "race":
-            if tuple(fault.other_block) != self.block:
-                other += f" of block {tuple(fault.other_block)}"
-            what = "shared memory"
-            if array is not None:
-                what = f"{self.parameter}[{fault.offset // array.itemsize}]"
-            return f"{does} {what}, which {other} {did} at line {self.other_line} (race)"
-        return {
-            "barrier diverged": f"waits at a barrier while {other} {there}",
-            "barrier skipped": f"waits at a barrier while {other} {there}",
-            "warp diverged": f"waits for a lane of its mask, but {other} {there}",
-            "not in mask": "calls a warp operation with a mask that does not name its lane",
-            "lane away": "shuffles a value from a lane that takes no part",
-            "stack": "local variables need more than the 112 KB of a thread's stack here",
-            "division": "divides an integer by zero",
-            "uninitialised": "reads shared memory that no thread of the block has written",
-            "misaligned": "accesses a vector at an address that is no multiple of its size",
-            "index": f"index {fault.offset} is beyond the length of an array variable",
-            "dynamic": f"{does} byte {fault.offset} of dynamic shared memory, beyond what the "
-                       "launch asks for",
-        }[self.kind]  # fmt: skip
 
-
-def _element(name: str | None, array: Any, offset: int) -> str:
-    return f"{name}[{offset // array.itemsize}], but it has {array.size} elements {array.shape}"
-
-
-def place(library: Path, code: int) -> tuple[str, int] | None:
-    """File and line of an offset in a library, as its debug information says."""
-    return places(library, [code])[0]
-
-
-def places(library: Path, codes: Sequence[int]) -> list[tuple[str, int] | None]:
-    """File and line of each offset."""
-    command = ["addr2line", "-e", str(library), *(hex(code) for code in codes)]
+def places(library: Path, codes: Sequence[int]) -> list[tuple[str, int]]:
+    """File and line of offsets in a library, as its debug information says; ("", 0) if unknown."""
+    command = ["addr2line", "-e", str(library), *map(hex, codes)]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return [None] * len(codes)
-    found: list[tuple[str, int] | None] = []
-    for text in answer.stdout.splitlines():
-        file, _, line = text.split(" ")[0].rpartition(":")
-        found.append((Path(file).name, int(line)) if line.isdigit() and int(line) else None)
-    return found
+        answer = "??:0\n" * len(codes)
+    matches = (re.match(r"(.+):([1-9]\d*)", line) for line in answer.splitlines())
+    return [(Path(match[1]).name, int(match[2])) if match else ("", 0) for match in matches]

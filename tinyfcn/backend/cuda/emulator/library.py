@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
-from tinyfcn.backend.cuda.emulator.errors import Fault, Three, places
+from tinyfcn.backend.cuda.emulator.errors import ACCESSES, Fault, Three, places
 
 
 class Array(ctypes.Structure):
@@ -60,21 +62,22 @@ class Library:
         self.code = ctypes.CDLL(str(path))
         self.code.kernels.restype = ctypes.POINTER(Instance)
         self.code.launch.argtypes = [ctypes.POINTER(Launch), ctypes.POINTER(Fault)]
-        self._places: dict[int, tuple[str, int] | None] = {}
-        self.numbers: dict[str, int] = {}
-        self.signatures: dict[str, str] = {}
-        for number, instance in enumerate(self.code.kernels()):
-            if instance.name is None:
-                break
-            name = instance.name.decode()
-            self.numbers[name] = number
-            self.signatures[name] = instance.signature.decode().split("F = ")[1].rstrip("]")
+        listed = itertools.takewhile(lambda instance: instance.name, self.code.kernels())
+        self.signatures = {
+            instance.name.decode(): instance.signature.decode().split("F = ")[1].rstrip("]")
+            for instance in listed
+        }
+        self.numbers = {name: number for number, name in enumerate(self.signatures)}
+        self._places: dict[int, tuple[str, int]] = {}
 
-    def take_profile(self) -> list[tuple[str, int, Row]]:
-        """What accesses cost since the last call: file, line and counts of places in the code."""
+    def take_profile(self) -> Iterator[tuple[tuple[str, int, str, str], list[int]]]:
+        """What accesses cost since the last call: file, line, memory and access; the counts."""
         rows = (Row * 4096)()
-        found = list(rows[: self.code.take_profile(rows, len(rows))])
+        found = rows[: self.code.take_profile(rows, len(rows))]
         unknown = [row.code for row in found if row.code not in self._places]
         if unknown:
             self._places.update(zip(unknown, places(self.path, unknown), strict=True))
-        return [(*(self._places[row.code] or ("?", 0)), row) for row in found]
+        for row in found:
+            memory, access = "shared" if row.shared else "global", ACCESSES[row.kind]
+            counts = [row.requests, row.accesses, row.cost, row.least]
+            yield (*self._places[row.code], memory, access), counts
