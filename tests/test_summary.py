@@ -156,11 +156,11 @@ def brute_force_field(model, size):
 
 
 @given(st.lists(st.tuples(*[st.integers(1, 3)] * 3), min_size=1, max_size=3), st.booleans())
-def test_the_receptive_field_is_what_really_reaches_a_pixel(windows, enlarge):
+def test_the_receptive_field_is_what_really_reaches_a_pixel(windows, upsample):
     layers = [
         nn.Conv2d(1, 1, (k, 1), stride=(s, 1), dilation=(d, 1)).double() for k, s, d in windows
     ]
-    if enlarge:
+    if upsample:
         layers.append(nn.ConvTranspose2d(1, 1, (4, 1), stride=(2, 1)).double())
     for layer in layers:
         nn.init.ones_(layer.weight)
@@ -232,7 +232,7 @@ def test_recomputing_keeps_less():
 
 
 @pytest.mark.parametrize("size", [(3, 8), (3, 0, 8), (3, 8.5, 8), (1, 1, 3, 8, 8)])
-def test_what_is_no_size_is_refused(size):
+def test_what_is_no_size_is_rejected(size):
     with pytest.raises(ValueError, match="summary: input_size must be"):
         summary(nn.Identity(), size)
 

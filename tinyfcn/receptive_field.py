@@ -298,7 +298,7 @@ def constant(shape: tuple[int, ...]) -> Field:
     return Field(tuple(map(Axis, shape)), nothing, -nothing)
 
 
-def joined(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
+def join(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     """Elements that are computed from those at the same place of several tensors."""
     fields = [field for field in fields if field.depends]
     if len(fields) < 2:
@@ -323,7 +323,7 @@ def joined(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     return Field(axes, first, last, fields[0].centre if agree else None)
 
 
-def concatenated(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> Field:
+def concat(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> Field:
     """The elements of several tensors, one after the other along an axis."""
     along = max(field.axes[axis].along for field in fields)
     placed, start = [], 0
@@ -333,7 +333,7 @@ def concatenated(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> 
         new = Axis(shape[axis], along=along)
         placed.append(field._with(axis, new, *field._at(axis, where)))
         start += n
-    return joined(placed, shape)._listed(axis)
+    return join(placed, shape)._listed(axis)
 
 
 def _moved(centre: Fraction | None, by: Fraction) -> Fraction | None:

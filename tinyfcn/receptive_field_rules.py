@@ -14,28 +14,18 @@ import numpy as np
 
 from tinyfcn.backend.meta import MetaArray
 from tinyfcn.function import Elementwise, Function, Hook
-from tinyfcn.functional import (
-    activation,
-    arithmetic,
-    conv,
-    loss,
-    normalization,
-    padding,
-    pooling,
-    reduction,
-    resampling,
-    shape,
-    unpooling,
-)
-from tinyfcn.receptive_field import (
-    NOWHERE,
-    CannotTell,
-    Field,
-    concatenated,
-    constant,
-    image,
-    joined,
-)
+from tinyfcn.functional import resampling
+from tinyfcn.functional.activation import LogSoftmax, Softmax
+from tinyfcn.functional.arithmetic import MatMul
+from tinyfcn.functional.conv import Conv2d, Conv2dInputGrad
+from tinyfcn.functional.loss import CrossEntropy, TakeClass
+from tinyfcn.functional.normalization import BatchNorm, LocalResponseNorm
+from tinyfcn.functional.padding import PadConstant
+from tinyfcn.functional.pooling import MaxPool2d
+from tinyfcn.functional.reduction import Max, Sum
+from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
+from tinyfcn.functional.unpooling import ScatterPlane
+from tinyfcn.receptive_field import NOWHERE, CannotTell, Field, concat, constant, image, join
 from tinyfcn.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -79,7 +69,7 @@ class ReceptiveFields(Hook):
 
 def _applied(op: Function | None, shape: Shape, inputs: Sequence[Fields]) -> Fields:
     """The fields of an output, from those of the inputs; without an op, element by element."""
-    rule = RULES.get(type(op), lambda op, shape, *xs: joined(xs, shape))
+    rule = RULES.get(type(op), lambda op, shape, *xs: join(xs, shape))
     if 0 in shape:
         return None, None
 
@@ -191,31 +181,28 @@ def _step(how: Any) -> Fraction:
 # ---- along axes ----
 
 
-def _sum(op: reduction.Sum, shape: Shape, x: Field) -> Field:
+def _sum(op: Sum, shape: Shape, x: Field) -> Field:
     for dim in op.dims:
         x = x.reduced(dim)
     return x
 
 
 def _softmax(op: Any, shape: Shape, x: Field) -> Field:
-    return joined([x, x.reduced(op.dim)], shape)
+    return join([x, x.reduced(op.dim)], shape)
 
 
-def _batch_norm(op: normalization.BatchNorm, shape: Shape, x: Field, *vectors: Field) -> Field:
+def _batch_norm(op: BatchNorm, shape: Shape, x: Field, *vectors: Field) -> Field:
     if op.training:
         raise CannotTell
     return _by_constants(x, *vectors)
 
 
 def _of_classes(op: Any, shape: Shape, x: Field, labels: Field) -> Field:
-    return joined([x.reduced(1).picked(1, 0), labels], shape)
+    return join([x.reduced(1).picked(1, 0), labels], shape)
 
 
-def _getitem(op: shape.GetItem, shape: Shape, x: Field) -> Field:
-    parts, axis = list(op.index), 0
-    given = sum(part is not None and part is not Ellipsis for part in parts)
-    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
-    parts[at : at + 1] = [slice(None)] * (len(x.axes) - given)
+def _getitem(op: GetItem, shape: Shape, x: Field) -> Field:
+    parts, axis = full_index(op.index, len(x.axes)), 0
     irregular = [part for part in parts if part is not None and not isinstance(part, slice)]
     for part in parts:
         if isinstance(part, int | np.integer):
@@ -231,54 +218,39 @@ def _getitem(op: shape.GetItem, shape: Shape, x: Field) -> Field:
     return x
 
 
-def _backward(op: Function, shape: Shape, *xs: Field) -> Field:
-    """Nobody asks what gradients depend on."""
-    raise CannotTell
-
-
 # A rule is told the op, the shape of its output and the fields of its inputs along one axis of the
 # image, and gives the field of its output.
 RULES: dict[Any, Callable[..., Field]] = {
-    activation.LogSoftmax: _softmax,
-    activation.Softmax: _softmax,
-    arithmetic.MatMul: lambda op, shape, a, b: joined(
+    LogSoftmax: _softmax,
+    Softmax: _softmax,
+    MatMul: lambda op, shape, a, b: join(
         [a.reduced(len(a.axes) - 1), b.reduced(len(b.axes) - 2)], shape
     ),
-    conv.Conv2d: lambda op, shape, x, weight, bias: _both(
+    Conv2d: lambda op, shape, x, weight, bias: _both(
         _window, _channels(op, x, weight, bias), shape, weight.shape[2:], *op.window[:3]
     ),
-    conv.Conv2dInputGrad: lambda op, shape, x, weight, bias: _both(
+    Conv2dInputGrad: lambda op, shape, x, weight, bias: _both(
         _stamps, _channels(op, x, weight, bias), shape, weight.shape[2:], *op.window[:3]
     ),
-    loss.CrossEntropy: _of_classes,
-    loss.TakeClass: _of_classes,
-    normalization.BatchNorm: _batch_norm,
-    normalization.LocalResponseNorm: lambda op, shape, x: _window(
+    CrossEntropy: _of_classes,
+    TakeClass: _of_classes,
+    BatchNorm: _batch_norm,
+    LocalResponseNorm: lambda op, shape, x: _window(
         x, 1, shape[1], op.options[0], p=op.options[0] // 2
     ),
-    padding.PadConstant: lambda op, shape, x: _both(
-        _window, x, shape, (1, 1), (1, 1), op.before, (1, 1)
-    ),
-    pooling.MaxPool2d: lambda op, shape, x: _both(_window, x, shape, *op.window),
-    reduction.Max: lambda op, shape, x: x.reduced(op.dim),
-    reduction.Sum: _sum,
+    PadConstant: lambda op, shape, x: _both(_window, x, shape, (1, 1), (1, 1), op.before, (1, 1)),
+    MaxPool2d: lambda op, shape, x: _both(_window, x, shape, *op.window),
+    Max: lambda op, shape, x: x.reduced(op.dim),
+    Sum: _sum,
     resampling.Resample2d: _resample2d,
-    shape.Cat: lambda op, shape, *xs: concatenated(xs, op.dim, shape),
-    shape.GetItem: _getitem,
-    shape.Permute: lambda op, shape, x: x.permuted(op.dims),
-    shape.Reshape: lambda op, shape, x: x.reshaped(shape),
-    unpooling.ScatterPlane: lambda op, shape, x, indices: _both(
-        _stamps, joined([x, indices], x.shape), shape, *op.window
+    Cat: lambda op, shape, *xs: concat(xs, op.dim, shape),
+    GetItem: _getitem,
+    Permute: lambda op, shape, x: x.permuted(op.dims),
+    Reshape: lambda op, shape, x: x.reshaped(shape),
+    ScatterPlane: lambda op, shape, x, indices: _both(
+        _stamps, join([x, indices], x.shape), shape, *op.window
     ),
-    **dict.fromkeys(
-        [
-            activation.ReLUGrad, conv.ChannelSums, conv.Conv2dWeightGrad, loss.CrossEntropyGrad,
-            loss.PutClass, normalization.BatchNormGrad, normalization.LocalResponseNormGrad,
-            shape.PutItem, unpooling.GatherPlane,
-        ],
-        _backward,
-    ),
-}  # fmt: skip
+}
 
 # The same for resampling along one axis of a tensor: told how, the field, the axis, its new size.
 RESAMPLING: dict[Any, Callable[..., Field]] = {

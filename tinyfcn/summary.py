@@ -21,7 +21,7 @@ from tinyfcn.nn.module import Module, Parameter
 from tinyfcn.receptive_field import Field
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
 from tinyfcn.tensor import Tensor, set_grad_enabled
-from tinyfcn.without_values import empty_images, without_values
+from tinyfcn.without_values import empty_images, image_shape, without_values
 
 Pixels = tuple[float, float]
 
@@ -38,7 +38,8 @@ class Layer:
         multiply_adds: of its convolutions and matrix products.
         nbytes: what its output takes; 0 where that is a view of its input.
         receptive_field: how many pixels of the image one pixel of its output depends on at most,
-            (height, width); infinite if on all of them.
+            with all its channels, (height, width) of the image; infinite if on all of them, NaN if
+            it cannot be told.
         stride: how far these windows are apart, in pixels of the image; NaN if the output is no
             map but a vector.
     """
@@ -67,9 +68,9 @@ class Summary:
         multiply_adds: of all convolutions and matrix products of one forward pass.
         kept_bytes: what the forward pass keeps for a backward pass, parameters apart.
         receptive_field, stride: of the coarsest map, (height, width): where the classes are read
-            off, before they are enlarged. Maps of a size that does not depend on the image's, as
-            those of pyramid pooling, count as seeing all of it and are left out here. NaN where it
-            cannot be told: behind an index that picks pixels here and there.
+            off, before they are upsampled. Maps of a size that does not depend on the image's, as
+            those of pyramid pooling, depend on all of it and are left out here. NaN where it cannot
+            be told: behind an index that picks pixels here and there.
     """
 
     layers: Sequence[Layer] = field(repr=False)
@@ -93,7 +94,7 @@ class Summary:
             for layer in self.layers
         ]  # fmt: skip
         head = (
-            "layer", "kind", "output", "parameters", "multiply-adds", "bytes", "sees", "stride",
+            "layer", "kind", "output", "parameters", "multiply-adds", "bytes", "field", "stride",
         )  # fmt: skip
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = [
@@ -121,10 +122,11 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     look at a network that does not fit into memory, make it inside
     ``tinyfcn.backend.using("meta")``.
 
-    The receptive field and the stride follow the layers that ran, along every branch: a window that
-    spans k pixels, s apart, after a map that sees K pixels with stride S, sees K + (k − 1)·S with
-    stride S·s; where branches meet, the largest counts (Long, Shelhamer, Darrell 2015, section 3).
-    Padding, cropping and the image's border make no pixel see more.
+    The receptive field and the stride follow the ops that ran, along every branch: windows of k
+    pixels, s apart, on a map of field K and stride S have field K + (k − 1)·S and stride S·s (Long,
+    Shelhamer, Darrell 2015, section 3). Of a map whose pixels differ in this, as behind a
+    transposed convolution, the largest field is given. Slices, reshapes and swapped axes are
+    followed; padding, cropping and the image's border change nothing.
 
     Multiply-adds are those of a direct convolution, the padding's among them, and of matrix
     products; additions of biases, normalization, pooling and resizing are not counted. Papers call
@@ -135,7 +137,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         input_size: (C, H, W), or (N, C, H, W).
 
     Raises:
-        ValueError: if ``input_size`` is not 3 or 4 whole numbers of at least 1; and what the model
+        ValueError: if ``input_size`` is not 3 or 4 integers of at least 1; and what the model
             itself raises for an input of this size.
         TypeError: if a module leaves Tensors for NumPy and comes back.
 
@@ -143,24 +145,19 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         >>> from tinyfcn import nn
         >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 2, 3)
         >>> print(summary(nn.Sequential(*layers), (3, 10, 10)))
-        layer  kind       output     parameters  multiply-adds  bytes  sees  stride
-        ───────────────────────────────────────────────────────────────────────────
-        0      Conv2d     8 x 8 x 8         224         13.8 k  2.0 k     3       1
-        2      MaxPool2d  8 x 4 x 4                              512      4       2
-        3      Conv2d     2 x 2 x 2         146          576       32     8       2
-        ───────────────────────────────────────────────────────────────────────────
+        layer  kind       output     parameters  multiply-adds  bytes  field  stride
+        ────────────────────────────────────────────────────────────────────────────
+        0      Conv2d     8 x 8 x 8         224         13.8 k  2.0 k      3       1
+        2      MaxPool2d  8 x 4 x 4                              512       4       2
+        3      Conv2d     2 x 2 x 2         146          576       32      8       2
+        ────────────────────────────────────────────────────────────────────────────
         1 x 3 x 10 x 10 → 1 x 2 x 2 x 2
         370 parameters
         14.4 k multiply-adds
         4.3 k bytes kept for the backward pass
         receptive field 8, stride 2
     """
-    size = tuple(input_size)
-    if len(size) not in (3, 4) or not all(hasattr(n, "__index__") and n >= 1 for n in size):
-        raise ValueError(
-            f"summary: input_size must be (C, H, W) or (N, C, H, W), each at least 1, got {size}"
-        )
-    shape = (1,) * (4 - len(size)) + size
+    shape = image_shape("summary", input_size)
     parameters = list(model.parameters())
     fields, counted = ReceptiveFields(), count_multiply_adds()
     seen = _Layers(model, fields, counted)

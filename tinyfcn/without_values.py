@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -53,3 +53,13 @@ def empty_images(model: Module, shape: tuple[int, ...]) -> Tensor:
     """Images (N, C, H, W) without values, of the dtype of the model's parameters."""
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     return Tensor(empty(shape, dtype, ()))
+
+
+def image_shape(op: str, input_size: Sequence[int]) -> tuple[int, ...]:
+    """``input_size``, checked, as (N, C, H, W); N is 1 where it is left out."""
+    size = tuple(input_size)
+    if len(size) not in (3, 4) or not all(hasattr(n, "__index__") and n >= 1 for n in size):
+        raise ValueError(
+            f"{op}: input_size must be (C, H, W) or (N, C, H, W), each at least 1, got {size}"
+        )
+    return (1,) * (4 - len(size)) + size

@@ -70,13 +70,13 @@ def test_a_ramp_shows_where_every_pixel_looks(layers, axis):
 
 @given(chains, st.integers(0, 1))
 def test_the_receptive_field_is_what_changes_the_output(layers, axis):
-    """Change one input line at a time: the output pixel in the middle must see as many as said."""
+    """Change one input line at a time: so many change the output pixel in the middle."""
     size, stride = receptive_field(layers, axis)
     n = 60
     assume(size < n // 3 and receptive_field(layers, 1 - axis)[0] < n // 3)
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
-            assume(layer.dilation == (1, 1))  # its gaps would count as not seen
+            assume(layer.dilation == (1, 1))  # its gaps would count as not reached
             assume(layer.kernel_size[axis] >= layer.stride[axis])
         else:
             assume(layer.kernel_size[axis] >= layer.stride[axis])

@@ -231,7 +231,7 @@ def rectified_in_place(x):
     return y
 
 
-REFUSED = {
+REJECTED = {
     "Dropout has no operator in ONNX": lambda x: F.dropout(x, 0.5, training=True),
     "values that were computed outside": lambda x: x * (x > 0),
     "computed outside the ops": lambda x: x + np.asarray(x.data).mean(),
@@ -264,9 +264,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("reason", REFUSED)
-def test_what_cannot_be_written_is_refused(reason, tmp_path):
-    model = Stage(REFUSED[reason])
+@pytest.mark.parametrize("reason", REJECTED)
+def test_what_cannot_be_written_is_rejected(reason, tmp_path):
+    model = Stage(REJECTED[reason])
     if reason == "must be float32":
         model.weight = nn.Parameter(np.zeros(3))
     with pytest.raises(ValueError, match=f"onnx: .*{reason}"):
@@ -299,14 +299,14 @@ def replaced(buffer):
 
 
 @pytest.mark.parametrize("change", [added, written, replaced])
-def test_a_network_that_changes_a_buffer_is_refused(change, tmp_path):
+def test_a_network_that_changes_a_buffer_is_rejected(change, tmp_path):
     model = Counting(change)
     with pytest.raises(onnx.CannotExport, match="changes seen while it runs"):
         onnx.export(model, tmp_path / "a.onnx")
     assert model.seen.numpy() == 1
 
 
-def test_a_size_that_another_call_remembered_is_refused(tmp_path):
+def test_a_size_that_another_call_remembered_is_rejected(tmp_path):
     remembered = {}
 
     def remember(x):

@@ -182,12 +182,10 @@ class MetaBackend(Backend):
     def as_array(self, data: Any) -> MetaArray:
         if isinstance(data, MetaArray):
             return data
-        array = np.asarray(data)
-        is_python = not hasattr(data, "dtype")
-        dtype = np.float32 if is_python and array.dtype == np.float64 else array.dtype
+        array = Backend().as_array(data)
         # A NaN may be the value of an array of this backend that NumPy was asked for.
         has_value = array.dtype.kind != "f" or not np.isnan(array).any()
-        return empty(array.shape, dtype, () if has_value else None)
+        return empty(array.shape, array.dtype, () if has_value else None)
 
     def concat(self, arrays, axis):
         size = sum(x.shape[axis] for x in arrays)
@@ -201,19 +199,10 @@ class MetaBackend(Backend):
     def conv2d_input_grad(self, gy, weight, bias, size, stride, padding, dilation, groups):
         return empty((gy.shape[0], weight.shape[1] * groups, *size), gy.dtype)
 
-    def conv2d_weight_grad(self, x, gy, kernel, stride, padding, dilation, groups):
-        return empty((gy.shape[1], x.shape[1] // groups, *kernel), x.dtype)
-
     def max_pool2d(self, x, size, kernel, stride, padding, dilation, indices):
         shape = (*x.shape[:2], *size)
         kind = np.int32 if x.shape[2] * x.shape[3] < 2**31 else np.int64
         return empty(shape, x.dtype), empty(shape, kind) if indices else None
-
-    def scatter_plane(self, x, indices, size, kernel, stride, padding, dilation):
-        return empty((*x.shape[:2], *size), x.dtype)
-
-    def resample2d(self, x, rows, columns):
-        return empty((*x.shape[:2], len(rows), len(columns)), x.dtype)
 
     def batch_norm(self, x, mean, invstd, weight, bias, relu=False):
         return empty(x.shape, x.dtype)

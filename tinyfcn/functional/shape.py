@@ -184,3 +184,17 @@ def _is_forward(part: Any) -> bool:
 def _is_basic(index: tuple[Any, ...]) -> bool:
     """Whether the index picks every element at most once (numbers, slices, None, Ellipsis)."""
     return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in index)
+
+
+def full_index(index: tuple[Any, ...], ndim: int) -> list[Any]:
+    """An index with a part for every axis, in place of an Ellipsis or of what is left out.
+
+    Example:
+        >>> full_index((0, ..., None), 3)
+        [0, slice(None, None, None), slice(None, None, None), None]
+    """
+    parts = list(index)
+    given = sum(part is not None and part is not Ellipsis for part in parts)
+    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    parts[at : at + 1] = [slice(None)] * (ndim - given)
+    return parts

@@ -75,7 +75,7 @@ def crop_offset(larger: CoordinateMap, smaller: CoordinateMap) -> int:
     """At which pixel of ``larger`` a crop must start to lie exactly over ``smaller``.
 
     Raises:
-        ValueError: if no crop can do it: the scales differ, or the offset is not a whole number of
+        ValueError: if no crop can do it: the scales differ, or the offset is not an integer of
             at least 0.
 
     Example:

@@ -23,6 +23,7 @@ from tinyfcn.onnx import operators, resampling  # noqa: F401 (they add the rules
 from tinyfcn.onnx.graph import Dynamic, Graph, UnknownValue
 from tinyfcn.onnx.rules import RULES, CannotExport
 from tinyfcn.onnx.trace import INPUT, Trace, trace
+from tinyfcn.without_values import image_shape
 
 EXAMPLE = (3, 257, 385)  # (C, H, W) of images that most networks take
 
@@ -40,8 +41,8 @@ def export(
     The file's input is called "images", its output "scores"; parameters keep their names, and nodes
     have those of their layers, such as "conv1_1/Conv_0". That it is the same for images of other
     sizes is checked: it is written down for several, larger and smaller, wide and high, odd and
-    even, which must agree. Meanwhile no other thread may use the model. The file cannot refuse
-    what the model refuses, such as sizes that do not suit a U-Net without padding.
+    even, which must agree. Meanwhile no other thread may use the model. The file cannot reject
+    what the model rejects, such as sizes that do not suit a U-Net without padding.
 
     Args:
         model: any module that is called on images (N, C, H, W) and gives one tensor; float32.
@@ -67,12 +68,7 @@ def export(
     """
     from tinyfcn.onnx.proto import serialize
 
-    size = tuple(input_size)
-    if len(size) not in (3, 4) or not all(hasattr(n, "__index__") and n >= 1 for n in size):
-        raise ValueError(
-            f"onnx: input_size must be (C, H, W) or (N, C, H, W), each at least 1, got {size}"
-        )
-    size = (1,) * (4 - len(size)) + size
+    size = image_shape("onnx", input_size)
     first = trace(model, size)
     if first.images.dtype != np.float32:
         raise CannotExport(
@@ -158,7 +154,7 @@ def _differing(first: Trace, second: Trace) -> Dynamic:
 
 
 def _check_equal(graph: Graph, other: Graph) -> None:
-    """Refuse a network of which something was written down that belongs to one size only."""
+    """Reject a network of which something was written down that belongs to one size only."""
     for a, b in zip(graph.nodes, other.nodes, strict=False):
         same = all(
             np.array_equal(graph.constants.get(m, m), other.constants.get(n, n))

@@ -88,12 +88,12 @@ class Graph:
         return Value(self.constant(known), known.shape)
 
     def node(
-        self, kind: str, inputs: Iterable[str | None], outputs: int = 1, **attributes: Any
+        self, kind: str, inputs: Iterable[Value | str | None], outputs: int = 1, **attributes: Any
     ) -> Any:
-        """Add an operator; the name of its output, or a tuple of several."""
+        """Add an operator to values or their names; the name of its output, or several."""
         start = f"{kind}_{len(self.nodes)}"
         names = (start, *(f"{start}.{i}" for i in range(1, outputs)))
-        given = [name or "" for name in inputs]
+        given = [x.name if isinstance(x, Value) else x or "" for x in inputs]
         while given and not given[-1]:
             given.pop()
         self.nodes.append(Node(self.layer, kind, tuple(given), names, attributes))
@@ -108,16 +108,16 @@ class Graph:
             self.constants[self._computed[key]] = array
         return self._computed[key]
 
-    def whole(self, sizes: Sequence[int]) -> str:
-        """Whole numbers as one array, int64; those that depend on the image are computed."""
+    def integers(self, sizes: Sequence[int]) -> str:
+        """Integers as one array, int64; those that depend on the image are computed."""
         if all(self.is_fixed(n) for n in sizes):
             return self.constant([int(n) for n in sizes], np.int64)
         parts = [self._size(n) for n in sizes]
         return parts[0] if len(parts) == 1 else str(self.node("Concat", parts, axis=0))
 
     def scalar(self, n: int) -> str:
-        """One whole number as an array without axes, int64."""
-        return str(self.node("Squeeze", [self.whole([n]), self.whole([0])]))
+        """One integer as an array without axes, int64."""
+        return str(self.node("Squeeze", [self.integers([n]), self.integers([0])]))
 
     def is_fixed(self, n: int) -> bool:
         """Whether a size is the same for all images."""

@@ -14,7 +14,7 @@ from tinyfcn.onnx.trace import INPUT, Trace, Traced
 
 OUTPUT = "scores"
 LARGEST = 2 << 30  # bytes that a protocol buffer may have
-IR_VERSION = 8  # of the opset's time: older programs refuse what is newer
+IR_VERSION = 8  # of the opset's time: older programs reject what is newer
 
 # The numbers of the fields of onnx.proto that are written here.
 MODEL_GRAPH, GRAPH_INITIALIZER, TENSOR_RAW_DATA = 7, 5, 9

@@ -6,7 +6,6 @@ that it picks, are computed in the graph from the size of the image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,15 +28,15 @@ def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     pads = [rows.p, columns.p]
     check_rounding_up("avg_pool2d", rows.ceil_mode, (rows.k, columns.k), (rows.s, columns.s), pads)
     return graph.node(
-        "AveragePool", [x.name], kernel_shape=[rows.k, columns.k], strides=[rows.s, columns.s],
+        "AveragePool", [x], kernel_shape=[rows.k, columns.k], strides=[rows.s, columns.s],
         pads=pads * 2, ceil_mode=int(rows.ceil_mode), count_include_pad=int(rows.count_include_pad),
     )  # fmt: skip
 
 
 def _adaptive(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     if rows.out == columns.out == 1:
-        return graph.node("GlobalAveragePool", [x.name])
-    y = graph.node("MatMul", [_means(graph, rows), x.name])  # (OH, H) · (N, C, H, W)
+        return graph.node("GlobalAveragePool", [x])
+    y = graph.node("MatMul", [_means(graph, rows), x])  # (OH, H) · (N, C, H, W)
     across = graph.node("Transpose", [_means(graph, columns)], perm=[1, 0])
     return graph.node("MatMul", [y, across])  # (N, C, OH, W) · (W, OW)
 
@@ -46,8 +45,8 @@ def _means(graph: Graph, axis: Any) -> str:
     """The matrix of :class:`resampling.Adaptive` (OUT, IN), for an IN that nodes compute."""
     if graph.is_fixed(axis.n) and graph.is_fixed(axis.out):
         return graph.constant(axis.matrix(), np.float32)
-    n, out = graph.whole([axis.n]), graph.whole([axis.out])
-    one = graph.whole([1])
+    n, out = graph.integers([axis.n]), graph.integers([axis.out])
+    one = graph.integers([1])
     i = graph.node("Unsqueeze", [_range(graph, axis.out), one])  # (OUT, 1)
     start = graph.node("Div", [graph.node("Mul", [i, n]), out])  # ⌊i·n / out⌋
     after = graph.node("Mul", [graph.node("Add", [i, one]), n])
@@ -63,78 +62,64 @@ def _means(graph: Graph, axis: Any) -> str:
 
 
 def _interpolate(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
-    mode = "linear" if isinstance(rows, resampling.Bilinear) else "nearest"
-    aligned = mode == "linear" and rows.align_corners
+    linear = isinstance(rows, resampling.Bilinear)
+    options: dict[str, Any]
+    if linear:
+        how = "align_corners" if rows.align_corners else "half_pixel"
+        options = {"mode": "linear", "coordinate_transformation_mode": how}
+    else:
+        options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+        options["nearest_mode"] = "floor"
     if rows.scale is None and columns.scale is None:
-        if mode == "nearest":
+        if not linear:
             # Not Resize: it divides in float32, and is one pixel off where a quotient is whole.
             return _picked(graph, x, _nearest(graph, rows), _nearest(graph, columns))
-        return _resize(graph, x, sizes=(rows.out, columns.out), mode=mode, align_corners=aligned)
+        sizes = graph.integers([*x.shape[:2], rows.out, columns.out])
+        return graph.node("Resize", [x, None, None, sizes], **options)
     scales = [1 / (axis.scale or axis.n / axis.out) for axis in (rows, columns)]
     if any(float(np.float32(f)) != f for f in scales):
         raise CannotExport(
             f"onnx: interpolate with scale_factor {scales} is not exact in float32, so that sizes "
             "might differ by one; pass a size instead"
         )
-    return _resize(graph, x, scales=scales, mode=mode, align_corners=aligned)
-
-
-def _resize(
-    graph: Graph,
-    x: Value,
-    *,
-    sizes: Sequence[int] = (),
-    scales: Sequence[float] = (),
-    mode: str,
-    align_corners: bool = False,
-) -> str:
-    options: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": "half_pixel"}
-    if align_corners:
-        options["coordinate_transformation_mode"] = "align_corners"
-    if mode == "nearest":
-        options["coordinate_transformation_mode"] = "asymmetric"
-        options["nearest_mode"] = "floor"
-    if sizes:
-        wanted = [None, None, graph.whole([*x.shape[:2], *sizes])]
-    else:
-        wanted = [None, graph.constant([1, 1, *scales], np.float32)]
-    return graph.node("Resize", [x.name, *wanted], **options)
+    wanted = graph.constant([1, 1, *scales], np.float32)
+    return graph.node("Resize", [x, None, wanted], **options)
 
 
 def _spread(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     (batch, channels, height, width), (down, across) = x.shape, (rows.factor, columns.factor)
-    apart = graph.node("Reshape", [x.name, graph.whole([batch, channels, height, 1, width, 1])])
-    pads = graph.whole([0] * 9 + [down - 1, 0, across - 1])
+    apart = graph.node("Reshape", [x, graph.integers([batch, channels, height, 1, width, 1])])
+    pads = graph.integers([0] * 9 + [down - 1, 0, across - 1])
     cells = graph.node("Pad", [apart, pads])
-    size = graph.whole([batch, channels, height * down, width * across])
+    size = graph.integers([batch, channels, height * down, width * across])
     return graph.node("Reshape", [cells, size])
 
 
 def _bordered(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     if rows.mode == "replicate":
         pads = [0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after]
-        return graph.node("Pad", [x.name, graph.whole(pads)], mode="edge")
+        return graph.node("Pad", [x, graph.integers(pads)], mode="edge")
     # Not Pad's own mode: it is not defined for borders larger than the image.
     return _picked(graph, x, _mirrored(graph, rows), _mirrored(graph, columns))
 
 
 def _picked(graph: Graph, x: Value, rows: str, columns: str) -> str:
     """The pixels at these positions."""
-    return graph.node("Gather", [graph.node("Gather", [x.name, rows], axis=2), columns], axis=3)
+    return graph.node("Gather", [graph.node("Gather", [x, rows], axis=2), columns], axis=3)
 
 
 def _nearest(graph: Graph, axis: Any) -> str:
     """⌊i · n / out⌋ for every position i below out."""
-    times_n = graph.node("Mul", [_range(graph, axis.out), graph.whole([axis.n])])
-    return graph.node("Div", [times_n, graph.whole([axis.out])])
+    times_n = graph.node("Mul", [_range(graph, axis.out), graph.integers([axis.n])])
+    return graph.node("Div", [times_n, graph.integers([axis.out])])
 
 
 def _mirrored(graph: Graph, axis: Any) -> str:
     """n − 1 − |n − 1 − i mod 2(n − 1)| for every position i from −before to n + after − 1."""
-    last = graph.whole([axis.n - 1])
-    period = graph.node("Max", [graph.whole([1]), graph.node("Add", [last, last])])
+    last = graph.integers([axis.n - 1])
+    period = graph.node("Max", [graph.integers([1]), graph.node("Add", [last, last])])
     i = graph.node(
-        "Sub", [_range(graph, axis.before + axis.n + axis.after), graph.whole([axis.before])]
+        "Sub", [_range(graph, axis.before + axis.n + axis.after), graph.integers([axis.before])]
     )
     distance = graph.node("Abs", [graph.node("Sub", [last, graph.node("Mod", [i, period])])])
     return graph.node("Sub", [last, distance])

@@ -34,7 +34,7 @@ def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
 def check_rounding_up(
     op: str, ceil_mode: bool, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> None:
-    """Refuse a pooling whose last window might start behind the image: we leave such a window out,
+    """Reject a pooling whose last window might start behind the image: we leave such a window out,
     as PyTorch does, ONNX does not."""
     if ceil_mode and any(k < s + p for k, s, p in zip(kernel, stride, padding, strict=True)):
         raise CannotExport(

@@ -1,8 +1,8 @@
 """Sizes that remember how they came about.
 
-A network computes with the sizes of its arrays: it crops a map to the size of another, or enlarges
+A network computes with the sizes of its arrays: it crops a map to the size of another, or upsamples
 scores to the size of the image. To write that down as it is meant, and not as the numbers of one
-image, the sizes are whole numbers that carry the formula they are the result of.
+image, the sizes are integers that carry the formula they are the result of.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Formula = tuple[str, Any, Any]
 
 
 class Size(int):
-    """A whole number with its formula: + − · // % and abs go on with it, others see the number.
+    """An integer with its formula: + − · // % and abs go on with it, others see the number.
 
     Example:
         >>> height = Size(7, ("axis", "images", 2))
@@ -33,7 +33,7 @@ class Size(int):
         return size
 
     def __index__(self) -> Size:
-        return self  # where the ops ask whether something is a whole number
+        return self  # where the ops ask whether something is an integer
 
     def __neg__(self) -> Any:
         return 0 - self
