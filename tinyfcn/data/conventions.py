@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from tinyfcn.data.palette import VOC_PALETTE, VOID, rgb_to_index
 
@@ -55,11 +55,10 @@ def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.u
                 f"{path}: expected an image of 8 bits a channel, got Pillow mode "
                 f"{image.mode!r}; scale it to 0..255 first"
             )
-        if upright:
-            image = ImageOps.exif_transpose(image)
-        if image.mode in ("P", "PA"):
-            image = image.convert("RGBA")
-        return np.array(image.convert("RGB"))
+        photo: Image.Image = ImageOps.exif_transpose(image) if upright else image
+        if photo.mode in ("P", "PA"):
+            photo = photo.convert("RGBA")
+        return np.array(photo.convert("RGB"))
 
 
 def read_mask(
@@ -74,8 +73,8 @@ def read_mask(
     with _opened(path, "a mask") as image:
         if image.format == "JPEG":
             raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
-        tile = getattr(image, "tile", None)  # the coding of the file, until it is loaded
-        stretch = _STRETCH.get(str(tile[0][3]), 1) if tile else 1
+        coding = image.tile[0][3] if image.tile else None  # known until the file is loaded
+        stretch = _STRETCH.get(str(coding), 1)
         values, mode = np.array(image), image.mode
     if mode == "RGBA" and (values[..., 3] == 255).all():
         mode, values = "RGB", values[..., :3]
@@ -174,13 +173,12 @@ def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "class
     """Raise DataError unless there are 1 to 255 class names, none of them empty or twice there."""
     if not 1 <= len(classes) <= VOID:
         raise DataError(f"{source}: expected 1 to {VOID} class names, got {len(classes)}")
-    twice = sorted({name for name in classes if classes.count(name) > 1})
-    if twice or not all(classes):
+    if len(set(classes)) < len(classes) or not all(classes):
         raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
 
 
 @contextlib.contextmanager
-def _opened(path: str | PathLike[str], what: str) -> Iterator[Image.Image]:
+def _opened(path: str | PathLike[str], what: str) -> Iterator[ImageFile.ImageFile]:
     """The file, in a block where it may be read; says whatever is wrong with it."""
     try:
         with Image.open(path) as image:

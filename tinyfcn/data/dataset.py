@@ -116,15 +116,13 @@ class ConcatDataset(SegmentationDataset):
     """Data sets of the same classes, one after the other, as one: VOC's train and SBD, say."""
 
     def __init__(self, datasets: Sequence[SegmentationDataset]):
-        if not datasets:
-            raise ValueError("ConcatDataset: expected at least one data set, got none")
-        for other in datasets[1:]:
-            if other.classes != datasets[0].classes:
-                raise DataError(
-                    "ConcatDataset: all data sets must have the same classes, "
-                    f"got {datasets[0].classes} and {other.classes}"
-                )
-        self.classes = datasets[0].classes
+        classes = list(dict.fromkeys(dataset.classes for dataset in datasets))
+        if len(classes) != 1:
+            raise DataError(
+                "ConcatDataset: expected at least one data set, and the same classes in all, "
+                f"got {' and '.join(map(str, classes)) or 'none'}"
+            )
+        self.classes = classes[0]
         self.ids = tuple(name for dataset in datasets for name in dataset.ids)
         self._places = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
 

@@ -73,10 +73,9 @@ class DataLoader:
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"DataLoader: {name} must be at least {least}, got {getattr(self, name)}"
-                )
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")
         if len(self) == 0:
             raise ValueError(
                 f"DataLoader: no batch to give: the data set has {len(self.dataset)} samples, "
@@ -85,9 +84,8 @@ class DataLoader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        if self.drop_last:
-            return len(self.dataset) // self.batch_size
-        return -(-len(self.dataset) // self.batch_size)
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + bool(rest and not self.drop_last)
 
     def state_dict(self) -> dict[str, int]:
         """The epoch and the position in it: the number of batches already handed out."""
@@ -108,10 +106,8 @@ class DataLoader:
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = np.random.default_rng([self.seed, epoch, _ORDER]).permutation(order)
-        batches = [
-            order[start : start + self.batch_size]
-            for start in range(self.position * self.batch_size, len(order), self.batch_size)
-        ][: len(self) - self.position]
+        size = self.batch_size
+        batches = [order[i * size : (i + 1) * size] for i in range(self.position, len(self))]
         for batch in self._prepare(batches, epoch):
             self.position += 1
             yield batch
@@ -123,13 +119,14 @@ class DataLoader:
             for indices in batches:
                 yield self._batch(indices, epoch)
             return
-        waiting = deque(batches)
         ahead: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tinyfcn-loader")
         try:
-            while waiting or ahead:
-                while waiting and len(ahead) <= self.workers:
-                    ahead.append(pool.submit(self._batch, waiting.popleft(), epoch))
+            for indices in batches:
+                ahead.append(pool.submit(self._batch, indices, epoch))
+                if len(ahead) > self.workers:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
         finally:
             # Reached on the last batch, on an error, on Ctrl-C and when the loop is left early.

@@ -92,5 +92,4 @@ def rgb_to_index(
 
 def _code(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Each colour of (..., 3) as one number of 24 bits."""
-    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
-    return red << 16 | green << 8 | blue
+    return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)

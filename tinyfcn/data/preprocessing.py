@@ -38,13 +38,10 @@ class Preprocessing:
             raise ValueError(
                 f"Preprocessing: channel_order must be 'RGB' or 'BGR', got {self.channel_order!r}"
             )
-        for name in ("mean", "std"):
+        for name, least, what in (("mean", -np.inf, "numbers"), ("std", 0, "positive numbers")):
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) != 3 or (name == "std" and min(values) <= 0):
-                raise ValueError(
-                    f"Preprocessing: {name} must be three "
-                    f"{'positive ' if name == 'std' else ''}numbers, got {values}"
-                )
+            if len(values) != 3 or min(values) <= least:
+                raise ValueError(f"Preprocessing: {name} must be three {what}, got {values}")
             object.__setattr__(self, name, values)
         if not self.scale > 0:
             raise ValueError(f"Preprocessing: scale must be positive, got {self.scale}")

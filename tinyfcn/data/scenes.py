@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil, cos, radians, sin, tau
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -28,6 +29,7 @@ __all__ = ["SYNTHETIC_CLASSES", "SceneStyle", "draw_scene"]
 _SUPERSAMPLING = 4
 
 Floats = NDArray[np.float32]
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class SceneStyle:
 
     size: int = 128
     objects: tuple[int, int] = (2, 5)
-    diameter: tuple[float, float] = (40.0, 76.0)
+    diameter: Range = (40.0, 76.0)
     overlap: float = 0.3
     tilt: float = 30.0
     stretch: float = 1.2
@@ -70,7 +72,7 @@ class SceneStyle:
 SYNTHETIC_CLASSES: tuple[str, ...] = ("background", *SHAPES)
 
 
-def draw_scene(rng: np.random.Generator, style: SceneStyle | None = None) -> Sample:
+def draw_scene(rng: Generator, style: SceneStyle | None = None) -> Sample:
     """Draw one scene: image uint8 (size, size, 3) and mask uint8 (size, size), border pixels 255.
 
     >>> scene = draw_scene(np.random.default_rng(0))
@@ -102,10 +104,10 @@ def draw_scene(rng: np.random.Generator, style: SceneStyle | None = None) -> Sam
 # Where objects lie.
 
 
-def _places(rng: np.random.Generator, style: SceneStyle) -> list[tuple[float, float, float]]:
+def _places(rng: Generator, style: SceneStyle) -> list[tuple[float, float, float]]:
     """Row, column and diameter of each object; one that finds no place in 30 tries is left out."""
     places: list[tuple[float, float, float]] = []
-    for _ in range(rng.integers(style.objects[0], style.objects[1] + 1)):
+    for _ in range(rng.integers(*style.objects, endpoint=True)):
         for _ in range(30):
             diameter = rng.uniform(*style.diameter)
             # Up to a sixth of the diameter may lie outside the image.
@@ -120,7 +122,7 @@ def _places(rng: np.random.Generator, style: SceneStyle) -> list[tuple[float, fl
 # Shapes.
 
 
-def _pose(rng: np.random.Generator, style: SceneStyle, diameter: float) -> NDArray[np.float64]:
+def _pose(rng: Generator, style: SceneStyle, diameter: float) -> NDArray[np.float64]:
     """The matrix that turns, stretches and scales the unit circle to ``diameter`` pixels."""
     angle, axis = radians(rng.uniform(-style.tilt, style.tilt)), rng.uniform(0, tau)
     stretch = style.stretch ** rng.uniform(-0.5, 0.5)
@@ -149,12 +151,11 @@ def _coverage(image: Image.Image, factor: int) -> Floats:
 
 # Colours and textures, the same for objects and background.
 
+_VIVID = (0.45, 1.0)
+
 
 def _colours(
-    rng: np.random.Generator,
-    count: int,
-    saturation: tuple[float, float] = (0.45, 1.0),
-    value: tuple[float, float] = (0.45, 1.0),
+    rng: Generator, count: int, saturation: Range = _VIVID, value: Range = _VIVID
 ) -> Floats:
     """Random colours, (count, 3) in 0..1, even in hue, saturation and value (HSV)."""
     hue = rng.uniform(0, 6, (count, 1))
@@ -163,7 +164,7 @@ def _colours(
     return (rng.uniform(*value, (count, 1)) * (1 - strength + strength * wheel)).astype(np.float32)
 
 
-def _colour_apart(rng: np.random.Generator, others: list[Floats], distance: float) -> Floats:
+def _colour_apart(rng: Generator, others: list[Floats], distance: float) -> Floats:
     """The first of some random colours at least ``distance`` from all others, or the farthest."""
     candidates = _colours(rng, 24)
     gaps = np.linalg.norm(candidates[:, None] - np.array(others), axis=2).min(axis=1)
@@ -178,10 +179,7 @@ def _turned_grid(height: int, width: int, angle: float) -> tuple[Floats, Floats]
 
 
 def _texture(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    colour: Floats,
-    strength: float = 1.0,
+    rng: Generator, shape: tuple[int, ...], colour: Floats, strength: float = 1.0
 ) -> Floats:
     """Plain, gradient, stripes, dots or blotches around a colour: (height, width, 3), 0..255."""
     height, width = shape
@@ -211,14 +209,14 @@ def _texture(
 # Backgrounds.
 
 
-def _background(rng: np.random.Generator, style: SceneStyle) -> tuple[Floats, list[Floats]]:
+def _background(rng: Generator, style: SceneStyle) -> tuple[Floats, list[Floats]]:
     """A canvas (size, size, 3) of two muted regions under vivid clutter; the regions' colours."""
     size = style.size
     colours = list(_colours(rng, 2, saturation=(0.05, 0.35), value=(0.15, 0.9)))
     canvas = _texture(rng, (size, size), colours[0], strength=0.6)
     wave = _wave(rng, size)
     canvas += wave[..., None] * (_texture(rng, (size, size), colours[1], strength=0.6) - canvas)
-    for _ in range(rng.integers(style.clutter[0], style.clutter[1] + 1)):
+    for _ in range(rng.integers(*style.clutter, endpoint=True)):
         colour = _colours(rng, 1)[0]
         drawing = Image.new("L", (2 * size, 2 * size))
         (_line, _blot, _specks)[rng.integers(3)](rng, ImageDraw.Draw(drawing), 2 * size)
@@ -227,7 +225,7 @@ def _background(rng: np.random.Generator, style: SceneStyle) -> tuple[Floats, li
     return canvas, colours
 
 
-def _wave(rng: np.random.Generator, size: int) -> Floats:
+def _wave(rng: Generator, size: int) -> Floats:
     """1 on one side of a wavy line across the image, 0 on the other."""
     angle, phase = rng.uniform(0, tau, 2).tolist()
     height, length, shift = rng.uniform((2, 0.3, -0.3), (10, 1, 0.3)).tolist()
@@ -236,13 +234,13 @@ def _wave(rng: np.random.Generator, size: int) -> Floats:
     return np.clip(edge, 0, 1)
 
 
-def _line(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
+def _line(rng: Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
     """A polyline of one to three pieces across the image."""
     points = rng.uniform(-0.1, 1.1, (rng.integers(2, 5), 2)) * size
     draw.line(points.ravel().tolist(), fill=255, width=int(rng.integers(2, 9)), joint="curve")
 
 
-def _blot(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
+def _blot(rng: Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
     """A blot with an irregular outline of many lobes, unlike any class."""
     angles = np.linspace(0, tau, 80, endpoint=False)
     radius = 1.0 + sum(
@@ -254,7 +252,7 @@ def _blot(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> Non
     draw.polygon(points.ravel().tolist(), fill=255)
 
 
-def _specks(rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
+def _specks(rng: Generator, draw: ImageDraw.ImageDraw, size: int) -> None:
     """A handful of specks, far smaller than any object."""
     for _ in range(rng.integers(4, 16)):
         x, y = rng.uniform(0, size, 2)

@@ -19,14 +19,12 @@ def _circle(radius: float = 1.0, start: float = 0.0, stop: float = tau, steps: i
 
 def _heart() -> Points:
     """The parametric heart curve x = 16 sin³ t, y = 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t."""
-    angles = [tau * step / 48 for step in range(48)]
-    return [
-        (
-            sin(t) ** 3,
-            -(13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t) + 2.5) / 16,
-        )
-        for t in angles
-    ]
+    points = []
+    for step in range(48):
+        t = tau * step / 48
+        y = 13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t)
+        points.append((sin(t) ** 3, -(y + 2.5) / 16))
+    return points
 
 
 def _crescent() -> Points:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
 
 __all__ = ["write_voc_tree"]
 
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
 _PARAMETERS = "synthetic.json"
 _VERSION = 2  # of what is drawn; a tree of another version is written anew
 
@@ -28,7 +29,7 @@ def write_voc_tree(
     train: int = 1500,
     val: int = 200,
     seed: int = 0,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Progress = iter,
     **style: Any,
 ) -> Path:
     """Write scenes as a VOC tree at ``folder`` and return its path; keep an equal tree.
@@ -57,41 +58,35 @@ def write_voc_tree(
             f"{folder}: there is something else than a tree of synthetic scenes; "
             "name an empty or new folder"
         )
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    former = folder.with_name(f"{folder.name}.former-{os.getpid()}")
     try:
-        _write(partial, {"train": train, "val": val}, seed, scene_style, progress)
-        (partial / _PARAMETERS).write_text(text)
-        if folder.exists():
-            folder.rename(former)
-        partial.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
+            new = Path(beside, "new")
+            _write(new, train, val, seed, scene_style, progress)
+            (new / _PARAMETERS).write_text(text)
+            if folder.exists():
+                folder.rename(Path(beside, "former"))
+            new.rename(folder)
     except OSError as error:
         error.filename = error.filename or str(folder)  # a full disk names no file
         raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
     return folder
 
 
 def _write(
-    folder: Path,
-    counts: dict[str, int],
-    seed: int,
-    style: SceneStyle,
-    progress: Callable[[Iterable[int]], Iterable[int]],
+    folder: Path, train: int, val: int, seed: int, style: SceneStyle, progress: Progress
 ) -> None:
     images, masks = folder / "JPEGImages", folder / "SegmentationClass"
     lists = folder / "ImageSets" / "Segmentation"
     for path in (images, masks, lists):
         path.mkdir(parents=True)
     (folder / "classes.txt").write_text("\n".join(SYNTHETIC_CLASSES) + "\n")
-    scenes = [(part, index) for part, count in enumerate(counts.values()) for index in range(count)]
-    names = [f"{[*counts][part]}_{index:05d}" for part, index in scenes]
+    scenes = [("train", 0, index) for index in range(train)]
+    scenes += [("val", 1, index) for index in range(val)]
+    names = [f"{split}_{index:05d}" for split, _, index in scenes]
+    for split, chosen in ("train", names[:train]), ("val", names[train:]), ("trainval", names):
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen))
     for number in progress(range(len(scenes))):
-        scene = draw_scene(np.random.default_rng([seed, *scenes[number], 1]), style)
+        scene = draw_scene(np.random.default_rng([seed, *scenes[number][1:], 1]), style)
         Image.fromarray(scene.image).save(images / f"{names[number]}.jpg", quality=92)
         write_mask(masks / f"{names[number]}.png", scene.mask)
-    for split in (*counts, "trainval"):
-        chosen = [name for name in names if split == "trainval" or name.startswith(f"{split}_")]
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen))

@@ -79,8 +79,7 @@ class RandomScale:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         factor = rng.uniform(self.low, self.high)
         height, width = (max(1, round(length * factor)) for length in sample.mask.shape)
-        image = Image.fromarray(np.ascontiguousarray(sample.image))
-        mask = Image.fromarray(np.ascontiguousarray(sample.mask))
+        image, mask = Image.fromarray(sample.image), Image.fromarray(sample.mask)
         return sample._replace(
             image=np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)),
             mask=np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)),
@@ -168,11 +167,9 @@ class ColourJitter:
     saturation: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"ColourJitter: {name} must be in [0, 1), got {getattr(self, name)}"
-                )
+        for name, amount in vars(self).items():
+            if not 0 <= amount < 1:
+                raise ValueError(f"ColourJitter: {name} must be in [0, 1), got {amount}")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         brightness, contrast, saturation = (
