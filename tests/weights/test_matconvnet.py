@@ -107,6 +107,16 @@ def test_what_is_no_network(tmp_path: Path) -> None:
         weights.load(tmp_path / "a")
 
 
+def test_sizes_are_integers(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", {"x": np.ones((2, 3))}, compress=False)
+    data = bytearray(path.read_bytes())
+    assert data[152:168] == np.array([5, 8, 2, 3], "<u4").tobytes()  # int32, 8 bytes, the shape
+    data[152:168] = np.array([7, 8], "<u4").tobytes() + np.float32([np.nan, 3]).tobytes()
+    path.write_bytes(data)
+    with pytest.raises(weights.WeightsError, match="type 7 where numbers should be"):
+        weights.load(path)
+
+
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = write(tmp_path / "a", {"x": np.zeros(9 << 20)})
     with pytest.raises(weights.WeightsError, match="absurdly many"):

@@ -14,10 +14,11 @@ Source: MathWorks, MAT-File Format (Level 5).
 from __future__ import annotations
 
 import math
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +32,15 @@ DTYPES = {
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
     16: "u1", 17: "u2", 18: "u4",
 }  # fmt: skip
+INTEGERS = DTYPES.keys() - {7, 9}
+ORDERS = {b"IM": "<", b"MI": ">"}
 _DEEPEST, _MOST_ELEMENTS = 12, 1_000_000
 
 # Numbers as an array, text as str, a cell as a list (column by column), a struct as a list of
 # dicts, one for each of its elements, anything else as None.
 Value = NDArray[Any] | str | list[Any] | None
+Element = tuple[int, memoryview]
+NOTHING: Element = (0, memoryview(b""))
 
 
 def read(path: Path) -> dict[str, Value]:
@@ -47,28 +52,23 @@ def read(path: Path) -> dict[str, Value]:
     data = memoryview(path.read_bytes())
     if data[:10] == b"MATLAB 7.3":
         raise WeightsError("version 7.3 is HDF5, which is not read; save it with '-v7' in MATLAB")
-    order: Literal["<", ">"] = ">" if data[126:128] == b"MI" else "<"
-    if len(data) < 128 or bytes(data[126:128]) not in (b"IM", b"MI"):
+    order = ORDERS.get(bytes(data[126:128]))
+    if order is None:
         raise WeightsError("truncated or damaged: the header of 128 bytes is not whole")
     return dict(_Mat(order, allowance(path)).variables(data[128:]))
 
 
 class _Mat:
-    def __init__(self, order: Literal["<", ">"], most: int) -> None:
+    def __init__(self, order: str, most: int) -> None:
         self.order = order
         self.left = most  # bytes that may still be unpacked
-        self.elements = 0
-        self.word = np.dtype("u4").newbyteorder(order)
+        self.elements_left = _MOST_ELEMENTS
 
     def variables(self, data: memoryview) -> Iterator[tuple[str, Value]]:
-        at = 0
-        while at < len(data):
-            kind, content, at = self._element(data, at)
+        for kind, content in self._elements(data):
             if kind == COMPRESSED:
-                kind, content, _ = self._element(self._unpack(content), 0)
-            if kind != MATRIX:
-                raise WeightsError(f"damaged: an element of type {kind} where a variable should be")
-            yield self._matrix(content, 0)
+                kind, content = next(self._elements(self._unpack(content)), NOTHING)
+            yield self._matrix(kind, content)
 
     def _unpack(self, content: memoryview) -> memoryview:
         unpacker = zlib.decompressobj()
@@ -77,78 +77,65 @@ class _Mat:
         except zlib.error as error:
             raise WeightsError(f"damaged: a variable cannot be unpacked ({error})") from error
         self.left -= len(data)
-        if self.left < 0:
-            raise WeightsError("a variable unpacks to absurdly many bytes: rejected")
-        if not unpacker.eof:
-            raise WeightsError("truncated within a compressed variable")
+        if self.left < 0 or not unpacker.eof:
+            raise WeightsError("a variable is truncated, or unpacks to absurdly many bytes")
         return memoryview(data)
 
-    def _element(self, data: memoryview, at: int) -> tuple[int, memoryview, int]:
-        """(type, content, where the next one begins)."""
-        self.elements += 1
-        if self.elements > _MOST_ELEMENTS:
-            raise WeightsError(f"more than {_MOST_ELEMENTS:,} elements: rejected")
-        if len(data) - at < 8:
-            raise WeightsError("truncated between two elements")
-        kind, size = (int(n) for n in np.frombuffer(data[at : at + 8], self.word))
-        if kind >> 16:
-            size, kind = kind >> 16, kind & 0xFFFF
-            if size > 4:
-                raise WeightsError(f"damaged: a short element of {size} bytes")
-            return kind, data[at + 4 : at + 4 + size], at + 8
-        if size > len(data) - at - 8:
-            left = len(data) - at - 8
-            raise WeightsError(f"truncated: an element of {size:,} bytes, {left:,} are left")
-        end = at + 8 + size
-        padding = 0 if kind == COMPRESSED else -size % 8
-        return kind, data[at + 8 : end], min(end + padding, len(data))
+    def _elements(self, data: memoryview) -> Iterator[Element]:
+        """The type and content of one after the other."""
+        while data:
+            self.elements_left -= 1
+            if self.elements_left < 0:
+                raise WeightsError(f"more than {_MOST_ELEMENTS:,} elements: rejected")
+            if len(data) < 8:
+                raise WeightsError("truncated between two elements")
+            kind, size = struct.unpack(self.order + "2I", data[:8])
+            start, room = 8, len(data) - 8
+            if kind >> 16:
+                kind, size, start, room = kind & 0xFFFF, kind >> 16, 4, 4
+            if size > room:
+                raise WeightsError(f"truncated: an element of {size:,} bytes, {room:,} are left")
+            yield kind, data[start : start + size]
+            data = data[start + size + (0 if kind == COMPRESSED else -(start + size) % 8) :]
 
-    def _numbers(self, data: memoryview, at: int) -> tuple[NDArray[Any], int]:
-        kind, content, at = self._element(data, at)
-        if kind not in DTYPES:
+    def _numbers(self, parts: Iterator[Element], kinds: Collection[int] = DTYPES) -> NDArray[Any]:
+        kind, content = next(parts, NOTHING)
+        if kind not in kinds:
             raise WeightsError(f"damaged: an element of type {kind} where numbers should be")
-        dtype = np.dtype(DTYPES[kind]).newbyteorder(self.order)
-        return numbers("damaged", content, dtype), at
+        return numbers("damaged", content, np.dtype(self.order + DTYPES[kind]))
 
-    def _matrix(self, data: memoryview, depth: int) -> tuple[str, Value]:
-        if not len(data):
+    def _matrix(self, kind: int, data: memoryview, depth: int = 0) -> tuple[str, Value]:
+        if kind != MATRIX or depth > _DEEPEST:
+            raise WeightsError(
+                f"damaged: type {kind} at depth {depth}, where an array should be; "
+                f"the deepest that is read is {_DEEPEST}"
+            )
+        if not data:
             return "", np.zeros((0, 0))
-        if depth > _DEEPEST:
-            raise WeightsError(f"nested more than {_DEEPEST} deep: rejected")
-        flags, at = self._numbers(data, 0)
-        dims, at = self._numbers(data, at)
-        letters, at = self._numbers(data, at)
-        shape = tuple(int(n) for n in dims[:33])
-        if len(flags) != 2 or not 2 <= len(shape) <= 32 or min(shape) < 0:
-            raise WeightsError(f"damaged: an array of shape {shape[:8]}")
-        name = _text(letters)
-        kind, count = int(flags[0]) & 0xFF, math.prod(shape)
-        if kind in NUMBERS or kind == CHAR:
-            flat, at = self._numbers(data, at)
-            array = shaped(name[:100], flat, shape, "F")
-            return name, _text(flat) if kind == CHAR else array
-        if kind == CELL:
-            return name, self._matrices(data, at, count, depth)
+        parts = self._elements(data)
+        flags, dims, letters = (self._numbers(parts, INTEGERS) for _ in range(3))
+        if len(flags) != 2 or not 2 <= len(dims) <= 32:
+            raise WeightsError(f"damaged: an array of {len(dims)} axes")
+        name, kind, shape = _text(letters), int(flags[0]) & 0xFF, tuple(dims.tolist())
+        if kind == CHAR:
+            return name, _text(self._numbers(parts, INTEGERS))
+        if kind in NUMBERS:
+            return name, shaped(name[:100], self._numbers(parts), shape, "F")
+        if kind not in (CELL, STRUCT):
+            return name, None
+        keys = [""]
         if kind == STRUCT:
-            width, at = self._numbers(data, at)
-            fields, at = self._numbers(data, at)
-            if len(width) != 1 or not 0 < int(width[0]) <= 1024 or len(fields) % int(width[0]):
+            lengths, fields = (self._numbers(parts, INTEGERS) for _ in range(2))
+            width = int(lengths.sum())  # one for all of them
+            if not 0 < width <= 1024 or len(fields) % width:
                 raise WeightsError(f"damaged: the field names of {name[:100]!r}")
-            names = [_text(row) for row in fields.reshape(-1, int(width[0]))]
-            values = iter(self._matrices(data, at, count * len(names), depth))
-            return name, [
-                {key: next(values) for key in names} for _ in range(count if names else 0)
-            ]
-        return name, None
-
-    def _matrices(self, data: memoryview, at: int, count: int, depth: int) -> list[Value]:
-        values = []
-        for _ in range(count):
-            kind, content, at = self._element(data, at)
-            if kind != MATRIX:
-                raise WeightsError(f"damaged: an element of type {kind} where an array should be")
-            values.append(self._matrix(content, depth + 1)[1])
-        return values
+            keys = [_text(row) for row in fields.reshape(-1, width)]
+        count = math.prod(shape) * len(keys)
+        values = [self._matrix(*next(parts, NOTHING), depth + 1)[1] for _ in range(count)]
+        if kind == CELL:
+            return name, values
+        rows = (values[i : i + len(keys)] for i in range(0, count, len(keys) or 1))
+        return name, [dict(zip(keys, row, strict=True)) for row in rows]
 
 
 def _text(letters: NDArray[Any]) -> str:

@@ -58,7 +58,8 @@ def unpickle(file: BinaryIO, admitted: Mapping[str, Any], persistent: Callable[[
             elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
                 memo[len(memo) if argument is None else argument] = stack[-1]
             elif op.name in functions:
-                operands = _take(op, stack, marks) + ([] if op.arg is None else [argument])
+                operands = _take(op, stack, marks) if op.stack_before else []
+                operands += [] if op.arg is None else [argument]
                 stack.append(functions[op.name](*operands))
             elif op.name not in ("PROTO", "FRAME", "STOP"):
                 raise WeightsError(
