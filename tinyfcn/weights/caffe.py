@@ -49,44 +49,34 @@ def read(path: Path) -> WeightFile:
     if size > LARGEST:
         raise WeightsError(f"{size:,} bytes are more than a caffemodel can have")
     reader = wire.Reader()
+    net = reader.message(memoryview(path.read_bytes()))
     arrays: dict[str, NDArray[Any]] = {}
-    for number, layer in reader.fields(memoryview(path.read_bytes())):
-        if number not in (2, 100):
-            continue
-        name_field, blobs_field = (4, 6) if number == 2 else (1, 7)
-        name, blobs = "", []
-        for field, value in reader.fields(layer):
-            if field == name_field:
-                name = wire.text(value)
-            elif field == blobs_field:
-                blobs.append(value)
-        for index, blob in enumerate(blobs):
-            part = PARTS[index] if index < len(PARTS) else str(index)
-            if f"{name}.{part}" in arrays:
-                raise WeightsError(f"two layers are called {name!r}")
-            arrays[f"{name}.{part}"] = _blob(reader, blob, f"{name[:100]}.{part}")
+    for layers, name_field, blobs_field in ((2, 4, 6), (100, 1, 7)):
+        for layer in map(reader.message, net[layers]):
+            name = wire.text(layer[name_field])
+            for index, blob in enumerate(layer[blobs_field]):
+                full = f"{name}.{PARTS[index] if index < len(PARTS) else index}"
+                if full in arrays:
+                    raise WeightsError(f"two layers are called {name!r}")
+                arrays[full] = _blob(reader, blob, full[:100])
     if not arrays:
         raise WeightsError("a network without weights (a .prototxt's, or of before 2014)")
     return WeightFile(arrays, images.caffe(arrays))
 
 
 def _blob(reader: wire.Reader, blob: wire.Value, name: str) -> NDArray[Any]:
-    shape: tuple[int, ...] | None = None
-    old = {1: 1, 2: 1, 3: 1, 4: 1}  # num, channels, height, width
-    pieces: list[NDArray[np.float32]] = []
-    for number, value in reader.fields(blob):
-        if number in old and isinstance(value, int):
-            old[number] = value
-        elif number == 7:
-            dims = (reader.varints(dim) for key, dim in reader.fields(value) if key == 1)
-            shape = tuple(n for some in dims for n in some)
-        elif number in (5, 8) and isinstance(value, memoryview):
-            dtype = np.dtype("<f4" if number == 5 else "<f8")
-            pieces.append(numbers(name, value, dtype).astype(np.float32))
-    if shape is None:
+    fields = reader.message(blob)
+    if fields[7]:
+        shape = reader.integers(reader.message(fields[7][-1])[1])
+    else:
+        shape = [[1, *reader.integers(fields[number])][-1] for number in (1, 2, 3, 4)]
         # Fully connected layers were (1, 1, out, in), and biases (1, 1, 1, out).
-        shape = tuple(old.values())
-        if shape[:2] == (1, 1):
+        if shape[:2] == [1, 1]:
             shape = shape[3:] if shape[2] == 1 else shape[2:]
-    flat = pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.float32), *pieces])
-    return shaped(name, flat, shape)
+    pieces = [
+        numbers(name, wire.content(value), np.dtype(dtype))
+        for number, dtype in ((5, "<f4"), (8, "<f8"))
+        for value in fields[number]
+    ]
+    flat = np.concatenate([np.zeros(0), *pieces], dtype=np.float32)
+    return shaped(name, flat, tuple(shape))

@@ -35,35 +35,34 @@ def read(path: Path) -> WeightFile:
     variables = mat.read(path)
     net = _struct(variables.get("net")) or variables
     arrays: dict[str, NDArray[Any]] = {}
-    for name, value in [*_of_layers(net), *_of_params(net)]:
-        if name in arrays:
-            raise WeightsError(f"two arrays are called {name[:100]!r}")
-        arrays[name] = value
+    for name, part, value in (*_of_layers(net), *_of_params(net)):
+        if isinstance(name, str) and isinstance(value, np.ndarray):
+            full = f"{name}.{part}" if part else name
+            if full in arrays:
+                raise WeightsError(f"two arrays are called {full[:100]!r}")
+            arrays[full] = _array(value, part, full[:100])
     if not arrays:
         shown = ", ".join(list(variables)[:5])
         raise WeightsError(f"no layers or params of MatConvNet; it holds {shown or 'nothing'}")
     return WeightFile(arrays, Preprocessing("RGB", 1.0, _mean(net), (1.0, 1.0, 1.0)))
 
 
-def _of_layers(net: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _of_layers(net: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Name, part and value."""
     for layer in _structs(net.get("layers")):
-        name, values = layer.get("name"), layer.get("weights")
-        if values is None:  # until beta 16
-            values = [layer[key] for key in ("filters", "biases") if key in layer]
-        if isinstance(name, str) and isinstance(values, list):
+        until_beta16 = [layer[key] for key in ("filters", "biases") if key in layer]
+        values = layer.get("weights", until_beta16)
+        if isinstance(values, list):
             for part, value in zip(("weight", "bias", "2"), values, strict=False):
-                if isinstance(value, np.ndarray):
-                    yield f"{name}.{part}", _array(value, part, f"{name[:100]}.{part}")
+                yield layer.get("name"), part, value
 
 
-def _of_params(net: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _of_params(net: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Name without its ending, the part that this stands for, and value."""
     for param in _structs(net.get("params")):
-        name, value = param.get("name"), param.get("value")
-        if isinstance(name, str) and isinstance(value, np.ndarray):
-            ending = next((end for end in ENDINGS if name.endswith(end)), "")
-            part = ENDINGS.get(ending, "")
-            full = f"{name.removesuffix(ending)}.{part}" if part else name
-            yield full, _array(value, part, name[:100])
+        name = str(param.get("name"))
+        ending = next((end for end in ENDINGS if name.endswith(end)), "")
+        yield name.removesuffix(ending), ENDINGS.get(ending, ""), param.get("value")
 
 
 def _array(value: NDArray[Any], part: str, name: str) -> NDArray[Any]:
@@ -90,9 +89,9 @@ def _mean(net: dict[str, Any]) -> tuple[float, float, float]:
 
 def _structs(value: Any) -> list[dict[str, Any]]:
     """The elements of a struct, or of the structs in a cell."""
-    items = value if isinstance(value, list) else []
-    flat = [one for item in items for one in (item if isinstance(item, list) else [item])]
-    return [one for one in flat if isinstance(one, dict)]
+    if isinstance(value, dict):
+        return [value]
+    return [one for item in value for one in _structs(item)] if isinstance(value, list) else []
 
 
 def _struct(value: Any) -> dict[str, Any]:

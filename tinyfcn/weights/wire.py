@@ -9,85 +9,83 @@ Source: https://protobuf.dev/programming-guides/encoding
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Mapping
 
 from tinyfcn.weights.file import WeightsError
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-MOST_FIELDS = 1_000_000  # a network has some thousands; numbers are packed into one
+FIXED = {1: 8, 5: 4}  # bytes of a field of that kind
+VARINT, BYTES = 0, 2
+MOST_NUMBERS = 1_000_000  # tags, lengths and varints; a network has some thousands
 
 Value = int | memoryview
 
 
 class Reader:
-    """Reads the fields of messages, of one file no more than ``MOST_FIELDS``."""
+    """Reads the messages of one file, which together have no more than ``MOST_NUMBERS``."""
 
     def __init__(self) -> None:
-        self._left = MOST_FIELDS
+        self._left = MOST_NUMBERS
 
-    def fields(self, message: Value) -> Iterator[tuple[int, Value]]:
-        """(number, value) of each field; what has a length comes as a view, nothing is copied.
+    def message(self, value: Value) -> Mapping[int, list[Value]]:
+        """The values of each field by its number; what has a length comes as a view, not copied.
 
         Raises:
             WeightsError: if the message ends within a field, or is not one.
         """
-        if isinstance(message, int):
-            raise WeightsError("damaged: a number stands where a message should")
-        at, end = 0, len(message)
-        while at < end:
-            self._count()
-            tag, at = _varint(message, at)
+        rest, fields = content(value), defaultdict[int, list[Value]](list)
+        while rest:
+            tag, rest = self._varint(rest)
             number, kind = tag >> 3, tag & 7
             if kind == VARINT:
-                value, at = _varint(message, at)
-                yield number, value
-                continue
-            if kind == BYTES:
-                size, at = _varint(message, at)
-            elif kind in (FIXED32, FIXED64):
-                size = 4 if kind == FIXED32 else 8
+                value, rest = self._varint(rest)
+            elif kind == BYTES or kind in FIXED:
+                size, rest = (FIXED[kind], rest) if kind in FIXED else self._varint(rest)
+                if size > len(rest):
+                    raise WeightsError(
+                        f"truncated: field {number} has {size:,} bytes, {len(rest)} left"
+                    )
+                value, rest = rest[:size], rest[size:]
             else:
                 raise WeightsError(f"damaged: field {number} is of kind {kind}, which there is not")
-            if size > end - at:
-                raise WeightsError(f"truncated: field {number} has {size:,} bytes, {end - at} left")
-            yield number, message[at : at + size]
-            at += size
+            fields[number].append(value)
+        return fields
 
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise WeightsError(f"more than {MOST_FIELDS:,} fields: rejected")
-
-    def varints(self, value: Value) -> list[int]:
-        """Integers: one that stands by itself, or several packed into one field."""
-        if isinstance(value, int):
-            return [value]
-        numbers, at = [], 0
-        while at < len(value):
-            self._count()
-            number, at = _varint(value, at)
-            numbers.append(number)
+    def integers(self, values: list[Value]) -> list[int]:
+        """The integers of a field: each stands by itself, or several are packed into one value."""
+        numbers = []
+        for value in values:
+            if isinstance(value, int):
+                numbers.append(value)
+                continue
+            while value:
+                number, value = self._varint(value)
+                numbers.append(number)
         return numbers
 
+    def _varint(self, data: memoryview) -> tuple[int, memoryview]:
+        """A number, and what follows it."""
+        self._left -= 1
+        if self._left < 0:
+            raise WeightsError(f"more than {MOST_NUMBERS:,} tags and lengths of fields: rejected")
+        number = 0
+        for i, byte in enumerate(data[:10]):
+            number |= (byte & 0x7F) << 7 * i
+            if byte < 0x80:
+                return number, data[i + 1 :]
+        raise WeightsError("truncated within a number, or it is longer than ten bytes")
 
-def text(value: Value) -> str:
-    """A field of text."""
+
+def content(value: Value) -> memoryview:
+    """The bytes of a message, of text, or of packed numbers."""
     if isinstance(value, int):
-        raise WeightsError("damaged: a number stands where text should")
+        raise WeightsError("damaged: a number stands where a message should, or text")
+    return value
+
+
+def text(values: list[Value]) -> str:
+    """A field of text; empty if it is not there."""
     try:
-        return bytes(value).decode()
+        return "".join(str(content(value), "utf-8") for value in values[-1:])
     except UnicodeDecodeError as error:
         raise WeightsError(f"damaged: a name is not text ({error})") from error
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 70, 7):
-        if at == len(message):
-            raise WeightsError("truncated within a number")
-        byte = message[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, at
-    raise WeightsError("damaged: a number is longer than ten bytes")
