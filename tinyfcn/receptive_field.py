@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -54,14 +54,14 @@ class Field:
         axes: those of the tensor.
         first, last: the intervals, in pixels, of one period along each axis. −∞ … ∞ is all of the
             image, however large, and ∞ … −∞ nothing of it.
-        centre: of the window of the first element, as that of a convolution is centred; None if
+        centre: of the window of the first element, as that of a convolution is centred; NaN if
             nobody knows.
     """
 
     axes: tuple[Axis, ...]
     first: Array
     last: Array
-    centre: Fraction | None = None
+    centre: Fraction | float = math.nan
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,8 +125,8 @@ class Field:
             where = np.where((where >= 0) & (where < q), where, NOWHERE)
         first, last = self._at(axis, where)
         new = old._replace(n=n, shift=old.shift * advance * repeats / q)
-        centre = _moved(self.centre, self.steps[axis] * offset)
-        return self._with(axis, new, first.min(axis + 1), last.max(axis + 1), centre)
+        made = self._with(axis, new, first.min(axis + 1), last.max(axis + 1))
+        return replace(made, centre=self.centre + self.steps[axis] * offset)
 
     def sliced(self, axis: int, part: slice) -> Field:
         """``[start:stop:step]`` of an axis."""
@@ -146,14 +146,13 @@ class Field:
             return self.unbounded()._with(axis, Axis(1))
         old = self.axes[axis]
         where = np.arange(old.n if old.shift else min(old.n, self.first.shape[axis]))
-        first, last = self._at(axis, where)
-        new_first, new_last = first.min(axis, keepdims=True), last.max(axis, keepdims=True)
-        return self._with(axis, Axis(1), new_first, new_last)
+        first, last = self._at(axis, where[:, None])
+        return self._with(axis, Axis(1), first.min(axis), last.max(axis))
 
     def picked(self, axis: int, index: int) -> Field:
         """One element of an axis, without the axis."""
         first, last = self._at(axis, np.asarray(index % self.axes[axis].n))
-        centre = _moved(self.centre, self.steps[axis] * index)
+        centre = self.centre + self.steps[axis] * index
         return Field((*self.axes[:axis], *self.axes[axis + 1 :]), first, last, centre)
 
     def expanded(self, axis: int) -> Field:
@@ -229,13 +228,15 @@ class Field:
         shift = old.shift * inner * rows / q
         along = old.along if shift and old.n > inner else NO
         field = self.expanded(axis + 1)._with(axis, Axis(old.n // inner, shift, along), first, last)
-        return field._with(axis + 1, Axis(inner, along=NO if along else old.along))._listed(
-            axis + 1
-        )
+        new = Axis(inner, along=NO if along else old.along)
+        return field._with(axis + 1, new)._with_period(axis + 1)
 
-    def _listed(self, axis: int) -> Field:
-        """With a period along an axis in place of a list of all intervals, if there is one."""
+    def _with_period(self, axis: int) -> Field:
+        """With one period, if there is any, in place of a list of all intervals along an axis that
+        runs along the image."""
         n = self.first.shape[axis]
+        if not self.axes[axis].along:
+            return self
         both = np.stack([np.moveaxis(v, axis, 0).reshape(n, -1) for v in (self.first, self.last)])
         with np.errstate(invalid="ignore"):  # ∞ − ∞
             jumps = np.diff(both[0, :, 0])
@@ -258,9 +259,8 @@ class Field:
         return self._with(axis, new, *self._at(axis, np.arange(period)))
 
     def _with(
-        self, axis: int, new: Axis, first: Array | None = None, last: Array | None = None,
-        centre: Fraction | None = None,
-    ) -> Field:  # fmt: skip
+        self, axis: int, new: Axis, first: Array | None = None, last: Array | None = None
+    ) -> Field:
         """With another axis in the place of one, and one period along it."""
         first, last = self.first if first is None else first, self.last if last is None else last
         if first.size > MOST:
@@ -270,7 +270,7 @@ class Field:
         if q > 1 and repeats and (first == one[0]).all() and (last == one[1]).all():
             (first, last), new = one, new._replace(shift=new.shift / q)
         axes = (*self.axes[:axis], new, *self.axes[axis + 1 :])
-        return Field(axes, first, last, self.centre if centre is None else centre)
+        return Field(axes, first, last, self.centre)
 
     def _at(self, axis: int, where: Array) -> tuple[Array, Array]:
         """The intervals of the elements at places of an axis, which may have any number of axes."""
@@ -320,7 +320,7 @@ def join(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     along = (max(a.along for a in same) for same in zip(*(f.axes for f in fields), strict=True))
     axes = tuple(a._replace(along=n) for a, n in zip(fields[0].axes, along, strict=True))
     agree = all(field.centre == fields[0].centre for field in bounded)
-    return Field(axes, first, last, fields[0].centre if agree else None)
+    return Field(axes, first, last, fields[0].centre if agree else math.nan)
 
 
 def concat(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> Field:
@@ -333,8 +333,4 @@ def concat(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> Field:
         new = Axis(shape[axis], along=along)
         placed.append(field._with(axis, new, *field._at(axis, where)))
         start += n
-    return join(placed, shape)._listed(axis)
-
-
-def _moved(centre: Fraction | None, by: Fraction) -> Fraction | None:
-    return None if centre is None else centre + by
+    return join(placed, shape)._with_period(axis)

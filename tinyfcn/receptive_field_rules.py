@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.meta import MetaArray
+from tinyfcn.backend.meta import MetaArray, has_values
 from tinyfcn.function import Elementwise, Function, Hook
 from tinyfcn.functional import resampling
 from tinyfcn.functional.activation import LogSoftmax, Softmax
@@ -47,6 +47,9 @@ class ReceptiveFields(Hook):
         """Apply the rule. What an op without one gives may be known from ops that ran inside."""
         if isinstance(function, Elementwise) or type(function) in RULES:
             fields = [self.of(x) for x in inputs]
+            held = [self.of(x) for x in vars(function).values() if isinstance(x, MetaArray)]
+            if any(field is None or field.depends for pair in held for field in pair):
+                fields = [(None, None)]  # something that the rule is not told of
             for y in outputs:
                 self._keep(y, _applied(function, y.shape, fields))
 
@@ -54,7 +57,7 @@ class ReceptiveFields(Hook):
         """What the elements of a tensor, an array or a number depend on."""
         x = x.data if isinstance(x, Tensor) else x
         if not isinstance(x, MetaArray):
-            return constant(np.shape(x)), constant(np.shape(x))
+            return (constant(np.shape(x)),) * 2 if has_values(x) else (None, None)
         _, changes, fields = self._known.get(id(x), (x, 0, None))
         if x.memory.changes != changes:
             return None, None

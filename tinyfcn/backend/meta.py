@@ -132,6 +132,12 @@ def empty(shape: Any, dtype: Any, origin: tuple[Any, ...] | None = None) -> Meta
     return array
 
 
+def has_values(data: Any) -> bool:
+    """Whether an array, a number or None is a constant: a NaN may come from an array of this
+    backend that NumPy was asked for."""
+    return np.asarray(data).dtype.kind != "f" or not np.isnan(data).any()
+
+
 def _plain(value: Any) -> Any:
     """Arguments with NumPy's own arrays, of the same shapes."""
     if isinstance(value, tuple | list):
@@ -183,9 +189,7 @@ class MetaBackend(Backend):
         if isinstance(data, MetaArray):
             return data
         array = Backend().as_array(data)
-        # A NaN may be the value of an array of this backend that NumPy was asked for.
-        has_value = array.dtype.kind != "f" or not np.isnan(array).any()
-        return empty(array.shape, array.dtype, () if has_value else None)
+        return empty(array.shape, array.dtype, () if has_values(array) else None)
 
     def concat(self, arrays, axis):
         size = sum(x.shape[axis] for x in arrays)

@@ -65,7 +65,7 @@ def coordinate_map(
 
 def coordinates(field: Field | None, axis: int) -> CoordinateMap:
     """How the receptive fields of a map (N, C, H, W) are centred."""
-    if field is None or field.centre is None:
+    if field is None or not isinstance(field.centre, Fraction):
         raise TypeError("geometry: layers that meet here are centred on different places")
     step = field.steps[2 + axis]
     return CoordinateMap(1 / step, -field.centre / step)
