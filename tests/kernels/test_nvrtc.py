@@ -15,7 +15,7 @@ FILES = sorted({kernel.file for kernel in KERNELS.values()})
 @pytest.mark.parametrize("file", FILES)
 def test_every_kernel_compiles_without_warnings_and_spills(file, architecture):
     names = instances(KERNELS, file)
-    usages = nvrtc.compile_file(folder() / file, names, architecture).usages
+    usages = nvrtc.compile_file(folder() / file, names, architecture)
     assert {usage.kernel for usage in usages} >= set(names)
     for usage in usages:
         assert usage.spills == 0, usage
@@ -29,7 +29,8 @@ def test_every_kernel_compiles_without_warnings_and_spills(file, architecture):
      ("conv2d.cu", "conv2d_input_grad"), ("conv2d.cu", "conv2d_weight_grad")],
 )  # fmt: skip
 def test_products_read_shared_memory_by_128_bits(file, name):
-    code = nvrtc.compile_file(folder() / file, instances(KERNELS, file), "sm_80").ptx
+    usages = nvrtc.compile_file(folder() / file, instances(KERNELS, file), "sm_80")
+    code = {usage.kernel: usage.ptx for usage in usages}
     for T, load, of in (("float", "ld.shared.v4.f32", 4), ("double", "ld.shared.v2.f64", 2)):
         loads = re.findall(r"ld\.shared[.\w]*\.f\d+", code[f"{name}<{T}>"])
         # 16 terms are unrolled, and each needs 8 + 4 elements.
@@ -54,7 +55,7 @@ def test_warnings_errors_and_spills_are_found(tmp_path):
         + "".join(f"x[{i}] = v{i};" for i in range(64))
         + "}\n"
     )
-    (usage,) = nvrtc.compile_file(source, ["bad"], "sm_80").usages
+    (usage,) = nvrtc.compile_file(source, ["bad"], "sm_80")
     assert usage.kernel == "bad" and usage.spills > 0 and usage.registers == 32
 
 
@@ -65,7 +66,7 @@ def test_the_table_has_registers_shared_memory_and_stack(tmp_path):
         "    __shared__ T t[64];\n    t[threadIdx.x] = x[threadIdx.x];\n    __syncthreads();\n"
         "    x[threadIdx.x] = t[63 - threadIdx.x];\n}\n"
     )
-    usages = nvrtc.compile_file(source, ["tile<float>", "tile<double>"], "sm_75").usages
+    usages = nvrtc.compile_file(source, ["tile<float>", "tile<double>"], "sm_75")
     assert {(u.kernel, u.shared, u.stack) for u in usages} == {
         ("tile<float>", 256, 0), ("tile<double>", 512, 0)
     }  # fmt: skip
@@ -73,7 +74,7 @@ def test_the_table_has_registers_shared_memory_and_stack(tmp_path):
 
 
 def test_where_nvrtc_is_missing_it_is_said_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(nvrtc.metadata, "files", lambda name: [])
+    monkeypatch.setattr(nvrtc.metadata, "distributions", lambda name: [])
     monkeypatch.setattr(nvrtc.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
     with pytest.raises(nvrtc.CompilerMissing, match="pip install nvidia-cuda-nvrtc"):
         nvrtc.compile_all(["sm_80"])

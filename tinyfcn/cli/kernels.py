@@ -16,6 +16,7 @@ tinyfcn kernels run --help          the options
 from __future__ import annotations
 
 import argparse
+import linecache
 import os
 import re
 import shlex
@@ -28,13 +29,12 @@ from typing import Any
 
 from tinyfcn.backend.cuda import nvrtc
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
-from tinyfcn.backend.cuda.device import DeviceError
 from tinyfcn.backend.cuda.emulator import Cost, Emulator, KernelError, from_environment
 from tinyfcn.backend.cuda.kernels import declared, folder
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.parser import Parser, did_you_mean
 from tinyfcn.kernel_lab.cases import CASES, larger, sizes
-from tinyfcn.kernel_lab.work import CaseError, exact, verdicts, work
+from tinyfcn.kernel_lab.work import exact, verdicts, work
 
 FINAL = [
     "gemm_4", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_direct",
@@ -45,47 +45,39 @@ DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sect
 WAYS = 2  # of a bank conflict
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int | None:
+    options = parse(arguments)
     try:
-        options = parse(arguments)
-        return int(options.does(options))
+        return COMMANDS[options.command](options)
     except KernelError as error:  # what was asked for
         sys.exit(f"{error.kind}: {error}")
     except nvrtc.CompileError as error:
         sys.exit(str(error))
-    except (DeviceError, CaseError, nvrtc.CompilerMissing) as error:
-        raise UsageError(str(error)) from error
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of a command, and ``does``, its function."""
+    """The options of a command, and ``command``, its name."""
     command, *rest = arguments or ["--help"]
     if command.startswith("-"):
         Parser(__doc__ or "", prog="tinyfcn kernels", usage="%(prog)s COMMAND ...").parse([command])
     if command not in COMMANDS:
         raise UsageError(f"kernels: unknown command {command}{did_you_mean(command, COMMANDS)}")
-    does = COMMANDS[command]
-    parser = Parser(does.__doc__ or "", prog=f"tinyfcn kernels {command}")
-    parser.set_defaults(does=does)
+    parser = Parser(COMMANDS[command].__doc__ or "", prog=f"tinyfcn kernels {command}")
+    parser.set_defaults(command=command)
     add = parser.add_argument
-    if does in (run, check, profile, debug):
-        add("kernel", nargs="?" if does is profile else None, metavar="KERNEL", type=known,
+    if command in ("run", "check", "profile", "debug"):
+        add("kernel", nargs="?" if command == "profile" else None, metavar="KERNEL", type=known,
             help="a name that list tells")  # fmt: skip
         add("--size", type=int, nargs="+", metavar="N", help="of the input; run tells what of")
         add("--dtype", choices=["float32", "float64"], default="float32")
-        add(
-            "--kernels",
-            type=copy_of_kernels,
-            metavar="FOLDER",
-            help="of .cu files, instead of ours",
-        )
-    if does is run:
+        add("--kernels", type=copy_of_kernels, metavar="FOLDER", help="of .cu files, not ours")
+    if command == "run":
         add("--backend", choices=["emulator", "cupy"], default="emulator")
-    if does is profile:
+    if command == "profile":
         add("--all", action="store_true", help="the final versions of GEMM, convolution, pooling")
-    if does is resources:
+    if command == "resources":
         add("--arch", nargs="+", default=[*nvrtc.ARCHITECTURES], metavar="sm_80")
-    if does is debug:
+    if command == "debug":
         add("--thread", type=int, nargs=2, default=[3, 2], metavar=("X", "Y"))
         add("--block", type=int, nargs=2, default=[1, 0], metavar=("X", "Y"))
         add("--gdb", action="store_true", help="run gdb")
@@ -121,7 +113,7 @@ def size_of(name: str, wanted: Sequence[int] | None) -> tuple[int, ...]:
 # ---- the commands ----
 
 
-def list_kernels(options: argparse.Namespace) -> int:
+def list_kernels(options: argparse.Namespace) -> None:
     """Every kernel, its file, what it does, its parameters."""
     kernels = declared().values()
     for source in sorted(folder().glob("*.cu")):
@@ -129,7 +121,6 @@ def list_kernels(options: argparse.Namespace) -> int:
         what, table, *_ = head.split("\n\n")
         print(f"{source.name}: {what}\n\n{table}\n")
         print(*(f"  {kernel}\n" for kernel in kernels if kernel.file == source.name), sep="")
-    return 0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -171,7 +162,7 @@ def check(options: argparse.Namespace) -> int:
     return 0
 
 
-def profile(options: argparse.Namespace) -> int:
+def profile(options: argparse.Namespace) -> None:
     """What the accesses of each line would cost on a GPU."""
     if bool(options.kernel) == options.all:
         raise UsageError("profile: expected the name of a kernel, or --all for the final versions")
@@ -188,13 +179,11 @@ def profile(options: argparse.Namespace) -> int:
         for cost in sorted(engine.profile(), key=lambda cost: (cost.memory, cost.file, cost.line)):
             if cost.kernel == function:
                 print(_row(cost, engine.folder))
-    return 0
 
 
 def _row(cost: Cost, folder: Path) -> str:
     """A line of the table, with the line of the kernel."""
-    source = (folder / cost.file).read_text(encoding="utf-8").splitlines()
-    text = source[cost.line - 1].strip() if cost.line else ""
+    text = linecache.getline(str(folder / cost.file), cost.line).strip()
     limit = DEAR if cost.memory == "global" else WAYS
     place = f"{cost.file}:{cost.line}"
     return (
@@ -222,19 +211,15 @@ def debug(options: argparse.Namespace) -> int:
     launch = recorder.of(name)[0]
     thread = [min(i, n - 1) for i, n in zip(options.thread, launch.block, strict=False)]
     block = [min(i, n - 1) for i, n in zip(options.block, launch.grid, strict=False)]
-    here = " && ".join(
-        f"{what}Idx.{axis} == {index}"
-        for what, indices in (("block", block), ("thread", thread))
-        for axis, index in zip("xy", indices, strict=True)
-    )
+    where = "blockIdx.x == {} && blockIdx.y == {} && threadIdx.x == {} && threadIdx.y == {}"
     file = engine.kernels[name].file
-    place = f"{file}:{_first_line(engine.folder / file, name)}"
+    stop = f"{file}:{_first_line(engine.folder / file, name)} if {where.format(*block, *thread)}"
     again = [sys.executable, "-m", "tinyfcn", "kernels", "run", name, "--dtype", options.dtype]
     again += ["--size", *map(str, size)] if options.size else []
     again += ["--kernels", str(options.kernels)] if options.kernels else []
     command = ["gdb", "-q", "-iex", "set debuginfod enabled off",
                "-iex", "set breakpoint pending on",
-               "-ex", f"break {place} if {here}", "-ex", "run", "--args", *again]  # fmt: skip
+               "-ex", f"break {stop}", "-ex", "run", "--args", *again]  # fmt: skip
     print(f"{launch.function}: grid {_axes(launch.grid)}, block {_axes(launch.block)}; stops in "
           f"thread {tuple(thread)} of block {tuple(block)}")  # fmt: skip
     if thread + block != options.thread + options.block:
@@ -270,7 +255,7 @@ def _axes(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes[: last + 1]))
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "list": list_kernels, "run": run, "check": check, "profile": profile, "resources": resources,
     "debug": debug,
 }  # fmt: skip

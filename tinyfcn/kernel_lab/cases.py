@@ -88,16 +88,15 @@ def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
         kernel: int = usual, stride: int = 1,
     ) -> Any:  # fmt: skip
         pad = kernel // 2
-        options = (stride, stride), (pad, pad), ONE, 1
         oh, ow = ((size + 2 * pad - kernel) // stride + 1 for size in (h, w))
-        if which == "conv2d":
-            x, weight = inputs.normal(n, c, h, w), inputs.normal(oc, c, kernel, kernel)
-            return b.conv2d(x, weight, inputs.normal(oc), *options)
-        if which == "conv2d_weight_grad":
-            x, gy = inputs.normal(n, c, h, w), inputs.normal(n, oc, oh, ow)
-            return b.conv2d_weight_grad(x, gy, (kernel, kernel), *options)
-        gy, weight = inputs.normal(n, oc, oh, ow), inputs.normal(oc, c, kernel, kernel)
-        return b.conv2d_input_grad(gy, weight, inputs.normal(c), (h, w), *options)
+        x, gy = inputs.normal(n, c, h, w), inputs.normal(n, oc, oh, ow)
+        weight = inputs.normal(oc, c, kernel, kernel)
+        arguments: dict[str, Any] = {
+            "conv2d": (x, weight, inputs.normal(oc)),
+            "conv2d_input_grad": (gy, weight, inputs.normal(c), (h, w)),
+            "conv2d_weight_grad": (x, gy, (kernel, kernel)),
+        }
+        return getattr(b, which)(*arguments[which], (stride, stride), (pad, pad), ONE, 1)
 
     return convolution.algorithm.using(algorithm)(work)
 

@@ -10,14 +10,11 @@ import numpy as np
 
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend
-from tinyfcn.backend.cuda.emulator import BuildError, Emulator
+from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.cli.errors import UsageError
 from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned
 
 ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
-
-
-class CaseError(ValueError):
-    """A kernel cannot be run on this size, or does not compile."""
 
 
 class Launch(NamedTuple):
@@ -60,16 +57,18 @@ def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Rec
     """Do the work of a kernel: what was launched, and the results as NumPy arrays.
 
     Raises:
-        CaseError: naming the kernel and the size.
+        UsageError: if the kernel cannot be run on this size.
+        BuildError: if it does not compile.
     """
     recorder = Recorder(engine)
     backend: Any = CudaBackend(recorder)
+    asked = f"{name}: with size {' '.join(map(str, size))}"
     try:
         results = _work(backend, name, size, dtype)
-    except (BuildError, ValueError) as error:
-        raise CaseError(f"{name}, size {' '.join(map(str, size))}: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{asked}: {error}") from error
     if not recorder.of(name):
-        raise CaseError(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
+        raise UsageError(f"{asked} it has nothing to do")
     return recorder, [backend.to_numpy(result) for result in results]
 
 

@@ -23,42 +23,34 @@ def require_device() -> Any:
     Raises:
         DeviceError: if CuPy, the driver or the device is missing, or they do not fit together.
     """
-    packages = installed()
-    driver = driver_version()
+    packages, driver, built, advice = installed(), driver_version(), 0, ""
     found = [", ".join(f"{name} {version}" for name, version in packages.items()) or "no CuPy"]
     found.append(f"an NVIDIA driver for CUDA {_dotted(driver)}" if driver else "no NVIDIA driver")
     try:
         cupy = importlib.import_module("cupy")
+        built = cupy.cuda.driver.get_build_version()
+        found.append(f"CuPy was built for CUDA {_dotted(built)}")
+        devices = int(cupy.cuda.runtime.getDeviceCount())
     except ImportError as error:
         if packages:
             found.append(f"import cupy fails: {error}")
-        raise _error(found, _advice(driver, packages)) from error
-
-    built: int = cupy.cuda.driver.get_build_version()
-    found.append(f"CuPy was built for CUDA {_dotted(built)}")
-    try:
-        devices = int(cupy.cuda.runtime.getDeviceCount())
     except RuntimeError as error:  # CUDARuntimeError
         found.append(str(error))
-        raise _error(found, _advice(driver, packages, built)) from error
-    if len(packages) > 1:
-        raise _error(found, f"keep one of {', '.join(packages)}: pip uninstall the others")
-    if devices == 0:
-        found.append("no device")
-        raise _error(found, "make a GPU visible to this process (CUDA_VISIBLE_DEVICES, or the "
-                            "container's options)")  # fmt: skip
-    return cupy
+    else:
+        if len(packages) > 1:
+            advice = f"keep one of {', '.join(packages)}: pip uninstall the others"
+        elif devices:
+            return cupy
+        else:
+            found.append("no device")
+    advice = advice or _advice(driver, packages, built)
+    raise DeviceError(f"backend cupy: found {'; '.join(found)}. To use a GPU, {advice}.")
 
 
 def installed() -> dict[str, str]:
     """The packages that hold CuPy, with their versions."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = (wheel for name in PACKAGES for wheel in metadata.distributions(name=name))
+    return {wheel.name: wheel.version for wheel in found}
 
 
 def driver_version() -> int:
@@ -78,16 +70,15 @@ def _advice(driver: int, packages: dict[str, str], built: int = 0) -> str:
             "install the driver of an NVIDIA GPU, then pip install cupy-cuda12x or cupy-cuda13x "
             'for the CUDA version that nvidia-smi shows; without a GPU use backend "numpy"'
         )
+    if built and built // 1000 <= driver // 1000:
+        return (
+            "make a GPU visible to this process (CUDA_VISIBLE_DEVICES, or the container's options)"
+            ", or restart the driver"
+        )
     if driver < 12000:
         return "install a newer NVIDIA driver, for CUDA 12 or later"
-    if built and built // 1000 <= driver // 1000:
-        return "make a GPU visible to this process (CUDA_VISIBLE_DEVICES), or restart the driver"
     remove = "".join(f"pip uninstall {name}, then " for name in packages)
     return f'{remove}pip install "cupy-cuda{min(driver // 1000, 13)}x[ctk]"'
-
-
-def _error(found: list[str], advice: str) -> DeviceError:
-    return DeviceError(f"backend cupy: found {'; '.join(found)}. To use a GPU, {advice}.")
 
 
 def _dotted(version: int) -> str:

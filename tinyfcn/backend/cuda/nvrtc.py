@@ -7,14 +7,16 @@ system. ``tinyfcn kernels resources`` prints what comes out.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 from tinyfcn.backend.cuda.kernels import declared, folder, instances
+from tinyfcn.backend.errors import BackendError
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
 OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
@@ -23,7 +25,7 @@ PACKAGE = "nvidia-cuda-nvrtc"
 _LIBRARY = re.compile(r"libnvrtc\.so\.\d+$|nvrtc64_\d+_0\.dll$")
 
 
-class CompilerMissing(RuntimeError):
+class CompilerMissing(BackendError):
     """There is no NVRTC library on this machine."""
 
 
@@ -32,7 +34,7 @@ class CompileError(RuntimeError):
 
 
 class Usage(NamedTuple):
-    """What one kernel takes of a multiprocessor."""
+    """What one kernel takes of a multiprocessor, and its code."""
 
     kernel: str
     architecture: str
@@ -40,6 +42,7 @@ class Usage(NamedTuple):
     shared: int  # bytes of a block, without dynamic shared memory
     spills: int  # bytes that did not fit into registers, stored and loaded
     stack: int  # bytes of a thread
+    ptx: str  # its body in NVIDIA's portable assembly language
 
     def __str__(self) -> str:
         return (
@@ -54,30 +57,17 @@ def library() -> ctypes.CDLL:
     Raises:
         CompilerMissing: if there is neither.
     """
-    names: list[str] = []
-    for package in (PACKAGE, f"{PACKAGE}-cu12"):
-        try:
-            files = metadata.files(package) or []
-        except metadata.PackageNotFoundError:
-            continue
-        names += [str(file.locate()) for file in files if _LIBRARY.match(file.name)]
+    wheels = (w for name in (PACKAGE, f"{PACKAGE}-cu12") for w in metadata.distributions(name=name))
+    files = (file for wheel in wheels for file in wheel.files or [])
+    names = [str(file.locate()) for file in files if _LIBRARY.match(file.name)]
     for name in [*names, "libnvrtc.so"]:
-        try:
+        with contextlib.suppress(OSError):
             return ctypes.CDLL(name)
-        except OSError:
-            continue
     raise CompilerMissing(f"NVRTC, which compiles kernels without a GPU, is missing: pip install "
                           f"{PACKAGE}")  # fmt: skip
 
 
-class Compiled(NamedTuple):
-    """What NVRTC made of a file."""
-
-    usages: list[Usage]
-    ptx: dict[str, str]  # the body of each kernel in NVIDIA's portable assembly language
-
-
-def compile_file(source: Path, names: Sequence[str], architecture: str) -> Compiled:
+def compile_file(source: Path, names: Sequence[str], architecture: str) -> list[Usage]:
     """What the kernels ``names``, ["relu<float>", …], of a .cu file take, and their code.
 
     Raises:
@@ -115,9 +105,24 @@ def compile_file(source: Path, names: Sequence[str], architecture: str) -> Compi
         code = text("PTX")
     finally:
         call("DestroyProgram", ctypes.byref(program))
-    bodies = re.findall(r"\.entry (\w+)\((.*?)\n\}", code, re.DOTALL)
-    ptx = {lowered[symbol]: body for symbol, body in bodies if symbol in lowered}
-    return Compiled(list(_usages(log, lowered, architecture)), ptx)
+    bodies = dict(re.findall(r"\.entry (\w+)\((.*?)\n\}", code, re.DOTALL))
+    reports = (part.partition("'") for part in log.split("Compiling entry function '")[1:])
+    return [
+        Usage(
+            lowered.get(symbol, symbol), architecture,
+            registers=_total(r"Used (\d+) registers", report),
+            shared=_total(r"(\d+) bytes smem", report),
+            spills=_total(r"(\d+) bytes spill", report),
+            stack=_total(r"(\d+) bytes stack frame", report),
+            ptx=bodies[symbol],
+        )
+        for symbol, _, report in reports
+    ]  # fmt: skip
+
+
+def _total(pattern: str, report: str) -> int:
+    """Of what ptxas says with -v about a kernel."""
+    return sum(map(int, re.findall(pattern, report)))
 
 
 def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> list[Usage]:
@@ -127,22 +132,5 @@ def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> list[Usage]:
         usage
         for file in sorted({kernel.file for kernel in kernels.values()})
         for architecture in architectures
-        for usage in compile_file(folder() / file, instances(kernels, file), architecture).usages
+        for usage in compile_file(folder() / file, instances(kernels, file), architecture)
     ]
-
-
-def _usages(log: str, kernels: dict[str, str], architecture: str) -> Iterable[Usage]:
-    """Read from what ptxas says with -v."""
-    for part in log.split("Compiling entry function '")[1:]:
-        symbol = part.split("'", 1)[0]
-
-        def number(pattern: str, part: str = part) -> int:
-            return sum(int(found) for found in re.findall(pattern, part))
-
-        yield Usage(
-            kernels.get(symbol, symbol), architecture,
-            registers=number(r"Used (\d+) registers"),
-            shared=number(r"(\d+) bytes smem"),
-            spills=number(r"(\d+) bytes spill"),
-            stack=number(r"(\d+) bytes stack frame"),
-        )  # fmt: skip
