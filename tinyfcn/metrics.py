@@ -89,8 +89,8 @@ class ConfusionMatrix:
                 "must have the same shape"
             )
         counted = truth != self.ignore_index
-        prediction = self._checked("prediction", prediction[counted])
-        truth = self._checked("truth", truth[counted])
+        prediction = self._labels("prediction", prediction[counted])
+        truth = self._labels("truth", truth[counted])
         # Each pair (true, predicted) is one cell of the flattened matrix.
         cells = np.bincount(truth * self.num_classes + prediction, minlength=self.counts.size)
         self.counts += cells.reshape(self.counts.shape)
@@ -99,20 +99,19 @@ class ConfusionMatrix:
         """The scores of everything counted so far."""
         return scores(self.counts)
 
-    def _checked(self, name: str, labels: NDArray[Any]) -> NDArray[np.int64]:
+    def _labels(self, name: str, labels: NDArray[Any]) -> NDArray[np.int64]:
         if labels.dtype.kind not in "iu":
             raise ValueError(
                 f"ConfusionMatrix: {name} must hold integer class labels, got {labels.dtype}"
             )
-        labels = labels.astype(np.int64)
-        if labels.size and (labels.min() < 0 or labels.max() >= self.num_classes):
-            wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+        if wrong.size:
             raise ValueError(
                 f"ConfusionMatrix: {name} holds the label {wrong[0]}, but with "
                 f"{self.num_classes} classes labels run from 0 to {self.num_classes - 1}"
                 + (f" (void is {self.ignore_index})" if name == "truth" else "")
             )
-        return labels
+        return labels.astype(np.int64)
 
 
 def scores(counts: Any) -> Scores:
@@ -130,24 +129,16 @@ def scores(counts: Any) -> Scores:
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"scores: expected a confusion matrix (C, C), got shape {counts.shape}")
-    right = counts.diagonal()
-    true = counts.sum(axis=1)
-    union = true + counts.sum(axis=0) - right
-    accuracy = _divide(right, true)
-    iu = _divide(right, union)
-    return Scores(
-        pixel_accuracy=float(_divide(right.sum(), true.sum())),
-        mean_accuracy=_mean(accuracy),
-        mean_iu=_mean(iu),
-        fw_iu=float(_divide(np.nansum(true * iu), true.sum())),
-        iu=iu,
-    )
-
-
-def _divide(numerator: Any, denominator: Any) -> NDArray[np.float64]:
-    """The quotient, with 0/0 = NaN and no warning."""
-    nan = np.full(np.shape(denominator), np.nan)
-    return np.divide(numerator, denominator, out=nan, where=np.asarray(denominator) > 0)
+    right, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # 0/0 is NaN
+        iu = right / (true + predicted - right)
+        return Scores(
+            pixel_accuracy=float(right.sum() / true.sum()),
+            mean_accuracy=_mean(right / true),
+            mean_iu=_mean(iu),
+            fw_iu=float(np.nansum(true * iu) / true.sum()),
+            iu=iu,
+        )
 
 
 def _mean(values: NDArray[np.float64]) -> float:

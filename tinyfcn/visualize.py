@@ -6,12 +6,13 @@ mask file, in an overlay and in a sheet. Only the curves need matplotlib (the ex
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tinyfcn.data.conventions import borders
 from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
@@ -19,6 +20,7 @@ from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
 _GAP = 8  # pixels between the parts of a picture
 _TEXT = 13  # height of letters in pixels
+_TOP = _GAP + _TEXT + 4 + _GAP  # where the first row of a sheet begins, below the titles
 
 Triple = tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]
 
@@ -58,13 +60,11 @@ def overlay(
         raise ValueError(f"overlay: opacity must be between 0 and 1, got {opacity}")
     colours = index_to_rgb(mask).astype(np.float32)
     weight = np.where(borders(mask), min(1.0, 2 * opacity), opacity).astype(np.float32)
-    clear = [index for index, name in enumerate(classes) if name == "background"]
-    weight[np.isin(mask, clear)] = 0
+    clear = np.isin(mask, [index for index, name in enumerate(classes) if name == "background"])
+    weight[clear] = 0
     mixed = image + weight[..., None] * (colours - image)
     picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
-    if not legend:
-        return picture
-    return _stack([picture, _legend([mask[~np.isin(mask, clear)]], classes, picture.width)])
+    return _with_legend(picture, [mask[~clear]], classes) if legend else picture
 
 
 def sheet(
@@ -101,23 +101,22 @@ def sheet(
     if not lines:
         raise ValueError("sheet: expected at least one row of an image and its masks")
 
-    font = _font()
+    font = ImageFont.load_default(_TEXT)
     widths = [  # a title may reach into the gaps beside its column
         max(round(font.getlength(title)) - _GAP // 2, *(line[column].width for line in lines))
         for column, title in enumerate(titles)
     ]
-    total = sum(widths) + (len(titles) + 1) * _GAP
-    lefts = [sum(widths[:column]) + (column + 1) * _GAP for column in range(len(titles))]
-    bands = [Image.new("RGB", (total, _GAP + _TEXT + 4), _PAPER)]
-    draw = ImageDraw.Draw(bands[0])
+    # Where each column and row begins, and where the next one would.
+    *lefts, right = itertools.accumulate((width + _GAP for width in widths), initial=_GAP)
+    *tops, bottom = itertools.accumulate((line[0].height + _GAP for line in lines), initial=_TOP)
+    picture = Image.new("RGB", (right, bottom - _GAP), _PAPER)
+    draw = ImageDraw.Draw(picture)
     for title, left, width in zip(titles, lefts, widths, strict=True):
         draw.text((left + width / 2, _GAP), title, _INK, font, anchor="ma")
-    for line in lines:
-        band = Image.new("RGB", (total, max(part.height for part in line) + _GAP), _PAPER)
+    for line, top in zip(lines, tops, strict=True):
         for part, left in zip(line, lefts, strict=True):
-            band.paste(part, (left, _GAP))
-        bands.append(band)
-    return _stack([*bands, _legend(masks, classes, total)])
+            picture.paste(part, (left, top))
+    return _with_legend(picture, masks, classes)
 
 
 def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
@@ -142,9 +141,9 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     # A figure of its own, not pyplot, which would keep it for ever and may look for a screen.
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    marker = "o" if len(rows) == 1 else None
-    left.plot(epochs, [row["train_loss"] for row in rows], color="black", marker=marker)
-    left.set_title("training loss")
+    line = "o-" if len(rows) == 1 else "-"
+    left.plot(epochs, [row["train_loss"] for row in rows], line, color="black")
+    left.set(title="training loss", xlabel="epoch")
     for name, label in (
         ("pixel_accuracy", "pixel accuracy"),
         ("mean_accuracy", "mean accuracy"),
@@ -152,13 +151,10 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
         ("fw_iu", "frequency-weighted IU"),
     ):
         width = 2.4 if name == "mean_iu" else 1.2
-        values = [row[name] for row in rows]
-        right.plot(epochs, values, label=label, linewidth=width, marker=marker)
-    right.set_title("scores on the validation set")
-    right.set_ylim(0, 1)
+        right.plot(epochs, [row[name] for row in rows], line, label=label, linewidth=width)
+    right.set(title="scores on the validation set", xlabel="epoch", ylim=(0, 1))
     right.legend(loc="lower right", frameon=False)
     for axes in (left, right):
-        axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(epochs) == 1:  # around a single one there would be parts of epochs
             axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
@@ -167,17 +163,20 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     figure.savefig(path, dpi=120, format="png")
 
 
-def _legend(masks: Iterable[NDArray[Any]], classes: Sequence[str], width: int) -> Image.Image:
-    """Colour and name of each class that occurs in the masks, in as many lines as it takes."""
+def _with_legend(
+    picture: Image.Image, masks: Iterable[NDArray[Any]], classes: Sequence[str]
+) -> Image.Image:
+    """The picture over colour and name of each class in the masks, in as many lines as it takes."""
     found = sorted({int(label) for mask in masks for label in np.unique(mask)})
     names = {**dict(enumerate(classes)), VOID: "void"}
-    font = _font()
+    font = ImageFont.load_default(_TEXT)
     texts = [names.get(label, str(label)) for label in found]
     spaces = [_TEXT + 5 + round(font.getlength(text)) for text in texts]
-    width = max(width, *(space + 2 * _GAP for space in spaces), 1)
-    picture = Image.new("RGB", (width, _GAP + len(found) * (_TEXT + _GAP)), _PAPER)
+    width = max(picture.width, *(space + 2 * _GAP for space in spaces), 1)
+    x, y = _GAP, picture.height + _GAP
+    below = (0, 0, width - picture.width, _GAP + len(found) * (_TEXT + _GAP))
+    picture = ImageOps.expand(picture, below, _PAPER)
     draw = ImageDraw.Draw(picture)
-    x, y = _GAP, _GAP
     for label, text, space in zip(found, texts, spaces, strict=True):
         if x > _GAP and x + space + _GAP > width:
             x, y = _GAP, y + _TEXT + _GAP
@@ -185,28 +184,13 @@ def _legend(masks: Iterable[NDArray[Any]], classes: Sequence[str], width: int) -
         draw.rectangle((x, y, x + _TEXT - 1, y + _TEXT - 1), fill=colour, outline=_FRAME)
         draw.text((x + _TEXT + 5, y + _TEXT / 2), text, _INK, font, anchor="lm")
         x += space + 2 * _GAP
-    return picture.crop((0, 0, width, y + _TEXT + _GAP if found else 0))
+    return picture.crop((0, 0, width, y + _TEXT + _GAP if found else y - _GAP))
 
 
 def _scaled(pixels: NDArray[np.uint8], height: int | None, soft: bool) -> Image.Image:
     """The pixels as a picture of the given height; colours of a mask are never mixed."""
     picture = Image.fromarray(np.ascontiguousarray(pixels, np.uint8))
-    if height is None or height == picture.height:
-        return picture
+    height = picture.height if height is None else height
     size = (max(1, round(picture.width * height / picture.height)), height)
     method = Image.Resampling.BILINEAR if soft else Image.Resampling.NEAREST
     return picture.resize(size, method)
-
-
-def _stack(parts: Sequence[Image.Image]) -> Image.Image:
-    """The parts one under the other."""
-    whole = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), _PAPER)
-    top = 0
-    for part in parts:
-        whole.paste(part, (0, top))
-        top += part.height
-    return whole
-
-
-def _font() -> Any:
-    return ImageFont.load_default(_TEXT)
