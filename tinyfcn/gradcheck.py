@@ -7,10 +7,12 @@ float32 the rounding alone would be as large as many gradients, so float32 input
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyfcn import backend
 from tinyfcn.graph import grad
@@ -58,14 +60,23 @@ def gradcheck(
     arguments, positions = _arguments("gradcheck", inputs)
     checked: list[Tensor] = [arguments[i] for i in positions]
     outputs = _outputs(fn(*arguments))
-    if directional:
-        _check_direction(fn, arguments, checked, outputs, eps, atol, rtol, seed)
+    if directional:  # ⟨gradient of ⟨outputs, u⟩, v⟩ and its difference quotient along v
+        random = _random(seed)
+        v = [random.standard_normal(x.shape) for x in checked]
+        u = [random.standard_normal(y.shape) for y in outputs]
+        differences = _difference(fn, arguments, checked, [eps * step for step in v])
+        analytic = _dot(_gradients(outputs, checked, u), v)
+        _compare("along a random direction", analytic, _dot(differences, u) / eps, atol, rtol)
         return True
     for position, x in enumerate(checked):
-        numeric = _numeric_jacobians(fn, arguments, x, outputs, eps)
+        # Two calls of fn for each column of the Jacobians, one backward pass for each row.
+        columns = [_difference(fn, arguments, [x], [eps * unit]) for unit in _units(x.shape)]
         for number, output in enumerate(outputs):
+            rows = [_gradients([output], [x], [unit]) for unit in _units(output.shape)]
+            numeric = np.array([column[number].ravel() / eps for column in columns]).T
+            shape = output.shape + x.shape
             where = f"of output {number} with respect to input {position}"
-            _compare(where, _jacobian(output, x), numeric[number], atol, rtol)
+            _compare(where, np.reshape(rows, shape), numeric.reshape(shape), atol, rtol)
     return True
 
 
@@ -134,7 +145,7 @@ def adjointcheck(
     constant = fn(Tensor(x.data * 0)).numpy()
     random = _random(seed)
     g = random.standard_normal(y.shape)
-    (gx,) = _gradients(y, [x], g)
+    (gx,) = _gradients([y], [x], [g])
     forward = y.numpy() - constant
     left, right = float(np.vdot(forward, g)), float(np.vdot(x.numpy(), gx))
     norm = np.linalg.norm
@@ -161,9 +172,10 @@ def _outputs(result: Any) -> list[Tensor]:
     return [y for y in results if isinstance(y, Tensor) and y.requires_grad]
 
 
-def _gradients(output: Tensor, inputs: list[Tensor], gradient: Any) -> list[Any]:
-    seed = Tensor(backend.active().as_array(gradient))
-    found = grad(output, inputs, seed, retain_graph=True, allow_unused=True)
+def _gradients(outputs: list[Tensor], inputs: list[Tensor], weights: list[Any]) -> list[Any]:
+    """Those of Σ ⟨output, weight⟩ with respect to the inputs, as NumPy arrays."""
+    seeds = [Tensor(backend.active().as_array(weight)) for weight in weights]
+    found = grad(outputs, inputs, seeds, retain_graph=True, allow_unused=True)
     pairs = zip(found, inputs, strict=True)
     return [np.zeros(x.shape) if g is None else g.numpy() for g, x in pairs]
 
@@ -174,62 +186,30 @@ def _random(seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, 1411, 4038))
 
 
-def _jacobian(output: Tensor, x: Tensor) -> Any:
-    """d(output) / d(x), shape (*output.shape, *x.shape): one backward pass for each row."""
-    jacobian = np.zeros(output.shape + x.shape)
-    for element in np.ndindex(output.shape):
-        one = np.zeros(output.shape)
-        one[element] = 1.0
-        (jacobian[element],) = _gradients(output, [x], one)
-    return jacobian
+def _units(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The arrays that are 1 at one place and 0 elsewhere, one after the other."""
+    size = math.prod(shape)
+    return np.eye(size).reshape(size, *shape)
 
 
-def _numeric_jacobians(
-    fn: Callable[..., Any], arguments: list[Any], x: Tensor, outputs: list[Tensor], eps: float
-) -> list[Any]:
-    """The same from difference quotients, for every output: two calls of fn for each column."""
-    jacobians = [np.zeros(y.shape + x.shape) for y in outputs]
-    for element in np.ndindex(x.shape):
-        step = np.zeros(x.shape)
-        step[element] = eps
-        differences = _difference(fn, arguments, [(x, step)])
-        for jacobian, difference in zip(jacobians, differences, strict=True):
-            jacobian[(..., *element)] = difference / eps
-    return jacobians
-
-
-def _check_direction(
-    fn: Callable[..., Any], arguments: list[Any], checked: list[Tensor], outputs: list[Tensor],
-    eps: float, atol: float, rtol: float, seed: int,
-) -> None:  # fmt: skip
-    """⟨gradient, v⟩ against the quotient of ⟨output, u⟩ along v, for random u and v."""
-    random = _random(seed)
-    directions = [random.standard_normal(x.shape) for x in checked]
-    weights = [random.standard_normal(y.shape) for y in outputs]
-    analytic = 0.0
-    for output, u in zip(outputs, weights, strict=True):
-        for g, v in zip(_gradients(output, checked, u), directions, strict=True):
-            analytic += float(np.vdot(g, v))
-    steps = [(x, eps * v) for x, v in zip(checked, directions, strict=True)]
-    differences = zip(_difference(fn, arguments, steps), weights, strict=True)
-    numeric = np.sum([np.vdot(d, u) / eps for d, u in differences])
-    _compare("along a random direction", np.array(analytic), numeric, atol, rtol)
+def _dot(left: list[Any], right: list[Any]) -> Any:
+    return np.sum([np.vdot(a, b) for a, b in zip(left, right, strict=True)])
 
 
 def _difference(
-    fn: Callable[..., Any], arguments: list[Any], steps: list[tuple[Tensor, Any]]
+    fn: Callable[..., Any], arguments: list[Any], moved: list[Tensor], steps: list[Any]
 ) -> list[Any]:
-    """(f(x + step) − f(x − step)) / 2 for every output; ``steps`` may move several inputs."""
-    originals = [t.data for t, _ in steps]
+    """(f(x + step) − f(x − step)) / 2 for every output; the arguments ``moved`` take the steps."""
+    originals = [x.data for x in moved]
     values = []
     try:
         for sign in (1.0, -1.0):
-            for (t, step), original in zip(steps, originals, strict=True):
-                t.data = original + backend.active().as_array(sign * step)
+            for x, original, step in zip(moved, originals, steps, strict=True):
+                x.data = original + backend.active().as_array(sign * step)
             values.append([y.numpy().copy() for y in _outputs(fn(*arguments))])
     finally:
-        for (t, _), original in zip(steps, originals, strict=True):
-            t.data = original
+        for x, original in zip(moved, originals, strict=True):
+            x.data = original
     return [(above - below) / 2 for above, below in zip(*values, strict=True)]
 
 
