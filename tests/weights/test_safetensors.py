@@ -79,8 +79,8 @@ def test_what_cannot_be_written() -> None:
         ({"shape": [2, -3]}, "has shape"),
         ({"shape": [1 << 40, 1 << 40]}, "6 numbers are not"),
         ({"shape": [True, 6]}, "has shape"),
-        ({"data_offsets": [4, 28]}, "n begins at 24 instead of 28|w begins at 4 instead of 0"),
-        ({"data_offsets": [0, 1 << 50]}, "n begins at 24 instead of 1125899906842624"),
+        ({"data_offsets": [4, 28]}, "do not fill"),
+        ({"data_offsets": [0, 1 << 50]}, "do not fill"),
         ({"data_offsets": [0]}, "w is"),
     ],
 )

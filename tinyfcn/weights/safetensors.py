@@ -50,22 +50,16 @@ def read(path: Path) -> WeightFile:
     The preprocessing is that of a file of our own, else what the names tell, see
     :func:`tinyfcn.weights.images.pytorch`.
     """
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        size = path.stat().st_size - 8 - length
-        if size < 0:
-            raise WeightsError(f"truncated: its header has {length:,} bytes, the file fewer")
-        header = _header(file.read(length))
-        metadata = header.pop("__metadata__", None) or {}
-        places = {name: _place(name, entry) for name, entry in header.items()}
-        expected = 0
-        for name, (_, _, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
-            if begin != expected:
-                raise WeightsError(f"{name} begins at {begin} instead of {expected}")
-            expected = end
-        if expected != size:
-            raise WeightsError(f"truncated or too long: {size:,} bytes of data, not {expected:,}")
-        data = file.read(size)
+    data = memoryview(path.read_bytes())
+    end = 8 + int.from_bytes(data[:8], "little")
+    header, data = _header(bytes(data[8:end])), data[end:]
+    metadata = header.pop("__metadata__", None) or {}
+    places = {name: _place(name, entry) for name, entry in header.items()}
+    begins, ends = zip((0, 0), *sorted(place[2:] for place in places.values()), strict=True)
+    if (*begins[1:], len(data)) != ends:
+        raise WeightsError(
+            f"truncated or too long: its arrays do not fill the {len(data):,} bytes of data"
+        )
     arrays = {}
     for name, (kind, shape, begin, end) in places.items():
         flat = numbers(name, data[begin:end], np.dtype(DTYPES[kind]))
@@ -126,12 +120,9 @@ def _header(text: bytes) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        header = json.loads(text.decode(), object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"damaged header ({error})") from error
-    if not isinstance(header, dict):
-        raise WeightsError("damaged header (not a dict)")
-    return header
+        return dict(json.loads(text.decode(), object_pairs_hook=once))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"truncated or damaged header ({error})") from error
 
 
 def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
@@ -147,11 +138,9 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def _metadata(metadata: Any) -> tuple[Preprocessing | None, dict[str, Any] | None]:
-    if not isinstance(metadata, dict):
-        raise WeightsError("damaged header: __metadata__ is not a dict")
     try:
         about, own = (json.loads(metadata.get(k, "null")) for k in (DESCRIPTION, PREPROCESSING))
-    except (TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"damaged description of the model ({error!r})") from error
     if about is None and own is not None:
         return preprocessing_of({"preprocessing": own}), None

@@ -51,8 +51,7 @@ def unflatten(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         WeightsError: if the arrays are of another version, or do not belong together.
     """
     if JSON not in arrays:
-        held = ", ".join(list(arrays)[:3]) + (", ..." if len(arrays) > 3 else "")
-        raise WeightsError(f"not a {FORMAT}: it holds the arrays {held or '(none)'}")
+        raise WeightsError(f"not a {FORMAT}: it holds the arrays {', '.join([*arrays][:3])}")
 
     def restore(value: dict[str, Any]) -> Any:
         if "~array" in value:
@@ -63,16 +62,14 @@ def unflatten(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
     try:
         tree = json.loads(str(arrays[JSON]), object_hook=restore)
-        if tree.get("format") != FORMAT or tree.get("version") != VERSION:
-            raise WeightsError(
-                f"expected a {FORMAT} of version {VERSION}, found {tree.get('format')!r} of "
-                f"version {tree.get('version')!r}"
-            )
-        return dict(tree["state"])
+        about, state = (tree.get("format"), tree.get("version")), tree.get("state")
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, WeightsError):
-            raise
         raise WeightsError(f"damaged checkpoint ({error!r})") from error
+    if about != (FORMAT, VERSION) or not isinstance(state, dict):
+        raise WeightsError(
+            f"expected a {FORMAT} of version {VERSION}, found {about[0]!r} of version {about[1]!r}"
+        )
+    return state
 
 
 def _encode(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
