@@ -62,13 +62,4 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
         raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
 
 
-__all__ = [
-    "READERS",
-    "Matched",
-    "WeightFile",
-    "WeightsError",
-    "count_classes",
-    "load",
-    "match_names",
-    "read",
-]
+__all__ = ["Matched", "WeightFile", "WeightsError", "count_classes", "load", "match_names", "read"]

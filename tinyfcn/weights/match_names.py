@@ -26,9 +26,10 @@ from tinyfcn.weights.file import WeightsError
 Shape = tuple[int, ...]
 COUNTER = "num_batches_tracked"
 
-# VGG16's hidden layers in DeconvNet, Dilation (with batch normalization or not), ParseNet, DeepLab.
-FC6 = ("fc6.0", "head.0", "head.fc6", "heads.0.fc6")
-FC7 = ("fc7.0", "head.3", "head.4", "head.fc7", "heads.0.fc7")
+# VGG16's hidden layers in FCN, DeconvNet, Dilation (with batch normalization or not), ParseNet,
+# DeepLab.
+FC6 = ("fc6", "fc6.0", "head.0", "head.fc6", "heads.0.fc6")
+FC7 = ("fc7", "fc7.0", "head.3", "head.4", "head.fc7", "heads.0.fc7")
 # DeepLab and ParseNet have smaller ones, so that theirs begin anew.
 SMALLER = ("head.fc6", "head.fc7", "heads.0.fc6", "heads.0.fc7")
 # A backbone with numbered layers, as VGG's and AlexNet's; and VGG's names in Caffe, MatConvNet.
@@ -37,13 +38,11 @@ NUMBERED = re.compile(r"(?:features|backbone|encoder)\.(\d+)|conv(\d)_(\d)")
 # layer there: layers that it may be here.
 NAMES: dict[str, tuple[str, ...]] = {
     # The hidden layers of VGG16 and AlexNet. torchvision's have numbers in ``classifier``.
-    "fc6": ("classifier.0", "classifier.1", *FC6),
-    "fc7": ("classifier.3", "classifier.4", *FC7),
+    "fc6": (*FC6, "classifier.0", "classifier.1"),
+    "fc7": (*FC7, "classifier.3", "classifier.4"),
     "fc8": ("classifier.6",),
-    "classifier.0": ("fc6", *FC6),
-    "classifier.1": ("fc6", *FC6),
-    "classifier.3": ("fc7", *FC7),
-    "classifier.4": ("fc7", *FC7),
+    **dict.fromkeys(("classifier.0", "classifier.1"), FC6),
+    **dict.fromkeys(("classifier.3", "classifier.4"), FC7),
     # The FCN-8s of 2015.
     "score-fr": ("score_fr",),
     "score-pool4": ("score_pool4",),
@@ -218,7 +217,7 @@ def _in_order(there: Mapping[str, Shape], here: Mapping[str, Shape]) -> dict[str
 
     The numbers differ where only one has batch normalization, which follows its convolution.
     """
-    theirs, ours = _numbered_convolutions(there), _numbered_convolutions(here)
+    theirs, ours = map(_numbered_convolutions, (there, here))
     if len(theirs) != len(ours):
         return {}
     pairs = dict(zip(theirs, ours, strict=True))
@@ -227,9 +226,9 @@ def _in_order(there: Mapping[str, Shape], here: Mapping[str, Shape]) -> dict[str
 
 def _numbered_convolutions(shapes: Mapping[str, Shape]) -> list[str]:
     """The convolutions of a backbone whose layers have numbers, in their order."""
-    names = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 4]
-    layers = [name for name in names if NUMBERED.fullmatch(name)]
-    return sorted(layers, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+    layers = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 4]
+    numbered = filter(NUMBERED.fullmatch, layers)
+    return sorted(numbered, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
 
 def _next(layer: str) -> str:

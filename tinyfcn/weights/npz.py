@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
+from numpy.lib import format as formats
 from numpy.typing import NDArray
 
 from tinyfcn.weights import tree, zipped
@@ -27,9 +27,6 @@ from tinyfcn.weights.file import (
 )
 
 _LONGEST_HEADER = 10_000
-_HEADERS: dict[tuple[int, int], Any] = {
-    (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
-}  # fmt: skip
 
 
 def recognises(start: bytes) -> bool:
@@ -57,8 +54,9 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     start = first_bytes(path)
     if not start.startswith(zipped.MAGIC):
-        one = start.startswith(np.lib.format.MAGIC_PREFIX)
-        raise WeightsError(f"it {'is a single array (.npy)' if one else f'starts with {start!r}'}")
+        one = start.startswith(formats.MAGIC_PREFIX)
+        found = "is a single array (.npy)" if one else f"starts with {start[:16]!r}"
+        raise WeightsError(f"not a .npz: it {found}")
     members = zipped.read(path)
     return {name.removesuffix(".npy"): _array(name, data) for name, data in members.items()}
 
@@ -68,7 +66,7 @@ def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+                formats.write_array(member, array, allow_pickle=False)
 
 
 def _array(name: str, data: bytes) -> NDArray[Any]:
@@ -76,7 +74,8 @@ def _array(name: str, data: bytes) -> NDArray[Any]:
         raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
     file = io.BytesIO(data)
     try:
-        read_header = _HEADERS[np.lib.format.read_magic(file)]
+        first = formats.read_magic(file) == (1, 0)
+        read_header = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
         shape, fortran, dtype = read_header(file, _LONGEST_HEADER)
     except Exception as error:  # NumPy and Python's parser raise many kinds
         raise WeightsError(f"{name}: its header cannot be read ({error!r})") from error

@@ -55,6 +55,7 @@ def read(path: Path) -> WeightFile:
     header, data = _header(bytes(data[8:end])), data[end:]
     metadata = header.pop("__metadata__", None) or {}
     places = {name: _place(name, entry) for name, entry in header.items()}
+    # Each begins where the one before it ends, and the last ends with the file.
     begins, ends = zip((0, 0), *sorted(place[2:] for place in places.values()), strict=True)
     if (*begins[1:], len(data)) != ends:
         raise WeightsError(
