@@ -99,7 +99,7 @@ def test_any_size_comes_back(rng, backbone, stride, geometry):
 
 
 # 32 pixels more are one row of scores more, so that these sides tell of all.
-SIDES = [*range(1, 34), *range(1168, 1200)]
+SIDES = [*range(1, 34), 500, 1199]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Traced(Tensor):
     def __init__(self, data: Any, name: str) -> None:
         super().__init__(data)
         self.name = name
-        self.made = _State(data)
+        self.made, self._kept = _state(self), data  # kept alive, so that the id stays its own
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,19 +36,10 @@ class Traced(Tensor):
         return tuple(Size(n, ("axis", self.name, i)) for i, n in enumerate(self.data.shape))
 
 
-class _State:
-    """An array as it is now."""
-
-    def __init__(self, data: Any) -> None:
-        self.data, self.changes = data, _changes(data)
-
-    def is_that_of(self, tensor: Tensor) -> bool:
-        """Whether the tensor has the array still, and nobody has written into it."""
-        return tensor.data is self.data and _changes(self.data) == self.changes
-
-
-def _changes(data: Any) -> int:
-    return data.memory.changes if isinstance(data, meta.MetaArray) else 0
+def _state(tensor: Tensor) -> tuple[int, int]:
+    """Which array a tensor has, and how often somebody has written into it."""
+    data = tensor.data
+    return id(data), data.memory.changes if isinstance(data, meta.MetaArray) else 0
 
 
 class Call(NamedTuple):
@@ -90,7 +81,7 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
     known = recording.known
     with without_values(model, using=recording), no_grad():
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        kept = {name: _State(tensor.data) for name, tensor in tensors.items()}
+        kept = {name: (_state(tensor), tensor.data) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             known[id(tensor)] = known[id(tensor.data)] = name
         images = Traced(empty_images(model, tuple(input_size)).data, INPUT)
@@ -102,11 +93,11 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
                     f"onnx: the network looks at the values of tensors, and a file cannot depend "
                     f"on those outside the ops of tinyfcn.functional ({error})"
                 ) from error
-        for name, state in kept.items():
-            if not state.is_that_of(tensors[name]):
+        for name, (state, _) in kept.items():
+            if state != _state(tensors[name]):
                 raise CannotExport(f"onnx: the network changes {name} while it runs")
     for tensor in (images, *(t for call in written.calls for t in call.outputs)):
-        if not tensor.made.is_that_of(tensor):
+        if tensor.made != _state(tensor):
             raise CannotExport("onnx: the network writes into the array of a tensor in place")
     if not isinstance(scores, Traced):
         raise ValueError(
