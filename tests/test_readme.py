@@ -77,6 +77,17 @@ def test_every_command_exists(line):
     assert line.partition("tinyfcn ")[2].split()[0] in [*cli.COMMANDS, "COMMAND", "--help"]
 
 
+def test_the_reading_order_is_an_afternoon():
+    """Each file with its number of lines, together at most 3000."""
+    section = TEXT.partition("## Reading order")[2].partition("\n## ")[0]
+    written = dict(re.findall(r"^\| `([\w/.]+)` \| (\d+) \|", section, re.MULTILINE))
+    assert len(written) >= 10
+    real = {name: len((ROOT / name).read_text("utf-8").splitlines()) for name in written}
+    wrong = {name: count for name, count in real.items() if int(written[name]) != count}
+    assert not wrong, f"README.md, reading order: write these numbers of lines: {wrong}"
+    assert sum(real.values()) <= 3000
+
+
 @pytest.mark.parametrize("line", TRAIN)
 def test_every_training_command_is_understood(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
