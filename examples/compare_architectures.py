@@ -20,19 +20,19 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn import summary
-from tinyfcn.cli.errors import UsageError, plain_errors
-from tinyfcn.cli.parser import Parser, integer
-from tinyfcn.data import SegmentationDataset
+from tinyfcn.cli.errors import plain_errors
+from tinyfcn.cli.parser import Parser, integer, one_of
+from tinyfcn.data import Sample, SegmentationDataset
 from tinyfcn.files import atomic_write
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
@@ -43,128 +43,114 @@ from tinyfcn.training.published import load_model
 from tinyfcn.training.run_folder import SCORES, RunFolder
 from tinyfcn.visualize import sheet
 
-
-class Network(NamedTuple):
-    """A network as it is trained here."""
-
-    label: str
-    options: tuple[str, ...] = ()  # for train_voc.py
-
-
-FCNS = {"fcn32s": Network("FCN-32s"), "fcn16s": Network("FCN-16s"), "fcn8s": Network("FCN-8s")}
+# Name of a network, what it is called in the table, and its options for train_voc.py.
+FCNS = {"fcn32s": ("FCN-32s", ""), "fcn16s": ("FCN-16s", ""), "fcn8s": ("FCN-8s", "")}
 NETWORKS = {
     **FCNS,
     # As published, four images a step. The published class weights are left out: they draw rare
     # classes too large, which costs mean IU where there are two classes.
-    "segnet_basic": Network("SegNet-Basic", ("--batch-size", "4")),
+    "segnet_basic": ("SegNet-Basic", "--batch-size 4"),
     # Without dropout and weight decay so narrow a network gets further, on the scenes to 0.32
     # instead of 0.25.
-    "unet": Network("U-Net", ("--width", "0.09375", "--dropout", "0", "--weight-decay", "0")),
-    "deeplab_largefov": Network("DeepLab", ("--width", "0.11")),
+    "unet": ("U-Net", "--width 0.09375 --dropout 0 --weight-decay 0"),
+    "deeplab_largefov": ("DeepLab", "--width 0.11"),
 }
 HEAD = (
     "network", "parameters", "multiply-adds", "minutes",
     "pixel accuracy", "mean accuracy", "mean IU", "f.w. IU",
 )  # fmt: skip
-ROWS = 5  # images in the picture
+SHOWN = 5  # images in the picture
 
 
-def compare(text: str, networks: Mapping[str, Network], out: Path) -> None:
+def compare(text: str, networks: Mapping[str, tuple[str, str]], out: Path) -> None:
     """Train the networks, then write the table and the picture, named as the folder ``out``."""
+
+    def names(given: str) -> list[str]:
+        return [one_of(networks)(name.strip()) for name in given.split(",")]
+
     parser = Parser(text)
     add = parser.add_argument
     add("--out", type=Path, default=out, metavar="PATH", help=f"the results (default {out})")
+    add("--only", type=names, default=[*networks], metavar="NAMES",
+        help=f"some of {','.join(networks)}")  # fmt: skip
+    add = parser.add_mutually_exclusive_group().add_argument
     add("--data-root", type=Path, metavar="PATH", help="own data, as for train_voc.py")
-    add("--scenes", type=integer(1), metavar="N", help="scenes to train on (default 1500)")
-    add("--only", metavar="NAMES", help=f"some of {','.join(networks)}")
+    add("--scenes", type=integer(1), default=1500, metavar="N",
+        help="scenes to train on (default 1500)")  # fmt: skip
     options, for_training = parser.parse_known_args()
-    chosen = _chosen(networks, options.only)
 
-    if options.data_root and options.scenes:
-        raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
-    data_root = options.data_root or draw_scenes(options.out / "scenes", options.scenes or 1500)
-    runs = {name: options.out / name for name in chosen}
-    for name, network in chosen.items():
-        train(name, network, data_root, runs[name], for_training)
-    validation = open_validation(data_root, next(iter(runs.values())))
-    rows, answers = [], {}
-    for name, network in chosen.items():
-        row, answers[network.label] = result(network, runs[name], validation)
-        rows.append(row)
+    data_root = options.data_root or draw_scenes(options.out / "scenes", options.scenes)
+    for name in options.only:
+        label, own = networks[name]
+        print(f"\n{label}", flush=True)
+        train(name, data_root, options.out / name, [*own.split(), *for_training])
+    best = options.out / options.only[0] / "best.npz"
+    state = checkpoint.load(best)
+    classes = spec_in(state, best).classes
+    validation = open_dataset(data_root, state["arguments"]["val_split"], classes)
+    shown = list(itertools.islice(validation, SHOWN))
+    table, answers = [HEAD], {}
+    for name in options.only:
+        label, _ = networks[name]
+        numbers, answers[label] = result(options.out / name, validation, shown)
+        table.append((label, *numbers))
     stem = options.out / out.name
-    write_table(stem, rows)
-    write_picture(stem, validation, answers)
+    write_table(stem, table)
+    write_picture(stem.with_suffix(".png"), validation.classes, shown, answers)
 
 
-def _chosen(networks: Mapping[str, Network], only: str | None) -> dict[str, Network]:
-    names = [name.strip() for name in only.split(",")] if only else list(networks)
-    unknown = [name for name in names if name not in networks]
-    if unknown:
-        raise UsageError(f"--only: expected some of {', '.join(networks)}, got {unknown[0]!r}")
-    return {name: networks[name] for name in names}
-
-
-def train(name: str, network: Network, data_root: Path, run: Path, options: list[str]) -> None:
-    """Train one network with train_voc.py, or end a training that was interrupted."""
-    print(f"\n{network.label}", flush=True)
+def train(name: str, data_root: Path, run: Path, options: list[str]) -> None:
+    """Train a network with train_voc.py, or end a training that was interrupted."""
     script = Path(__file__).with_name("train_voc.py")
     command = [sys.executable, script, "--model", name, "--data-root", data_root, "--out", run]
     if (run / "last.npz").exists():
         command.append("--resume")
-    status = subprocess.run([*map(str, command), *network.options, *options]).returncode
+    status = subprocess.run([*map(str, command), *options]).returncode
     if status:
         sys.exit(status)
 
 
-def open_validation(data_root: Path, run: Path) -> SegmentationDataset:
-    """The images that ``run`` was scored on."""
-    path = run / "best.npz"
-    state = checkpoint.load(path)
-    return open_dataset(data_root, state["arguments"]["val_split"], spec_in(state, path).classes)
-
-
 def result(
-    network: Network, run: Path, validation: SegmentationDataset
+    run: Path, validation: SegmentationDataset, shown: list[Sample]
 ) -> tuple[list[str], list[NDArray[np.uint8]]]:
-    """A row of the table, of the best checkpoint of a run, and its answers to the first images.
+    """The numbers of the table, of the best checkpoint of a run, and its answers to the images.
 
     Multiply-adds are those of one image as large as the first.
     """
     model, spec = load_model(run / "best.npz")
     scores = evaluate(model, validation, validation.num_classes, spec.preprocessing)
-    cost = summary(model, (3, *validation[0].mask.shape))
+    cost = summary(model, (3, *shown[0].mask.shape))
     minutes = RunFolder(run).read_log()[-1]["seconds"] / 60
-    row = [network.label, f"{cost.parameters:,}", amount(cost.multiply_adds), f"{minutes:.1f}"]
-    row += [f"{getattr(scores, score):.3f}" for score in SCORES]
-    images = [validation[i].image for i in range(min(ROWS, len(validation)))]
-    return row, [predict(model, [image], spec.preprocessing)[0] for image in images]
+    numbers = [f"{cost.parameters:,}", amount(cost.multiply_adds), f"{minutes:.1f}"]
+    numbers += [f"{getattr(scores, score):.3f}" for score in SCORES]
+    return numbers, [predict(model, [sample.image], spec.preprocessing)[0] for sample in shown]
 
 
-def write_table(stem: Path, rows: list[list[str]]) -> None:
+def write_table(stem: Path, table: list[tuple[str, ...]]) -> None:
     """The table, on the screen and in two files."""
     text = io.StringIO()
-    csv.writer(text).writerows([HEAD, *rows])
+    csv.writer(text).writerows(table)
     with atomic_write(stem.with_suffix(".csv")) as file:
         file.write(text.getvalue().encode())
-    lines = [f"| {' | '.join(row)} |" for row in (HEAD, ["---"] * len(HEAD), *rows)]
+    lines = [f"| {' | '.join(row)} |\n" for row in (HEAD, ["---"] * len(HEAD), *table[1:])]
     with atomic_write(stem.with_suffix(".md")) as file:
-        file.write(("\n".join(lines) + "\n").encode())
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+        file.write("".join(lines).encode())
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print()
-    for row in (HEAD, *rows):
+    for row in table:
         print("  ".join(f"{text:>{n}}" for text, n in zip(row, widths, strict=True)))
 
 
 def write_picture(
-    stem: Path, validation: SegmentationDataset, answers: Mapping[str, list[NDArray[np.uint8]]]
-) -> None:
+    path: Path, classes: Sequence[str], shown: list[Sample],
+    answers: Mapping[str, list[NDArray[np.uint8]]],
+) -> None:  # fmt: skip
     """Image, truth and the answers of each network, a row an image."""
     rows = [
-        (validation[i].image, validation[i].mask, *masks)
-        for i, masks in enumerate(zip(*answers.values(), strict=True))
+        (sample.image, sample.mask, *masks)
+        for sample, *masks in zip(shown, *answers.values(), strict=True)
     ]
-    path = stem.with_suffix(".png")
-    picture = sheet(rows, validation.classes, ("image", "truth", *answers))
+    picture = sheet(rows, classes, ("image", "truth", *answers))
     with atomic_write(path) as file:
         picture.save(file, format="PNG")
     print(f"\n{path} shows {len(rows)} images, the truth and the answers")

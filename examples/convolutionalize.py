@@ -18,14 +18,16 @@ a crop sees zeros beyond its borders where the large image has pixels, and the s
 
 from __future__ import annotations
 
+import math
 import sys
-import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
 
 import tinyfcn
 from tinyfcn import Tensor, models, nn
+from tinyfcn import functional as F
 from tinyfcn.cli.errors import plain_errors
 from tinyfcn.cli.parser import Parser, integer
 
@@ -53,38 +55,31 @@ def alexnet_without_padding(num_classes: int = 1000) -> nn.Sequential:
     )
 
 
+def crops(image: Tensor) -> list[Tensor]:
+    """The crops of an image, row by row."""
+    starts = range(0, image.shape[2] - CROP + 1, STEP)
+    return [image[:, :, i : i + CROP, j : j + CROP] for i in starts for j in starts]
+
+
 def crop_by_crop(classifier: nn.Module, image: Tensor) -> np.ndarray:
-    """Classify every crop, each on its own: (classes, rows, columns)."""
-    steps = range(0, image.shape[2] - CROP + 1, STEP)
-    scores = [
-        [classifier(image[:, :, i : i + CROP, j : j + CROP]).numpy()[0] for j in steps]
-        for i in steps
-    ]
-    return np.array(scores).transpose(2, 0, 1)
+    """Classify every crop, each on its own: (crops, classes)."""
+    return np.concatenate([classifier(crop).numpy() for crop in crops(image)])
 
 
 def all_at_once(classifier: nn.Module, image: Tensor) -> np.ndarray:
-    """Classify all crops as one batch, which uses the machine better: (classes, rows, columns)."""
-    steps = range(0, image.shape[2] - CROP + 1, STEP)
-    crops = [image.data[0, :, i : i + CROP, j : j + CROP] for i in steps for j in steps]
-    scores = classifier(Tensor(np.stack(crops))).numpy()
-    return scores.reshape(len(steps), len(steps), -1).transpose(2, 0, 1)
+    """Classify all crops as one batch, which uses the machine better: (crops, classes)."""
+    return classifier(F.cat(crops(image), 0)).numpy()
 
 
 def in_one_pass(dense: nn.Module, image: Tensor) -> np.ndarray:
-    """Run the convolutionalized classifier once: (classes, rows, columns)."""
-    scores: np.ndarray = dense(image).numpy()[0]
-    return scores
+    """Run the convolutionalized classifier once: (crops, classes), a crop for each score."""
+    scores = dense(image)  # (1, classes, rows, columns)
+    return scores.reshape(scores.shape[1], -1).numpy().T
 
 
 def timed(fn: Callable[..., np.ndarray], *arguments: object) -> tuple[np.ndarray, float]:
-    """The result, and the best of three times in seconds."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        result = fn(*arguments)
-        seconds.append(time.perf_counter() - start)
-    return result, min(seconds)
+    """The result, and the best of three times in seconds, after a first call."""
+    return fn(*arguments), min(timeit.repeat(lambda: fn(*arguments), number=1, repeat=3))
 
 
 def main(size: int, seed: int) -> None:
@@ -93,39 +88,36 @@ def main(size: int, seed: int) -> None:
     classifier = alexnet_without_padding().eval()
     dense = models.convolutionalize(classifier)
     field, stride = models.geometry.receptive_field(dense)
-    print(
-        f"the classifier's fully connected layers, as convolutions:\n  {dense[12]}\n  {dense[14]}"
-    )
+    print("the classifier's fully connected layers, as convolutions:")
+    print(f"  {dense[12]}\n  {dense[14]}")
     print(f"one score sees {field} x {field} pixels of the image; the next is {stride} pixels on\n")
 
     pixels = np.random.default_rng(seed).random((1, 3, size, size), dtype=np.float32)
     image = Tensor(pixels - 0.5)
     with tinyfcn.no_grad():
-        crops, seconds_crops = timed(crop_by_crop, classifier, image)
+        one_by_one, seconds_crops = timed(crop_by_crop, classifier, image)
         batch, seconds_batch = timed(all_at_once, classifier, image)
         scores, seconds_once = timed(in_one_pass, dense, image)
 
-    _, rows, columns = scores.shape
-    print(f"{size} x {size} image, {rows} x {columns} map of scores of {len(scores)} classes")
-    print(f"  {rows * columns} crops, one by one    {1000 * seconds_crops:7.0f} ms")
-    print(f"  {rows * columns} crops, as one batch  {1000 * seconds_batch:7.0f} ms")
+    count, classes = scores.shape
+    side = math.isqrt(count)
+    print(f"{size} x {size} image, {side} x {side} map of scores of {classes} classes")
+    print(f"  {count} crops, one by one    {1000 * seconds_crops:7.0f} ms")
+    print(f"  {count} crops, as one batch  {1000 * seconds_batch:7.0f} ms")
     print(f"  one pass             {1000 * seconds_once:7.0f} ms")
     ratio = min(seconds_crops, seconds_batch) / seconds_once
     print(f"  one pass is {ratio:.1f} times faster (the paper: more than 5 times)")
-    difference = max(np.abs(scores - crops).max(), np.abs(scores - batch).max())
+    difference = max(np.abs(scores - one_by_one).max(), np.abs(scores - batch).max())
     largest = np.abs(scores).max()
     print(f"  largest difference {difference:.1e}, where scores are up to {largest:.1f}")
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--size", type=integer(CROP), default=384,
-        help=f"side of the image, {CROP} or more (default 384)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=integer(0), default=0, help="of weights and image (default 0)"
-    )
-    arguments = parser.parse(sys.argv[1:])
+    add = parser.add_argument
+    text = f"side of the image, {CROP} or more (default 384)"
+    add("--size", type=integer(CROP), default=384, help=text)
+    add("--seed", type=integer(0), default=0, help="of weights and image (default 0)")
+    options = parser.parse(sys.argv[1:])
     with plain_errors():
-        main(arguments.size, arguments.seed)
+        main(options.size, options.seed)

@@ -18,7 +18,7 @@ sections 2 and 3.
 from __future__ import annotations
 
 import sys
-import time
+import timeit
 
 import numpy as np
 
@@ -32,14 +32,8 @@ CLASSES = 21
 
 def seconds(model: nn.Module, image: Tensor, repetitions: int) -> float:
     """The best time of one forward pass."""
-    best = float("inf")
     with tinyfcn.no_grad():
-        for _ in range(repetitions):
-            start = time.perf_counter()
-            scores = model(image)
-            best = min(best, time.perf_counter() - start)
-    assert scores.shape == (1, CLASSES, *image.shape[2:])
-    return best
+        return min(timeit.repeat(lambda: model(image), number=1, repeat=repetitions))
 
 
 def main(size: int, width: float, seed: int) -> None:
@@ -68,15 +62,10 @@ def main(size: int, width: float, seed: int) -> None:
 
 if __name__ == "__main__":
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--size", type=integer(1), default=128, help="side of the image (default 128)"
-    )
-    parser.add_argument(
-        "--width", type=float, default=0.5, help="factor on the channels of all (default 0.5)"
-    )
-    parser.add_argument(
-        "--seed", type=integer(0), default=0, help="of weights and image (default 0)"
-    )
-    arguments = parser.parse(sys.argv[1:])
+    add = parser.add_argument
+    add("--size", type=integer(1), default=128, help="side of the image (default 128)")
+    add("--width", type=float, default=0.5, help="factor on the channels of all (default 0.5)")
+    add("--seed", type=integer(0), default=0, help="of weights and image (default 0)")
+    options = parser.parse(sys.argv[1:])
     with plain_errors():
-        main(arguments.size, arguments.width, arguments.seed)
+        main(options.size, options.width, options.seed)
