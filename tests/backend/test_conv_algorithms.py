@@ -113,7 +113,7 @@ SHAPES = [
     (2, 20, 30, 33, 1, ((1, 1), (0, 0), (1, 1), 1)),  # 1×1: the image is the matrix
     (1, 100, 100, 37, 3, ((1, 1), (1, 1), (1, 1), 1)),  # Winograd by default
     (2, 97, 100, 23, 3, ((1, 1), (2, 3), (2, 3), 1)),  # the same with a dilation
-    (1, 21, 21, 20, 16, ((8, 8), (4, 4), (1, 1), 21)),  # the enlargement of an FCN-8s
+    (1, 21, 21, 20, 16, ((8, 8), (4, 4), (1, 1), 21)),  # the upsampling of an FCN-8s
 ]
 
 

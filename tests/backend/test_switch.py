@@ -17,7 +17,7 @@ def test_using_restores_the_former_backend_also_after_an_error():
     assert backend.active() is former
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
+def test_an_unknown_name_is_rejected_with_the_known_ones():
     with pytest.raises(ValueError, match=r"expected one of numpy.*got 'nunpy'"):
         backend.use("nunpy")
 

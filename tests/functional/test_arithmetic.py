@@ -165,7 +165,7 @@ def test_concatenated_images_stay_channels_last(dtype):
     assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def test_cat_refuses_what_does_not_fit():
+def test_cat_rejects_what_does_not_fit():
     a, b = tensor(np.zeros((2, 3))), tensor(np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"cat: tensors\[1\] has shape \(2, 4\)"):
         F.cat([a, b], dim=0)

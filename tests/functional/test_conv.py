@@ -199,7 +199,7 @@ def test_results_are_channels_last(rng):
 
 
 def test_bilinear_golden_values():
-    # Kernel size 4, stride 2, padding 1: the 2× bilinear enlargement of a row [a b c].
+    # Kernel size 4, stride 2, padding 1: the 2× bilinear upsampling of a row [a b c].
     tap = np.array([0.25, 0.75, 0.75, 0.25])
     weight = np.outer(tap, tap)
     assert weight[0, 0] == 0.0625 and weight[0, 1] == 0.1875 and weight[1, 1] == 0.5625

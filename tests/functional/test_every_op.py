@@ -336,7 +336,7 @@ def test_linear_ops_are_the_transpose_of_their_gradient(name, data):
 X, WHOLE = tinyfcn.tensor(np.ones((2, 3, 8, 9), "float32")), tinyfcn.tensor([[1, 2, 3]])
 DOUBLE = tinyfcn.tensor(np.ones(3))
 KERNEL = tinyfcn.tensor(np.ones((3, 3, 2, 2), "float32"))
-REFUSED = {
+REJECTED = {
     "conv2d: bias must have shape (3,), got (2,)": lambda: F.conv2d(X, KERNEL, [1.0, 2.0]),
     "conv2d: x has dtype float32, but bias has float64": lambda: F.conv2d(X, KERNEL, DOUBLE),
     "conv_transpose2d: x has dtype float32, but bias has float64": (
@@ -362,7 +362,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("message", REFUSED)
-def test_refusals_name_the_op_and_the_argument(message):
+@pytest.mark.parametrize("message", REJECTED)
+def test_errors_name_the_op_and_the_argument(message):
     with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
-        REFUSED[message]()
+        REJECTED[message]()

@@ -136,6 +136,6 @@ x23 = tensor(np.zeros((1, 1, 2, 3)))
         (lambda: F.crop(tensor(np.zeros((2, 3))), 0, 1), ValueError, r"crop: x must have 4 axes"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_argument_and_the_numbers(call, error, message):
+def test_errors_name_the_argument_and_the_numbers(call, error, message):
     with pytest.raises(error, match=message):
         call()

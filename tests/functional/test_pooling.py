@@ -322,6 +322,6 @@ x44 = tensor(np.zeros((1, 1, 4, 4)))
          r"adaptive_avg_pool2d: output_size must be an integer or two of them, got \(1"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_argument_and_the_numbers(call, error, message):
+def test_errors_name_the_argument_and_the_numbers(call, error, message):
     with pytest.raises(error, match=message):
         call()

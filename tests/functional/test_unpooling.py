@@ -194,6 +194,6 @@ zeros = np.zeros((1, 1, 2, 2), int)
         (lambda: F.unpool_nearest(tensor(np.zeros(3)), 2), ValueError, r"x must have 4 axes"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_argument_and_the_numbers(call, error, message):
+def test_errors_name_the_argument_and_the_numbers(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -193,6 +193,6 @@ x22 = tensor(np.zeros((1, 1, 2, 2)))
          r"interpolate: x must have a floating dtype, got int64"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_argument_and_the_numbers(call, error, message):
+def test_errors_name_the_argument_and_the_numbers(call, error, message):
     with pytest.raises(error, match=message):
         call()

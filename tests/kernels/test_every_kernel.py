@@ -58,13 +58,13 @@ def test_every_kernel_has_a_head_a_case_a_place_in_the_lesson_tests_and_mistakes
 def test_a_new_kernel_is_told_all_that_it_lacks(tmp_path):
     for path in folder().glob("*.cu*"):
         (tmp_path / path.name).write_text(path.read_text("utf-8"), "utf-8")
-    (tmp_path / "hardswish.cu").write_text("__global__ void hardswish(float* x) {}\n")
+    (tmp_path / "halfstep.cu").write_text("__global__ void halfstep(float* x) {}\n")
     assert [line.split(": ")[0] for line in lacking(tmp_path)] == [
-        "kernels/hardswish.cu",
+        "kernels/halfstep.cu",
         "tinyfcn/kernel_lab/cases.py",
         "kernels/README.md",
         "kernels/README.md",
-        "kernels/hardswish.cu",
-        "tests/kernels/test_hardswish.py",
+        "kernels/halfstep.cu",
+        "tests/kernels/test_halfstep.py",
         "tests/kernels/planted_mistakes.py",
     ]

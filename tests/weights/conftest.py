@@ -16,7 +16,7 @@ VARIANTS = 200
 
 
 def variants(whole: bytes) -> Iterator[bytes]:
-    """The file cut short, with bytes changed, with what may be lengths enlarged, with a gap."""
+    """The file cut short, with bytes changed, with what may be lengths made larger, with a gap."""
     rng = np.random.default_rng(0)
     for number in range(VARIANTS):
         data = bytearray(whole)
