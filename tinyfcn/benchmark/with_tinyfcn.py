@@ -60,14 +60,9 @@ def count_flops(step: Callable[[], object]) -> int:
 
 
 def normal(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Normal float32 numbers; with four axes channels-last in memory, as activations are."""
-    draw = np.random.default_rng(0).standard_normal
-    if len(shape) == 4:
-        n, c, h, w = shape
-        values = draw((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
-    else:
-        values = draw(shape, np.float32)
-    return tinyfcn.tensor(values, requires_grad=requires_grad)
+    """Normal float32 numbers, which lie in memory as the backend likes them."""
+    made = Tensor(backend.active().empty(shape, np.float32))
+    return nn.init.normal_(made).requires_grad_(requires_grad)
 
 
 def labels(classes: int, *shape: int) -> np.ndarray:
@@ -75,22 +70,10 @@ def labels(classes: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, classes, shape)
 
 
-def upsampling(classes: int, factor: int) -> nn.Module:
-    """Bilinear upsampling, each class by itself, not learned."""
-    layer = nn.ConvTranspose2d(
-        classes, classes, 2 * factor, factor, factor // 2, groups=classes, bias=False
-    )
-    nn.init.bilinear_(layer.weight)
-    return layer.requires_grad_(False)
-
-
 def matrix_product(size: int) -> Callable[[], object]:
     """A matrix product, its rows shared out to the threads."""
-    a, b = normal(size, size).data, normal(size, size).data
-    y = np.empty_like(a)
+    a, b, y = (normal(size, size).data for _ in range(3))
     rows = cpu_threads.split(size, -(-size // cpu_threads.num_threads()))
-
-    def task(piece: slice) -> None:
-        np.matmul(a[piece], b, out=y[piece])
-
-    return lambda: cpu_threads.parallel_for(task, rows)
+    return lambda: cpu_threads.parallel_for(
+        lambda piece: np.matmul(a[piece], b, out=y[piece]), rows
+    )

@@ -46,32 +46,24 @@ def labels(classes: int, *shape: int) -> Tensor:
     return torch.randint(classes, shape)
 
 
-def upsampling(classes: int, factor: int) -> nn.Module:
-    """Bilinear upsampling, each class by itself, not learned."""
-    layer = nn.ConvTranspose2d(
-        classes, classes, 2 * factor, factor, factor // 2, groups=classes, bias=False
-    )
-    kernel = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
-    layer.weight.data.copy_(torch.outer(kernel, kernel))
-    return layer.requires_grad_(False)
-
-
 class FCN8s(nn.Module):
-    """FCN-8s on VGG16 in aligned geometry; see ``tinyfcn/models/fcn.py``."""
+    """FCN-8s on VGG16 in aligned geometry, see ``tinyfcn/models/fcn.py``.
+
+    Its weights are those that PyTorch draws: times do not depend on them.
+    """
 
     def __init__(self, num_classes: int, width: float = 1.0, batch_norm: bool = False) -> None:
         super().__init__()
 
         def block(c: int, out: int, kernel: int) -> list[nn.Module]:
-            conv = nn.Conv2d(c, out, kernel, padding=kernel // 2)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            return [conv, *([nn.BatchNorm2d(out)] if batch_norm else []), relu_layer()]
+            norm = [nn.BatchNorm2d(out)] if batch_norm else []
+            return [nn.Conv2d(c, out, kernel, padding=kernel // 2), *norm, relu_layer()]
 
-        def scoring(c: int) -> nn.Module:
-            layer = nn.Conv2d(c, num_classes, 1)
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
-            return layer
+        def upsampling(factor: int) -> nn.Module:
+            return nn.ConvTranspose2d(
+                num_classes, num_classes, 2 * factor, factor, factor // 2,
+                groups=num_classes, bias=False,
+            ).requires_grad_(False)  # fmt: skip
 
         self.stages, c = nn.ModuleList(), 3
         for channels, convolutions in STAGES:
@@ -83,10 +75,11 @@ class FCN8s(nn.Module):
         hidden = round(4096 * width)
         self.head = nn.Sequential(
             *block(c, hidden, 7), nn.Dropout(), *block(hidden, hidden, 1), nn.Dropout(),
-            scoring(hidden),
+            nn.Conv2d(hidden, num_classes, 1),
         )  # fmt: skip
-        self.score4, self.score3 = scoring(c), scoring(round(256 * width))
-        self.up2, self.up4, self.up8 = (upsampling(num_classes, factor) for factor in (2, 2, 8))
+        self.score4 = nn.Conv2d(c, num_classes, 1)
+        self.score3 = nn.Conv2d(round(256 * width), num_classes, 1)
+        self.up2, self.up4, self.up8 = (upsampling(factor) for factor in (2, 2, 8))
 
     def forward(self, x: Tensor) -> Tensor:
         pools, y = [], x

@@ -47,10 +47,10 @@ def segnet_stage(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     )
     x, indices = lib.F.max_pool2d(lib.normal(n, c, h, w), 2, return_indices=True)
 
-    def unpooled(x: Any) -> Any:
-        return stage(lib.F.max_unpool2d(x, indices, 2, output_size=(h, w)))
-
-    return _forward_backward(lib, unpooled, x.requires_grad_(), *stage.parameters())
+    return _forward_backward(
+        lambda x: stage(lib.F.max_unpool2d(x, indices, 2, output_size=(h, w))),
+        x.requires_grad_(), *stage.parameters(),
+    )  # fmt: skip
 
 
 # ---- ops ----
@@ -63,38 +63,36 @@ def conv(
     """A convolution that keeps the size, but for its stride; images, c = 3, need no gradient."""
     layer = lib.nn.Conv2d(c, out, kernel, stride, dilation * (kernel // 2), dilation, groups)
     x = lib.normal(n, c, h, w, requires_grad=c != 3)
-    return _forward_backward(lib, layer, x, *layer.parameters())
+    return _forward_backward(layer, x, *layer.parameters())
 
 
 def relu(lib: Any, n: int, c: int, h: int, w: int) -> Step:
-    return _forward_backward(lib, lib.F.relu, lib.normal(n, c, h, w, requires_grad=True))
+    return _forward_backward(lib.F.relu, lib.normal(n, c, h, w, requires_grad=True))
 
 
 def max_pool(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     x = lib.normal(n, c, h, w, requires_grad=True)
-    return _forward_backward(lib, lambda x: lib.F.max_pool2d(x, 2), x)
+    return _forward_backward(lambda x: lib.F.max_pool2d(x, 2), x)
 
 
 def batch_norm(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     layer = lib.nn.BatchNorm2d(c)
     x = lib.normal(n, c, h, w, requires_grad=True)
-    return _forward_backward(lib, layer, x, *layer.parameters())
+    return _forward_backward(layer, x, *layer.parameters())
 
 
 def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
     """Upsampling as in FCN: a transposed convolution, each class by itself, not learned."""
-    layer = lib.upsampling(CLASSES, factor)
-    return _forward_backward(lib, layer, lib.normal(n, CLASSES, h, w, requires_grad=True))
+    layer = lib.nn.ConvTranspose2d(
+        CLASSES, CLASSES, 2 * factor, factor, factor // 2, groups=CLASSES, bias=False
+    )
+    x = lib.normal(n, CLASSES, h, w, requires_grad=True)
+    return _forward_backward(layer.requires_grad_(False), x)
 
 
 def cross_entropy(lib: Any, n: int, h: int, w: int) -> Step:
     x, labels = lib.normal(n, CLASSES, h, w, requires_grad=True), lib.labels(CLASSES, n, h, w)
-
-    def step() -> None:
-        x.grad = None
-        lib.F.cross_entropy(x, labels, ignore_index=255).backward()
-
-    return step
+    return _forward_backward(lambda x: lib.F.cross_entropy(x, labels, ignore_index=255), x)
 
 
 def sgd(lib: Any, size: int) -> Step:
@@ -110,9 +108,9 @@ def sgemm(lib: Any, size: int) -> Step:
     return lib.matrix_product(size)
 
 
-def _forward_backward(lib: Any, op: Callable[[Any], Any], x: Any, *parameters: Any) -> Step:
-    """Run the op on x and hand a random gradient back to x and the parameters."""
-    gy = lib.normal(*op(x).shape)
+def _forward_backward(op: Callable[[Any], Any], x: Any, *parameters: Any) -> Step:
+    """Run the op on x and hand a gradient back, any will do, to x and the parameters."""
+    gy = op(x).detach()
 
     def step() -> None:
         for leaf in (x, *parameters):
