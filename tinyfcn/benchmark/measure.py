@@ -15,13 +15,10 @@ from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
 from tinyfcn.benchmark.work import SGEMM, Work
+from tinyfcn.cli.errors import UsageError
 
 TURN = 0.2  # seconds of repetitions before the other side has its turn
 PAUSE = 0.01  # seconds between turns, in which the threads of the last one come to rest
-
-
-class WorkerError(RuntimeError):
-    """A side cannot do the work; says which, and in which Python."""
 
 
 @dataclass(frozen=True)
@@ -39,67 +36,59 @@ class Worker:
 
     def __init__(self, side: Side, work: Work) -> None:
         self.side = side
-        job = {
-            "kind": work.kind.__name__,
-            "arguments": dict(work.arguments),
-            "threads": num_threads(),
-            "backend": side.backend,
-        }
         # The Python that has PyTorch need not have tinyfcn: there the worker is a script.
-        package = [str(Path(__file__).with_name("worker.py"))]
-        if side.name == "tinyfcn":
-            package = ["-m", "tinyfcn.benchmark.worker"]
-        self.process = subprocess.Popen(
-            [side.python, *package, side.name, json.dumps(job)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=side.environment,
-        )  # fmt: skip
-        self.seconds: list[float] = []
-        self.memory: int | None = None
-        ready = self._answer()
+        script = [str(Path(__file__).with_name("worker.py"))]
+        module = ["-m", "tinyfcn.benchmark.worker"]
+        command = [side.python, *(module if side.name == "tinyfcn" else script), side.name]
+        self.process: Any = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=side.environment
+        )
+        ready = self.ask({
+            "kind": work.kind.__name__, "arguments": dict(work.arguments),
+            "threads": num_threads(), "backend": side.backend,
+        })  # fmt: skip
         self.about: dict[str, Any] = ready["about"]
         self.flops: int | None = ready["flops"]
+        self.seconds: list[float] = []
+        self.memory: int | None = None
 
-    def turn(self, seconds: float) -> list[float]:
-        """Repeat the work for at least so long; the time of each repetition."""
-        assert self.process.stdin is not None
+    def ask(self, message: Any) -> dict[str, Any]:
+        """Send a line of JSON, and wait for the one that answers it."""
         with contextlib.suppress(BrokenPipeError):  # the answer will be missing
-            print(seconds, file=self.process.stdin, flush=True)
-        answer = self._answer()
+            print(json.dumps(message), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline() or '{"error": "the process has died"}'
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            self.close()
+            raise UsageError(f"{self.side.name} in {self.side.python}: {answer['error']}")
+        return answer
+
+    def turn(self, seconds: float) -> None:
+        """Repeat the work for at least so long, and note how long each repetition takes."""
+        answer = self.ask(seconds)
+        self.seconds += answer["seconds"]
         self.memory = answer["memory"]
-        return list(answer["seconds"])
 
     def close(self) -> None:
         """Let the process end, which it does when nobody can tell it anything more."""
         with contextlib.suppress(BrokenPipeError), self.process:
             pass
 
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "the process has died"}
-        if "error" in answer:
-            self.close()
-            raise WorkerError(f"{self.side.name} in {self.side.python}: {answer['error']}")
-        return answer
-
 
 def measure(work: Work, sides: Sequence[Side], seconds: float, least: int) -> list[Worker]:
     """Let the sides do the work in turn, for ``seconds`` and ``least`` repetitions each.
 
     Raises:
-        WorkerError: if a side cannot do it.
+        UsageError: if a side cannot do it; says which, and in which Python.
     """
     with contextlib.ExitStack() as stack:
-        workers = []
-        for side in sides:
-            workers.append(Worker(side, work))
-            stack.callback(workers[-1].close)
+        workers = [stack.enter_context(contextlib.closing(Worker(s, work))) for s in sides]
         for worker in workers:
-            worker.turn(0)  # once more to warm up: the first time after all sides are there
+            worker.ask(0)  # once more to warm up: the first time after all sides are there
         while any(sum(w.seconds) < seconds or len(w.seconds) < least for w in workers):
             for worker in workers:
                 time.sleep(PAUSE)
-                worker.seconds += worker.turn(TURN)
+                worker.turn(TURN)
     return workers
 
 

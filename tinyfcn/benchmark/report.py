@@ -56,9 +56,7 @@ def draw(results: Sequence[Figures], title: str, path: Path) -> None:
     Raises:
         ImportError: if matplotlib is missing.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     other = next((f["against"]["side"] for f in results if "against" in f), None)
     if other:
@@ -70,18 +68,16 @@ def draw(results: Sequence[Figures], title: str, path: Path) -> None:
     shown = [figures for figures in results if any(key in figures for key in bars)]
 
     figure = Figure(figsize=(8, 1.4 + 0.3 * len(shown)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if other:
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.margins(x=0.12)
     thick = 0.8 / len(bars)
     for i, (key, name) in enumerate(bars.items()):
-        shift = (i - (len(bars) - 1) / 2) * thick
         values = np.array([figures.get(key, np.nan) for figures in shown])
-        places = np.arange(len(shown)) + shift
+        places = np.arange(len(shown)) + (i - (len(bars) - 1) / 2) * thick
         colour = ("#3b6ea5", "#c3cfdd")[i]
         drawn = axes.barh(places, values - start, thick, start, label=name, color=colour)
         axes.bar_label(drawn, [f"{value:.2f}" for value in values], padding=3, fontsize=7)

@@ -1,12 +1,12 @@
 """One side of the benchmark: a process that does one piece of work, when it is told to.
 
-    python -m tinyfcn.benchmark.worker tinyfcn JOB
-    python tinyfcn/benchmark/worker.py torch JOB
+    python -m tinyfcn.benchmark.worker tinyfcn
+    python tinyfcn/benchmark/worker.py torch
 
-JOB is a JSON object: what to do (``kind`` and ``arguments``), with how many ``threads``, on which
-``backend``. The process prepares the work, does it once and answers with a line of JSON about
-itself. Then every line on its standard input is a turn, in seconds: the work is repeated for at
-least that long, at least once, and the answer tells how long each repetition took, and the peak
+It reads lines of JSON and answers each with one. The first is an object: what to do (``kind`` and
+``arguments``), with how many ``threads``, on which ``backend``. The process prepares the work, does
+it once and answers about itself. Every further line is a turn, in seconds: the work is repeated for
+at least that long, at least once, and the answer tells how long each repetition took, and the peak
 memory of the process so far. Between turns it waits. This file, ``work.py`` and ``with_torch.py``
 run as scripts too, without the package around them: the Python that has PyTorch may have nothing
 else, NumPy included.
@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 
-def main(name: str, job: dict[str, Any]) -> None:
+def main(name: str) -> None:
     beside = f"{__package__}." if __package__ else ""
     try:
         library, work = (import_module(beside + file) for file in (f"with_{name}", "work"))
+        job = json.loads(sys.stdin.readline())
         about = library.setup(job["threads"], job["backend"])
         step = getattr(work, job["kind"])(library, **job["arguments"])
-        flops = library.count_flops(step)
-        answer({"about": about, "flops": flops})
+        answer({"about": about, "flops": library.count_flops(step)})
         for line in sys.stdin:
             seconds: list[float] = []
             while not seconds or sum(seconds) < float(line):
@@ -66,4 +66,4 @@ def peak_memory() -> int | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1])
