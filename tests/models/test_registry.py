@@ -13,7 +13,7 @@ import tinyfcn
 from tinyfcn import Tensor, models, nn
 from tinyfcn.models import registry
 from tinyfcn.models.network import SegmentationNetwork, as_network
-from tinyfcn.models.registry import arguments_of, entry, register
+from tinyfcn.models.registry import entry, member, register
 
 
 @pytest.fixture
@@ -111,16 +111,20 @@ def test_networks_of_a_family_share_one_signature() -> None:
         models.fcn8s(widht=1.0)  # type: ignore[call-arg]
 
 
-def test_arguments_of_leaves_the_first_out() -> None:
-    def make(depth: int, num_classes: int, *, width: float = 1.0) -> nn.Identity:
+@pytest.mark.usefixtures("registered")
+def test_a_member_of_a_family_has_the_other_arguments() -> None:
+    def family(depth: int, num_classes: int, *, width: float = 1.0) -> nn.Identity:
+        """Its docstring."""
+        assert depth == 18
         return nn.Identity()
 
-    @arguments_of(make)
-    def shallow(*args: Any, **options: Any) -> nn.Identity:
-        return make(1, *args, **options)
-
-    assert [*inspect.signature(shallow).parameters] == ["num_classes", "width"]
-    assert inspect.signature(shallow).parameters["width"].default == 1.0
+    shallow = register("classification", source="me", name="shallow")(member(family, 18))
+    expected = "(num_classes: 'int', *, width: 'float' = 1.0) -> 'nn.Identity'"
+    assert str(inspect.signature(shallow)) == expected
+    assert (shallow.__name__, shallow.__doc__) == ("shallow", "Its docstring.")
+    assert isinstance(models.create("shallow", num_classes=2, width=2.0), nn.Identity)
+    with pytest.raises(ValueError, match=r"^shallow: num_classes must be at least 1, got 0$"):
+        shallow(0)
 
 
 @pytest.mark.parametrize("name", models.names())

@@ -19,19 +19,17 @@ segmentation (2017), section 3.3; torchvision.models.segmentation, whose keys an
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import scaled, with_relu
 from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet
-from tinyfcn.models.registry import arguments_of, register
+from tinyfcn.models.registry import member, register
 from tinyfcn.tensor import Tensor
 
 __all__ = ["deeplabv3_resnet50", "deeplabv3_resnet101"]
 
 RATES = (12, 24, 36)  # those of the paper for output stride 8
-_network = register("segmentation", source="Chen et al. 2017", presets=[TRAINING])
 
 
 def _conv(in_channels: int, channels: int, kernel: int, rate: int = 1) -> list[nn.Module]:
@@ -91,14 +89,7 @@ class DeepLabHead(nn.Sequential):
 def _deeplabv3_resnet(
     depth: int, num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
 ) -> DilatedResNet:
-    head = partial(DeepLabHead, channels=scaled(256, width))
-    return DilatedResNet(depth, num_classes, width, aux_loss, head)
-
-
-@_network
-@arguments_of(_deeplabv3_resnet)
-def deeplabv3_resnet50(*args: Any, **options: Any) -> DilatedResNet:
-    """torchvision's DeepLabv3 on ResNet-50: images (N, 3, H, W) → scores (N, num_classes, H, W).
+    """torchvision's DeepLabv3 on ResNet: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
     Args:
         num_classes: number of classes, background included.
@@ -118,11 +109,10 @@ def deeplabv3_resnet50(*args: Any, **options: Any) -> DilatedResNet:
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return _deeplabv3_resnet(50, *args, **options)
+    head = partial(DeepLabHead, channels=scaled(256, width))
+    return DilatedResNet(depth, num_classes, width, aux_loss, head)
 
 
-@_network
-@arguments_of(_deeplabv3_resnet)
-def deeplabv3_resnet101(*args: Any, **options: Any) -> DilatedResNet:
-    """torchvision's DeepLabv3 on ResNet-101; arguments as of :func:`deeplabv3_resnet50`."""
-    return _deeplabv3_resnet(101, *args, **options)
+_network = partial(register, "segmentation", "Chen et al. 2017", [TRAINING])
+deeplabv3_resnet50 = _network(name="deeplabv3_resnet50")(member(_deeplabv3_resnet, 50))
+deeplabv3_resnet101 = _network(name="deeplabv3_resnet101")(member(_deeplabv3_resnet, 101))

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tinyfcn import functional as F
 from tinyfcn import nn
@@ -51,7 +51,7 @@ from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.geometry import SIDE, crop_offsets
 from tinyfcn.models.network import GEOMETRIES, SegmentationNetwork
-from tinyfcn.models.registry import SGD, arguments_of, register
+from tinyfcn.models.registry import SGD, member, register
 from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.tensor import Tensor, no_grad
 from tinyfcn.without_values import empty_images, without_values
@@ -127,10 +127,28 @@ BACKBONES = {
 
 
 class FCN(SegmentationNetwork):
-    """A fully convolutional network of the given stride; made by :func:`fcn32s`, :func:`fcn16s` and
-    :func:`fcn8s`, where the arguments are explained.
+    """FCN-32s, FCN-16s or FCN-8s: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
-    Called on images (N, 3, H, W) it gives scores (N, num_classes, H, W).
+    Args:
+        stride: 32, 16 or 8; :func:`fcn32s`, :func:`fcn16s` and :func:`fcn8s` give it.
+        backbone: of which classifier, one of "vgg11", "vgg13", "vgg16", "vgg19", "googlenet",
+            "resnet18", "resnet34", "resnet50" and "resnet101"; for FCN-32s also "caffenet", the
+            published FCN-AlexNet, and "alexnet", torchvision's.
+        num_classes: number of classes, background included.
+        width: multiplies the numbers of channels of backbone, fc6 and fc7; 1/8 learns on a CPU.
+        batch_norm: whether batch normalization follows every convolution of the backbone, fc6 and
+            fc7. Recommended when training from scratch; published weights have none. GoogLeNet has
+            torchvision's form with it and BVLC's without; ResNet always has it.
+        geometry: "aligned" or "reference"; see the head of this file. Nothing is published for
+            "googlenet" and the ResNets.
+        at_once: multiply pool4 by 0.01 and pool3 by 0.0001, so that the gradients of all skips are
+            of similar size and they can be trained together (TPAMI, "8s-at-once"). The factors suit
+            the activations of published weights, which are in the hundreds; with batch_norm they
+            would silence the skips.
+        dropout: probability after fc6 and fc7, or before GoogLeNet's scores; ResNet has none.
+        learn_upsampling: train the transposed convolutions too, instead of keeping them bilinear.
+        recompute: keep little of the backbone for the backward pass and compute it again: less
+            memory for large images, one more forward pass (:func:`tinyfcn.nn.recompute`).
 
     Attributes:
         backbone: its keys are ``backbone.0.weight`` … as in ``features.0.weight`` of
@@ -143,6 +161,17 @@ class FCN(SegmentationNetwork):
             but frozen (``requires_grad`` is False) unless they are to be learned.
         offsets: where each crop starts, (row, column), by the name of the layer whose output it
             cuts.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = fcn8s(num_classes=3, width=1 / 64, geometry="reference")
+        >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
+        (1, 3, 33, 47)
+        >>> model.offsets
+        {'score_pool4': (5, 5), 'score_pool3': (9, 9), 'upscore8': (31, 31)}
     """
 
     def __init__(
@@ -242,77 +271,25 @@ class FCN(SegmentationNetwork):
         return offsets
 
 
-@register(
-    "segmentation",
-    source="Long et al. 2015",
+_network = partial(register, "segmentation", "Long et al. 2015")
+fcn32s = _network(
     presets=[
         HEAVY | {"lr": 1e-10},
         ALEXNET | {"backbone": "alexnet"},
         ALEXNET | {"backbone": "caffenet"},
     ],
     forms=[{}, {"backbone": "caffenet"}, {"backbone": "googlenet"}],
-)
-@arguments_of(FCN)
-def fcn32s(*args: Any, **options: Any) -> FCN:
-    """FCN-32s: images (N, 3, H, W) → scores (N, num_classes, H, W).
-
-    Args:
-        backbone: of which classifier, one of "vgg11", "vgg13", "vgg16", "vgg19", "googlenet",
-            "resnet18", "resnet34", "resnet50" and "resnet101"; for FCN-32s also "caffenet", the
-            published FCN-AlexNet, and "alexnet", torchvision's.
-        num_classes: number of classes, background included.
-        width: multiplies the numbers of channels of backbone, fc6 and fc7; 1/8 learns on a CPU.
-        batch_norm: whether batch normalization follows every convolution of the backbone, fc6 and
-            fc7. Recommended when training from scratch; published weights have none. GoogLeNet has
-            torchvision's form with it and BVLC's without; ResNet always has it.
-        geometry: "aligned" or "reference"; see the head of this file. Nothing is published for
-            "googlenet" and the ResNets.
-        at_once: multiply pool4 by 0.01 and pool3 by 0.0001, so that the gradients of all skips are
-            of similar size and they can be trained together (TPAMI, "8s-at-once"). The factors suit
-            the activations of published weights, which are in the hundreds; with batch_norm they
-            would silence the skips.
-        dropout: probability after fc6 and fc7, or before GoogLeNet's scores; ResNet has none.
-        learn_upsampling: train the transposed convolutions too, instead of keeping them bilinear.
-        recompute: keep little of the backbone for the backward pass and compute it again: less
-            memory for large images, one more forward pass (:func:`tinyfcn.nn.recompute`).
-
-    Raises:
-        ValueError: naming the argument that does not fit.
-
-    Example:
-        >>> import numpy as np, tinyfcn
-        >>> model = fcn32s(num_classes=3, width=1 / 64)
-        >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
-        (1, 3, 33, 47)
-    """
-    return FCN(32, *args, **options)
-
-
-@register("segmentation", source="Long et al. 2015", presets=[HEAVY | {"lr": 1e-12}])
-@arguments_of(FCN)
-def fcn16s(*args: Any, **options: Any) -> FCN:
-    """FCN-16s; the arguments are those of :func:`fcn32s`."""
-    return FCN(16, *args, **options)
-
-
-@register(
-    "segmentation",
-    source="Long et al. 2015",
+    name="fcn32s",
+)(member(FCN, 32))
+fcn16s = _network(presets=[HEAVY | {"lr": 1e-12}], name="fcn16s")(member(FCN, 16))
+fcn8s = _network(
     presets=[
         HEAVY | {"lr": 1e-14},
         HEAVY | {"at_once": True, "lr": 1e-10, "iterations": 300_000},
     ],
     forms=[{}, {"geometry": "reference"}, {"backbone": "resnet50"}],
-)
-@arguments_of(FCN)
-def fcn8s(*args: Any, **options: Any) -> FCN:
-    """FCN-8s; the arguments are those of :func:`fcn32s`.
-
-    Example:
-        >>> fcn8s(num_classes=2, width=1 / 64, geometry="reference").offsets
-        {'score_pool4': (5, 5), 'score_pool3': (9, 9), 'upscore8': (31, 31)}
-    """
-    return FCN(8, *args, **options)
+    name="fcn8s",
+)(member(FCN, 8))
 
 
 def _check(name: str, stride: int, backbone: str, geometry: str) -> None:

@@ -9,17 +9,18 @@ ResNet-50, 54,314,346 with ResNet-101.
 
 from __future__ import annotations
 
+from functools import partial
+
 from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet
-from tinyfcn.models.registry import register
+from tinyfcn.models.registry import member, register
 
 __all__ = ["fcn_resnet50", "fcn_resnet101"]
 
-_network = register("segmentation", source="torchvision 2019", presets=[TRAINING])
 
-
-@_network
-def fcn_resnet50(num_classes: int = 21, width: float = 1.0, aux_loss: bool = True) -> DilatedResNet:
-    """torchvision's FCN on ResNet-50: images (N, 3, H, W) → scores (N, num_classes, H, W).
+def _fcn_resnet(
+    depth: int, num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
+) -> DilatedResNet:
+    """torchvision's FCN on ResNet: images (N, 3, H, W) → scores (N, num_classes, H, W).
 
     Args:
         num_classes: number of classes, background included.
@@ -35,12 +36,9 @@ def fcn_resnet50(num_classes: int = 21, width: float = 1.0, aux_loss: bool = Tru
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 33, 47), np.float32))).shape
         (1, 3, 33, 47)
     """
-    return DilatedResNet(50, num_classes, width, aux_loss)
+    return DilatedResNet(depth, num_classes, width, aux_loss)
 
 
-@_network
-def fcn_resnet101(
-    num_classes: int = 21, width: float = 1.0, aux_loss: bool = True
-) -> DilatedResNet:
-    """torchvision's FCN on ResNet-101; the arguments are those of :func:`fcn_resnet50`."""
-    return DilatedResNet(101, num_classes, width, aux_loss)
+_network = partial(register, "segmentation", "torchvision 2019", [TRAINING])
+fcn_resnet50 = _network(name="fcn_resnet50")(member(_fcn_resnet, 50))
+fcn_resnet101 = _network(name="fcn_resnet101")(member(_fcn_resnet, 101))

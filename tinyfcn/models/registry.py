@@ -61,7 +61,8 @@ def register(
 ) -> Callable[[Callable[P, M]], Callable[P, M]]:
     """A decorator: the function is a network, known by its name. Its ``num_classes`` is checked.
 
-    A class is made such a function by ``unet = register(…, name="unet")(UNet)``.
+    A class is made such a function by ``unet = register(…, name="unet")(UNet)``, and one of a
+    family of networks by ``vgg11 = register(…, name="vgg11")(member(vgg, 11))``.
 
     Args:
         task: "segmentation" or "classification": whether it labels pixels or images.
@@ -79,11 +80,12 @@ def register(
 
     def decorate(make: Callable[P, M]) -> Callable[P, M]:
         signature = inspect.signature(make)
-        if isinstance(make, type):
-            signature = signature.replace(return_annotation=make.__name__)
-        known = name or make.__name__
+        written = make.func if isinstance(make, functools.partial) else make
+        if isinstance(written, type):
+            signature = signature.replace(return_annotation=written.__name__)
+        known = name or written.__name__
 
-        @functools.wraps(make, updated=())
+        @functools.wraps(written, updated=())
         def checked(*args: P.args, **kwargs: P.kwargs) -> M:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
@@ -104,28 +106,15 @@ def register(
     return decorate
 
 
-def arguments_of(
-    make: Callable[Concatenate[Any, P], Any],
-) -> Callable[[Callable[..., M]], Callable[P, M]]:
-    """A decorator for a function that calls ``make`` with a first argument of its own and passes
-    all others on: tells ``help``, ``inspect`` and mypy which these are.
+def member(family: Callable[Concatenate[Any, P], M], first: Any) -> Callable[P, M]:
+    """``functools.partial(family, first)``, whose other arguments mypy knows too.
 
     Example:
         >>> def resnet(depth: int, num_classes: int = 1000) -> nn.Module: ...
-        >>> @arguments_of(resnet)
-        ... def resnet18(*args, **kwargs):
-        ...     return resnet(18, *args, **kwargs)
-        >>> str(inspect.signature(resnet18))
-        "(num_classes: 'int' = 1000)"
+        >>> str(inspect.signature(member(resnet, 18)))
+        "(num_classes: 'int' = 1000) -> 'nn.Module'"
     """
-
-    def decorate(function: Callable[..., M]) -> Callable[P, M]:
-        _, *others = inspect.signature(make).parameters.values()
-        signature = inspect.signature(function).replace(parameters=others)
-        function.__signature__ = signature  # type: ignore[attr-defined]
-        return function
-
-    return decorate
+    return functools.partial(family, first)
 
 
 def entry(name: str) -> Entry:

@@ -13,20 +13,18 @@ shapes are torchvision's.
 
 from __future__ import annotations
 
+from functools import partial
+
 from tinyfcn import nn
 from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.convolutionalize import GlobalAvgPool2d
-from tinyfcn.models.registry import register
+from tinyfcn.models.registry import member, register
 
 __all__ = ["resnet18", "resnet34", "resnet50", "resnet101"]
 
 
-_network = register("classification", source="He et al. 2016")
-
-
-@_network
-def resnet18(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """ResNet-18: images (N, 3, H, W), natively 224 × 224 → class scores (N, num_classes).
+def _resnet(depth: int, num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
+    """ResNet: images (N, 3, H, W), natively 224 × 224 → class scores (N, num_classes).
 
     Args:
         num_classes: number of scores.
@@ -46,28 +44,6 @@ def resnet18(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
         >>> model(tinyfcn.tensor(np.zeros((1, 3, 64, 48), np.float32))).shape
         (1, 10)
     """
-    return _resnet(18, num_classes, width)
-
-
-@_network
-def resnet34(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """ResNet-34; arguments and result are those of :func:`resnet18`."""
-    return _resnet(34, num_classes, width)
-
-
-@_network
-def resnet50(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """ResNet-50; arguments and result are those of :func:`resnet18`."""
-    return _resnet(50, num_classes, width)
-
-
-@_network
-def resnet101(num_classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """ResNet-101; arguments and result are those of :func:`resnet18`."""
-    return _resnet(101, num_classes, width)
-
-
-def _resnet(depth: int, num_classes: int, width: float) -> nn.Sequential:
     backbone = ResNetBackbone(depth, width)
     return nn.Sequential(
         {
@@ -77,3 +53,10 @@ def _resnet(depth: int, num_classes: int, width: float) -> nn.Sequential:
             "fc": nn.Linear(backbone.channels[-1], num_classes),
         }
     )
+
+
+_network = partial(register, "classification", "He et al. 2016")
+resnet18 = _network(name="resnet18")(member(_resnet, 18))
+resnet34 = _network(name="resnet34")(member(_resnet, 34))
+resnet50 = _network(name="resnet50")(member(_resnet, 50))
+resnet101 = _network(name="resnet101")(member(_resnet, 101))

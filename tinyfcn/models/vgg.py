@@ -14,17 +14,14 @@ torchvision's.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.backbones.vgg import VGGBackbone
-from tinyfcn.models.registry import arguments_of, register
+from tinyfcn.models.registry import member, register
 
 __all__ = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
-
-
-_network = register("classification", source="Simonyan, Zisserman 2015")
 
 
 def _vgg(
@@ -34,6 +31,27 @@ def _vgg(
     batch_norm: bool = False,
     dropout: float = 0.5,
 ) -> nn.Sequential:
+    """VGG: 224 × 224 images (N, 3, 224, 224) → class scores (N, num_classes).
+
+    Args:
+        num_classes: number of scores.
+        width: multiplies all other numbers of channels.
+        batch_norm: whether batch normalization follows every convolution.
+        dropout: probability in the two hidden fully connected layers.
+
+    Returns:
+        A chain of ``features``, ``avgpool``, ``flatten`` and ``classifier``. An average pooling to
+        7 × 7, which does nothing at 224 × 224, makes other sizes fit; for a map of scores instead
+        see :func:`tinyfcn.models.convolutionalize`.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> model = vgg16(num_classes=10, width=1 / 64)
+        >>> list(model.state_dict())[-2:]
+        ['classifier.6.weight', 'classifier.6.bias']
+    """
     backbone = VGGBackbone(width, batch_norm, depth=depth)
     hidden = scaled(4096, width)
     classifier = nn.Sequential(
@@ -55,73 +73,19 @@ def _vgg(
     )
 
 
-@_network
-@arguments_of(_vgg)
-def vgg11(*args: Any, **options: Any) -> nn.Sequential:
-    """VGG11; arguments and result are those of :func:`vgg16`."""
-    return _vgg(11, *args, **options)
+def _vgg_bn(
+    depth: int, num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5
+) -> nn.Sequential:
+    """VGG with batch normalization; arguments and result are those of :func:`vgg16`."""
+    return _vgg(depth, num_classes, width, True, dropout)
 
 
-@_network
-def vgg11_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg11` with batch normalization."""
-    return _vgg(11, num_classes, width, True, dropout)
-
-
-@_network
-@arguments_of(_vgg)
-def vgg13(*args: Any, **options: Any) -> nn.Sequential:
-    """VGG13; arguments and result are those of :func:`vgg16`."""
-    return _vgg(13, *args, **options)
-
-
-@_network
-def vgg13_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg13` with batch normalization."""
-    return _vgg(13, num_classes, width, True, dropout)
-
-
-@_network
-@arguments_of(_vgg)
-def vgg16(*args: Any, **options: Any) -> nn.Sequential:
-    """VGG16: 224 × 224 images (N, 3, 224, 224) → class scores (N, num_classes).
-
-    Args:
-        num_classes: number of scores.
-        width: multiplies all other numbers of channels.
-        batch_norm: whether batch normalization follows every convolution.
-        dropout: probability in the two hidden fully connected layers.
-
-    Returns:
-        A chain of ``features``, ``avgpool``, ``flatten`` and ``classifier``. An average pooling to
-        7 × 7, which does nothing at 224 × 224, makes other sizes fit; for a map of scores instead
-        see :func:`tinyfcn.models.convolutionalize`.
-
-    Raises:
-        ValueError: naming the argument that does not fit.
-
-    Example:
-        >>> model = vgg16(num_classes=10, width=1 / 64)
-        >>> list(model.state_dict())[-2:]
-        ['classifier.6.weight', 'classifier.6.bias']
-    """
-    return _vgg(16, *args, **options)
-
-
-@_network
-def vgg16_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg16` with batch normalization."""
-    return _vgg(16, num_classes, width, True, dropout)
-
-
-@_network
-@arguments_of(_vgg)
-def vgg19(*args: Any, **options: Any) -> nn.Sequential:
-    """VGG19; arguments and result are those of :func:`vgg16`."""
-    return _vgg(19, *args, **options)
-
-
-@_network
-def vgg19_bn(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
-    """:func:`vgg19` with batch normalization."""
-    return _vgg(19, num_classes, width, True, dropout)
+_network = partial(register, "classification", "Simonyan, Zisserman 2015")
+vgg11 = _network(name="vgg11")(member(_vgg, 11))
+vgg11_bn = _network(name="vgg11_bn")(member(_vgg_bn, 11))
+vgg13 = _network(name="vgg13")(member(_vgg, 13))
+vgg13_bn = _network(name="vgg13_bn")(member(_vgg_bn, 13))
+vgg16 = _network(name="vgg16")(member(_vgg, 16))
+vgg16_bn = _network(name="vgg16_bn")(member(_vgg_bn, 16))
+vgg19 = _network(name="vgg19")(member(_vgg, 19))
+vgg19_bn = _network(name="vgg19_bn")(member(_vgg_bn, 19))
