@@ -160,13 +160,9 @@ def borders(mask: NDArray[np.integer]) -> NDArray[np.bool_]:
     >>> borders(np.array([[0, 0, 0, 7, 7]])).astype(int)
     array([[0, 0, 1, 1, 0]])
     """
-    border = np.zeros(mask.shape, bool)
-    rows, columns = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
-    border[1:] |= rows
-    border[:-1] |= rows
-    border[:, 1:] |= columns
-    border[:, :-1] |= columns
-    return border
+    rows = np.diff(mask, axis=0, prepend=mask[:1], append=mask[-1:]) != 0
+    columns = np.diff(mask, axis=1, prepend=mask[:, :1], append=mask[:, -1:]) != 0
+    return rows[:-1] | rows[1:] | columns[:, :-1] | columns[:, 1:]
 
 
 def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "classes") -> None:

@@ -133,14 +133,13 @@ def _pose(rng: Generator, style: SceneStyle, diameter: float) -> NDArray[np.floa
 
 def _stamp(pose: NDArray[np.float64], outline: Points, *holes: Points) -> Floats:
     """The part of each pixel that a shape covers, 0..1, on the least square of odd side."""
-    corners = np.array(outline) @ pose.T
-    reach = ceil(np.abs(corners).max()) + 1
-    side = 2 * reach + 1
+    polygons = [np.array(points) @ pose.T for points in (outline, *holes)]
+    side = 2 * ceil(np.abs(polygons[0]).max()) + 3
     stamp = Image.new("L", (side * _SUPERSAMPLING,) * 2)
     draw = ImageDraw.Draw(stamp)
-    for points in (outline, *holes):
-        placed = (np.array(points) @ pose.T + side / 2) * _SUPERSAMPLING - 0.5
-        draw.polygon(placed.ravel().tolist(), fill=255 if points is outline else 0)
+    for points in polygons:
+        placed = (points + side / 2) * _SUPERSAMPLING - 0.5
+        draw.polygon(placed.ravel().tolist(), fill=255 if points is polygons[0] else 0)
     return _coverage(stamp, _SUPERSAMPLING)
 
 

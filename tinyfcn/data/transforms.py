@@ -172,10 +172,9 @@ class ColourJitter:
                 raise ValueError(f"ColourJitter: {name} must be in [0, 1), got {amount}")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        brightness, contrast, saturation = (
-            np.float32(rng.uniform(1 - amount, 1 + amount))
-            for amount in (self.brightness, self.contrast, self.saturation)
-        )
+        amounts = np.array([self.brightness, self.contrast, self.saturation])
+        factors = rng.uniform(1 - amounts, 1 + amounts).astype(np.float32)
+        brightness, contrast, saturation = factors
         image = sample.image * brightness
         grey = image @ np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
         image = grey[..., None] + saturation * (image - grey[..., None])
