@@ -84,7 +84,7 @@ template <typename T>
 __global__ void batch_norm(const T* __restrict__ x, const T* __restrict__ mean,
                            const T* __restrict__ invstd, const T* __restrict__ weight,
                            const T* __restrict__ bias, T* __restrict__ y, int channels, i64 pixels,
-                           i64 count, int relu) {
+                           int relu, i64 count) {
     FOR_EACH(i, count) {
         const int c = quotient(i, pixels) % channels;
         const T v = (x[i] - mean[c]) * (invstd[c] * weight[c]) + bias[c];

@@ -5,6 +5,7 @@
 //   N C H W      images, channels, rows, columns of an input; OC OH OW of an output
 //   arrays       C-contiguous: (N, C, H, W) has pixel (n, c, h, w) at ((n * C + c) * H + h) * W + w
 //   i64          every index that counts elements of an array: there may be more than 2^31
+//   parameters   arrays that are read, arrays that are written, numbers
 //   gather form  a thread owns an element of the result and collects what belongs to it, so there
 //                are no atomics and results have the same bits at every run
 
@@ -15,7 +16,7 @@ typedef unsigned long long u64;
 typedef unsigned int u32;
 
 // One thread for each element, in a loop: right for any number of blocks, so that a launcher may cap
-// their number. Neighbouring threads take neighbouring elements.
+// their number. Neighbouring threads take neighbouring elements. `count` is a kernel's last parameter.
 #define FOR_EACH(i, count)                                                        \
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(count);    \
          i += (i64)gridDim.x * blockDim.x)

@@ -246,7 +246,7 @@ conv2d_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restr
 
 // The parts of each weight, first to last.
 template <typename T>
-__global__ void sum_parts(const T* __restrict__ parts, T* __restrict__ y, i64 count, int S) {
+__global__ void sum_parts(const T* __restrict__ parts, T* __restrict__ y, int S, i64 count) {
     FOR_EACH(i, count) {
         T sum = 0;
         for (int s = 0; s < S; s++) sum += parts[s * count + i];

@@ -17,9 +17,10 @@
 
 template <typename T>
 __global__ void conv2d_direct(const T* __restrict__ x, const T* __restrict__ weight,
-                              const T* __restrict__ bias, T* __restrict__ y, CONV_SIZES, int relu) {
+                              const T* __restrict__ bias, T* __restrict__ y, CONV_SIZES, int relu,
+                              i64 count) {
     const int CG = C / G, OCG = OC / G;
-    FOR_EACH(i, (i64)N * OC * OH * OW) {
+    FOR_EACH(i, count) {
         const int ow = i % OW, oh = i / OW % OH, oc = i / ((i64)OW * OH) % OC;
         const i64 n = i / ((i64)OW * OH * OC);
         const T* image = x + (n * C + oc / OCG * CG) * H * W;
@@ -39,9 +40,9 @@ __global__ void conv2d_direct(const T* __restrict__ x, const T* __restrict__ wei
 template <typename T>
 __global__ void conv2d_direct_input_grad(const T* __restrict__ gy, const T* __restrict__ weight,
                                          const T* __restrict__ bias, T* __restrict__ gx,
-                                         CONV_SIZES) {
+                                         CONV_SIZES, i64 count) {
     const int CG = C / G, OCG = OC / G;
-    FOR_EACH(i, (i64)N * C * H * W) {
+    FOR_EACH(i, count) {
         const int w = i % W, h = i / W % H, c = i / ((i64)W * H) % C;
         const i64 n = i / ((i64)W * H * C);
         T sum = bias ? bias[c] : T(0);
@@ -62,9 +63,9 @@ __global__ void conv2d_direct_input_grad(const T* __restrict__ gy, const T* __re
 
 template <typename T>
 __global__ void conv2d_direct_weight_grad(const T* __restrict__ x, const T* __restrict__ gy,
-                                          T* __restrict__ gw, CONV_SIZES) {
+                                          T* __restrict__ gw, CONV_SIZES, i64 count) {
     const int CG = C / G, OCG = OC / G;
-    FOR_EACH(i, (i64)OC * CG * KH * KW) {
+    FOR_EACH(i, count) {
         const int kw = i % KW, kh = i / KW % KH, cg = i / (KW * KH) % CG;
         const int oc = i / ((i64)KW * KH * CG), c = oc / OCG * CG + cg;
         T sum = 0;

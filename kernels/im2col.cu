@@ -1,13 +1,13 @@
 // Columns: every window of an image written out, so that a convolution is one matrix product.
 //
 //   kernel   NumPy twin                               in                     out
-//   im2col   tinyfcn/backend/cpu/conv/im2col.py       x (C, H, W)            columns, below
-//   col2im   the same, its adjoint                    columns                gx (C, H, W)
+//   im2col   tinyfcn/backend/cpu/conv/im2col.py       x (C / G, H, W)        columns, below
+//   col2im   the same, its adjoint                    columns                gx (C / G, H, W)
 //
-// columns (C, KH, KW, OH, OW): element (c, kh, kw, oh, ow) is x at row oh * SH - PH + kh * DH and
-// column ow * SW - PW + kw * DW of channel c, or 0 outside. col2im sums up, for each pixel, the
-// elements it went to: gather form. Images one by one, since the columns take KH * KW times the
-// memory of the image.
+// columns (C / G, KH, KW, OH, OW): element (c, kh, kw, oh, ow) is x at row oh * SH - PH + kh * DH
+// and column ow * SW - PW + kw * DW of channel c, or 0 outside. col2im sums up, for each pixel, the
+// elements it went to: gather form. x is one group of one image, since the columns take KH * KW
+// times its memory.
 //
 // One version each: they are bound by memory and write every element once, side by side.
 //
@@ -16,10 +16,8 @@
 #include "conv_sizes.cuh"
 
 template <typename T>
-__global__ void im2col(const T* __restrict__ x, T* __restrict__ columns, int C, int H, int W,
-                       int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int DH,
-                       int DW) {
-    FOR_EACH(i, (i64)C * KH * KW * OH * OW) {
+__global__ void im2col(const T* __restrict__ x, T* __restrict__ columns, CONV_SIZES, i64 count) {
+    FOR_EACH(i, count) {
         const int ow = i % OW, oh = i / OW % OH;
         const i64 row = i / ((i64)OW * OH);  // (c * KH + kh) * KW + kw
         const int kw = row % KW, kh = row / KW % KH;
@@ -30,10 +28,8 @@ __global__ void im2col(const T* __restrict__ x, T* __restrict__ columns, int C, 
 }
 
 template <typename T>
-__global__ void col2im(const T* __restrict__ columns, T* __restrict__ gx, int C, int H, int W,
-                       int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int DH,
-                       int DW) {
-    FOR_EACH(i, (i64)C * H * W) {
+__global__ void col2im(const T* __restrict__ columns, T* __restrict__ gx, CONV_SIZES, i64 count) {
+    FOR_EACH(i, count) {
         const int w = i % W, h = i / W % H;
         const i64 c = i / ((i64)W * H);
         T sum = 0;

@@ -31,16 +31,16 @@ def test_columns_and_back(
     rows, columns = positions(size, kernel, stride, padding, dilation)
     inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
     out = inside.shape[2:]
-    parameters = channels, h, w, *out, *kernel, *stride, *padding, *dilation
+    sizes = 1, channels, h, w, 1, *out, *kernel, *stride, *padding, *dilation, 1
 
     x = rng.standard_normal((channels, h, w)).astype(dtype)
     got = np.empty((channels, *inside.shape), dtype)
-    cuda.launch.each("im2col", got.size, x, got, *parameters)
+    cuda.launch.each("im2col", got.size, x, got, *sizes)
     expected = np.where(inside, x[:, rows.clip(0, h - 1), columns.clip(0, w - 1)], 0)
     np.testing.assert_array_equal(got, expected)
 
     back = np.empty_like(x)
-    cuda.launch.each("col2im", back.size, got, back, *parameters)
+    cuda.launch.each("col2im", back.size, got, back, *sizes)
     exact, rows, columns = np.zeros(x.shape), *np.broadcast_arrays(rows, columns)
     np.add.at(exact, (slice(None), rows[inside], columns[inside]), got[:, inside])
     within_rounding(back, exact, np.abs(exact), kernel[0] * kernel[1])

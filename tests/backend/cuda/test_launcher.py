@@ -42,19 +42,21 @@ def test_arrays_that_lie_otherwise_are_copied_and_what_is_written_goes_back(laun
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("arguments", "message"),
     [
-        ((X, X, 2.0), TypeError, r"scale: expected 4 arguments, scale\(const T\* x, .*, got 3"),
-        (([1.0], X, 2.0, 6), TypeError, r"scale: const T\* x: expected an array, got list"),
-        ((X, X.astype("f8"), 2.0, 6), TypeError, r"scale: T\* y: expected float32, got float64"),
-        ((X, X, X, 6), TypeError, "scale: T by: expected a number, got ndarray"),
-        ((X, X, True, 6), TypeError, "scale: T by: expected a number, got bool"),
-        ((X, X, 2.0, 6.5), TypeError, "scale: u32 n: expected an integer, got 6.5"),
-        ((X, X, 2.0, -1), ValueError, "scale: u32 n: -1 does not fit uint32"),
+        ((X, X, 2.0), r"scale: expected 4 arguments, scale\(const T\* x, .*, got 3"),
+        ((X, [1.0], 2.0, 6), r"scale: T\* y: expected an array, got list"),
+        ((X, X.astype("f8"), 2.0, 6), r"scale: T\* y: expected float32, got float64"),
+        ((X, 2.0, 2.0, 6), r"scale: T\* y: expected an array, got float"),
+        ((X, X, X, 6), "scale: T by: expected a number, got ndarray"),
+        ((X, X, 2.0, 6.5), "scale: u32 n: expected uint32, got 6.5"),
+        ((X, X, 2.0, float("nan")), "scale: u32 n: expected uint32, got nan"),
+        ((X, X, 2.0, -1), "scale: u32 n: expected uint32, got -1"),
+        ((X, X, 2.0, np.int64(2**32)), "scale: u32 n: expected uint32, got np.int64.4294967296"),
     ],
 )
-def test_what_does_not_fit_the_declaration_is_rejected(launch, arguments, error, message):
-    with pytest.raises(error, match=message):
+def test_what_does_not_fit_the_declaration_is_rejected(launch, arguments, message):
+    with pytest.raises(TypeError, match=message):
         launch("scale", 1, 32, *arguments)
 
 

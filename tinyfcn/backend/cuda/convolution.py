@@ -12,8 +12,11 @@ names another one.
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Any, NamedTuple
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any
 
 from tinyfcn.backend.base import Array, Pair, conv_sizes
 from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
@@ -30,54 +33,30 @@ LARGEST_AXIS = 2**16 - 1  # of a grid, but for the first
 algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col"))
 
 
-class ConvSizes(NamedTuple):
-    """What a convolution is that makes (N, OC, OH, OW) = y of (N, C, H, W) = x."""
+# The parameters CONV_SIZES of the kernels, see conv_sizes.cuh.
+ConvSizes = namedtuple("ConvSizes", "n c h w oc oh ow kh kw sh sw ph pw dh dw groups")
 
-    x: tuple[int, ...]
-    y: tuple[int, ...]
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
 
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The parameters CONV_SIZES of the kernels, in their order."""
-        return *self.x, *self.y[1:], *self.windows, self.groups
+def checked_sizes(op: str, x: Any, y: Any, window: Any) -> ConvSizes:
+    """Of a convolution that makes (N, OC, OH, OW) = y of (N, C, H, W) = x, where window has
+    kernel, stride, padding, dilation and groups in a row.
 
-    @property
-    def windows(self) -> tuple[int, ...]:
-        """Kernel, stride, padding, dilation."""
-        return *self.kernel, *self.stride, *self.padding, *self.dilation
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether it is a plain product of the channels of each pixel, and worth one an image."""
-        n, _, h, w = self.x
-        plain = self.windows[:6] == (1, 1, 1, 1, 0, 0) and self.groups == 1
-        return plain and h * w >= TILE and n <= LARGEST_AXIS
-
-    def checked(self, op: str) -> ConvSizes:
-        """The same.
-
-        Raises:
-            ValueError: if there is more of something than the kernels can count.
-        """
-        (n, c, h, w), (_, oc, oh, ow), (kh, kw) = self.x, self.y, self.kernel
-        for what, count in {
-            "an image of the input": c * h * w,
-            "an image of the output": oc * oh * ow,
-            "the weight": oc * c // self.groups * kh * kw,
-            "one channel of all inputs": n * h * w,
-            "one channel of all outputs": n * oh * ow,
-        }.items():
-            if count > LARGEST:
-                raise ValueError(
-                    f"{op}: {what} may have {LARGEST} elements on this backend, got {count}: input "
-                    f"{self.x}, output {self.y}, kernel {tuple(self.kernel)}, groups {self.groups}"
-                )
-        return self
+    Raises:
+        ValueError: if there is more of something than the kernels can count.
+    """
+    g = ConvSizes(*x, *y[1:], *window)
+    for what, count in {
+        "an image of the input": g.c * g.h * g.w,
+        "an image of the output": g.oc * g.oh * g.ow,
+        "the weight": g.oc * g.c // g.groups * g.kh * g.kw,
+        "one channel of all inputs": g.n * g.h * g.w,
+        "one channel of all outputs": g.n * g.oh * g.ow,
+    }.items():
+        if count > LARGEST:
+            raise ValueError(
+                f"{op}: {what} may have {LARGEST} elements on this backend, got {count}: {g}"
+            )
+    return g
 
 
 class Convolution(Gemm):
@@ -88,23 +67,26 @@ class Convolution(Gemm):
         stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
     ) -> Array:  # fmt: skip
         x, weight, bias = self._prepared(x, weight, bias)
-        n, c, *size = x.shape
-        oc, _, *kernel = weight.shape
-        oh, ow = conv_sizes(size, kernel, stride, padding, dilation)
-        y = self.empty((n, oc, oh, ow), x.dtype)
-        g = ConvSizes(x.shape, y.shape, kernel, stride, padding, dilation, groups).checked("conv2d")
+        kernel = weight.shape[2:]
+        size = conv_sizes(x.shape[2:], kernel, stride, padding, dilation)
+        y = self.empty((len(x), len(weight), *size), x.dtype)
+        window = *kernel, *stride, *padding, *dilation, groups
+        g = checked_sizes("conv2d", x.shape, y.shape, window)
+        arrays = x, weight, bias, y
         match self._choose(g):
             case "1x1":
-                self._product(weight, (c, 1), x, bias, y, relu)
+                self._product(weight, (g.c, 1), x, bias, y, relu)
             case "direct":
-                self.launch.each("conv2d_direct", y.size, x, weight, bias, y, *g.numbers, int(relu))
+                self.launch.each("conv2d_direct", y.size, *arrays, *g, relu)
             case "im2col":
-                self._im2col_forward(x, weight, y, g)
+                for image, columns, matrix, output in self._by_image_and_group(x, weight, y, g):
+                    self.launch.each("im2col", columns.size, image, columns, *g)
+                    self.gemm(matrix, columns, output)
                 y += 0 if bias is None else bias[:, None, None]
                 return self.relu(y) if relu else y
             case _:
-                grid = tiles(n * oh * ow), tiles(oc // groups), groups
-                self.launch("conv2d", grid, THREADS, x, weight, bias, y, *g.numbers, int(relu))
+                grid = tiles(g.n * g.oh * g.ow), tiles(g.oc // groups), groups
+                self.launch("conv2d", grid, THREADS, *arrays, *g, relu)
         return y
 
     def conv2d_input_grad(
@@ -112,24 +94,24 @@ class Convolution(Gemm):
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
         gy, weight, bias = self._prepared(gy, weight, bias)
-        n, c, kernel = gy.shape[0], weight.shape[1] * groups, weight.shape[2:]
-        gx = self.empty((n, c, *size), gy.dtype)
-        g = ConvSizes(gx.shape, gy.shape, kernel, stride, padding, dilation, groups)
-        g = g.checked("conv2d_input_grad")
+        gx = self.empty((len(gy), weight.shape[1] * groups, *size), gy.dtype)
+        window = *weight.shape[2:], *stride, *padding, *dilation, groups
+        g = checked_sizes("conv2d_input_grad", gx.shape, gy.shape, window)
         arrays = gy, weight, bias, gx
         match self._choose(g):
             case "1x1":
-                self._product(weight, (1, c), gy, bias, gx, relu=False)
+                self._product(weight, (1, g.c), gy, bias, gx, relu=False)
             case "direct":
-                self.launch.each("conv2d_direct_input_grad", gx.size, *arrays, *g.numbers)
+                self.launch.each("conv2d_direct_input_grad", gx.size, *arrays, *g)
             case "im2col":
-                self._im2col_input_grad(gy, weight, gx, g)
+                for image, columns, matrix, output in self._by_image_and_group(gx, weight, gy, g):
+                    self.gemm(matrix.T, output, columns)
+                    self.launch.each("col2im", image.size, columns, image, *g)
                 gx += 0 if bias is None else bias[:, None, None]
             case _:
-                (h, w), (sh, sw) = size, stride
-                phase = n * tiles(h, sh) * tiles(w, sw)  # pixels of the largest
-                grid = tiles(phase) * sh * sw, tiles(c // groups), groups
-                self.launch("conv2d_input_grad", grid, THREADS, *arrays, *g.numbers)
+                phase = g.n * tiles(g.h, g.sh) * tiles(g.w, g.sw)  # pixels of the largest
+                grid = tiles(phase) * g.sh * g.sw, tiles(g.c // groups), groups
+                self.launch("conv2d_input_grad", grid, THREADS, *arrays, *g)
         return gx
 
     def conv2d_weight_grad(
@@ -137,25 +119,26 @@ class Convolution(Gemm):
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
         x, gy, _ = self._prepared(x, gy, None)
-        g = ConvSizes(x.shape, gy.shape, kernel, stride, padding, dilation, groups)
-        g = g.checked("conv2d_weight_grad")
-        n, oc, oh, ow = gy.shape
-        shape = oc, x.shape[1] // groups, *kernel
+        window = *kernel, *stride, *padding, *dilation, groups
+        g = checked_sizes("conv2d_weight_grad", x.shape, gy.shape, window)
+        shape = g.oc, g.c // groups, *kernel
         if algorithm() == "direct":
-            gw = self.empty(shape, x.dtype)
-            self.launch.each("conv2d_direct_weight_grad", gw.size, x, gy, gw, *g.numbers)
-            return gw
+            return self.compute("conv2d_direct_weight_grad", shape, x, gy, *g)
         if algorithm() == "im2col":
-            return self._im2col_weight_grad(x, gy, self.zeros(shape, x.dtype), g)
+            gw = self.zeros(shape, x.dtype)
+            for image, columns, matrix, output in self._by_image_and_group(x, gw, gy, g):
+                self.launch.each("im2col", columns.size, image, columns, *g)
+                matrix += self.gemm(output, columns.T)
+            return gw
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
-        pixels = n * oh * ow
-        columns, rows = tiles(math.prod(shape[1:])), tiles(oc // groups)
+        pixels = g.n * g.oh * g.ow
+        columns, rows = tiles(math.prod(shape[1:])), tiles(g.oc // groups)
         shares = max(min(ENOUGH_BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
         share = DEPTH * tiles(pixels, DEPTH * shares)
         parts = self.empty((shares, *shape), x.dtype)
         grid = columns, rows, groups * shares
-        self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g.numbers, share)
-        return self._sum_parts(parts)
+        self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g, share)
+        return self.compute("sum_parts", shape, parts, shares) if shares > 1 else parts[0]
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
         """All of the dtype of the result."""
@@ -167,9 +150,10 @@ class Convolution(Gemm):
         wanted = algorithm()
         if wanted != "auto":
             return wanted
-        if g.pointwise:
+        pointwise = (g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.groups) == (1, 1, 1, 1, 0, 0, 1)
+        if pointwise and g.h * g.w >= TILE and g.n <= LARGEST_AXIS:
             return "1x1"
-        return "direct" if g.groups * FEW_CHANNELS > max(g.x[1], g.y[1]) else "implicit"
+        return "direct" if g.groups * FEW_CHANNELS > max(g.c, g.oc) else "implicit"
 
     def _product(
         self, weight: Array, strides: Pair, x: Array, bias: Array | None, y: Array, relu: bool
@@ -178,49 +162,17 @@ class Convolution(Gemm):
         n, k, h, w = x.shape
         m = y.shape[1]
         grid = tiles(h * w), tiles(m), n
-        self.launch("conv1x1", grid, THREADS, weight, *strides, x, bias, y, m, h * w, k, int(relu))
+        self.launch("conv1x1", grid, THREADS, weight, *strides, x, bias, y, m, h * w, k, relu)
 
-    def _sum_parts(self, parts: Array) -> Array:
-        """The sum over the first axis, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        y = self.empty(parts.shape[1:], parts.dtype)
-        self.launch.each("sum_parts", y.size, parts, y, y.size, len(parts))
-        return y
-
-    # ---- by im2col, image by image: the columns of one take KH · KW times its memory ----
-
-    def _im2col_forward(self, x: Array, weight: Array, y: Array, g: ConvSizes) -> None:
-        matrices, images, columns = self._by_groups(weight, y, g)
-        for image, outputs in zip(x, images, strict=True):
-            self._im2col("im2col", image, columns, g)
-            for matrix, column, output in zip(matrices, columns, outputs, strict=True):
-                self.gemm(matrix, column, output)
-
-    def _im2col_input_grad(self, gy: Array, weight: Array, gx: Array, g: ConvSizes) -> None:
-        matrices, images, columns = self._by_groups(weight, gy, g)
-        for image, outputs in zip(gx, images, strict=True):
-            for matrix, column, output in zip(matrices, columns, outputs, strict=True):
-                self.gemm(matrix.T, output, column)
-            self._im2col("col2im", columns, image, g)
-
-    def _im2col_weight_grad(self, x: Array, gy: Array, gw: Array, g: ConvSizes) -> Array:
-        matrices, images, columns = self._by_groups(gw, gy, g)
-        for image, outputs in zip(x, images, strict=True):
-            self._im2col("im2col", image, columns, g)
-            for matrix, column, output in zip(matrices, columns, outputs, strict=True):
-                matrix += self.gemm(output, column.T)
-        return gw
-
-    def _im2col(self, name: str, source: Array, target: Array, g: ConvSizes) -> None:
-        """Run im2col or col2im for one image."""
-        self.launch.each(name, target.size, source, target, *g.x[1:], *g.y[2:], *g.windows)
-
-    def _by_groups(self, weight: Array, y: Array, g: ConvSizes) -> tuple[Array, Array, Array]:
-        """Weights (G, OC/G, K), y (N, G, OC/G, OH·OW), new columns (G, K, OH·OW); K = C/G·KH·KW."""
-        n, oc, oh, ow = g.y
-        k, rows, pixels = math.prod(weight.shape[1:]), oc // g.groups, oh * ow
-        columns = self.empty((g.groups, k, pixels), y.dtype)
-        return (
-            weight.reshape(g.groups, rows, k), y.reshape(n, g.groups, rows, pixels), columns
-        )  # fmt: skip
+    def _by_image_and_group(
+        self, x: Array, weight: Array, y: Array, g: ConvSizes
+    ) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """For im2col: x (C/G, H, W), room for its columns (K, OH·OW), weights (OC/G, K) and y
+        (OC/G, OH·OW) of each group of each image, with K = C/G·KH·KW."""
+        rows, inner, pixels = g.oc // g.groups, math.prod(weight.shape[1:]), g.oh * g.ow
+        columns = self.empty((inner, pixels), y.dtype)
+        images = x.reshape(g.n, g.groups, g.c // g.groups, g.h, g.w)
+        matrices = weight.reshape(g.groups, rows, inner)
+        outputs = y.reshape(g.n, g.groups, rows, pixels)
+        for image, group in itertools.product(range(g.n), range(g.groups)):
+            yield images[image, group], columns, matrices[group], outputs[image, group]

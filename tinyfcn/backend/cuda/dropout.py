@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from tinyfcn.backend.base import Array
-from tinyfcn.backend.cuda.family import Family
+from tinyfcn.backend.cuda.family import Family, image_size
 
 
 class Dropout(Family):
     """No mask is stored: which elements are dropped is a hash of their numbers."""
 
     def dropout(self, x: Array, p: float, seed: int) -> Array:
-        y = self.empty(x.shape, x.dtype)
         threshold = min(round(p * 2**32), 2**32 - 1)
-        channels, pixels = (x.shape[1], x.shape[2] * x.shape[3]) if x.ndim == 4 else (1, x.size)
-        self.launch.each(
-            "dropout", x.size, x, y, seed, threshold, 1 / (1 - p), channels, pixels, x.size
-        )
-        return y
+        size = image_size(x) if x.ndim == 4 else (1, x.size)
+        return self.compute("dropout", x.shape, x, seed, threshold, 1 / (1 - p), *size)

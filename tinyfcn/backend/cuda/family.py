@@ -1,7 +1,8 @@
-"""What the families of primitives share: an engine to launch on, and arrays of that engine."""
+"""What the families of primitives share: launches, and arrays of the engine."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,17 @@ class Family(Backend):
         self.name, self.xp, self.eager = engine.name, engine.xp, engine.eager
         self.launch = Launcher(engine)
 
+    def compute(self, name: str, shape: Sequence[int], *arguments: Any) -> Array:
+        """A new array of the dtype of the first argument; a thread computes an element.
+
+        The arguments are those of the kernel, but for the new array, which is the first that it
+        writes, and ``count``.
+        """
+        y = self.empty(shape, arguments[0].dtype)
+        place = [p.const for p in self.engine.kernels[name].parameters].index(False)
+        self.launch.each(name, y.size, *arguments[:place], y, *arguments[place:])
+        return y
+
     def upload(self, data: Any) -> Array:
         return self.engine.upload(data)
 
@@ -34,3 +46,8 @@ class Family(Backend):
 
     def concat(self, arrays: Sequence[Array], axis: int) -> Array:
         return self.xp.ascontiguousarray(super().concat(arrays, axis))
+
+
+def image_size(x: Array) -> tuple[int, int]:
+    """Channels of x (N, C, …), and the pixels of each."""
+    return x.shape[1], math.prod(x.shape[2:])

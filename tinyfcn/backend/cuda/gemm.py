@@ -39,12 +39,9 @@ class Gemm(Family):
             version = "4" if isinstance(c, np.ndarray) else "cublas"
         if version == "cublas":
             return self.xp.matmul(a, b, out=c)
-        grid, block = {
-            "1": ((tiles(n, SIDE), tiles(m, SIDE)), (SIDE, SIDE)),
-            "2": ((tiles(n, SIDE), tiles(m, SIDE)), (SIDE, SIDE)),
-            "3": ((tiles(n), tiles(m)), (SIDE, SIDE)),
-            "4": ((tiles(n), tiles(m)), (THREADS,)),
-        }[version]
+        tile = SIDE if version in ("1", "2") else TILE
+        grid = tiles(n, tile), tiles(m, tile)
+        block = THREADS if version == "4" else (SIDE, SIDE)
         operands = *self._strided(a), *self._strided(b)
         self.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
         return c

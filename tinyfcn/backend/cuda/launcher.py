@@ -10,6 +10,7 @@ the kernel writes into the copy goes back.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,7 +87,8 @@ class Launcher:
         dtype = next(dtypes, np.dtype(np.float32))
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
-        packed = tuple(self._pack(name, *pair, dtype) for pair in pairs)
+        types = {"T": dtype, **TYPES}
+        packed = tuple(self._pack(name, *pair, types) for pair in pairs)
         if math.prod(grid) == 0:
             return
         if math.prod(block) > 1024 or grid[0] >= 2**31 or max(grid[1:]) >= 2**16:
@@ -98,21 +100,22 @@ class Launcher:
                 given[...] = used
 
     def each(self, name: str, count: int, *arguments: Any) -> None:
-        """Run a kernel that goes over ``count`` elements with FOR_EACH."""
+        """Run a kernel that goes over ``count`` elements with FOR_EACH; ``count`` is its last
+        parameter."""
         blocks = min(-(-count // THREADS), LARGEST_GRID)
-        self(name, blocks, THREADS, *arguments)
+        self(name, blocks, THREADS, *arguments, count)
 
     @property
     def _arrays(self) -> Any:
         """A NumPy scalar is an array too: operations on the host make them of 0-D arrays."""
         return self.engine.xp.ndarray, np.generic
 
-    def _pack(self, name: str, parameter: Parameter, value: Any, dtype: Any) -> Any:
+    def _pack(self, name: str, parameter: Parameter, value: Any, types: dict[str, Any]) -> Any:
         where = f"{name}: {parameter}"
         element = parameter.type.rstrip("*")
-        if element not in ("T", *TYPES):
-            raise TypeError(f"{where}: a launch knows the types T, {', '.join(TYPES)}")
-        expected = dtype if element == "T" else np.dtype(TYPES[element])
+        if element not in types:
+            raise TypeError(f"{where}: a launch knows the types {', '.join(types)}")
+        expected = np.dtype(types[element])
         if parameter.type.endswith("*"):
             if value is None:
                 return None
@@ -121,16 +124,13 @@ class Launcher:
             if value.dtype != expected:
                 raise TypeError(f"{where}: expected {expected}, got {value.dtype}")
             return self._contiguous(value)
-        if isinstance(value, bool) or not isinstance(value, int | float | np.generic):
+        if not isinstance(value, int | float | np.generic):
             raise TypeError(f"{where}: expected a number, got {type(value).__name__}")
-        if expected.kind in "iu":
-            if int(value) != value:
-                raise TypeError(f"{where}: expected an integer, got {value!r}")
-            limits = np.iinfo(expected)
-            if not limits.min <= int(value) <= limits.max:
-                raise ValueError(f"{where}: {value} does not fit {expected}")
-            return expected.type(int(value))
-        return expected.type(value)
+        convert: Any = float if expected.kind == "f" else operator.index
+        try:
+            return expected.type(convert(value))
+        except (TypeError, OverflowError) as error:  # a fraction, too large or too small
+            raise TypeError(f"{where}: expected {expected}, got {value!r}") from error
 
     def _contiguous(self, value: Any) -> Any:
         if isinstance(value, np.generic) or not value.flags.c_contiguous:

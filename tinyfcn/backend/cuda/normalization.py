@@ -2,73 +2,51 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.channel_sums import THREADS, ChannelSums
+from tinyfcn.backend.cuda.family import image_size
 
 
 class Normalization(ChannelSums):
     """Batch normalization with statistics in one pass over x; local response normalization."""
 
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
-        cut = self.cut(x)
-        means, squares = self.empty((2, cut.channels, cut.parts), np.float64)
-        self.launch_parts("batch_norm_parts", cut, x, means, squares)
-        mean, var = self.empty((2, cut.channels), x.dtype)
-        self.launch(
-            "batch_norm_stats", cut.channels, THREADS,
-            means, squares, mean, var, cut.elements, cut.parts,
-        )  # fmt: skip
+        channels, pixels = image_size(x)
+        means, squares = self.channel_parts("batch_norm_parts", 2, x)
+        mean, var = self.empty((2, channels), x.dtype)
+        arrays = means, squares, mean, var
+        self.launch("batch_norm_stats", channels, THREADS, *arrays, len(x) * pixels, means.shape[1])
         return mean, var
 
     def batch_norm(
         self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array, relu: bool = False
     ) -> Array:
-        y = self.empty(x.shape, x.dtype)
-        self.launch.each(
-            "batch_norm", x.size, x, mean, invstd, weight, bias, y,
-            x.shape[1], math.prod(x.shape[2:]), x.size, int(relu),
-        )  # fmt: skip
-        return y
+        arrays = x, mean, invstd, weight, bias
+        return self.compute("batch_norm", x.shape, *arrays, *image_size(x), relu)
 
     def batch_norm_grad(
         self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
         y: Array | None = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        cut = self.cut(x)
-        sums, products = self.empty((2, cut.channels, cut.parts), np.float64)
-        self.launch_parts("batch_norm_grad_parts", cut, gy, x, mean, y, sums, products)
+        sums, products = self.channel_parts("batch_norm_grad_parts", 2, gy, x, mean, y)
         sum_gy = self.channel_totals(sums, None, x.dtype)
         sum_gy_xhat = self.channel_totals(products, invstd, x.dtype)
-        gx = self.empty(x.shape, x.dtype)
-        self.launch.each(
-            "batch_norm_grad", x.size, gy, x, mean, invstd, weight, sum_gy, sum_gy_xhat, y, gx,
-            share, cut.channels, cut.pixels, x.size,
-        )  # fmt: skip
+        arrays = gy, x, mean, invstd, weight, sum_gy, sum_gy_xhat, y
+        gx = self.compute("batch_norm_grad", x.shape, *arrays, share, *image_size(x))
         return gx, sum_gy, sum_gy_xhat
 
     def local_response_norm(
         self, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
-        y = self.empty(x.shape, x.dtype)
-        options = x.shape[1], math.prod(x.shape[2:]), size, alpha / size, beta, k, x.size
-        self.launch.each("local_response_norm", x.size, x, y, *options)
-        return y
+        options = *image_size(x), size, alpha / size, beta, k
+        return self.compute("local_response_norm", x.shape, x, *options)
 
     def local_response_norm_grad(
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
-        direct, spread, gx = (self.empty(x.shape, x.dtype) for _ in range(3))
-        channels, pixels = x.shape[1], math.prod(x.shape[2:])
-        self.launch.each(
-            "local_response_norm_terms", x.size, gy, x, direct, spread,
-            channels, pixels, size, alpha / size, beta, k, x.size,
-        )  # fmt: skip
-        self.launch.each(
-            "local_response_norm_grad", x.size, direct, spread, x, gx,
-            channels, pixels, size, 2 * alpha * beta / size, x.size,
-        )  # fmt: skip
-        return gx
+        direct, spread = terms = self.empty((2, *x.shape), x.dtype)
+        window = *image_size(x), size
+        arrays, options = (gy, x, direct, spread), (alpha / size, beta, k)
+        self.launch.each("local_response_norm_terms", x.size, *arrays, *window, *options)
+        factor = 2 * alpha * beta / size
+        return self.compute("local_response_norm_grad", x.shape, *terms, x, *window, factor)

@@ -18,41 +18,35 @@ class Pooling(Family):
         self, x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
         indices: bool,
     ) -> tuple[Array, Array | None]:  # fmt: skip
-        _check_plane("max_pool2d", x.shape[2:])
-        y = self.empty((*x.shape[:2], *size), x.dtype)
-        where = self.empty(y.shape, np.int32) if indices else None
-        self.launch.each(
-            "max_pool2d", y.size, x, y, where, *x.shape[2:], *size,
-            *kernel, *stride, *padding, *dilation, y.size,
-        )  # fmt: skip
-        return y, where
+        _check_planes("max_pool2d", x.shape[2:])
+        shape = *x.shape[:2], *size
+        where = self.empty(shape, np.int32) if indices else None
+        window = *kernel, *stride, *padding, *dilation
+        return self.compute("max_pool2d", shape, x, where, *x.shape[2:], *size, *window), where
 
     def scatter_plane(
         self, x: Array, indices: Array, size: Pair,
         kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
     ) -> Array:  # fmt: skip
-        _check_plane("scatter_plane", size)
-        _check_plane("scatter_plane", x.shape[2:])
+        _check_planes("scatter_plane", size, x.shape[2:])
         indices = indices.astype(np.int32, copy=False)
-        n, c, oh, ow = x.shape
-        y = self.empty((n, c, *size), x.dtype)
+        n, c, *out = x.shape
         window = *kernel, *stride, *padding, *dilation
         foreign = self.empty((n * c,), np.int32)
-        self.launch("any_foreign", n * c, THREADS, indices, foreign, size[1], oh, ow, *window)
-        self.launch.each(
-            "scatter_plane", y.size, x, indices, foreign, y, *size, oh, ow, *window, y.size
-        )
-        return y
+        self.launch("any_foreign", n * c, THREADS, indices, foreign, size[1], *out, *window)
+        arrays = x, indices, foreign
+        return self.compute("scatter_plane", (n, c, *size), *arrays, *size, *out, *window)
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
-        _check_plane("gather_plane", x.shape[2:])
+        _check_planes("gather_plane", x.shape[2:])
         indices = indices.astype(np.int32, copy=False)
-        y = self.empty(indices.shape, x.dtype)
-        planes = x.shape[2] * x.shape[3], y.shape[2] * y.shape[3]
-        self.launch.each("gather_plane", y.size, x, indices, y, *planes, y.size)
-        return y
+        planes = x.shape[2] * x.shape[3], indices.shape[2] * indices.shape[3]
+        return self.compute("gather_plane", indices.shape, x, indices, *planes)
 
 
-def _check_plane(op: str, size: Pair) -> None:
-    if size[0] * size[1] >= 2**31:
-        raise ValueError(f"{op}: kernels take planes of fewer than 2³¹ pixels, got {size}")
+def _check_planes(op: str, *sizes: Pair) -> None:
+    for height, width in sizes:
+        if height * width >= 2**31:
+            raise ValueError(
+                f"{op}: kernels take planes of fewer than 2³¹ pixels, got {(height, width)}"
+            )

@@ -43,15 +43,11 @@ class Resample(Family):
         else:
             passes = [(_identity(h), columns), (rows, _identity(ow))]
         for pair in passes:
-            x = self._resample(x, *(self._bands(matrix, x.dtype) for matrix in pair))
+            bands = [self._bands(matrix, x.dtype) for matrix in pair]
+            size = [len(band.bounds) for band in bands]
+            numbers = *bands[0], *bands[1], *x.shape[2:], *size
+            x = self.compute("resample2d", (*x.shape[:2], *size), x, *numbers)
         return x
-
-    def _resample(self, x: Array, rows: Bands, columns: Bands) -> Array:
-        n, c, h, w = x.shape
-        oh, ow = len(rows.bounds), len(columns.bounds)
-        y = self.empty((n, c, oh, ow), x.dtype)
-        self.launch.each("resample2d", y.size, x, y, *rows, *columns, h, w, oh, ow, y.size)
-        return y
 
     def _bands(self, matrix: Any, dtype: Any) -> Bands:
         """The bands of a matrix; kept for one that nobody can change."""
