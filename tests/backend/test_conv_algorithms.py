@@ -151,7 +151,7 @@ def test_depthwise_equals_the_base(dtype, data):
     for size, k, p, d in zip((h, w), (kh, kw), padding, dilation, strict=True):
         assume(size + 2 * p >= d * (k - 1) + 1)
     window = ((1, 1), padding, dilation, c)
-    assert depthwise.applies((kh, kw), 1, 1, Window(*window[:3]))
+    assert depthwise.applies((kh, kw), Window(*window[:3]))
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((n, c, h, w)), rng.standard_normal((c, 1, kh, kw))
     bias = rng.standard_normal(c)

@@ -19,17 +19,18 @@ exact in float32.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles, winograd_rows
-from tinyfcn.backend.cpu.conv.groups import merge
+from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
+from tinyfcn.backend.cpu.threads import parallel_for, split
 from tinyfcn.backend.setting import Setting
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -67,8 +68,34 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
     return tiles
 
 
+class Part(NamedTuple):
+    """A convolution of some of the channels."""
+
+    ins: slice
+    outs: slice
+    weight: Array  # (outputs, KH, KW, inputs), or room for its gradient: a slice, or merged groups
+    algorithm: Algorithm
+    merged: int = 1  # groups
+
+
+def parts(weight: Array, groups: int, pixels: int, window: Window) -> Iterator[Part]:
+    """A convolution with weights (OC, KH, KW, C / groups), on so many output pixels, in parts."""
+    oc, kh, kw, c = weight.shape
+    per_channel = groups > 1 and c == 1 and oc == groups
+    if per_channel and algorithm() == "auto" and depthwise.applies((kh, kw), window):
+        yield Part(slice(groups), slice(oc), weight, depthwise)
+        return
+    count = merged(c, groups)
+    inputs, outputs = count * c, count * oc // groups
+    for part in range(groups // count):
+        ins = slice(part * inputs, (part + 1) * inputs)
+        outs = slice(part * outputs, (part + 1) * outputs)
+        found = choose((kh, kw), inputs, outputs, pixels, window)
+        yield Part(ins, outs, dense(weight[outs], count), found, count)
+
+
 class Convolution(Backend):
-    """The three primitives: groups cut into dense parts, each by the algorithm that suits it."""
+    """The three primitives, in parts, each by the algorithm that suits it."""
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None,
@@ -76,20 +103,12 @@ class Convolution(Backend):
     ) -> Array:  # fmt: skip
         x, weight = channels_last(x), channels_last(weight)
         window = Window(stride, padding, dilation)
-        n, h, w, c = x.shape
-        oc, *kernel, _ = weight.shape
-        oh, ow = conv_sizes((h, w), kernel, *window)
-        y = np.empty((n, oh, ow, oc), np.result_type(x, weight))
-        if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
-            depthwise.forward(x, weight, Finish(bias, relu), window, y)
-            return logical(y)
-        plan = merge(c // groups, oc // groups, groups)
-        for part in range(plan.parts):
-            ins, outs = plan.slices(part)
-            dense = plan.dense(weight, part)
-            convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
-            finish = Finish(bias, relu).of(outs)
-            convolve.forward(x[..., ins], dense, finish, window, y[..., outs])
+        n, oh, ow = len(x), *conv_sizes(x.shape[1:3], weight.shape[1:3], *window)
+        y = np.empty((n, oh, ow, len(weight)), np.result_type(x, weight))
+        for part in parts(weight, groups, n * oh * ow, window):
+            finish = Finish(None if bias is None else bias[part.outs], relu)
+            inputs, outputs = x[..., part.ins], y[..., part.outs]
+            part.algorithm.forward(inputs, part.weight, finish, window, outputs)
         return logical(y)
 
     def conv2d_input_grad(
@@ -98,20 +117,13 @@ class Convolution(Backend):
     ) -> Array:  # fmt: skip
         gy, weight = channels_last(gy), channels_last(weight)
         window = Window(stride, padding, dilation)
-        n, oh, ow, oc = gy.shape
-        c = weight.shape[3] * groups
-        gx = np.empty((n, *size, c), np.result_type(gy, weight))
-        if _is_depthwise(weight.shape[1:3], c, oc, groups, window):
-            depthwise.input_grad(gy, weight, window, gx)
-        else:
-            plan = merge(c // groups, oc // groups, groups)
-            for part in range(plan.parts):
-                ins, outs = plan.slices(part)
-                dense = plan.dense(weight, part)
-                convolve = choose(dense.shape[1:3], dense.shape[3], len(dense), n * oh * ow, window)
-                convolve.input_grad(gy[..., outs], dense, window, gx[..., ins])
-        if bias is not None:
-            _add_bias(gx, bias)
+        n, oh, ow, _ = gy.shape
+        gx = np.empty((n, *size, weight.shape[3] * groups), np.result_type(gy, weight))
+        for part in parts(weight, groups, n * oh * ow, window):
+            grads, outputs = gy[..., part.outs], gx[..., part.ins]
+            part.algorithm.input_grad(grads, part.weight, window, outputs)
+        if bias is not None:  # now, as some pixels of gx come from several of the products
+            parallel_for(Finish(bias), [image[rows] for image in gx for rows in split(size[0], 64)])
         return logical(gx)
 
     def conv2d_weight_grad(
@@ -120,30 +132,11 @@ class Convolution(Backend):
     ) -> Array:  # fmt: skip
         x, gy = channels_last(x), channels_last(gy)
         window = Window(stride, padding, dilation)
-        c, oc = x.shape[3], gy.shape[3]
-        gw = np.empty((oc, *kernel, c // groups), np.result_type(x, gy))
-        if _is_depthwise(kernel, c, oc, groups, window):
-            depthwise.weight_grad(x, gy, window, gw)
-            return logical(gw)
-        plan = merge(c // groups, oc // groups, groups)
-        for part in range(plan.parts):
-            ins, outs = plan.slices(part)
-            shape = (plan.merged * plan.outputs, *kernel, plan.merged * plan.inputs)
-            dense = gw[outs] if plan.merged == 1 else np.empty(shape, gw.dtype)
-            convolve = choose(kernel, shape[3], shape[0], math.prod(gy.shape[:3]), window)
-            convolve.weight_grad(x[..., ins], gy[..., outs], window, dense)
-            if plan.merged > 1:
-                plan.diagonal(dense, gw[outs])
+        n, oh, ow, oc = gy.shape
+        gw = np.empty((oc, *kernel, x.shape[3] // groups), np.result_type(x, gy))
+        for part in parts(gw, groups, n * oh * ow, window):
+            inputs, grads = x[..., part.ins], gy[..., part.outs]
+            part.algorithm.weight_grad(inputs, grads, window, part.weight)
+            if part.merged > 1:
+                gw[part.outs] = diagonal(part.weight, part.merged).reshape(gw[part.outs].shape)
         return logical(gw)
-
-
-def _is_depthwise(kernel: Pair, c: int, oc: int, groups: int, window: Window) -> bool:
-    by_rule = algorithm() == "auto" and groups > 1
-    return by_rule and depthwise.applies(kernel, c // groups, oc // groups, window)
-
-
-def _add_bias(y: Array, bias: Array) -> None:
-    """For input gradients, whose parts are not written in one piece that could be finished."""
-    finish = Finish(bias)
-    pieces = [image[rows] for image in y for rows in threads.split(y.shape[1], 64)]
-    threads.parallel_for(lambda piece: finish(piece), pieces)

@@ -18,36 +18,39 @@ BLOCK = 1 << 18  # elements of a block
 LARGEST_KERNEL = 225  # elements, each repeated over a row; larger ones go to groups.py
 
 
-def applies(kernel: Pair, inputs: int, outputs: int, window: Window) -> bool:
-    """One channel in and out of each group, stride 1, a small kernel."""
-    small = kernel[0] * kernel[1] <= LARGEST_KERNEL
-    return inputs == outputs == 1 and small and window.stride == (1, 1)
+def applies(kernel: Pair, window: Window) -> bool:
+    """Stride 1, a small kernel."""
+    return kernel[0] * kernel[1] <= LARGEST_KERNEL and window.stride == (1, 1)
 
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(Σ W[kh, kw] ⊙ shifted x); weight (C, KH, KW, 1)."""
-    _correlate(x, weight[..., 0], finish, (-window.padding[0], -window.padding[1]), window, y)
+    kernels, scratch = weight[..., 0].transpose(1, 2, 0), Scratch()
+    # Each kernel element as long as a row of y: a short inner loop would cost more than its work.
+    taps = np.tile(kernels, (1, 1, y.shape[2]))
+
+    def task(block: tuple[int, slice]) -> None:
+        out = y[block]
+        shifted = _shifts(x, block, out.shape[1], weight.shape[1:3], window, scratch)
+        np.einsum("klrx,klx->rx", shifted, taps, out=out.reshape(len(out), -1))
+        finish(out)
+
+    threads.parallel_for(task, _blocks(y))
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     """The same with kernels turned by 180°."""
-    _, kh, kw, _ = weight.shape
-    top, left = (
-        p - d * (k - 1) for p, d, k in zip(window.padding, window.dilation, (kh, kw), strict=True)
-    )
-    _correlate(gy, weight[:, ::-1, ::-1, 0], Finish(), (top, left), window, gx)
+    forward(gy, weight[:, ::-1, ::-1], Finish(), window.turned(weight.shape[1:3]), gx)
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw[:, kh, kw] = Σ over pixels of gy ⊙ shifted x, in fixed blocks added in order."""
     c, kh, kw, _ = gw.shape
     scratch = Scratch()
-    origin = (-window.padding[0], -window.padding[1])
 
     def task(block: tuple[int, slice]) -> Array:
-        image, rows = block
-        grads = gy[image, rows]
-        shifted = _shifts(x, image, rows, grads.shape[1], (kh, kw), origin, window, scratch)
+        grads = gy[block]
+        shifted = _shifts(x, block, grads.shape[1], (kh, kw), window, scratch)
         lines = grads.reshape(len(grads), -1)
         sums = scratch.get("sums", (kh, kw, lines.shape[1]), gw.dtype)
         np.einsum("klrx,rx->klx", shifted, lines, out=sums)
@@ -58,26 +61,6 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
         gw[..., 0] += partial.transpose(2, 0, 1)
 
 
-def _correlate(
-    x: Array, kernels: Array, finish: Finish, origin: Pair, window: Window, y: Array
-) -> None:
-    """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i, j) + (k, l)·dilation]."""
-    c, kh, kw = kernels.shape
-    blocks = _blocks(y)
-    scratch = Scratch()
-    # Each kernel element as long as a row of y: a short inner loop would cost more than its work.
-    taps = np.tile(kernels.transpose(1, 2, 0), (1, 1, y.shape[2]))
-
-    def task(block: tuple[int, slice]) -> None:
-        image, rows = block
-        out = y[image, rows]
-        shifted = _shifts(x, image, rows, out.shape[1], (kh, kw), origin, window, scratch)
-        np.einsum("klrx,klx->rx", shifted, taps, out=out.reshape(len(out), -1))
-        finish(out)
-
-    threads.parallel_for(task, blocks)
-
-
 def _blocks(y: Array) -> list[tuple[int, slice]]:
     """(image, rows) in blocks of about BLOCK elements."""
     n, h, w, c = y.shape
@@ -86,14 +69,15 @@ def _blocks(y: Array) -> list[tuple[int, slice]]:
 
 
 def _shifts(
-    x: Array, image: int, rows: slice, width: int, kernel: Pair, origin: Pair, window: Window,
-    scratch: Scratch,
-) -> Array:  # fmt: skip
+    x: Array, block: tuple[int, slice], width: int, kernel: Pair, window: Window, scratch: Scratch
+) -> Array:
     """(KH, KW, rows, width · C): what of x lies under each kernel element, zero outside; a view."""
-    (kh, kw), (dh, dw), height = kernel, window.dilation, rows.stop - rows.start
-    top, span = origin[0] + rows.start, (height + dh * (kh - 1), width + dw * (kw - 1))
-    block = region(x, slice(image, image + 1), top, origin[1], *span, scratch)[0]
-    s_h, s_w, s_c = block.strides
-    shape = (kh, kw, height, width * block.shape[2])
+    (kh, kw), (dh, dw), (image, rows) = kernel, window.dilation, block
+    top, left = rows.start - window.padding[0], -window.padding[1]
+    height = rows.stop - rows.start
+    span = height + dh * (kh - 1), width + dw * (kw - 1)
+    pixels = region(x, slice(image, image + 1), top, left, *span, scratch)[0]
+    s_h, s_w, s_c = pixels.strides
+    shape = (kh, kw, height, width * pixels.shape[2])
     strides = (dh * s_h, dw * s_w, s_h, s_c)
-    return np.lib.stride_tricks.as_strided(block, shape, strides, writeable=False)
+    return np.lib.stride_tricks.as_strided(pixels, shape, strides, writeable=False)

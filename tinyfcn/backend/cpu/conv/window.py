@@ -18,6 +18,13 @@ class Window(NamedTuple):
     padding: Pair
     dilation: Pair
 
+    def turned(self, kernel: Pair) -> Window:
+        """How kernels turned by 180° slide over gy to give the input gradient, for stride 1."""
+        top, left = (
+            d * (k - 1) - p for d, k, p in zip(self.dilation, kernel, self.padding, strict=True)
+        )
+        return self._replace(padding=(top, left))
+
 
 class Finish(NamedTuple):
     """What is done to an output block while it is still in the cache."""
@@ -35,10 +42,6 @@ class Finish(NamedTuple):
             block += np.tile(self.bias[channels], width)
         if self.relu:  # NumPy takes the maximum with an array five times faster than with a number
             np.maximum(block, np.zeros(block.shape[-1], block.dtype), out=block)
-
-    def of(self, channels: slice) -> Finish:
-        """The same for an output that holds these channels alone."""
-        return self._replace(bias=None if self.bias is None else self.bias[channels])
 
 
 class Algorithm(Protocol):
