@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu import NumpyBackend, conv
-from tinyfcn.backend.cpu.conv import columns, depthwise, winograd, winograd_rows
+from tinyfcn.backend.cpu.conv import columns, depthwise, winograd
 from tinyfcn.backend.cpu.conv.window import Window
 
 CPU, BASE = NumpyBackend(), Backend()
@@ -127,8 +127,6 @@ def test_the_same_bits_for_any_number_of_threads(
     monkeypatch.setattr(columns, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
     monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
-    monkeypatch.setattr(winograd_rows, "BLOCK_ELEMENTS", 1 << 13)
-    monkeypatch.setattr(winograd_rows, "BLOCK_ROWS", 64)
     monkeypatch.setattr(depthwise, "BLOCK", 1 << 12)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")
     monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")

@@ -137,12 +137,14 @@ def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         [0, 1, 4, 9]
     """
     helpers = min(num_threads(), len(items)) - 1
+    if helpers <= 0:
+        with single_threaded_blas():
+            return [task(item) for item in items]
+    _start_helpers(helpers)
     job = _Job(task, items)
     with single_threaded_blas():
-        if helpers > 0:
-            _start_helpers(helpers)
-            for _ in range(helpers):
-                _jobs.put(job)
+        for _ in range(helpers):
+            _jobs.put(job)
         try:
             job.work()
         finally:

@@ -5,7 +5,7 @@
     pointwise.py   1×1 kernels: a plain matrix product
     blocks.py      kernels of several strides, cut so that no pixel is read twice
     winograd_rows.py   kernels 3 high: fewer multiplications down the columns
-    winograd.py    3×3 kernels: fewer still, both ways, in two sizes
+    winograd_squares.py   3×3 kernels: fewer still, both ways, in two sizes;  winograd.py: how
     phases.py      the input gradient under a stride;  taps.py: for small maps
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
 
@@ -25,10 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles, winograd_rows
+from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
-from tinyfcn.backend.cpu.conv.winograd import Winograd
+from tinyfcn.backend.cpu.conv.winograd_rows import Rows
+from tinyfcn.backend.cpu.conv.winograd_squares import Squares
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import parallel_for, split
 from tinyfcn.backend.setting import Setting
@@ -38,9 +39,9 @@ ALGORITHMS: dict[str, Algorithm] = {
     "tiles": tiles,
     "blocks": blocks,
     "pointwise": pointwise,
-    "winograd_rows": winograd_rows,
-    "winograd2": Winograd(2),
-    "winograd4": Winograd(4),
+    "winograd_rows": Rows(),
+    "winograd2": Squares(2),
+    "winograd4": Squares(4),
 }
 
 # Where each is fastest: channels on both sides, and pixels of a batch.
@@ -123,7 +124,9 @@ class Convolution(Backend):
             grads, outputs = gy[..., part.outs], gx[..., part.ins]
             part.algorithm.input_grad(grads, part.weight, window, outputs)
         if bias is not None:  # now, as some pixels of gx come from several of the products
-            parallel_for(Finish(bias), [image[rows] for image in gx for rows in split(size[0], 64)])
+            finish = Finish(bias)
+            bands = [image[rows] for image in gx for rows in split(size[0], 64)]
+            parallel_for(lambda band: finish(band), bands)
         return logical(gx)
 
     def conv2d_weight_grad(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, pixel_rows, region
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 
 TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
@@ -36,21 +36,16 @@ class Tiles:
     Args:
         x: (N, H, W, C).
         shape: (N, OH, OW) of the output.
-        kernel, stride, dilation: as in the convolution.
-        origin: the row and column of x under the first kernel element at output pixel (0, 0);
-            negative where padding comes first.
+        kernel, window: as in the convolution.
         scratch: holds the columns; may be shared by several, one tile of one at a time.
         outputs: elements of a pixel that go through a buffer too, and bound the tile.
     """
 
     def __init__(
-        self, x: Array, shape: tuple[int, int, int], kernel: Pair,
-        origin: Pair, stride: Pair, dilation: Pair,
+        self, x: Array, shape: tuple[int, int, int], kernel: Pair, window: Window,
         scratch: Scratch, outputs: int = 0,
     ) -> None:  # fmt: skip
-        self.x, self.kernel, self.origin = x, kernel, origin
-        self.stride, self.dilation = stride, dilation
-        self.scratch = scratch
+        self.x, self.kernel, self.window, self.scratch = x, kernel, window, scratch
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
         pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
@@ -64,12 +59,10 @@ class Tiles:
         """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""
         images, rows = place
         count = images.stop - images.start, rows.stop - rows.start
-        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
-        c = self.x.shape[3]
-        top, left = self.origin[0] + rows.start * sh, self.origin[1]
+        (kh, kw), ((sh, sw), (ph, pw), (dh, dw)), c = self.kernel, self.window, self.x.shape[3]
         height = (count[1] - 1) * sh + (kh - 1) * dh + 1
         width = (self.ow - 1) * sw + (kw - 1) * dw + 1
-        block = region(self.x, images, top, left, height, width, self.scratch)
+        block = region(self.x, images, rows.start * sh - ph, -pw, height, width, self.scratch)
         s_n, s_h, s_w, s_c = block.strides
         windows = np.lib.stride_tricks.as_strided(
             block,
@@ -92,7 +85,7 @@ class Product(NamedTuple):
     def tile(self, place: Place, finish: Finish, matmul: Callable[..., Any] = np.matmul) -> None:
         """One tile of y."""
         block = self.y[place]
-        rows = pixel_rows(block) if block.ndim == 4 else None
+        rows = _pixel_rows(block) if block.ndim == 4 else None
         shape = (block.size // self.kernels.shape[1], self.kernels.shape[1])
         out = self.tiles.scratch.get("product", shape, block.dtype) if rows is None else rows
         matmul(self.tiles.columns(place), self.kernels, out=out)
@@ -124,3 +117,13 @@ def _share_channels(columns: Array, kernels: Array, out: Array) -> None:
         np.matmul(columns, kernels[:, channels], out=out[:, channels])
 
     threads.parallel_for(task, threads.split(out.shape[1], -(-out.shape[1] // MIN_TILES)))
+
+
+def _pixel_rows(block: Array) -> Array | None:
+    """(n, rows, width, C) as a matrix (pixels, C) over the same memory, where it lies so."""
+    n, h, w, c = block.shape
+    s_n, s_h, s_w, s_c = block.strides
+    even = (h == 1 or s_h == w * s_w) and (n == 1 or s_n == h * w * s_w)
+    if not even or (c > 1 and s_c != block.itemsize):
+        return None
+    return np.lib.stride_tricks.as_strided(block, (n * h * w, c), (s_w, block.itemsize))

@@ -38,11 +38,9 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
                 target[...] = 0  # no kernel element ever lands here
                 continue
             kernels = _kernels(weight, row, col)  # (KH', KW', OC, phases, C)
-            origin, step = (row.origin, col.origin), (row.step, col.step)
             outputs = kernels[0, 0, 0].size
-            tiles = Tiles(
-                gy, target.shape[:3], kernels.shape[:2], origin, (1, 1), step, scratch, outputs
-            )
+            reads = Window((1, 1), (-row.origin, -col.origin), (row.step, col.step))
+            tiles = Tiles(gy, target.shape[:3], kernels.shape[:2], reads, scratch, outputs)
             products.append(Product(tiles, kernels.reshape(-1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())

@@ -9,7 +9,7 @@ import numpy as np
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import phases, taps
 from tinyfcn.backend.cpu.conv.columns import MIN_TILES, Place, Product, Tiles, multiply
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, pixel_rows
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window
 from tinyfcn.backend.cpu.layout import Array
 
 NARROW = 64  # output channels up to which a weight gradient is multiplied as (depth, OC)
@@ -23,9 +23,7 @@ def applies(kernel: Pair, window: Window) -> bool:
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight))."""
-    origin = (-window.padding[0], -window.padding[1])
-    shape, (kh, kw) = y.shape[:3], weight.shape[1:3]
-    tiles = Tiles(x, shape, (kh, kw), origin, window.stride, window.dilation, Scratch())
+    tiles = Tiles(x, y.shape[:3], weight.shape[1:3], window, Scratch())
     multiply([Product(tiles, weight.reshape(len(weight), -1).T, y)], finish)
 
 
@@ -37,17 +35,13 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw (OC, KH, KW, C) = Σ over tiles of gyᵀ · columns."""
-    oc, kh, kw, _ = gw.shape
-    origin = (-window.padding[0], -window.padding[1])
-    tiles = Tiles(x, gy.shape[:3], (kh, kw), origin, window.stride, window.dilation, Scratch())
-    total = gw.reshape(oc, -1)  # (OC, KH·KW·C)
+    tiles = Tiles(x, gy.shape[:3], gw.shape[1:3], window, Scratch())
+    oc, total = len(gw), gw.reshape(len(gw), -1)  # (OC, KH·KW·C)
     narrow = oc <= NARROW  # then up to a third faster; NumPy multiplies in the order of ``out``
 
     def add(place: Place, columns: Array, channels: slice, out: Array, first: bool) -> None:
         block = gy[place][..., channels]
-        grads = pixel_rows(block)
-        if grads is None:
-            grads = block.reshape(-1, block.shape[3])  # (pixels, OC)
+        grads = block.reshape(-1, block.shape[3])  # (pixels, OC)
         if first:
             np.matmul(grads.T, columns, out=out)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,11 @@ class Window(NamedTuple):
     stride: Pair
     padding: Pair
     dilation: Pair
+
+    @property
+    def origin(self) -> Pair:
+        """The pixel under the first kernel element at output pixel (0, 0)."""
+        return -self.padding[0], -self.padding[1]
 
     def turned(self, kernel: Pair) -> Window:
         """How kernels turned by 180° slide over gy to give the input gradient, for stride 1."""
@@ -71,7 +77,7 @@ class Scratch:
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised array; its contents last until ``name`` is asked for again."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         buffer = getattr(self._local, name, None)
         if buffer is None or buffer.size < size:
             buffer = np.empty(size, dtype)
@@ -98,13 +104,3 @@ def region(
     out[:, y0:y1, x1:] = 0
     out[:, y0:y1, x0:x1] = x[images, top + y0 : top + y1, left + x0 : left + x1]
     return out
-
-
-def pixel_rows(block: Array) -> Array | None:
-    """(n, rows, width, C) as a matrix (pixels, C) over the same memory, where it lies so."""
-    n, h, w, c = block.shape
-    s_n, s_h, s_w, s_c = block.strides
-    even = (h == 1 or s_h == w * s_w) and (n == 1 or s_n == h * w * s_w)
-    if not even or (c > 1 and s_c != block.itemsize):
-        return None
-    return np.lib.stride_tricks.as_strided(block, (n * h * w, c), (s_w, block.itemsize))

@@ -1,24 +1,16 @@
-"""Winograd's minimal filtering: 3×3 convolutions of stride 1 with fewer multiplications.
+"""Winograd's minimal filtering: convolutions of stride 1 with fewer multiplications.
 
 One row of m outputs of a 3-tap filter g over m + 2 inputs d needs 3m multiplications if done
 directly. It can be had from the product of two polynomials, evaluated at m + 2 points, multiplied
-point by point and interpolated: y = Aᵀ [(G g) ⊙ (Bᵀ d)], m + 2 multiplications. In two dimensions,
-for m × m outputs and tiles of t × t inputs, t = m + 2:
-
-    Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
-
-With m = 2 that is 16 multiplications instead of 36, with m = 4 36 instead of 144. Summed over
-channels, the multiplications at each of the t² points are a matrix product of their own, (tiles ×
-C) by (C × OC): that is where the time goes. The transforms multiply by small constants; flattened
-over the t² points they are products with the Kronecker square of B, G or A.
+point by point and interpolated: y = Aᵀ [(G g) ⊙ (Bᵀ d)], m + 2 multiplications. Summed over
+channels, the multiplications at each point are a matrix product of their own, (tiles × C) by
+(C × OC): that is where the time goes. ``winograd_squares.py`` does so in both directions,
+``winograd_rows.py`` down the columns alone; here is what both share.
 
 The gradient with respect to the input is the same convolution with flipped kernels. The gradient
-with respect to the kernels is the transposed map: Gᵀ [(A gy Aᵀ) ⊙ (Bᵀ d B)] G, summed over tiles.
+with respect to the kernels is the transposed map, Gᵀ [(A gy) ⊙ (Bᵀ d)], summed over tiles.
 
 A dilation of D is D² convolutions without one, each of every D-th pixel of every D-th row.
-
-Rounding: the constants of m = 2 are 0, ±½ and ±1, and its results are as good as direct ones; those
-of m = 4 reach 5 and 1/24 and cost about one decimal digit in float32.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.
 """
@@ -27,245 +19,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.threads import parallel_for, split
 
-BLOCK_ELEMENTS = 1 << 19  # of the transformed tiles of one task, for the cache
+BLOCK_ELEMENTS = 1 << 20  # of the transformed tiles of one task, for the cache
 BLOCK_TILES = 256  # at least: fewer rows make slow matrix products
-FEW_TILES = 1024  # up to here, and from so many channels on, the threads share out the t² points
+FEW_TILES = 1024  # up to here, and from so many channels on, the threads share out the points
 MANY_CHANNELS = 512  # and not the blocks of tiles: the kernels at all points would fill the cache
 GROUP_ELEMENTS = 1 << 23  # of the transformed tiles that are shared out so
-RUNS = 4  # partial sums of a weight gradient
+RUNS = 8  # partial sums of a weight gradient
 HALVES = 2  # that it is multiplied in at least: rounding grows with the length of a sum
-
-_BT: dict[int, list[list[float]]] = {
-    2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-    4: [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-}
-_G: dict[int, list[list[float]]] = {
-    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-    4: [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ],
-}
-_AT: dict[int, list[list[float]]] = {
-    2: [[1, 1, 1, 0], [0, 1, -1, -1]],
-    4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-}
-
-
-class Transforms(NamedTuple):
-    """The matrices of F(m×m, 3×3), each as its Kronecker square, for flattened tiles."""
-
-    data: Array  # (t², t²): Bᵀ ⊗ Bᵀ
-    kernel: Array  # (t², 9): G ⊗ G
-    output: Array  # (m², t²): Aᵀ ⊗ Aᵀ
-
-
-class Winograd:
-    """F(m×m, 3×3) with m = 2 or 4."""
-
-    def __init__(self, m: int) -> None:
-        self.m, self.t = m, m + 2
-
-    def applies(self, kernel: Pair, window: Window) -> bool:
-        """3×3 kernels without stride."""
-        return kernel == (3, 3) and window.stride == (1, 1)
-
-    def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
-        """y = finish(conv(x, weight))."""
-        points = self._kernel_points(weight, flip=False).transpose(0, 2, 1)  # (t², C, OC)
-        origin = -window.padding[0], -window.padding[1]
-        self._correlate(x, points, finish, origin, window.dilation, y)
-
-    def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
-        """The convolution of gy with kernels turned by 180°, their channels swapped."""
-        points = self._kernel_points(weight, flip=True)  # (t², OC, C)
-        (ph, pw), (dh, dw) = window.padding, window.dilation
-        self._correlate(gy, points, Finish(), (ph - 2 * dh, pw - 2 * dw), window.dilation, gx)
-
-    def weight_grad(self, x: Array, gy: Array, window: Window, gw: Array) -> None:
-        """gw = Gᵀ [Σ over tiles of (A gy Aᵀ) ⊙ (Bᵀ x B)] G."""
-        oc, _, _, c = gw.shape
-        tt, scratch, matrices = self.t**2, Scratch(), self._transforms(x.dtype)
-        origin = -window.padding[0], -window.padding[1]
-        plan = self._plan(gy.shape[:3], window.dilation, c, oc, HALVES)
-        # Partial sums belong to fixed runs of groups and are added in order: the same bits for any
-        # number of threads.
-        count = RUNS if plan.outer is threads.parallel_for else 1
-        runs = threads.split(len(plan.groups), -(-len(plan.groups) // count))
-        sums = np.zeros((len(runs), tt, oc, c), gw.dtype)
-
-        def run_task(item: tuple[slice, Array]) -> None:
-            run, total = item
-            for group in plan.groups[run]:
-                data = scratch.get("data", (tt, group.tiles, c), x.dtype)
-                grads = scratch.get("grads", (tt, group.tiles, oc), gy.dtype)
-
-                def transform(item: Placed, data=data, grads=grads) -> None:
-                    block, part = item
-                    self._points(x, block, origin, self.t, matrices.data, scratch, data[:, part])
-                    self._points(
-                        gy, block, (0, 0), self.m, matrices.output.T, scratch, grads[:, part]
-                    )
-
-                def multiply(points: slice, data=data, grads=grads, total=total) -> None:
-                    product = scratch.get("product", total[points].shape, gw.dtype)
-                    grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
-                    total[points] += np.matmul(grads_t, data[points], out=product)
-
-                plan.inner(transform, group.placed)
-                plan.inner(multiply, plan.points)
-
-        plan.outer(run_task, [*zip(runs, sums, strict=True)])
-
-        def finish(piece: slice) -> None:
-            total = sums[:, :, piece].sum(axis=0)  # (t², OC of this piece, C)
-            flat = matrices.kernel.T @ total.reshape(tt, -1)  # (9, OC·C)
-            gw[piece] = flat.reshape(3, 3, -1, c).transpose(2, 0, 1, 3)
-
-        threads.parallel_for(finish, threads.split(oc, -(-oc // (2 * RUNS))))
-
-    # ---- steps ----
-
-    def _correlate(
-        self, x: Array, points: Array, finish: Finish, origin: Pair, dilation: Pair, y: Array
-    ) -> None:
-        """y[n, i, j] = Σ over k, l of W[:, k, l] · x[n, origin + (i, j) + (k, l)·dilation]."""
-        tt, c, oc = points.shape
-        scratch, matrices = Scratch(), self._transforms(x.dtype)
-        plan = self._plan(y.shape[:3], dilation, c, oc)
-
-        def task(group: Group) -> None:
-            data = scratch.get("data", (tt, group.tiles, c), x.dtype)
-            products = scratch.get("products", (tt, group.tiles, oc), y.dtype)
-
-            def transform(item: Placed) -> None:
-                block, part = item
-                self._points(x, block, origin, self.t, matrices.data, scratch, data[:, part])
-
-            def multiply(k: slice) -> None:
-                np.matmul(data[k], points[k], out=products[k])
-
-            def interpolate(item: Placed) -> None:
-                block, place = item
-                part = products[:, place]  # (t², tiles, OC)
-                if finish.bias is not None:
-                    part[self.t + 1] += finish.bias  # the point that counts 1 in every output
-                tiles = scratch.get("tiles", (self.m**2, part[0].size), y.dtype)
-                np.matmul(matrices.output, part.reshape(tt, -1), out=tiles)
-                if finish.relu:
-                    np.maximum(tiles, 0, out=tiles)
-                self._write(tiles, y, block)
-
-            plan.inner(transform, group.placed)
-            plan.inner(multiply, plan.points)
-            plan.inner(interpolate, group.placed)
-
-        plan.outer(task, plan.groups)
-
-    def _plan(
-        self, shape: tuple[int, ...], dilation: Pair, c: int, oc: int, least: int = 1
-    ) -> Plan:
-        """Who does what, for an output (N, OH, OW), in ``least`` groups or more."""
-        m, channels = self.m, max(c, oc)
-        n, rows, columns = (
-            shape[0],
-            *(-(-s // (m * d)) for s, d in zip(shape[1:], dilation, strict=True)),
-        )
-        phases = list(itertools.product(range(dilation[0]), range(dilation[1])))
-
-        def blocks(tiles: int) -> list[Block]:
-            images = threads.split(n, max(1, tiles // (rows * columns)))
-            bands = threads.split(rows, max(1, tiles // columns))
-            found = itertools.product(phases, images, bands) if n else ()
-            return [Block(phase, dilation, i, band, columns) for phase, i, band in found]
-
-        count, tt = len(phases) * n * rows * columns, self.t**2
-        if count > FEW_TILES and channels < MANY_CHANNELS:
-            tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // (tt * channels))
-            groups = [Group.of([block]) for block in blocks(tiles)]
-            return Plan(groups, threads.parallel_for, _one_by_one, [slice(0, tt)])
-        tiles = max(BLOCK_TILES, GROUP_ELEMENTS // (tt * channels))
-        tiles = max(1, min(tiles, -(-count // least)))
-        small = blocks(max(16, tiles // RUNS))
-        length = max(1, tiles // max((block.tiles for block in small), default=1))
-        groups = [Group.of(small[run]) for run in threads.split(len(small), length)]
-        return Plan(groups, _one_by_one, threads.parallel_for, threads.split(tt, 1))
-
-    def _transforms(self, dtype: Any) -> Transforms:
-        squares = (np.kron(a, a).astype(dtype) for a in (_BT[self.m], _G[self.m], _AT[self.m]))
-        return Transforms(*squares)
-
-    def _kernel_points(self, weight: Array, flip: bool) -> Array:
-        """(OC, 3, 3, C) → (t², OC, C): the kernels at the t² points."""
-        oc, _, _, c = weight.shape
-        kernel = self._transforms(weight.dtype).kernel
-        kernel = np.ascontiguousarray(kernel[:, ::-1] if flip else kernel)
-        points = np.empty((len(kernel), oc, c), weight.dtype)
-
-        def task(piece: slice) -> None:
-            part = weight[piece].transpose(1, 2, 0, 3).reshape(9, -1)  # (9, OC·C)
-            points[:, piece] = (kernel @ part).reshape(len(kernel), -1, c)
-
-        threads.parallel_for(task, threads.split(oc, max(8, -(-oc // (2 * RUNS)))))
-        return points
-
-    def _points(
-        self, x: Array, block: Block, origin: Pair, size: int, matrix: Array, scratch: Scratch,
-        out: Array,
-    ) -> None:  # fmt: skip
-        """out (t², tiles, C) = the block's tiles of size × size, m apart, at the t² points.
-
-        ``origin`` is the pixel of x at which the first tile of all begins; x is zero outside.
-        """
-        m, c = self.m, x.shape[3]
-        x, (top, left) = block.phase_of(x, origin)
-        count, rows, columns = block.shape
-        height, width = (rows - 1) * m + size, (columns - 1) * m + size
-        pixels = region(x, block.images, top + block.rows.start * m, left, height, width, scratch)
-        s_n, s_h, s_w, s_c = pixels.strides
-        view = np.lib.stride_tricks.as_strided(
-            pixels,
-            (size, size, count, rows, columns, c),
-            (s_h, s_w, s_n, m * s_h, m * s_w, s_c),
-            writeable=False,
-        )
-        tiles = scratch.get("gathered", view.shape, x.dtype)
-        np.copyto(tiles, view)
-        np.matmul(matrix, tiles.reshape(size * size, -1), out=out.reshape(len(matrix), -1))
-
-    def _write(self, tiles: Array, y: Array, block: Block) -> None:
-        """Put tiles (m², images·rows·columns·OC) into y, less what sticks out."""
-        m = self.m
-        y, _ = block.phase_of(y, (0, 0))
-        tiles = tiles.reshape(m, m, *block.shape, y.shape[3])
-        band = y[block.images, block.rows.start * m : block.rows.stop * m]
-        for a, b in itertools.product(range(m), repeat=2):
-            target = band[:, a::m, b::m]
-            target[...] = tiles[a, b, :, : target.shape[1], : target.shape[2]]
 
 
 class Block(NamedTuple):
-    """A block of tiles: of one phase of the dilation, some images, some rows, all columns."""
+    """Tiles side by side: of one phase of the dilation, some images, some rows, all columns."""
 
     phase: Pair
     dilation: Pair
@@ -282,7 +54,7 @@ class Block(NamedTuple):
     def tiles(self) -> int:
         return math.prod(self.shape)
 
-    def phase_of(self, x: Array, origin: Pair) -> tuple[Array, Pair]:
+    def phase_of(self, x: Array, origin: Pair = (0, 0)) -> tuple[Array, Pair]:
         """The pixels of x in this phase, counted from ``origin``, and where that is among them."""
         (h, top), (w, left) = (
             divmod(o + p, d)[::-1]
@@ -308,14 +80,178 @@ class Group(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What the threads share out: the groups (``outer``), or the work within each (``inner``)."""
+    """What the threads share out: the runs, and in each group the blocks and the points.
 
-    groups: list[Group]
-    outer: Callable[[Callable[[Any], None], Sequence[Any]], object]
-    inner: Callable[[Callable[[Any], None], Sequence[Any]], object]
-    points: list[slice]  # of the t², multiplied at once
+    There are many runs with groups of a single block, or one run of larger groups.
+    """
+
+    runs: list[list[Group]]
+    points: list[slice]  # multiplied at once
 
 
-def _one_by_one(task: Callable[[Any], None], items: Sequence[Any]) -> None:
-    for item in items:
-        task(item)
+class Winograd:
+    """What the algorithms share. A subclass says what its tiles are and how they are transformed.
+
+    Attributes:
+        tile: outputs of a tile, (height, width).
+        kernel: G, (points, elements): from the elements of a column or of the whole kernel.
+        shares_points: whether few tiles or many channels make the threads share out the points.
+    """
+
+    tile: Pair
+    kernel: Array
+    shares_points: bool
+
+    def pixels(self, x: Array, block: Block, origin: Pair, beyond: Pair, scratch: Scratch) -> Array:
+        """The pixels of x under a block's tiles, and so many beyond; zero outside the image."""
+        x, (top, left) = block.phase_of(x, origin)
+        _, rows, columns = block.shape
+        height, width = rows * self.tile[0] + beyond[0], columns * self.tile[1] + beyond[1]
+        top += block.rows.start * self.tile[0]
+        return region(x, block.images, top, left, height, width, scratch)
+
+    def gather(self, x: Array, block: Block, window: Window, scratch: Scratch, out: Array) -> None:
+        """out (points, tiles, depth) = Bᵀ d, of the pixels of x that the kernels meet."""
+        raise NotImplementedError
+
+    def spread(self, gy: Array, block: Block, scratch: Scratch, out: Array) -> None:
+        """out (points, tiles, OC) = A gy, the adjoint of interpolate."""
+        raise NotImplementedError
+
+    def interpolate(self, products: Array, block: Block, scratch: Scratch, rows: Array) -> None:
+        """rows = Aᵀ products, (points, tiles, OC), less what sticks out of the output's rows."""
+        raise NotImplementedError
+
+    def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+        """y = finish(conv(x, weight))."""
+        oc, _, rest, c = self._elements(weight).shape
+        points = np.empty((len(self.kernel), oc, rest, c), weight.dtype)
+        self._to_points(weight, points)
+        matrices = points.reshape(len(points), oc, -1).transpose(0, 2, 1)
+        self._correlate(x, matrices, finish, window, y)
+
+    def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
+        """The convolution of gy with kernels turned by 180°, their channels swapped."""
+        oc, _, rest, c = self._elements(weight).shape
+        points = np.empty((len(self.kernel), rest, oc, c), weight.dtype)
+        self._to_points(weight[:, ::-1, ::-1], points.transpose(0, 2, 1, 3))
+        matrices = points.reshape(len(points), -1, c)
+        self._correlate(gy, matrices, Finish(), window.turned(weight.shape[1:3]), gx)
+
+    def weight_grad(self, x: Array, gy: Array, window: Window, gw: Array) -> None:
+        """gw = Gᵀ [Σ over tiles of (A gy) ⊙ (Bᵀ x)]."""
+        target, scratch = self._elements(gw), Scratch()
+        oc, elements, rest, c = target.shape
+        plan = self._plan(gy, window, rest * max(c, oc), sums=True)
+        # Partial sums belong to fixed runs of groups and are added in order: the same bits for any
+        # number of threads.
+        sums = np.zeros((len(plan.runs), len(self.kernel), oc, rest * c), gw.dtype)
+
+        def add(group: Group, total: Array) -> None:
+            data = scratch.get("data", (len(total), group.tiles, rest * c), x.dtype)
+            grads = scratch.get("grads", (len(total), group.tiles, oc), gy.dtype)
+
+            def transform(item: Placed) -> None:
+                block, part = item
+                self.gather(x, block, window, scratch, data[:, part])
+                self.spread(gy, block, scratch, grads[:, part])
+
+            def multiply(points: slice) -> None:
+                product = scratch.get("product", total[points].shape, gw.dtype)
+                grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
+                total[points] += np.matmul(grads_t, data[points], out=product)
+
+            parallel_for(transform, group.placed)
+            parallel_for(multiply, plan.points)
+
+        def sum_run(item: tuple[list[Group], Array]) -> None:
+            run, total = item
+            for group in run:
+                add(group, total)
+
+        def finish(piece: slice) -> None:
+            total = sums[:, :, piece].sum(axis=0)  # (points, OC of this piece, rest · C)
+            flat = self.kernel.T.astype(gw.dtype) @ total.reshape(len(total), -1)
+            target[piece] = flat.reshape(elements, -1, rest, c).swapaxes(0, 1)
+
+        parallel_for(sum_run, [*zip(plan.runs, sums, strict=True)])
+        parallel_for(finish, split(oc, -(-oc // RUNS)))
+
+    def _correlate(
+        self, x: Array, matrices: Array, finish: Finish, window: Window, y: Array
+    ) -> None:
+        """y = finish(the correlation of x with kernels at the points: (points, depth, OC))."""
+        count, depth, oc = matrices.shape
+        plan = self._plan(y, window, depth // x.shape[3] * max(x.shape[3], oc))
+        scratch, m = Scratch(), self.tile[0]
+
+        def convolve(group: Group) -> None:
+            data = scratch.get("data", (count, group.tiles, depth), x.dtype)
+            products = scratch.get("products", (count, group.tiles, oc), y.dtype)
+
+            def transform(item: Placed) -> None:
+                block, part = item
+                self.gather(x, block, window, scratch, data[:, part])
+
+            def multiply(k: slice) -> None:
+                np.matmul(data[k], matrices[k], out=products[k])
+
+            def write(item: Placed) -> None:
+                block, part = item
+                pixels, _ = block.phase_of(y)
+                rows = pixels[block.images, m * block.rows.start : m * block.rows.stop]
+                self.interpolate(products[:, part], block, scratch, rows)
+                finish(rows)
+
+            parallel_for(transform, group.placed)
+            parallel_for(multiply, plan.points)
+            parallel_for(write, group.placed)
+
+        def convolve_run(run: list[Group]) -> None:
+            for group in run:
+                convolve(group)
+
+        parallel_for(convolve_run, plan.runs)
+
+    def _plan(self, y: Array, window: Window, depth: int, sums: bool = False) -> Plan:
+        """Who does what for an output (N, OH, OW, OC), with ``depth`` numbers a tile and point."""
+        n, points = len(y), len(self.kernel)
+        dh, dw = window.dilation
+        dilation = dh, (dw if self.tile[1] > 1 else 1)  # one column a tile needs no phases
+        rows, columns = (
+            -(-s // (m * d)) for s, m, d in zip(y.shape[1:3], self.tile, dilation, strict=True)
+        )
+        phases = [*itertools.product(*map(range, dilation))] if n else []
+
+        def blocks(tiles: int) -> list[Block]:
+            images, bands = split(n, tiles // (rows * columns)), split(rows, tiles // columns)
+            found = itertools.product(phases, images, bands)
+            return [Block(phase, dilation, i, band, columns) for phase, i, band in found]
+
+        count = len(phases) * n * rows * columns
+        if not self.shares_points or (count > FEW_TILES and depth < MANY_CHANNELS):
+            tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // (points * depth))
+            groups = [Group.of([block]) for block in blocks(tiles)]
+            length = -(-len(groups) // RUNS) if sums else 1
+            return Plan([groups[run] for run in split(len(groups), length)], [slice(0, points)])
+        tiles = max(BLOCK_TILES, GROUP_ELEMENTS // (points * depth))
+        tiles = max(1, min(tiles, -(-count // HALVES) if sums else count))
+        small = blocks(max(16, tiles // 4))
+        length = tiles // max((block.tiles for block in small), default=1)
+        groups = [Group.of(small[run]) for run in split(len(small), length)]
+        return Plan([groups], split(points, 1))
+
+    def _elements(self, weight: Array) -> Array:
+        """(OC, KH, KW, C) → (OC, elements that are transformed, the rest, C), a view."""
+        return weight.reshape(len(weight), self.kernel.shape[1], -1, weight.shape[3])
+
+    def _to_points(self, weight: Array, points: Array) -> None:
+        """points (points, OC, rest, C) = G weight."""
+        elements, kernel = self._elements(weight), self.kernel.astype(weight.dtype)
+
+        def task(piece: slice) -> None:
+            part = elements[piece].swapaxes(0, 1)
+            flat = kernel @ part.reshape(len(part), -1)
+            points[:, piece] = flat.reshape(-1, *part.shape[1:])
+
+        parallel_for(task, split(len(weight), max(8, -(-len(weight) // RUNS))))
