@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
 import signal
 from collections.abc import Callable, Mapping
@@ -279,6 +280,35 @@ def test_a_bad_file_saves_what_was_learnt(
     assert resumed.progress.iteration == 5
     resumed.fit()
     assert log(resumed) == log(straight)
+
+
+# Samples 7 and 8 are the second batch of the second step; 13 and 14 that of the second epoch.
+@pytest.mark.parametrize(("read", "steps"), [(7, 1), (13, 3)])
+def test_a_bad_file_inside_a_step_undoes_what_its_batches_changed(
+    tmp_path: Path, make_trainer: Make, monkeypatch: pytest.MonkeyPatch, read: int, steps: int
+) -> None:
+    run = make_trainer(tmp_path / "parts", accumulate=2, workers=0)
+    reads = itertools.count(1)
+    read_mask = type(run.validation).read_mask
+
+    def spoiled(self: Any, path: Path) -> Any:
+        if path.name.startswith("train") and next(reads) == read:
+            raise DataError(f"{path}: damaged")
+        return read_mask(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(run.validation), "read_mask", spoiled)
+        with pytest.raises(DataError, match="damaged"):
+            run.fit()
+    resumed = make_trainer(tmp_path / "parts", accumulate=2)
+    resumed.load_state_dict(checkpoint.load(run.folder.last))
+    assert resumed.progress.iteration == steps
+    resumed.fit()
+    straight = make_trainer(tmp_path / "straight", accumulate=2)
+    straight.fit()
+    assert log(resumed) == log(straight)
+    states = [everything(checkpoint.load(run.folder.last)) for run in (straight, resumed)]
+    assert states[0] == states[1]
 
 
 def test_a_full_disk_ends_the_run_with_the_old_checkpoint(

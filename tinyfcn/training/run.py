@@ -14,7 +14,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,9 @@ class Run:
 
     def __post_init__(self) -> None:
         self.progress = Progress()
-        self._position = self.loader.state_dict()  # of the loader, after the last whole step
         self._stop = StopSignals()
         self._clock = self._saved_at = time.monotonic()
-        self._table_begun = self._skipped_curves = False
+        self._skipped_curves = False
 
     # ---- the loop's parts ----
 
@@ -115,23 +114,29 @@ class Run:
 
     def epochs(self) -> Iterator[int]:
         """The numbers of the epochs that are left; the last may be cut short by ``iterations``."""
+        if self.progress.iteration < self.iterations or self.progress.losses:
+            print(report.HEAD)
         while self.progress.iteration < self.iterations or self.progress.losses:
             yield self.progress.epoch + 1
 
     def steps(self) -> Iterator[tuple[Iterator[Batch], int]]:
         """The batches of each step that is left of this epoch, and how many these are."""
-        if not self.progress.trained and not self._cut_short():
-            self.model.train()
-            with self._new_bar() as self._bar:
-                self._begun = time.monotonic(), self.progress.iteration
-                batches = iter(self.loader)
-                while (left := len(self.loader) - self.loader.position) and not self._cut_short():
-                    size = min(self.accumulate, left)
-                    yield itertools.islice(batches, size), size
-                if not left:
-                    next(batches, None)  # the loader goes on to its next epoch
-            self._position = self.loader.state_dict()
-            self.progress.trained = True
+        if self.progress.trained:
+            return
+        self.model.train()
+        label, done = self._label(self.progress.epoch + 1), self._images(self.loader.position)
+        total = self._images(len(self.loader))
+        with report.bar(total=total, initial=done, desc=f"epoch {label}") as self._bar:
+            self._begun = time.monotonic(), self.progress.iteration
+            batches = iter(self.loader)
+            left = len(self.loader) - self.loader.position
+            while left and self.progress.iteration < self.iterations:
+                size = min(self.accumulate, left)
+                yield self._of_one_step(batches, size), size
+                left -= size
+            if not left:
+                next(batches, None)  # the loader goes on to its next epoch
+        self.progress.trained = True
 
     def note(self, loss: Tensor) -> None:
         """Add the loss of a batch to the mean of the epoch.
@@ -152,7 +157,6 @@ class Run:
             Stopped: on Ctrl-C or SIGTERM, after saving ``last.npz``.
         """
         self.progress.iteration += 1
-        self._position = self.loader.state_dict()
         self._move_bar()
         self._stop_if_asked()
         if time.monotonic() - self._saved_at > SAVE_EVERY:
@@ -187,7 +191,9 @@ class Run:
             **{name: getattr(scores, name) for name in SCORES},
             **{iu_column(name): float(iu) for name, iu in zip(names, scores.iu, strict=True)},
         })  # fmt: skip
-        self._print_row(scores, train_loss, better)
+        line = report.row(self._label(progress.epoch), scores, train_loss, progress.seconds)
+        print(line + ("  best" if better else ""))
+        print(report.class_lines(scores, names), flush=True)
         # The log comes before the checkpoint: if the run ends between the two, the row is written
         # again when it goes on; the other way round it would be lost.
         self.folder.write_log(rows, names)
@@ -209,7 +215,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": random.get_state(),
-            "loader": self._position,
+            "loader": self.loader.state_dict(),
             "progress": asdict(self.progress),
         }
 
@@ -229,7 +235,6 @@ class Run:
             self.schedule.load_state_dict(state["schedule"])
             random.set_state(state["random"])
             self.loader.load_state_dict(state["loader"])
-            self._position = self.loader.state_dict()
             self.progress = Progress(**state["progress"])
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
@@ -237,20 +242,31 @@ class Run:
 
     # ---- inside an epoch ----
 
-    def _cut_short(self) -> bool:
-        """Whether the run ends inside this epoch; after its last batch the loader must go on."""
-        return self.progress.iteration >= self.iterations and self.loader.position < len(
-            self.loader
-        )
+    def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[Batch]:
+        """So many batches; where one cannot be read, what those before it changed is undone, so
+        that a checkpoint is of whole steps."""
+        progress, position = replace(self.progress), self.loader.state_dict()
+        drawn = random.get_state()
+        # One batch alone changes nothing before its step is taken or fails.
+        buffers = [(b, b.data.copy()) for b in self.model.buffers()] if size > 1 else []
+        try:
+            yield from itertools.islice(batches, size)
+        except (DataError, OSError):
+            self.progress = progress
+            self.loader.load_state_dict(position)
+            random.set_state(drawn)
+            for buffer, values in buffers:
+                buffer.data[...] = values
+            raise
 
     def _evaluate(self, sheet: list[visualize.Triple]) -> Scores:
         """Scores on the validation set; fills ``sheet`` with what the picture shows."""
-        wanted = set(np.linspace(0, len(self.validation) - 1, SHEET_ROWS).round().astype(int))
-        numbers = itertools.count()
+        places = np.linspace(0, len(self.validation) - 1, SHEET_ROWS)
+        wanted = {self.validation.ids[round(place)] for place in places}
 
         def collect(samples: list[Sample], predictions: Any) -> None:
             for sample, prediction in zip(samples, predictions, strict=True):
-                if next(numbers) in wanted:
+                if sample.id in wanted:
                     sheet.append((sample.image, sample.mask, prediction))
             self._stop_if_asked()  # going on repeats this evaluation, no step
 
@@ -313,28 +329,15 @@ class Run:
         steps = math.ceil(len(self.loader) / self.accumulate)
         return f"{epoch}/{math.ceil(self.iterations / steps)}"
 
-    def _new_bar(self) -> Any:
-        done = self.loader.position * self.loader.batch_size
-        total = min(len(self.loader) * self.loader.batch_size, len(self.loader.dataset))
-        label = self._label(self.progress.epoch + 1)
-        return report.bar(total=total, initial=min(done, total), desc=f"epoch {label}")
+    def _images(self, batches: int) -> int:
+        return min(batches * self.loader.batch_size, len(self.loader.dataset))
 
     def _move_bar(self) -> None:
         time_begun, first = self._begun
         pace = (time.monotonic() - time_begun) / (self.progress.iteration - first)
         left = report.minutes(pace * (self.iterations - self.progress.iteration))
         self._bar.set_postfix_str(f"loss {self._loss:.4g}, {left} left in all", False)
-        done = self.loader.position * self.loader.batch_size
-        self._bar.update(min(done, self._bar.total) - self._bar.n)
-
-    def _print_row(self, scores: Scores, train_loss: float, better: bool) -> None:
-        if not self._table_begun:
-            print(report.HEAD)
-            self._table_begun = True
-        label = self._label(self.progress.epoch)
-        line = report.row(label, scores, train_loss, self.progress.seconds)
-        print(line + ("  best" if better else ""))
-        print(report.class_lines(scores, self.validation.classes), flush=True)
+        self._bar.update(self._images(self.loader.position) - self._bar.n)
 
     def _when(self, what: str) -> str:
         kept = "no checkpoint was written yet"
