@@ -19,7 +19,7 @@ from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backe
 from tinyfcn.cli.network import add_published, published
 from tinyfcn.cli.parser import Parser, one_of
 from tinyfcn.data import DataError, read_image, write_mask
-from tinyfcn.files import atomic_write
+from tinyfcn.files import atomic_write, numbered
 from tinyfcn.nn import Module
 from tinyfcn.training.errors import sentence
 from tinyfcn.training.evaluation import predict
@@ -54,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
             failures += 1
             continue
         mask = predict(model, [image], spec.preprocessing)[0]
-        name = unused(Path(path).stem, names)
+        # Not that of an earlier image of this call: a/cat.jpg, b/cat.jpg → cat, cat-2.
+        name = next(name for name in numbered(Path(path).stem) if name not in names)
+        names.add(name)
         with atomic_write(out / f"{name}.png") as file:
             write_mask(file, mask)
         with atomic_write(out / f"{name}_overlay.png") as file:
@@ -80,16 +82,6 @@ def open_network(options: argparse.Namespace) -> tuple[Module, ModelSpec, list[s
         )
     print(f"{spec}; images {spec.preprocessing}")
     return model, spec, images
-
-
-def unused(stem: str, taken: set[str]) -> str:
-    """A name that no earlier image of this call was written to: a/cat.jpg, b/cat.jpg → cat-2."""
-    name, number = stem, 1
-    while name in taken:
-        number += 1
-        name = f"{stem}-{number}"
-    taken.add(name)
-    return name
 
 
 if __name__ == "__main__":

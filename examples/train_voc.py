@@ -20,13 +20,7 @@ from tinyfcn import Tensor, backend, nn, optim
 from tinyfcn.cli.errors import plain_errors, use_backend
 from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
-from tinyfcn.cli.train_options import (
-    all_options,
-    class_names,
-    open_run,
-    parse_options,
-    saved_options,
-)
+from tinyfcn.cli.train_options import all_options, open_run, parse_options, saved_options
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
@@ -47,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     # Data: images and masks from disk, or scenes drawn now.
     root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
     training, validation = open_datasets(
-        root, options.train_split, options.val_split, class_names(options.classes), options.sbd_root
+        root, options.train_split, options.val_split, options.class_names, options.sbd_root
     )
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.

@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and names for them that are free."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,3 +42,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk names no file, others the temporary one
         raise
+
+
+def numbered(name: str) -> Iterator[str]:
+    """The name itself, then with numbers, for whoever looks for one that is free.
+
+    Example:
+        >>> [name for name, _ in zip(numbered("cat"), range(3))]
+        ['cat', 'cat-2', 'cat-3']
+    """
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))

@@ -19,7 +19,7 @@ from tinyfcn import nn
 from tinyfcn.cli.errors import use_backend
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.parser import Parser
-from tinyfcn.cli.train_options import OPTIONS, add_option, class_names, complete
+from tinyfcn.cli.train_options import OPTIONS, add_option, complete
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate
@@ -39,7 +39,7 @@ def score(options: argparse.Namespace) -> None:
     """Print the scores of the checkpoint ``options.evaluate``."""
     use_backend(options.backend)
     root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
-    validation = open_dataset(root, options.val_split, class_names(options.classes))
+    validation = open_dataset(root, options.val_split, options.class_names)
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")

@@ -7,7 +7,7 @@ preset, else the one in ``OPTIONS``.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
 from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
 from tinyfcn.data.readers import read_lines
+from tinyfcn.files import numbered
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
 from tinyfcn.training.run_folder import RunFolder
@@ -101,17 +102,23 @@ DEFAULTS: dict[str, Any] = {
     option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group
 }
 
+
+def _as_typed(model: str, options: Mapping[str, Any]) -> str:
+    """What stands behind ``--model`` for a network, such as ``fcn8s --at-once``."""
+    backbone = options.get("backbone", DEFAULTS["backbone"])
+    if backbone != DEFAULTS["backbone"]:
+        model += f" --backbone {backbone}"
+    return f"{model} --at-once" if options.get("at_once") else model
+
+
 # Published settings, by the options that name the network.
 PAPER: dict[str, Mapping[str, Any]] = {
-    name
-    + (f" --backbone {preset['backbone']}" if "backbone" in preset else "")
-    + (" --at-once" if "at_once" in preset else ""): preset
-    for name in models.names()
-    for preset in entry(name).presets
+    _as_typed(name, preset): preset for name in models.names() for preset in entry(name).presets
 }
 
 # A checkpoint does not keep these: they say where a run is, not what it is.
-NOT_SAVED = ("resume", "evaluate", "out", "init_from", "pretrained")
+CHECKPOINTS = {"evaluate": "best.npz", "resume": "last.npz"}  # of --out, where no other is given
+NOT_SAVED = (*CHECKPOINTS, "out", "init_from", "pretrained")
 
 
 def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespace:
@@ -148,7 +155,7 @@ def add_option(group: Any, option: Option) -> None:
         more = {"action": argparse.BooleanOptionalAction}
     elif isinstance(option.type, list):
         more = {"type": one_of(option.type), "metavar": f"{{{','.join(option.type)}}}"}
-    if option.name in ("resume", "evaluate"):
+    if option.name in CHECKPOINTS:
         more["nargs"] = "?"
     text = option.help
     if option.default is not None and option.type is not bool:
@@ -159,51 +166,75 @@ def add_option(group: Any, option: Option) -> None:
 def complete(given: dict[str, Any]) -> argparse.Namespace:
     """The options that were given, and the values of all others.
 
-    Besides them, ``given`` holds the names of those that were given; ``state`` what is in the
-    checkpoint of ``--resume`` or ``--evaluate``, and ``weights`` in the file of ``--pretrained`` or
-    ``--init-from``, or None.
+    Besides them, ``given`` holds the names of those that were given; ``class_names`` what
+    ``--classes`` names, ``state`` what is in the checkpoint of ``--resume`` or ``--evaluate``, and
+    ``weights`` in the file of ``--pretrained`` or ``--init-from``, or None.
     """
-    for one, other, why in (
-        ("epochs", "iterations", "--epochs and --iterations both say how long to train"),
-        ("resume", "init_from", "--resume goes on with a run, --init-from begins one"),
-        ("pretrained", "init_from", "--pretrained and --init-from both bring weights"),
+    for one, other in (
+        ("epochs", "iterations"),
+        ("init_from", "resume"),
+        ("init_from", "pretrained"),
     ):
         if one in given and other in given:
-            raise UsageError(f"{why}; give one of them")
+            raise UsageError(f"{flag(one)} and {flag(other)} exclude each other; give one of them")
 
     state, saved = None, {}
-    source = _checkpoint_path(given)
-    if source is not None:
-        state = checkpoint.load(source)
+    goal = next((name for name in CHECKPOINTS if name in given), None)
+    if goal is not None:
+        path = given[goal] or given.get("resume")
+        if not path and "out" not in given:
+            raise UsageError(f"--{goal} needs a checkpoint, or --out with one in it")
+        path = Path(path or Path(given["out"]) / CHECKPOINTS[goal])
+        state = checkpoint.load(path)
         saved = {k: v for k, v in state.get("arguments", {}).items() if k in DEFAULTS}
-        given.setdefault("out", str(source.parent))
-    names = sorted(given)
+        unset = dict.fromkeys(CHECKPOINTS)
+        given = {"out": str(path.parent), **given, **unset, goal: str(path)}
 
-    if "epochs" in given:
-        given["iterations"] = None
-    if "iterations" in names:
-        given["epochs"] = None
-    values = {**DEFAULTS, **saved, **given}
+    values = _merged(DEFAULTS, saved, given)
     if values["preset"] == "paper":
-        values = {**DEFAULTS, **_paper(values, "lr" in {**saved, **given}), **saved, **given}
+        values = _merged(DEFAULTS, _paper(values, {**saved, **given}), saved, given)
     for name in ("classes", "sbd_root"):
         if name in given and values["data_root"] is None:
             raise UsageError(f"{flag(name)} goes with --data-root")
     if "scenes" in given and values["data_root"] is not None:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["out"] is None:
-        values["out"] = str(_unused(Path("runs") / values["model"]))
-    for name in ("resume", "evaluate"):
-        values[name] = str(source) if name in given else None
-    if values["evaluate"]:
-        values["resume"] = None
+        values["out"] = next(
+            path for path in numbered(f"runs/{values['model']}") if not _holds_run(path)
+        )
 
     file = None
     for name in ("pretrained", "init_from"):
         if values[name] and state is None:
             with usage_errors(flag(name)):
                 file = weights.read(values[name])
-    return argparse.Namespace(**values, given=names, state=state, weights=file)
+    names = class_names(values["classes"])
+    return argparse.Namespace(
+        **values, given=sorted(given), state=state, weights=file, class_names=names
+    )
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The later ones win; how long to train is said in epochs or in iterations."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        if layer.keys() & {"epochs", "iterations"}:
+            values |= {"epochs": None, "iterations": None}
+        values |= layer
+    return values
+
+
+def _paper(values: Mapping[str, Any], chosen: Container[str]) -> Mapping[str, Any]:
+    """The published settings of the network that ``values`` name."""
+    network = _as_typed(values["model"], values)
+    if network not in PAPER:
+        raise UsageError(
+            f"--preset paper: no settings are known for --model {network}, only for "
+            + ", ".join(PAPER)
+        )
+    if "lr" not in PAPER[network] and "lr" not in chosen:
+        raise UsageError(f"--preset paper: {network}'s learning rate was not published: give --lr")
+    return PAPER[network]
 
 
 def all_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -223,12 +254,11 @@ def open_run(options: argparse.Namespace) -> RunFolder:
         UsageError: if it holds a run already that would be lost.
         OSError: if it cannot be made or written to.
     """
-    run = RunFolder(options.out)
-    if _holds_run(run.path) and not options.resume:
+    if _holds_run(options.out) and not options.resume:
         raise UsageError(
-            f"{run.path} holds a run already: --resume goes on with it, another --out begins anew"
+            f"{options.out} holds a run already: --resume goes on with it, another --out begins one"
         )
-    return run
+    return RunFolder(options.out)
 
 
 def class_names(given: str | None) -> list[str] | None:
@@ -252,45 +282,5 @@ def class_names(given: str | None) -> list[str] | None:
     return [name.strip() for name in names if name.strip()]
 
 
-def _checkpoint_path(given: Mapping[str, Any]) -> Path | None:
-    """The checkpoint of ``--evaluate`` or ``--resume``; without a path, that of ``--out``."""
-    for name in ("evaluate", "resume"):
-        if name not in given:
-            continue
-        path = given[name] or given.get("resume")
-        if path:
-            return Path(path)
-        if "out" not in given:
-            raise UsageError(f"--{name} needs a checkpoint, or --out with one in it")
-        return Path(given["out"]) / ("best.npz" if name == "evaluate" else "last.npz")
-    return None
-
-
-def _paper(values: Mapping[str, Any], has_lr: bool) -> Mapping[str, Any]:
-    """The published settings of the network that ``values`` name."""
-    network = values["model"]
-    if values["backbone"] != DEFAULTS["backbone"]:
-        network += f" --backbone {values['backbone']}"
-    if values["at_once"]:
-        network += " --at-once"
-    if network not in PAPER:
-        raise UsageError(
-            f"--preset paper: no settings are known for --model {network}, only for "
-            + ", ".join(PAPER)
-        )
-    if "lr" not in PAPER[network] and not has_lr:
-        raise UsageError(f"--preset paper: {network}'s learning rate was not published: give --lr")
-    return {"epochs": None, **PAPER[network]} if "iterations" in PAPER[network] else PAPER[network]
-
-
-def _unused(path: Path) -> Path:
-    """The first of path, path-2, path-3, … that holds no run."""
-    candidate, number = path, 1
-    while _holds_run(candidate):
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
-
-
-def _holds_run(path: Path) -> bool:
-    return (path / "last.npz").exists()
+def _holds_run(path: str) -> bool:
+    return Path(path, "last.npz").exists()
