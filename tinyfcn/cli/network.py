@@ -13,12 +13,7 @@ from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.model_spec import (
-    ModelSpec,
-    class_list,
-    copy_matching,
-    spec_in,
-)
+from tinyfcn.training.model_spec import ModelSpec, class_list, copy_matching, spec_in
 from tinyfcn.training.published import load_model
 
 # ---- of a training: options as train_options.parse_options gives them ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,8 @@ SCENES_TO_SCORE = 200
 
 def draw_scenes(root: Path, train: int) -> Path:
     """Write synthetic scenes as a VOC tree, with a progress bar; those that are there are kept."""
-    return data.write_voc_tree(
-        root,
-        train=train,
-        val=SCENES_TO_SCORE,
-        progress=lambda scenes: report.bar(scenes, desc="drawing scenes"),
-    )
+    progress = functools.partial(report.bar, desc="drawing scenes")
+    return data.write_voc_tree(root, train=train, val=SCENES_TO_SCORE, progress=progress)
 
 
 def open_dataset(

@@ -84,15 +84,10 @@ def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.
     Raises:
         WeightsError: if nothing at all matches, or a layer has another shape; a ValueError.
     """
-    shapes = {name: array.shape for name, array in named_arrays(model)}
+    shapes = {name: array.shape for name, array in model.state_tensors().items()}
     matched = weights.match_names(shapes, arrays)
     model.load_state_dict(matched.arrays, strict=False)
     return matched
-
-
-def named_arrays(model: Module) -> list[tuple[str, Any]]:
-    """All that a file of its weights has."""
-    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def class_list(classes: Sequence[str]) -> str:

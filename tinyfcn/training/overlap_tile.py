@@ -55,8 +55,7 @@ def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 9
     xp = backend.active().xp
     height, width = images.shape[2:]
     rows, columns = range(0, height, tile), range(0, width, tile)
-    borders = [(margin, margin + len(steps) * tile - n)
-               for steps, n in ((rows, height), (columns, width))]  # fmt: skip
+    borders = [(margin, margin + -n % tile) for n in (height, width)]  # up to whole tiles
     mirrored = xp.pad(images.data, [(0, 0), (0, 0), *borders], "reflect")
     scores = None
     side = tile + 2 * margin

@@ -15,7 +15,7 @@ from tinyfcn.data import TORCHVISION, VOC_CLASSES
 from tinyfcn.models.fcn import SKIPS
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
-from tinyfcn.training.model_spec import ModelSpec, copy_matching, named_arrays, spec_in
+from tinyfcn.training.model_spec import ModelSpec, copy_matching, spec_in
 
 # Arguments that decide which arrays a network has, and values to be tried besides the default: a
 # file is for that network which it fills.
@@ -133,4 +133,4 @@ def _shapes(name: str, num_classes: int, arguments: Mapping[str, Any]) -> dict[s
     """The shapes of a network that takes no memory."""
     with backend.using("meta"):
         model = models.create(name, num_classes=num_classes, **arguments)
-    return {key: array.shape for key, array in named_arrays(model)}
+    return {key: array.shape for key, array in model.state_tensors().items()}

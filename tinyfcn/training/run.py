@@ -30,7 +30,6 @@ from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
-from tinyfcn.training.model_spec import named_arrays
 from tinyfcn.training.run_folder import SCORES, Row, RunFolder, iu_column
 from tinyfcn.training.signals import StopSignals
 
@@ -91,7 +90,6 @@ class Run:
     def __post_init__(self) -> None:
         self.progress = Progress()
         self._stop = StopSignals()
-        self._clock = self._saved_at = time.monotonic()
         self._skipped_curves = False
 
     # ---- the loop's parts ----
@@ -298,7 +296,7 @@ class Run:
 
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
-        for name, tensor in named_arrays(self.model):
+        for name, tensor in self.model.state_tensors().items():
             if not bool(backend.active().xp.isfinite(tensor.data).all()):
                 raise Diverged(self._when(f"{name} holds values that are not finite"))
 

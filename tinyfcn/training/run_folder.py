@@ -55,15 +55,6 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._check()
-        self.config = self.path / "config.json"
-        self.log = self.path / "log.csv"
-        self.curves = self.path / "curves.png"
-        self.predictions = self.path / "predictions.png"
-        self.last = self.path / "last.npz"
-        self.best = self.path / "best.npz"
-
-    def _check(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -71,6 +62,12 @@ class RunFolder:
         except OSError as error:
             reason = f"the run folder cannot be made or written to ({error.strerror})"
             raise OSError(error.errno, reason, str(self.path)) from error
+        self.config = self.path / "config.json"
+        self.log = self.path / "log.csv"
+        self.curves = self.path / "curves.png"
+        self.predictions = self.path / "predictions.png"
+        self.last = self.path / "last.npz"
+        self.best = self.path / "best.npz"
 
     def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
         """Write ``config.json``: the arguments, ``more``, and what they ran on."""
@@ -95,19 +92,14 @@ class RunFolder:
             return []
         with open(self.log, newline="", encoding="utf-8") as file:
             return [
-                {key: _number(text) for key, text in row.items()} for row in csv.DictReader(file)
+                {key: json.loads(text or "NaN") for key, text in row.items()}
+                for row in csv.DictReader(file)
             ]
 
 
 def iu_column(name: str) -> str:
     """The name of the column that holds the IU of one class."""
     return f"iu {name}"
-
-
-def _number(text: str) -> float:
-    if text == "":
-        return math.nan
-    return int(text) if text.isdigit() else float(text)
 
 
 def environment() -> dict[str, Any]:
@@ -132,18 +124,16 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit this file was checked out at, with ``-dirty`` if any differ; None if none."""
+    here = Path(__file__)
+    # An installed copy can lie inside somebody else's repository, whose commit says nothing.
+    ours = ("ls-files", "--error-unmatch", here.name)
+    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     try:
-        here = Path(__file__)
-        # An installed copy can lie inside somebody else's repository, whose commit says nothing.
-        _git("ls-files", "--error-unmatch", here.name, folder=here.parent)
-        describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-        return _git(*describe, folder=here.parent)
+        for command in (ours, describe):
+            done = subprocess.run(
+                ["git", *command],
+                cwd=here.parent, capture_output=True, text=True, timeout=10, check=True,
+            )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
     return done.stdout.strip()
