@@ -76,17 +76,18 @@ def write_voc_tree(
 def _write(
     folder: Path, train: int, val: int, seed: int, style: SceneStyle, progress: Progress
 ) -> None:
+    """Lists of images, names of classes, images and masks, into a folder that is not there yet."""
     images, masks = folder / "JPEGImages", folder / "SegmentationClass"
     lists = folder / "ImageSets" / "Segmentation"
     for path in (images, masks, lists):
         path.mkdir(parents=True)
     (folder / "classes.txt").write_text("\n".join(SYNTHETIC_CLASSES) + "\n")
-    scenes = [("train", 0, index) for index in range(train)]
-    scenes += [("val", 1, index) for index in range(val)]
-    names = [f"{split}_{index:05d}" for split, _, index in scenes]
+    names = [f"train_{index:05d}" for index in range(train)]
+    names += [f"val_{index:05d}" for index in range(val)]
     for split, chosen in ("train", names[:train]), ("val", names[train:]), ("trainval", names):
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen))
-    for number in progress(range(len(scenes))):
-        scene = draw_scene(np.random.default_rng([seed, *scenes[number][1:], 1]), style)
+    for number in progress(range(train + val)):
+        part, index = (0, number) if number < train else (1, number - train)
+        scene = draw_scene(np.random.default_rng([seed, part, index, 1]), style)
         Image.fromarray(scene.image).save(images / f"{names[number]}.jpg", quality=92)
         write_mask(masks / f"{names[number]}.png", scene.mask)
