@@ -164,7 +164,7 @@ def test_no_bank_conflict_of_the_final_versions_is_above_two_ways(call: Call) ->
 def test_resources(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         nvrtc.library()
-    except nvrtc.CompilerMissing as missing:
+    except nvrtc.NvrtcError as missing:
         pytest.skip(str(missing))
     one_file = {name: kernel for name, kernel in KERNELS.items() if kernel.file == "sums.cu"}
     monkeypatch.setattr(nvrtc, "declared", lambda: one_file)  # all take their time
@@ -177,7 +177,7 @@ def test_without_its_compiler_there_are_no_resources(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing() -> None:
-        raise nvrtc.CompilerMissing("NVRTC is missing")
+        raise nvrtc.NvrtcError("NVRTC is missing")
 
     monkeypatch.setattr(nvrtc, "library", missing)
     assert call("resources") == (2, "error: NVRTC is missing\n")
@@ -222,7 +222,10 @@ def test_gdb_stops_in_the_thread() -> None:
         ("debug no", "error: no kernel is called 'no'"),
         ("run relu --size 3 3", "error: --size: expected N C H W, each at least 1, such as 2 8"),
         ("run max_pool2d --size 1 1 1 1", "error: max_pool2d: with size 1 1 1 1 it has nothing"),
-        ("run relu --kernels . --backend cupy", "has no common.cuh"),
+        (
+            "run relu --kernels . --backend cupy",
+            "error: no folder of kernels with common.cuh: looked for .",
+        ),
     ],
 )
 def test_one_sentence_says_what_is_wrong(call: Call, words: str, sentence: str) -> None:

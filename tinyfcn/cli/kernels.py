@@ -51,8 +51,6 @@ def main(arguments: Sequence[str]) -> int | None:
         return COMMANDS[options.command](options)
     except KernelError as error:  # what was asked for
         sys.exit(f"{error.kind}: {error}")
-    except nvrtc.CompileError as error:
-        sys.exit(str(error))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -70,7 +68,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             help="a name that list tells")  # fmt: skip
         add("--size", type=int, nargs="+", metavar="N", help="of the input; run tells what of")
         add("--dtype", choices=["float32", "float64"], default="float32")
-        add("--kernels", type=copy_of_kernels, metavar="FOLDER", help="of .cu files, not ours")
+        add("--kernels", type=folder, metavar="FOLDER", help="of .cu files, not ours")
     if command == "run":
         add("--backend", choices=["emulator", "cupy"], default="emulator")
     if command == "profile":
@@ -89,13 +87,6 @@ def known(name: str) -> str:
         near = did_you_mean(name, CASES) or "; the command list tells the names"
         raise UsageError(f"no kernel is called {name!r}{near}")
     return name
-
-
-def copy_of_kernels(name: str) -> Path:
-    path = Path(name).resolve()
-    if not (path / "common.cuh").is_file():
-        raise argparse.ArgumentTypeError(f"{name} has no common.cuh: expected a copy of kernels/")
-    return path
 
 
 def size_of(name: str, wanted: Sequence[int] | None) -> tuple[int, ...]:

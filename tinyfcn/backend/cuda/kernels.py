@@ -57,16 +57,18 @@ class Kernel(NamedTuple):
         return f"{self.name}({', '.join(map(str, self.parameters))})"
 
 
-def folder() -> Path:
+def folder(named: str | None = None) -> Path:
     """The folder of the .cu files.
 
-    $TINYFCN_KERNELS where it is set, so that a changed copy can be tried; else ``kernels/``, which
-    is beside the package in a checkout and inside it when installed.
+    The one that is named, else $TINYFCN_KERNELS where it is set, so that a changed copy can be
+    tried; else ``kernels/``, which is beside the package in a checkout and inside it when
+    installed.
 
     Raises:
         FileNotFoundError: if there is no common.cuh in it.
     """
-    named = os.environ.get("TINYFCN_KERNELS")
+    variable = os.environ.get("TINYFCN_KERNELS")
+    named = named or variable
     package = Path(__file__).resolve().parents[2]
     candidates = [Path(named)] if named else [package / "kernels", package.parent / "kernels"]
     for candidate in candidates:
@@ -74,7 +76,7 @@ def folder() -> Path:
             return candidate
     raise FileNotFoundError(
         f"no folder of kernels with common.cuh: looked for {' and '.join(map(str, candidates))}"
-        + (", as TINYFCN_KERNELS says" if named else "")
+        + (", as TINYFCN_KERNELS says" if named and named == variable else "")
     )
 
 

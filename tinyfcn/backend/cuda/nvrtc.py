@@ -25,12 +25,8 @@ PACKAGE = "nvidia-cuda-nvrtc"
 _LIBRARY = re.compile(r"libnvrtc\.so\.\d+$|nvrtc64_\d+_0\.dll$")
 
 
-class CompilerMissing(BackendError):
-    """There is no NVRTC library on this machine."""
-
-
-class CompileError(RuntimeError):
-    """NVRTC does not accept a file, or warns."""
+class NvrtcError(BackendError):
+    """The NVRTC library is missing on this machine, or does not accept a file, or warns."""
 
 
 class Usage(NamedTuple):
@@ -55,7 +51,7 @@ def library() -> ctypes.CDLL:
     """NVRTC, from its wheel or from an installed CUDA toolkit.
 
     Raises:
-        CompilerMissing: if there is neither.
+        NvrtcError: if there is neither.
     """
     wheels = (w for name in (PACKAGE, f"{PACKAGE}-cu12") for w in metadata.distributions(name=name))
     files = (file for wheel in wheels for file in wheel.files or [])
@@ -63,7 +59,7 @@ def library() -> ctypes.CDLL:
     for name in [*names, "libnvrtc.so"]:
         with contextlib.suppress(OSError):
             return ctypes.CDLL(name)
-    raise CompilerMissing(f"NVRTC, which compiles kernels without a GPU, is missing: pip install "
+    raise NvrtcError(f"NVRTC, which compiles kernels without a GPU, is missing: pip install "
                           f"{PACKAGE}")  # fmt: skip
 
 
@@ -71,7 +67,7 @@ def compile_file(source: Path, names: Sequence[str], architecture: str) -> list[
     """What the kernels ``names``, ["relu<float>", …], of a .cu file take, and their code.
 
     Raises:
-        CompileError: with the compiler's words, if there is an error or a warning.
+        NvrtcError: with the compiler's words, if there is an error or a warning.
     """
     nvrtc = library()
 
@@ -96,7 +92,7 @@ def compile_file(source: Path, names: Sequence[str], architecture: str) -> list[
         failed = call("CompileProgram", program, len(words), given)
         log = text("ProgramLog")
         if failed or "warning" in log.lower():
-            raise CompileError(f"NVRTC does not accept {source.name} for {architecture}:\n{log}")
+            raise NvrtcError(f"NVRTC does not accept {source.name} for {architecture}:\n{log}")
         lowered = {}
         for kernel in names:
             symbol = ctypes.c_char_p()

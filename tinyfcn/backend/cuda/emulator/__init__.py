@@ -23,8 +23,7 @@ import numpy as np
 
 from tinyfcn.backend.cuda.emulator import build
 from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three
-from tinyfcn.backend.cuda.emulator.library import Array, Launch, Library
-from tinyfcn.backend.cuda.emulator.profile import Cost
+from tinyfcn.backend.cuda.emulator.library import Array, Cost, Launch, Library
 from tinyfcn.backend.cuda.kernels import declared, instances
 from tinyfcn.backend.cuda.kernels import folder as default_folder
 
@@ -43,9 +42,10 @@ class Emulator:
         seed: None runs threads and blocks in order; a number ≥ 0 in an order drawn from it.
         guard: run on copies of the arrays, with forbidden memory before and behind each. Not
             needed in mode "check".
-        poison: new arrays, and shared memory before each block, are full of NaN.
         profile: in mode "check", collect what :meth:`profile` tells.
         folder: of the .cu files, ``kernels/`` by default.
+
+    New arrays, and shared memory before each block, are full of NaN.
     """
 
     name = "emulator"
@@ -54,7 +54,7 @@ class Emulator:
 
     def __init__(
         self, mode: str = "fast", seed: int | None = None, guard: bool = False,
-        poison: bool = True, profile: bool = False, folder: Path | None = None,
+        profile: bool = False, folder: Path | None = None,
     ) -> None:  # fmt: skip
         if mode not in build.MODES:
             raise ValueError(f"emulator: expected mode {', '.join(build.MODES)}, got {mode!r}")
@@ -63,7 +63,6 @@ class Emulator:
         self.mode = mode
         self.seed = seed
         self.guard = guard and mode != "check"
-        self.poison = poison
         self._profile: dict[Any, Any] | None = None
         if profile:  # of each kernel, line, memory and access, the counts
             self._profile = defaultdict(lambda: np.zeros(4, np.int64))
@@ -79,10 +78,9 @@ class Emulator:
         return self._libraries[file]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """A new array; full of NaN, so that an element that no thread writes shows (``poison``)."""
+        """A new array; full of NaN, so that an element that no thread writes shows."""
         array = np.empty(shape, dtype)
-        if self.poison:
-            array.reshape(-1).view(np.uint8)[...] = 0xFF  # −1 in integers
+        array.reshape(-1).view(np.uint8)[...] = 0xFF  # −1 in integers
         return array
 
     def upload(self, data: Any) -> Any:
@@ -115,7 +113,7 @@ class Emulator:
         launch = Launch(
             library.numbers[function], Three(*grid), Three(*block), shared_mem,
             0 if self.seed is None else self.seed + 1,
-            self.guard, self.poison, self._profile is not None,
+            self.guard, True, self._profile is not None,
             len(arguments), len(arrays), b"".join(map(_slot, arguments)),
             (Array * len(arrays))(*arrays),
         )  # fmt: skip

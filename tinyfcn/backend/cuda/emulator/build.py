@@ -6,6 +6,7 @@ compiled alone, and each object is named by the hash of everything that goes int
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -57,13 +58,11 @@ def cache_folder() -> Path:
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     wished = Path(named or users / "tinyfcn")
     for folder in (wished, Path(tempfile.gettempdir()) / f"tinyfcn-{os.getuid()}"):
-        try:
+        with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
-            continue
-        # A library is code: what another user could have put there is not run.
-        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
-            return folder
+            # A library is code: what another user could have put there is not run.
+            if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
+                return folder
     raise BuildError(f"emulator: cannot write compiled kernels to {wished}; set TINYFCN_CACHE")
 
 

@@ -6,6 +6,7 @@ import ctypes
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tinyfcn.backend.cuda.emulator.errors import ACCESSES, Fault, Three, places
 
@@ -47,6 +48,32 @@ class Row(ctypes.Structure):
         ("requests", ctypes.c_ulonglong), ("accesses", ctypes.c_ulonglong),
         ("cost", ctypes.c_ulonglong), ("least", ctypes.c_ulonglong),
     ]  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """What the accesses of one kind at one line would cost on a GPU; counted in profile.h.
+
+    Attributes:
+        requests: by warps.
+        accesses: by threads.
+        cost: global memory: sectors of 32 bytes moved; shared memory: turns that requests take.
+        least: the same if neighbours accessed neighbours, without bank conflicts.
+    """
+
+    kernel: str
+    file: str
+    line: int
+    memory: str  # "global" or "shared"
+    access: str  # "reads", "writes" or "updates"
+    requests: int
+    accesses: int
+    cost: int
+    least: int
+
+    @property
+    def factor(self) -> float:
+        """How many times dearer than need be; 1 is best."""
+        return self.cost / max(self.least, 1)
 
 
 class Library:
