@@ -21,7 +21,11 @@ class Setting:
         self._chosen: str | None = None
 
     def __call__(self) -> str:
-        return self._checked(self._chosen or os.environ.get(self.variable) or self.names[0])
+        name = self._chosen or os.environ.get(self.variable) or self.names[0]
+        if name not in self.names:
+            known = ", ".join(self.names)
+            raise ValueError(f"{self.variable}: expected one of {known}, got {name!r}")
+        return name
 
     @contextlib.contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -36,14 +40,9 @@ class Setting:
             ...     setting()
             'blue'
         """
-        former, self._chosen = self._chosen, self._checked(name)
+        former, self._chosen = self._chosen, name
         try:
+            self()  # rejects a name that is not known
             yield
         finally:
             self._chosen = former
-
-    def _checked(self, name: str) -> str:
-        if name not in self.names:
-            known = ", ".join(self.names)
-            raise ValueError(f"{self.variable}: expected one of {known}, got {name!r}")
-        return name

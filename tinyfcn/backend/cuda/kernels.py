@@ -15,13 +15,13 @@ from typing import NamedTuple
 _STRING = r'"(?:\\.|[^"\\\n])*"'
 # Comments; a string is matched too, as 1, so that what looks like a comment in it is none.
 _COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
-_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[ \t]*$', re.MULTILINE)
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
-_MACRO = re.compile(r"[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)", re.DOTALL)
+_MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)", re.MULTILINE)
+_HEAD = re.compile(r"[^;{}]*\b__global__\b[^;{}]*\{")  # of a kernel with a body
 _KERNEL = re.compile(
     r"(?:\btemplate\s*<\s*(?:typename|class)\s+(?P<T>\w+)\s*>\s*)?"
     r"(?:\b(?:__global__|void|__launch_bounds__\s*\([^()]*\))\s*)+"
-    r"\b(?P<name>\w+)\s*\((?P<parameters>[^(){};]*)\)\s*(?P<body>[{;])"
+    r"\b(?P<name>\w+)\s*\((?P<parameters>[^()]*)\)\s*\{"
 )
 _CONSTANT = r"\bconstexpr\s+int\s+{}\s*=\s*(\d+)\s*;"
 _QUALIFIERS = ("const", "__restrict__")
@@ -89,12 +89,12 @@ def declared(source: Path | None = None) -> dict[str, Kernel]:
     kernels: dict[str, Kernel] = {}
     for path in sorted((source or folder()).glob("*.cu")):
         for kernel in _read(path):
-            if kernel.name in kernels:
+            first = kernels.setdefault(kernel.name, kernel)
+            if first is not kernel:
                 raise ValueError(
-                    f"two kernels are called {kernel.name}: {kernel.file} has {kernel}, "
-                    f"{kernels[kernel.name].file} has {kernels[kernel.name]}"
+                    f"two kernels are called {kernel.name}: {first.file} has {first}, "
+                    f"{kernel.file} has {kernel}"
                 )
-            kernels[kernel.name] = kernel
     return kernels
 
 
@@ -117,23 +117,21 @@ def constant(file: str, name: str) -> int:
 
 
 def _read(path: Path) -> Iterator[Kernel]:
-    macros = dict(_macros(path))
+    macros = _macros(path)
     code = _DIRECTIVE.sub(lambda d: "\n" * d[0].count("\n"), _without_comments(path))
     code = re.sub(_STRING, '""', code)
-    for word in re.finditer(r"\b__global__\b", code):
-        declaration = code[max(code.rfind(end, 0, word.start()) for end in ";}") + 1 :].lstrip()
-        found = _KERNEL.match(declaration)
+    for head in _HEAD.finditer(code):
+        found = _KERNEL.fullmatch(head[0].lstrip())
         if not found:
-            line = code[: word.start()].count("\n") + 1
+            line = code[: code.index("__global__", head.start())].count("\n") + 1
             raise ValueError(
                 f"{path}:{line}: expected a kernel such as template <typename T> __global__ void "
-                f"name(const T* x, int count), got {' '.join(declaration[:200].split())[:80]!r}"
+                f"name(const T* x, int count), got {' '.join(head[0].split())[:80]!r}"
             )
-        if found["body"] == "{":
-            listed = re.sub(r"\w+", lambda name: macros.get(name[0], name[0]), found["parameters"])
-            parts = [part for part in listed.split(",") if part.split() not in ([], ["void"])]
-            parameters = tuple(_parameter(part, found["T"]) for part in parts)
-            yield Kernel(path.name, found["name"], parameters, found["T"] is not None)
+        listed = re.sub(r"\w+", lambda name: macros.get(name[0], name[0]), found["parameters"])
+        parts = [part for part in listed.split(",") if part.split() not in ([], ["void"])]
+        parameters = tuple(_parameter(part, found["T"]) for part in parts)
+        yield Kernel(path.name, found["name"], parameters, found["T"] is not None)
 
 
 def _parameter(text: str, T: str | None) -> Parameter:
@@ -145,14 +143,10 @@ def _parameter(text: str, T: str | None) -> Parameter:
     return Parameter(plain + "*" * len(stars), words[-1], bool(stars) and "const" in element)
 
 
-def _macros(path: Path) -> Iterator[tuple[str, str]]:
-    """Names and texts of the macros of a file and of the headers beside it that it includes."""
-    text = _without_comments(path)
-    for header in _INCLUDE.findall(text):
-        yield from _macros(path.with_name(header))
-    for directive in _DIRECTIVE.findall(text):
-        if found := _MACRO.fullmatch(directive.replace("\\\n", " ")):
-            yield found[1], found[2]
+def _macros(path: Path) -> dict[str, str]:
+    """The macros of a file and of the headers beside it: text by name."""
+    texts = map(_without_comments, (*path.parent.glob("*.cuh"), path))
+    return dict(_MACRO.findall("\n".join(texts).replace("\\\n", " ")))
 
 
 def _without_comments(path: Path) -> str:

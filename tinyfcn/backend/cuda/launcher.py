@@ -56,6 +56,8 @@ class Launcher:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        # A NumPy scalar is an array too: operations on the host make them of 0-D arrays.
+        self._arrays = engine.xp.ndarray, np.generic
 
     def __call__(
         self, name: str, grid: Any, block: Any, *arguments: Any, shared_mem: int = 0
@@ -100,15 +102,9 @@ class Launcher:
                 given[...] = used
 
     def each(self, name: str, count: int, *arguments: Any) -> None:
-        """Run a kernel that goes over ``count`` elements with FOR_EACH; ``count`` is its last
-        parameter."""
+        """Run a kernel with FOR_EACH, whose last parameter is ``count``, on so many elements."""
         blocks = min(-(-count // THREADS), LARGEST_GRID)
         self(name, blocks, THREADS, *arguments, count)
-
-    @property
-    def _arrays(self) -> Any:
-        """A NumPy scalar is an array too: operations on the host make them of 0-D arrays."""
-        return self.engine.xp.ndarray, np.generic
 
     def _pack(self, name: str, parameter: Parameter, value: Any, types: dict[str, Any]) -> Any:
         where = f"{name}: {parameter}"

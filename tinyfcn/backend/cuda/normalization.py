@@ -44,9 +44,9 @@ class Normalization(ChannelSums):
     def local_response_norm_grad(
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
-        direct, spread = terms = self.empty((2, *x.shape), x.dtype)
+        direct, spread = self.empty((2, *x.shape), x.dtype)
         window = *image_size(x), size
-        arrays, options = (gy, x, direct, spread), (alpha / size, beta, k)
-        self.launch.each("local_response_norm_terms", x.size, *arrays, *window, *options)
-        factor = 2 * alpha * beta / size
-        return self.compute("local_response_norm_grad", x.shape, *terms, x, *window, factor)
+        terms = *window, alpha / size, beta, k
+        self.launch.each("local_response_norm_terms", x.size, gy, x, direct, spread, *terms)
+        options = *window, 2 * alpha * beta / size
+        return self.compute("local_response_norm_grad", x.shape, direct, spread, x, *options)

@@ -29,7 +29,7 @@ class Resample(Family):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         # Matrices come again at every step; their bands stay on the device while they live.
-        self._bands_of: dict[Any, tuple[weakref.ref[Any], Bands]] = {}
+        self._bands_of: dict[Any, Bands] = {}
 
     def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
         (oh, h), (ow, w) = rows.shape, columns.shape
@@ -43,10 +43,10 @@ class Resample(Family):
         else:
             passes = [(_identity(h), columns), (rows, _identity(ow))]
         for pair in passes:
-            bands = [self._bands(matrix, x.dtype) for matrix in pair]
-            size = [len(band.bounds) for band in bands]
-            numbers = *bands[0], *bands[1], *x.shape[2:], *size
-            x = self.compute("resample2d", (*x.shape[:2], *size), x, *numbers)
+            down, across = (self._bands(matrix, x.dtype) for matrix in pair)
+            size = len(down.bounds), len(across.bounds)
+            shape = *x.shape[:2], *size
+            x = self.compute("resample2d", shape, x, *down, *across, *x.shape[2:], *size)
         return x
 
     def _bands(self, matrix: Any, dtype: Any) -> Bands:
@@ -55,18 +55,16 @@ class Resample(Family):
             return self._pack(matrix, dtype)
         owner = matrix if matrix.base is None else matrix.base
         key = matrix.ctypes.data, matrix.shape, matrix.strides, np.dtype(dtype)
-        known = self._bands_of.get(key)
-        if known is None or known[0]() is not owner:
-            forget = weakref.ref(owner, lambda _: self._bands_of.pop(key, None))
-            known = self._bands_of[key] = forget, self._pack(matrix, dtype)
-        return known[1]
+        if key not in self._bands_of:
+            self._bands_of[key] = self._pack(matrix, dtype)
+            weakref.finalize(owner, self._bands_of.pop, key, None)
+        return self._bands_of[key]
 
     def _pack(self, matrix: Any, dtype: Any) -> Bands:
-        used = matrix != 0
-        any_used = used.any(1)
-        start = np.where(any_used, used.argmax(1), 0)
-        stop = np.where(any_used, matrix.shape[1] - used[:, ::-1].argmax(1), 0)
-        width = max(1, int((stop - start).max(initial=0)))
+        inputs, used = np.arange(matrix.shape[1]), matrix != 0
+        start = np.where(used, inputs, len(inputs)).min(1, initial=len(inputs))
+        stop = np.where(used, inputs + 1, 0).max(1, initial=0)  # before start where nothing is used
+        width = int((stop - start).max(initial=1))
         places = start[:, None] + np.arange(width)
         inside = places < stop[:, None]
         weights = np.where(inside, np.take_along_axis(matrix, places * inside, 1), 0)
