@@ -104,3 +104,24 @@ def region(
     out[:, y0:y1, x1:] = 0
     out[:, y0:y1, x0:x1] = x[images, top + y0 : top + y1, left + x0 : left + x1]
     return out
+
+
+def meeting(inputs: slice, outputs: slice, stride: int, offset: int) -> tuple[slice, slice]:
+    """The outputs o and the inputs o · stride + offset, as far as both lie inside their slices.
+
+    They count from where the slices begin.
+
+    Example: under the middle of three kernel elements, moved by 2 from padding of 1 on:
+
+        >>> meeting(slice(0, 5), slice(0, 3), stride=2, offset=0)
+        (slice(0, 3, None), slice(0, 5, 2))
+    """
+    first = max(outputs.start, -((offset - inputs.start) // stride))  # the quotient rounded up
+    last = min(outputs.stop - 1, (inputs.stop - 1 - offset) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride + offset - inputs.start
+    return (
+        slice(first - outputs.start, last + 1 - outputs.start),
+        slice(start, start + (last - first) * stride + 1, stride),
+    )
