@@ -52,9 +52,8 @@ class Pooling(Backend):
                 for _, outputs, values in rest:
                     np.maximum(best[outputs], values, out=best[outputs])
                 return
-            # From the last tap to the first, and of equal ones the later comes first and wins no
-            # more: so the first maximum wins, also among taps that are all −∞. Counted from the
-            # last, numbers rise, and the largest of those that were not less is the one.
+            # From the last tap to the first, so that of equal ones the first in reading order wins,
+            # be they −∞. Counted from the last, numbers rise: the largest that wins is the one.
             winner = np.zeros(best.shape, np.min_scalar_type(last))
             mask = np.empty(best.shape, bool)
             for tap, outputs, values in rest:
