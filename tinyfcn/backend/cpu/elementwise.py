@@ -11,8 +11,8 @@ import numpy as np
 from tinyfcn.backend.cpu.threads import BLOCK, parallel_for, split
 
 
-def in_blocks(task: Callable[..., Any], *arrays: Any, length: int = BLOCK) -> None:
-    """Call ``task(*pieces)`` on matching pieces of arrays of one shape, about ``length`` long.
+def in_blocks(task: Callable[..., Any], *arrays: Any) -> None:
+    """Call ``task(*pieces)`` on matching pieces of arrays of one shape, about ``BLOCK`` long.
 
     Arrays that lie in memory in the same order without gaps are cut as flat memory, which gives
     every NumPy call one long inner loop. Where the orders differ, or there are gaps, the pieces
@@ -32,7 +32,7 @@ def in_blocks(task: Callable[..., Any], *arrays: Any, length: int = BLOCK) -> No
     shape = views[0].shape
     axis = max(range(len(shape)), key=shape.__getitem__)
     before = (slice(None),) * axis
-    pieces = split(shape[axis], max(1, length * shape[axis] // max(1, first.size)))
+    pieces = split(shape[axis], BLOCK * shape[axis] // max(1, first.size))
     if len(pieces) == 1:
         task(*views)  # not worth waking the threads
         return
@@ -67,6 +67,9 @@ def like_rows_of(x: Any) -> tuple[Any, Any]:
     return rows_of(np.moveaxis(last, -1, 1)), np.moveaxis(last, -1, 1)
 
 
-def row_blocks(rows: Any) -> list[slice]:
-    """Slices of a matrix's rows that hold about a block of elements each."""
-    return split(len(rows), max(1, BLOCK // max(1, rows.shape[1])))
+def by_rows(task: Callable[..., Any], *arrays: Any) -> list[Any]:
+    """Call ``task(*blocks)`` on matching blocks of the arrays' rows, about BLOCK elements of the
+    first, which is a matrix; gives what the calls gave, in order."""
+    rows = arrays[0]
+    pieces = split(len(rows), BLOCK // max(1, rows.shape[1]))
+    return parallel_for(lambda piece: task(*(array[piece] for array in arrays)), pieces)

@@ -11,20 +11,17 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu.elementwise import like_rows_of, row_blocks, rows_of
-from tinyfcn.backend.cpu.threads import parallel_for
+from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of
 
 
 class Loss(Backend):
     """Cross-entropy, a block of pixels at a time."""
 
     def cross_entropy(self, x: Any, labels: Any) -> Any:
-        rows, flat = rows_of(x), labels.reshape(-1)
-        loss = np.empty(flat.shape, x.dtype)
-        pieces = row_blocks(rows)
+        loss = np.empty(labels.size, x.dtype)
 
-        def task(piece: slice) -> None:
-            columns, labels, pixels = rows[piece].T.copy(), flat[piece], loss[piece]
+        def task(rows: Any, labels: Any, pixels: Any) -> None:
+            columns = rows.T.copy()
             columns -= columns.max(0)
             position = np.arange(labels.size)
             position += labels * position.size
@@ -34,25 +31,22 @@ class Loss(Backend):
             pixels -= picked
             pixels *= labels >= 0
 
-        parallel_for(task, pieces)
+        by_rows(task, rows_of(x), labels.reshape(-1), loss)
         return loss.reshape(labels.shape)
 
     def cross_entropy_grad(self, gy: Any, x: Any, labels: Any) -> Any:
-        rows, flat = rows_of(x), labels.reshape(-1)
         gy = (gy * (labels >= 0)).reshape(-1)
         out, gx = like_rows_of(x)
-        pieces = row_blocks(rows)
 
-        def task(piece: slice) -> None:
-            columns, labels, g = rows[piece].T.copy(), flat[piece], gy[piece]
+        def task(rows: Any, labels: Any, g: Any, block: Any) -> None:
+            columns = rows.T.copy()
             columns -= columns.max(0)
             np.exp(columns, out=columns)
             columns *= g / columns.sum(0)
-            block = out[piece]
             block[...] = columns.T
             position = np.arange(0, block.size, block.shape[1])
             position += np.maximum(labels, 0)  # for label −1 some place of the same pixel: g is 0
             block.reshape(-1)[position] -= g
 
-        parallel_for(task, pieces)
+        by_rows(task, rows_of(x), labels.reshape(-1), gy, out)
         return gx

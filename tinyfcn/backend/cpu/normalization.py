@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu.elementwise import like_rows_of, row_blocks, rows_of
-from tinyfcn.backend.cpu.threads import parallel_for
+from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of
 
 
 class Normalization(Backend):
@@ -60,17 +59,15 @@ class Normalization(Backend):
         out, y = _like_image_rows(x)
         mean, scale, bias = repeat(mean), repeat(invstd * weight), repeat(bias)
         zeros = np.zeros_like(bias)
-        pieces = row_blocks(rows)
 
-        def task(piece: slice) -> None:
-            block = out[piece]
-            np.subtract(rows[piece], mean, out=block)
+        def task(rows: Any, block: Any) -> None:
+            np.subtract(rows, mean, out=block)
             block *= scale
             block += bias
             if relu:
                 np.maximum(block, zeros, out=block)
 
-        parallel_for(task, pieces)
+        by_rows(task, rows, out)
         return y
 
     def batch_norm_grad(
@@ -97,43 +94,35 @@ class Normalization(Backend):
         scale = weight * invstd
         slopes = repeat(scale * invstd * (sum_gy_xhat * share))
         scales, mean_gy = repeat(scale), repeat(sum_gy * share)
-        pieces = row_blocks(rows)
 
-        def task(piece: slice) -> None:
-            block = out[piece]
-            np.subtract(gy_rows[piece], mean_gy, out=block)
+        def task(gy: Any, x: Any, block: Any) -> None:
+            np.subtract(gy, mean_gy, out=block)
             block *= scales
-            deviation = rows[piece] - means
+            deviation = x - means
             deviation *= slopes
             block -= deviation
 
-        parallel_for(task, pieces)
+        by_rows(task, gy_rows, rows, out)
         return gx, sum_gy, sum_gy_xhat
 
     def local_response_norm(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-        rows = rows_of(x)
         out, y = like_rows_of(x)
-        pieces = row_blocks(rows)
 
-        def task(piece: slice) -> None:
-            block = rows[piece]
-            s = _window_sums(block * block, size // 2, size)
+        def task(x: Any, y: Any) -> None:
+            s = _window_sums(x * x, size // 2, size)
             s *= alpha / size
             s += k
-            np.multiply(block, np.power(s, -beta, out=s), out=out[piece])
+            np.multiply(x, np.power(s, -beta, out=s), out=y)
 
-        parallel_for(task, pieces)
+        by_rows(task, rows_of(x), out)
         return y
 
     def local_response_norm_grad(
         self, gy: Any, x: Any, size: int, alpha: float, beta: float, k: float
     ) -> Any:
-        gy_rows, rows = rows_of(gy), rows_of(x)
         out, gx = like_rows_of(x)
-        pieces = row_blocks(rows)
 
-        def task(piece: slice) -> None:
-            gy, x, gx = gy_rows[piece], rows[piece], out[piece]
+        def task(gy: Any, x: Any, gx: Any) -> None:
             s = _window_sums(x * x, size // 2, size)
             s *= alpha / size
             s += k
@@ -143,7 +132,7 @@ class Normalization(Backend):
             sums *= x
             gx -= sums
 
-        parallel_for(task, pieces)
+        by_rows(task, rows_of(gy), rows_of(x), out)
         return gx
 
 
@@ -184,11 +173,10 @@ def _channel_sums(terms: Callable[..., Iterable[Any]], channels: int, *matrices:
     An array is summed before the next is asked for, so ``terms`` may work in one place.
     """
 
-    def task(piece: slice) -> list[Any]:
-        blocks = (m[piece] for m in matrices)
+    def task(*blocks: Any) -> list[Any]:
         return [_column_sums(a.reshape(-1, channels)) for a in terms(*blocks)]
 
-    parts = parallel_for(task, row_blocks(matrices[0]))
+    parts = by_rows(task, *matrices)
     return [np.sum(part, axis=0) for part in zip(*parts, strict=True)]
 
 

@@ -17,29 +17,18 @@ class Optimizer(Backend):
         self, param: Any, grad: Any, velocity: Any,
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
-        def plain(param: Any, grad: Any) -> None:
-            d = _decayed(grad, param, weight_decay)
-            d *= step
-            param -= d
+        def block(param: Any, grad: Any, velocity: Any = None) -> None:
+            d = direction = _decayed(grad, param, weight_decay)
+            if velocity is not None:
+                velocity *= momentum
+                velocity += d if gain == 1 else d * gain
+                if nesterov:
+                    d += momentum * velocity
+                else:
+                    direction = velocity
+            param -= np.multiply(direction, step, out=d)
 
-        def heavy(param: Any, grad: Any, velocity: Any) -> None:
-            d = _decayed(grad, param, weight_decay)
-            velocity *= momentum
-            if gain != 1:
-                velocity += d * gain
-            else:
-                velocity += d
-            if nesterov:
-                d += momentum * velocity
-                d *= step
-            else:
-                np.multiply(velocity, step, out=d)
-            param -= d
-
-        if velocity is None:
-            in_blocks(plain, param, grad)
-        else:
-            in_blocks(heavy, param, grad, velocity)
+        in_blocks(block, param, grad, *([] if velocity is None else [velocity]))
 
     def adam_update(
         self, param: Any, grad: Any, first: Any, second: Any,

@@ -51,8 +51,8 @@ class Tiles:
         pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
         share = max(256, -(-n * oh * self.ow // MIN_TILES))
         pixels = max(1, min(pixels, LARGEST_TILE // self.depth, share))
-        images = threads.split(n, max(1, pixels // (oh * self.ow)))
-        rows = threads.split(oh, max(1, pixels // self.ow))
+        images = threads.split(n, pixels // (oh * self.ow))
+        rows = threads.split(oh, pixels // self.ow)
         self.places = [(i, r) for i in images for r in rows] if n else []
 
     def columns(self, place: Place) -> Array:

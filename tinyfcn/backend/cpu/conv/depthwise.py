@@ -64,7 +64,7 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
 def _blocks(y: Array) -> list[tuple[int, slice]]:
     """(image, rows) in blocks of about BLOCK elements."""
     n, h, w, c = y.shape
-    bands = threads.split(h, max(1, BLOCK // (w * c)))
+    bands = threads.split(h, BLOCK // (w * c))
     return [(image, rows) for image in range(n) for rows in bands]
 
 

@@ -115,5 +115,5 @@ def _kernels(weight: Array, row: Phases, col: Phases) -> Array:
         for phase, elements in enumerate(taps):
             kernels[:, :, piece, phase] = elements[:, :, piece]
 
-    threads.parallel_for(task, threads.split(oc, max(1, oc * threads.BLOCK // kernels.size)))
+    threads.parallel_for(task, threads.split(oc, oc * threads.BLOCK // kernels.size))
     return kernels
