@@ -269,17 +269,14 @@ def class_names(given: str | None) -> list[str] | None:
     """
     if given is None:
         return None
-    names: Sequence[str]
     if "," in given:
-        names = given.split(",")
-    elif Path(given).is_file():
-        names = read_lines(Path(given))
-    else:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    if not Path(given).is_file():
         raise FileNotFoundError(
             f"--classes {given}: no such file; expected names separated by commas, or a text file "
             "with one name a line"
         )
-    return [name.strip() for name in names if name.strip()]
+    return [*read_lines(Path(given))]
 
 
 def _holds_run(path: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinyfcn import data
 from tinyfcn.data import DataError, SegmentationDataset
+from tinyfcn.data.transforms import Transform
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training import report
@@ -86,17 +87,13 @@ def augmentation(
     mirrored beyond their border, and a crop that is as much larger. What is scored is the crop
     then, or a little more where the model does not have every size.
     """
-    transforms: list[object] = []
     network = as_network(model)
     margin, window = network.margin, network.window
-    if jitter:
-        transforms.append(data.RandomScale(1 - jitter, 1 + jitter))
-    if margin:
-        transforms.append(data.MirrorBorder(margin, lambda n: window(max(n, crop or 1))))
-    if crop:
-        transforms.append(data.RandomCrop(window(crop)))
-    if flip:
-        transforms.append(data.RandomHorizontalFlip())
-    if colour_jitter:
-        transforms.append(data.ColourJitter(*[colour_jitter] * 3))
-    return data.Compose(*transforms)  # type: ignore[arg-type]
+    transforms: list[Transform | None] = [
+        data.RandomScale(1 - jitter, 1 + jitter) if jitter else None,
+        data.MirrorBorder(margin, lambda n: window(max(n, crop or 1))) if margin else None,
+        data.RandomCrop(window(crop)) if crop else None,
+        data.RandomHorizontalFlip() if flip else None,
+        data.ColourJitter(*[colour_jitter] * 3) if colour_jitter else None,
+    ]
+    return data.Compose(*filter(None, transforms))

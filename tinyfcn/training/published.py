@@ -63,10 +63,7 @@ def load_model(
     elif name is None:
         raise UnknownModel(f"{path} does not say which model it is for")
     else:
-        try:
-            spec = _published(file, name, arguments)
-        except weights.WeightsError as error:
-            raise weights.WeightsError(f"{path} does not hold a {name}: {error}") from error
+        spec = _published(path, file, name, arguments)
     try:
         model = spec.build()
         matched = copy_matching(model, _without_scales(file.arrays))
@@ -79,12 +76,14 @@ def load_model(
     return model, spec
 
 
-def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) -> ModelSpec:
+def _published(
+    path: str | os.PathLike[str], file: weights.WeightFile, name: str, given: Mapping[str, Any]
+) -> ModelSpec:
     """The network that leaves the fewest arrays new, then the fewest of the file unused."""
     found, errors = [], []
-    arrays = _without_scales(file.arrays)
     for arguments in _candidates(file, name, given):
         try:
+            arrays = _without_scales(file.arrays)
             shapes = _shapes(name, 2, arguments)
             count = weights.count_classes(shapes, _shapes(name, 3, arguments), arrays)
             count = count or len(VOC_CLASSES)
@@ -93,7 +92,7 @@ def _published(file: weights.WeightFile, name: str, given: Mapping[str, Any]) ->
         except ValueError as error:
             errors.append(error)
     if not found:
-        raise errors[0]
+        raise weights.WeightsError(f"{path} does not hold a {name}: {errors[0]}") from errors[0]
     *_, count, arguments = min(found, key=lambda one: one[:2])
     classes = VOC_CLASSES if count == len(VOC_CLASSES) else [f"class {i}" for i in range(count)]
     return ModelSpec(name, tuple(classes), arguments, file.preprocessing or TORCHVISION)

@@ -98,7 +98,8 @@ class Run:
     def safely(self) -> Iterator[None]:
         """In this block Ctrl-C and SIGTERM end the run between two steps, and what was learnt is
         saved before the error of a file that cannot be used."""
-        self._clock = self._saved_at = time.monotonic()
+        self._saved_at = time.monotonic()
+        self._begun = self._saved_at - self.progress.seconds
         try:
             with self._stop.noted():
                 yield
@@ -125,7 +126,7 @@ class Run:
         label, done = self._label(self.progress.epoch + 1), self._images(self.loader.position)
         total = self._images(len(self.loader))
         with report.bar(total=total, initial=done, desc=f"epoch {label}") as self._bar:
-            self._begun = time.monotonic(), self.progress.iteration
+            self._first = time.monotonic(), self.progress.iteration
             batches = iter(self.loader)
             left = len(self.loader) - self.loader.position
             while left and self.progress.iteration < self.iterations:
@@ -177,7 +178,7 @@ class Run:
         progress.trained, progress.loss_sum, progress.losses = False, 0.0, 0
         if better:
             progress.best_mean_iu, progress.best_epoch = scores.mean_iu, progress.epoch
-        self._tick()
+        progress.seconds = time.monotonic() - self._begun
 
         names = self.validation.classes
         rows = [row for row in self.folder.read_log() if row["epoch"] < progress.epoch]
@@ -290,9 +291,9 @@ class Run:
 
     def _save(self, path: Path) -> None:
         self._check_weights()
-        self._tick()
-        checkpoint.save(path, self.state_dict())
         self._saved_at = time.monotonic()
+        self.progress.seconds = self._saved_at - self._begun
+        checkpoint.save(path, self.state_dict())
 
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
@@ -315,11 +316,6 @@ class Run:
         with atomic_write(self.folder.predictions) as file:
             picture.save(file, format="PNG")
 
-    def _tick(self) -> None:
-        now = time.monotonic()
-        self.progress.seconds += now - self._clock
-        self._clock = now
-
     # ---- screen ----
 
     def _label(self, epoch: int) -> str:
@@ -331,8 +327,8 @@ class Run:
         return min(batches * self.loader.batch_size, len(self.loader.dataset))
 
     def _move_bar(self) -> None:
-        time_begun, first = self._begun
-        pace = (time.monotonic() - time_begun) / (self.progress.iteration - first)
+        started, first = self._first
+        pace = (time.monotonic() - started) / (self.progress.iteration - first)
         left = report.minutes(pace * (self.iterations - self.progress.iteration))
         self._bar.set_postfix_str(f"loss {self._loss:.4g}, {left} left in all", False)
         self._bar.update(self._images(self.loader.position) - self._bar.n)
