@@ -30,7 +30,7 @@ from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
-from tinyfcn.training.run_folder import SCORES, Row, RunFolder, iu_column
+from tinyfcn.training.run_folder import SCORES, Row, RunFolder
 from tinyfcn.training.signals import StopSignals
 
 SAVE_EVERY = 600.0  # seconds between checkpoints inside a long epoch
@@ -169,8 +169,7 @@ class Run:
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
         self._check_weights()
-        sheet: list[visualize.Triple] = []
-        scores = self._evaluate(sheet)
+        scores, sheet = self._evaluate()
         progress = self.progress
         train_loss = progress.loss_sum / max(1, progress.losses)
         better = scores.mean_iu > progress.best_mean_iu
@@ -188,14 +187,14 @@ class Run:
             "seconds": round(progress.seconds, 2),
             "train_loss": train_loss,
             **{name: getattr(scores, name) for name in SCORES},
-            **{iu_column(name): float(iu) for name, iu in zip(names, scores.iu, strict=True)},
+            **{f"iu {name}": float(iu) for name, iu in zip(names, scores.iu, strict=True)},
         })  # fmt: skip
         line = report.row(self._label(progress.epoch), scores, train_loss, progress.seconds)
         print(line + ("  best" if better else ""))
         print(report.class_lines(scores, names), flush=True)
         # The log comes before the checkpoint: if the run ends between the two, the row is written
         # again when it goes on; the other way round it would be lost.
-        self.folder.write_log(rows, names)
+        self.folder.write_log(rows)
         self._write_curves(rows)
         if better:
             self._write_sheet(sheet)
@@ -258,8 +257,9 @@ class Run:
                 buffer.data[...] = values
             raise
 
-    def _evaluate(self, sheet: list[visualize.Triple]) -> Scores:
-        """Scores on the validation set; fills ``sheet`` with what the picture shows."""
+    def _evaluate(self) -> tuple[Scores, list[visualize.Triple]]:
+        """Scores on the validation set, and what the picture shows of it."""
+        sheet = []
         places = np.linspace(0, len(self.validation) - 1, SHEET_ROWS)
         wanted = {self.validation.ids[round(place)] for place in places}
 
@@ -269,14 +269,12 @@ class Run:
                     sheet.append((sample.image, sample.mask, prediction))
             self._stop_if_asked()  # going on repeats this evaluation, no step
 
-        return evaluate(
-            self.model,
-            report.bar(self.validation, desc="evaluation"),
-            self.validation.num_classes,
-            self.loader.preprocessing,
-            self.loader.batch_size,
-            collect,
-        )
+        samples = report.bar(self.validation, desc="evaluation")
+        scores = evaluate(
+            self.model, samples, self.validation.num_classes, self.loader.preprocessing,
+            self.loader.batch_size, collect,
+        )  # fmt: skip
+        return scores, sheet
 
     def _stop_if_asked(self) -> None:
         if self._stop.number is not None:

@@ -27,9 +27,7 @@ from typing import Any
 import tinyfcn
 from tinyfcn.files import atomic_write
 
-# The scores of a row, after which come the IU of each class as columns "iu <class name>".
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
-COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")  # columns of the log
 
 Row = dict[str, float]
 
@@ -47,7 +45,7 @@ class RunFolder:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
         >>> run = RunFolder(Path(folder.name) / "first")
-        >>> run.write_log([{"epoch": 1, "mean_iu": 0.25, "iu cat": math.nan}], ["cat"])
+        >>> run.write_log([{"epoch": 1, "mean_iu": 0.25, "iu cat": math.nan}])
         >>> run.read_log()[0]["mean_iu"]
         0.25
         >>> folder.cleanup()
@@ -75,14 +73,13 @@ class RunFolder:
         with atomic_write(self.config) as file:
             file.write((json.dumps(config, indent=2, default=str) + "\n").encode())
 
-    def write_log(self, rows: Sequence[Row], classes: Sequence[str]) -> None:
+    def write_log(self, rows: Sequence[Row]) -> None:
         """Write ``log.csv`` anew: it is small, and so it is never half a row."""
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, [*COLUMNS, *map(iu_column, classes)], restval="")
+        writer = csv.DictWriter(text, rows[-1])
         writer.writeheader()
         for row in rows:
-            known = {key: value for key, value in row.items() if not math.isnan(value)}
-            writer.writerow(known)
+            writer.writerow({k: "" if math.isnan(value) else value for k, value in row.items()})
         with atomic_write(self.log) as file:
             file.write(text.getvalue().encode())
 
@@ -95,11 +92,6 @@ class RunFolder:
                 {key: json.loads(text or "NaN") for key, text in row.items()}
                 for row in csv.DictReader(file)
             ]
-
-
-def iu_column(name: str) -> str:
-    """The name of the column that holds the IU of one class."""
-    return f"iu {name}"
 
 
 def environment() -> dict[str, Any]:
