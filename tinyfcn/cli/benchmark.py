@@ -86,8 +86,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def select(words: Sequence[str], quick: bool) -> list[Work]:
     """The work whose group and name hold one of the words; all of it without any."""
-    searched = [(work, f"{work.group} {work.name}") for work in WORK]
-    chosen = [work for work, text in searched if any(w.lower() in text for w in words or [""])]
+    wanted = [word.lower() for word in words or [""]]
+    chosen = [work for work in WORK if any(w in f"{work.group} {work.name}" for w in wanted)]
     if not chosen:
         known = {name for work in WORK for name in (work.name, *work.name.split())}
         near = did_you_mean(" ".join(words), known)

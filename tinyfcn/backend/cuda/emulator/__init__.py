@@ -111,7 +111,7 @@ class Emulator:
             for i, a in enumerate(arguments) if isinstance(a, np.ndarray)
         ]  # fmt: skip
         launch = Launch(
-            library.numbers[function], Three(*grid), Three(*block), shared_mem,
+            [*library.signatures].index(function), Three(*grid), Three(*block), shared_mem,
             0 if self.seed is None else self.seed + 1,
             self.guard, True, self._profile is not None,
             len(arguments), len(arrays), b"".join(map(_slot, arguments)),

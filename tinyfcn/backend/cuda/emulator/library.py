@@ -6,7 +6,9 @@ import ctypes
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinyfcn.backend.cuda.emulator.errors import ACCESSES, Fault, Three, places
 
@@ -40,14 +42,8 @@ class Instance(ctypes.Structure):
     ]  # fmt: skip
 
 
-class Row(ctypes.Structure):
-    """As in profile.h."""
-
-    _fields_ = [
-        ("code", ctypes.c_ulonglong), ("kind", ctypes.c_int), ("shared", ctypes.c_int),
-        ("requests", ctypes.c_ulonglong), ("accesses", ctypes.c_ulonglong),
-        ("cost", ctypes.c_ulonglong), ("least", ctypes.c_ulonglong),
-    ]  # fmt: skip
+# As struct Row in profile.h; the counts are those of a Cost.
+ROW = np.dtype([("code", "u8"), ("kind", "i4"), ("shared", "i4"), ("counts", "i8", 4)])
 
 
 class Cost(NamedTuple):
@@ -80,8 +76,8 @@ class Library:
     """The compiled kernels of one .cu file.
 
     Attributes:
-        numbers: of the instances: {"relu<float>": 0, …}.
-        signatures: their C++ types: "void(const float*, float*, long long int)".
+        signatures: of all instances, in their order, the C++ types: {"relu<float>":
+            "void(const float*, float*, long long int)", …}.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,17 +90,15 @@ class Library:
             instance.name.decode(): instance.signature.decode().split("F = ")[1].rstrip("]")
             for instance in listed
         }
-        self.numbers = {name: number for number, name in enumerate(self.signatures)}
         self._places: dict[int, tuple[str, int]] = {}
 
-    def take_profile(self) -> Iterator[tuple[tuple[str, int, str, str], list[int]]]:
+    def take_profile(self) -> Iterator[tuple[tuple[str, int, str, str], Any]]:
         """What accesses cost since the last call: file, line, memory and access; the counts."""
-        rows = (Row * 4096)()
-        found = rows[: self.code.take_profile(rows, len(rows))]
-        unknown = [row.code for row in found if row.code not in self._places]
+        rows = np.zeros(4096, ROW)
+        rows = rows[: self.code.take_profile(rows.ctypes.data_as(ctypes.c_void_p), len(rows))]
+        unknown = [code for code in rows["code"].tolist() if code not in self._places]
         if unknown:
             self._places.update(zip(unknown, places(self.path, unknown), strict=True))
-        for row in found:
-            memory, access = "shared" if row.shared else "global", ACCESSES[row.kind]
-            counts = [row.requests, row.accesses, row.cost, row.least]
-            yield (*self._places[row.code], memory, access), counts
+        for row in rows:
+            memory, access = "shared" if row["shared"] else "global", ACCESSES[row["kind"]]
+            yield (*self._places[row["code"]], memory, access), row["counts"]
