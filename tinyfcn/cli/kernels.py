@@ -155,10 +155,8 @@ def check(options: argparse.Namespace) -> int:
 
 def profile(options: argparse.Namespace) -> None:
     """What the accesses of each line would cost on a GPU."""
-    if bool(options.kernel) == options.all:
-        raise UsageError("profile: expected the name of a kernel, or --all for the final versions")
-    if options.all and options.size:
-        raise UsageError("--size: is that of one kernel, not of --all")
+    if bool(options.kernel) == options.all or (options.all and options.size):
+        raise UsageError("profile: expected the name of a kernel, or --all without --size")
     print("sectors of 32 bytes (global) or turns (shared) that a request of a warp takes, and the "
           "least;\n! marks more than they need be")  # fmt: skip
     for name in FINAL if options.all else [options.kernel]:

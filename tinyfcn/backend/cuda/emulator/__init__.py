@@ -113,7 +113,7 @@ class Emulator:
         launch = Launch(
             [*library.signatures].index(function), Three(*grid), Three(*block), shared_mem,
             0 if self.seed is None else self.seed + 1,
-            self.guard, True, self._profile is not None,
+            self.guard, self._profile is not None,
             len(arguments), len(arrays), b"".join(map(_slot, arguments)),
             (Array * len(arrays))(*arrays),
         )  # fmt: skip

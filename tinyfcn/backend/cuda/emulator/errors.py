@@ -23,7 +23,7 @@ class Fault(ctypes.Structure):
         ("other_block", Three), ("other_thread", Three),
         ("line", ctypes.c_int), ("other_line", ctypes.c_int),
         ("access", ctypes.c_int), ("other_access", ctypes.c_int),
-        ("parameter", ctypes.c_int), ("size", ctypes.c_int),
+        ("parameter", ctypes.c_int),
         ("offset", ctypes.c_longlong), ("address", ctypes.c_ulonglong),
         ("code", ctypes.c_ulonglong), ("other_code", ctypes.c_ulonglong),
     ]  # fmt: skip

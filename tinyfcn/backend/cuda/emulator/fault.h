@@ -1,5 +1,5 @@
 // What went wrong in a launch, as the runtime tells it to Python (class Fault in errors.py), and
-// what the runtime is told about a launch (class Launch in __init__.py).
+// what the runtime is told about a launch (class Launch in library.py).
 
 #pragma once
 
@@ -32,7 +32,6 @@ struct Fault {
     int line, other_line;  // in the .cu file; 0 if unknown, or to be found from `code`
     int access, other_access;
     int parameter;         // number of the array, −1 if none
-    int size;              // bytes
     long long offset;      // of the access in the array, in bytes, or the index
     unsigned long long address;
     unsigned long long code, other_code;  // offsets in the library; 0 if unknown
@@ -50,7 +49,7 @@ struct Launch {
     unsigned int grid[3], block[3];
     unsigned int shared_bytes;  // dynamic
     unsigned long long seed;    // 0: in order
-    int guard, poison, profile;
+    int guard, profile;
     int slot_count, array_count;
     const unsigned long long* slots;
     const Array* arrays;

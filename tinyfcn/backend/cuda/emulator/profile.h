@@ -22,7 +22,7 @@ struct Visit {
     unsigned int number;  // of the thread's visits to this place in this block
 };
 
-struct Row {  // as class Row in __init__.py
+struct Row {  // as ROW in library.py
     u64 code;
     int kind, shared;
     u64 requests, accesses;

@@ -189,7 +189,7 @@ bool run_block() {
     shuffle(order, thread_count);
     begun = 0;
     // A kernel that never waits has no use for shared memory.
-    if (waited && launched->poison) memset(image.shared(), POISON, image.shared_bytes);
+    if (waited) memset(image.shared(), POISON, image.shared_bytes);
     waited = false;
     watch::block_begins();
     for (;;) {

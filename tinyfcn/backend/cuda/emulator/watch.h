@@ -154,7 +154,6 @@ void access(const char* at, int size, int kind, const void* code) {
     const Access now = {block_number,           interval, warp_time[thread / WARP],
                         (u32)image.offset(code), (unsigned short)thread, (unsigned char)kind};
     fault->code = now.code;
-    fault->size = size;
     fault->parameter = -1;
     const bool in_shared = at >= shared && at + size <= shared + image.shared_bytes;
     if (launched->profile)
