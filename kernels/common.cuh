@@ -5,7 +5,8 @@
 //   N C H W      images, channels, rows, columns of an input; OC OH OW of an output
 //   arrays       C-contiguous: (N, C, H, W) has pixel (n, c, h, w) at ((n * C + c) * H + h) * W + w
 //   i64          every index that counts elements of an array: there may be more than 2^31
-//   parameters   arrays that are read, arrays that are written, numbers
+//   parameters   arrays that are read, arrays that are written, numbers; strides and the like of an
+//                array directly behind it
 //   gather form  a thread owns an element of the result and collects what belongs to it, so there
 //                are no atomics and results have the same bits at every run
 

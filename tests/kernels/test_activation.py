@@ -15,17 +15,12 @@ def test_copying_ones_give_the_bits_of_the_twin(cuda, twin, numbers, same, dtype
 
 
 def test_infinities_and_nan(cuda, twin, same, dtype):
-    x = EDGES.astype(dtype)
+    x = EDGES.astype(dtype)[::-1]
     same(cuda.relu(x), twin.relu(x))
     same(cuda.relu_grad(np.ones_like(x), x), twin.relu_grad(np.ones_like(x), x))
 
 
-def test_any_memory_order_and_any_number_of_axes(cuda, twin, numbers, same):
-    x, gy = numbers(2, 3, 5, 7), numbers(2, 3, 5, 7)
-    assert not x.flags.c_contiguous
-    same(cuda.relu(x), twin.relu(x))
-    same(cuda.relu_grad(gy, x), twin.relu_grad(gy, x))
-    same(cuda.relu(x[::-1, :, ::2, 1:]), twin.relu(x[::-1, :, ::2, 1:]))
+def test_an_array_without_axes(cuda):
     assert cuda.relu(np.float32(-3)).shape == ()
 
 

@@ -34,12 +34,6 @@ def test_resample(cuda, numbers, close, dtype, name, adjoint):
     close(cuda.resample2d(x, rows, columns), expected, terms, scale)
 
 
-def test_the_twin_says_the_same(cuda, twin, numbers, close):
-    rows, columns = MATRICES["bilinear"]
-    x = numbers(1, 2, 5, 6)
-    close(cuda.resample2d(x, rows, columns), twin.resample2d(x.astype("f8"), rows, columns), 4, 4.0)
-
-
 def test_picked_pixels_are_copies(cuda, numbers, same, dtype):
     x = numbers(1, 2, 4, 5, dtype=dtype)
     x[0, 0, 1, 1], x[0, 1, 2, 3] = np.nan, np.inf
