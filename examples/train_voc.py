@@ -20,7 +20,7 @@ from tinyfcn import Tensor, backend, nn, optim
 from tinyfcn.cli.errors import plain_errors, use_backend
 from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
-from tinyfcn.cli.train_options import all_options, open_run, parse_options, saved_options
+from tinyfcn.cli.train_options import open_run, parse_options, saved_options
 from tinyfcn.data import VOID, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
     )  # fmt: skip
     if options.resume:
         run.load_state_dict(options.state)
-    folder.write_config(all_options(options), backend=backend.active().name)
+    folder.write_config(options.values, backend=backend.active().name)
     train(run, pixel_loss)
     best = run.progress
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "

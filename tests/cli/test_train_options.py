@@ -13,7 +13,6 @@ from tinyfcn.cli.network import spec_of
 from tinyfcn.cli.train_options import (
     DEFAULTS,
     PAPER,
-    all_options,
     class_names,
     open_run,
     parse_options,
@@ -30,7 +29,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     options = parse_options([])
-    assert all_options(options) == DEFAULTS | {"out": "runs/fcn8s"}
+    assert options.values == DEFAULTS | {"out": "runs/fcn8s"}
     assert options.given == []
     assert parse_options(["--no-batch-norm", "--no-flip"]).batch_norm is False
 
@@ -44,7 +43,7 @@ def test_the_published_settings(model: str, lr: float) -> None:
         "geometry": "reference", "preprocessing": "caffe", "width": 1.0, "batch_norm": False,
         "iterations": 100_000, "epochs": None, "crop": None, "jitter": 0.0, "flip": False,
     }  # fmt: skip
-    assert expected.items() <= all_options(options).items()
+    assert expected.items() <= options.values.items()
 
 
 def test_at_once_has_its_own_rate_and_length_and_the_command_line_wins() -> None:
@@ -88,7 +87,7 @@ def test_at_once_has_its_own_rate_and_length_and_the_command_line_wins() -> None
 )  # fmt: skip
 def test_the_published_settings_of_other_networks(command: str, expected: dict[str, Any]) -> None:
     options = parse_options(["--preset", "paper", "--model", *command.split()])
-    assert expected.items() <= all_options(options).items()
+    assert expected.items() <= options.values.items()
     assert (options.optimizer, options.warmup, options.width) == ("sgd", 0, 1.0)
 
 
@@ -104,7 +103,7 @@ def test_a_preset_is_kept_on_resume() -> None:
     Path("a").mkdir()
     checkpoint.save("a/last.npz", {"arguments": saved_options(begun)})
     options = parse_options(["--out", "a", "--resume"])
-    assert all_options(options) == all_options(begun) | {"resume": "a/last.npz"}
+    assert options.values == begun.values | {"resume": "a/last.npz"}
 
 
 def test_a_run_goes_on_with_its_own_options() -> None:
@@ -113,7 +112,7 @@ def test_a_run_goes_on_with_its_own_options() -> None:
     checkpoint.save("a/last.npz", {"arguments": saved_options(begun)})
     for command in (["--resume", "a/last.npz"], ["--out", "a", "--resume"]):
         options = parse_options(command)
-        assert all_options(options) == all_options(begun) | {"resume": "a/last.npz"}
+        assert options.values == begun.values | {"resume": "a/last.npz"}
     options = parse_options(["--resume", "a/last.npz", "--lr", "0.25", "--epochs", "99"])
     assert (options.lr, options.epochs, options.model) == (0.25, 99, "fcn16s")
     Path("a/last.npz").rename("a/best.npz")

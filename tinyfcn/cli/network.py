@@ -32,8 +32,8 @@ def spec_of(options: argparse.Namespace, classes: Sequence[str]) -> ModelSpec:
     for name in MODEL_OPTIONS:
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take {flag(name)}")
-    values = {name: getattr(options, name) for name in MODEL_OPTIONS if name in takes}
-    values = {name: value for name, value in values.items() if value is not None}
+    asked = {name: options.values[name] for name in MODEL_OPTIONS if name in takes}
+    values = {name: value for name, value in asked.items() if value is not None}
     return ModelSpec(options.model, tuple(classes), values, _preprocessing(options))
 
 

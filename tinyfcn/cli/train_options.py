@@ -116,8 +116,9 @@ PAPER: dict[str, Mapping[str, Any]] = {
     _as_typed(name, preset): preset for name in models.names() for preset in entry(name).presets
 }
 
-# A checkpoint does not keep these: they say where a run is, not what it is.
+EXCLUSIVE = ("epochs", "iterations"), ("init_from", "resume"), ("init_from", "pretrained")
 CHECKPOINTS = {"evaluate": "best.npz", "resume": "last.npz"}  # of --out, where no other is given
+# A checkpoint does not keep these: they say where a run is, not what it is.
 NOT_SAVED = (*CHECKPOINTS, "out", "init_from", "pretrained")
 
 
@@ -166,15 +167,11 @@ def add_option(group: Any, option: Option) -> None:
 def complete(given: dict[str, Any]) -> argparse.Namespace:
     """The options that were given, and the values of all others.
 
-    Besides them, ``given`` holds the names of those that were given; ``class_names`` what
-    ``--classes`` names, ``state`` what is in the checkpoint of ``--resume`` or ``--evaluate``, and
-    ``weights`` in the file of ``--pretrained`` or ``--init-from``, or None.
+    Besides them, ``values`` holds them all by name, ``given`` the names of those that were given;
+    ``class_names`` what ``--classes`` names, ``state`` what is in the checkpoint of ``--resume`` or
+    ``--evaluate``, and ``weights`` in the file of ``--pretrained`` or ``--init-from``, or None.
     """
-    for one, other in (
-        ("epochs", "iterations"),
-        ("init_from", "resume"),
-        ("init_from", "pretrained"),
-    ):
+    for one, other in EXCLUSIVE:
         if one in given and other in given:
             raise UsageError(f"{flag(one)} and {flag(other)} exclude each other; give one of them")
 
@@ -190,9 +187,9 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         unset = dict.fromkeys(CHECKPOINTS)
         given = {"out": str(path.parent), **given, **unset, goal: str(path)}
 
-    values = _merged(DEFAULTS, saved, given)
+    values = _merged(saved, given)
     if values["preset"] == "paper":
-        values = _merged(DEFAULTS, _paper(values, {**saved, **given}), saved, given)
+        values = _merged(_paper(values, {**saved, **given}), saved, given)
     for name in ("classes", "sbd_root"):
         if name in given and values["data_root"] is None:
             raise UsageError(f"{flag(name)} goes with --data-root")
@@ -208,15 +205,15 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         if values[name] and state is None:
             with usage_errors(flag(name)):
                 file = weights.read(values[name])
-    names = class_names(values["classes"])
     return argparse.Namespace(
-        **values, given=sorted(given), state=state, weights=file, class_names=names
-    )
+        **values, values=values, given=sorted(given), state=state, weights=file,
+        class_names=class_names(values["classes"]),
+    )  # fmt: skip
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """The later ones win; how long to train is said in epochs or in iterations."""
-    values: dict[str, Any] = {}
+    """The defaults, changed by each layer; how long to train is said in epochs or iterations."""
+    values = dict(DEFAULTS)
     for layer in layers:
         if layer.keys() & {"epochs", "iterations"}:
             values |= {"epochs": None, "iterations": None}
@@ -237,14 +234,9 @@ def _paper(values: Mapping[str, Any], chosen: Container[str]) -> Mapping[str, An
     return PAPER[network]
 
 
-def all_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Every option and its value."""
-    return {name: getattr(options, name) for name in DEFAULTS}
-
-
 def saved_options(options: argparse.Namespace) -> dict[str, Any]:
     """The options that a checkpoint keeps, so that a run goes on as it was begun."""
-    return {k: v for k, v in all_options(options).items() if k not in NOT_SAVED}
+    return {k: v for k, v in options.values.items() if k not in NOT_SAVED}
 
 
 def open_run(options: argparse.Namespace) -> RunFolder:
