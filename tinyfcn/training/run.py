@@ -245,7 +245,7 @@ class Run:
         that a checkpoint is of whole steps."""
         progress, position = replace(self.progress), self.loader.state_dict()
         drawn = random.get_state()
-        # One batch alone changes nothing before its step is taken or fails.
+        # Where a step is of one batch, there is none before it and nothing to copy.
         buffers = [(b, b.data.copy()) for b in self.model.buffers()] if size > 1 else []
         try:
             yield from itertools.islice(batches, size)
