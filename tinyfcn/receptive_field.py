@@ -12,6 +12,7 @@ windows along an axis, reductions, reshapes, and the fields of several tensors t
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ Array = NDArray[Any]
 NOWHERE = np.iinfo(np.int64).min  # among places: no element
 NO, PART, WHOLE = 0, 1, 2
 MOST = 1 << 22  # intervals that are listed
+LONGEST = 64  # period that is looked for in a list
 
 
 class CannotTell(Exception):
@@ -36,13 +38,13 @@ class Axis(NamedTuple):
 
     Attributes:
         n: its size.
-        shift: by how many pixels the next period's intervals are moved.
+        step: pixels from one element to the next, on average.
         along: whether it runs along the image: NO, over a PART of it, or over the WHOLE, so that a
             sum over the axis depends on everything.
     """
 
     n: int
-    shift: Fraction = Fraction(0)
+    step: Fraction = Fraction(0)
     along: int = NO
 
 
@@ -71,38 +73,60 @@ class Field:
     @property
     def steps(self) -> tuple[Fraction, ...]:
         """Pixels from one element to the next along each axis, on average."""
-        return tuple(a.shift / q for a, q in zip(self.axes, self.first.shape, strict=True))
+        return tuple(axis.step for axis in self.axes)
 
-    @property
+    @functools.cached_property
     def depends(self) -> bool:
         """Whether the elements depend on the image at all."""
         return bool(self.last.max() > -math.inf)
 
-    @property
+    @functools.cached_property
     def is_bounded(self) -> bool:
         """Whether they depend on certain parts of the image, not on all or nothing."""
         return bool(np.isfinite(self.first).any())
 
     def varies(self, axis: int) -> bool:
         """Whether the elements along an axis depend on different parts of the image."""
-        return self.first.shape[axis] > 1 or self.axes[axis].shift != 0
+        return self.first.shape[axis] > 1 or self.axes[axis].step != 0
 
     def size(self) -> float:
         """Pixels that one place of a map depends on at most, with all its channels: these are all
         axes but that of the images and those that run along the image."""
-        field = self
-        for axis in range(1, len(self.axes)):
-            if not self.axes[axis].along:
-                field = field.reduced(axis)
-        size = float((field.last - field.first).max()) + 1
+        channels = tuple(i for i, axis in enumerate(self.axes) if i and not axis.along)
+        size = float((self.last.max(channels) - self.first.min(channels)).max()) + 1
         return size if size > 0 else math.nan
 
     def stride(self) -> float:
         """Pixels from one place of a map to the next; NaN if this is no map."""
-        steps = [abs(s) for s, axis in zip(self.steps, self.axes, strict=True) if axis.along and s]
-        return float(steps[0]) if len(steps) == 1 else math.nan
+        steps = [axis.step for axis in self.axes if axis.along and axis.step]
+        return float(abs(steps[0])) if len(steps) == 1 else math.nan
 
     # ---- along one axis ----
+
+    def taken(self, axis: int, where: Array, *new: Axis) -> Field:
+        """Elements of an axis, or sums of several of them.
+
+        Args:
+            axis: the axis.
+            where: their places, with any number of axes; NOWHERE is no element.
+            new: what comes in place of the axis: the first axes of ``where``. The sums are over the
+                others.
+        """
+        step, q = self.axes[axis].step, self.first.shape[axis]
+        if where.size * (self.first.size // q) > MOST:
+            raise CannotTell
+        behind = (*where.shape, *[1] * (self.first.ndim - axis - 1))
+        shift = step.numerator * q // step.denominator  # of the next period's intervals
+        moved = (shift * (where // q)).reshape(behind)
+        gone = (where == NOWHERE).reshape(behind)
+        summed = tuple(range(axis + len(new), axis + where.ndim))
+        first, last = (ends.take(where % q, axis) + moved for ends in (self.first, self.last))
+        return Field(
+            (*self.axes[:axis], *new, *self.axes[axis + 1 :]),
+            np.where(gone, math.inf, first).min(summed),
+            np.where(gone, -math.inf, last).max(summed),
+            self.centre,
+        )
 
     def windows(
         self, axis: int, n: int, places: Callable[[Array], Any],
@@ -118,42 +142,38 @@ class Field:
             offset: where the window of the first is centred, as the number of an element.
         """
         old, q = self.axes[axis], self.first.shape[axis]
-        listed = old.shift == 0 and 1 < q >= old.n  # nobody knows what would come next
+        listed = old.step == 0 and 1 < q >= old.n  # nobody knows what would come next
         repeats = q // math.gcd(q, advance)
-        where = np.asarray(places(np.arange(n if listed else period * repeats)[:, None]))
+        where = places(np.arange(n if listed else period * repeats)[:, None])
         if listed:
             where = np.where((where >= 0) & (where < q), where, NOWHERE)
-        first, last = self._at(axis, where)
-        new = old._replace(n=n, shift=old.shift * advance * repeats / q)
-        made = self._with(axis, new, first.min(axis + 1), last.max(axis + 1))
-        return replace(made, centre=self.centre + self.steps[axis] * offset)
+        new = old._replace(n=n, step=old.step * advance / period)
+        made = self.taken(axis, where, new)._shortened(axis)
+        return replace(made, centre=self.centre + old.step * offset)
 
     def sliced(self, axis: int, part: slice) -> Field:
         """``[start:stop:step]`` of an axis."""
-        n = self.axes[axis].n
-        start, stop, step = part.indices(n)
-        picked = range(start, stop, step)
-        made = self.windows(axis, len(picked), lambda i: start + i * step, 1, step, start)
-        ends = sorted((start, start + (len(picked) - 1) * step))
-        if ends[0] < abs(step) and ends[1] + abs(step) >= n:
-            return made
-        new = made.axes[axis]  # there was room for more
-        return made._with(axis, new._replace(along=min(PART, new.along)))
-
-    def reduced(self, axis: int) -> Field:
-        """A sum or maximum over an axis, which is kept with size 1."""
-        if self.axes[axis].along == WHOLE:
-            return self.unbounded()._with(axis, Axis(1))
         old = self.axes[axis]
-        where = np.arange(old.n if old.shift else min(old.n, self.first.shape[axis]))
-        first, last = self._at(axis, where[:, None])
-        return self._with(axis, Axis(1), first.min(axis), last.max(axis))
+        start, stop, step = part.indices(old.n)
+        n = len(range(start, stop, step))
+        if n < old.n // abs(step):  # there was room for more
+            old = old._replace(along=min(PART, old.along))
+        return self._with(axis, old).windows(axis, n, lambda i: start + i * step, 1, step, start)
+
+    def reduced(self, *axes: int) -> Field:
+        """A sum or maximum over axes, which are kept with size 1."""
+        field = self
+        for axis in axes:
+            old, q = field.axes[axis], field.first.shape[axis]
+            field = field.unbounded() if old.along == WHOLE else field
+            where = np.arange(old.n if old.step else min(old.n, q))
+            field = field.taken(axis, where[None], Axis(1))
+        return field
 
     def picked(self, axis: int, index: int) -> Field:
         """One element of an axis, without the axis."""
-        first, last = self._at(axis, np.asarray(index % self.axes[axis].n))
-        centre = self.centre + self.steps[axis] * index
-        return Field((*self.axes[:axis], *self.axes[axis + 1 :]), first, last, centre)
+        made = self.taken(axis, np.asarray(index % self.axes[axis].n))
+        return replace(made, centre=self.centre + self.axes[axis].step * index)
 
     def expanded(self, axis: int) -> Field:
         """With a new axis of size 1."""
@@ -162,9 +182,8 @@ class Field:
 
     def unbounded(self) -> Field:
         """The whole image, however large, in place of a part of it."""
-        everything = np.full((1,) * len(self.axes), math.inf)
-        steps = zip(self.axes, self.steps, strict=True)
-        return Field(tuple(a._replace(shift=s) for a, s in steps), -everything, everything)
+        everything = np.full_like(self.first, math.inf)
+        return replace(self, first=-everything, last=everything)
 
     # ---- shapes ----
 
@@ -173,27 +192,20 @@ class Field:
         axes = tuple(self.axes[d] for d in dims)
         return Field(axes, self.first.transpose(dims), self.last.transpose(dims), self.centre)
 
-    def resized(self, shape: tuple[int, ...]) -> Field:
-        """With other sizes of axes that do not vary."""
-        if shape == self.shape:
-            return self
-        axes = tuple(axis._replace(n=n) for axis, n in zip(self.axes, shape, strict=True))
-        return Field(axes, self.first, self.last, self.centre)
-
     def broadcast(self, shape: tuple[int, ...]) -> Field:
-        """Repeated along axes of size 1, or missing in front."""
+        """Repeated along axes that do not vary, or have size 1, or are missing in front."""
         field = self
         while len(field.axes) < len(shape):
             field = field.expanded(0)
         for axis, n in enumerate(shape):
             if field.axes[axis].n != n:
-                field = field.picked(axis, 0).expanded(axis)
-        return field.resized(shape)
+                if field.varies(axis):
+                    field = field.picked(axis, 0).expanded(axis)
+                field = field._with(axis, field.axes[axis]._replace(n=n))
+        return field
 
     def reshaped(self, shape: tuple[int, ...]) -> Field:
         """The same elements in another shape: neighbouring axes are merged and split."""
-        if 0 in shape:
-            raise CannotTell
         field, axis = self, 0
         while (old := field.shape) != shape:
             if axis == len(old):
@@ -212,76 +224,54 @@ class Field:
         """This axis and the next as one."""
         outer, inner = self.axes[axis : axis + 2]
         along = max(outer.along, inner.along)
-        if 1 in (outer.n, inner.n):
-            field = self.picked(axis + (inner.n == 1), 0)
-            return field._with(axis, field.axes[axis]._replace(along=along))
-        first, last = self._at(axis + 1, np.arange(inner.n))
-        flat = (*first.shape[:axis], -1, *first.shape[axis + 2 :])
-        field, merged = self.picked(axis + 1, 0), Axis(outer.n * inner.n, outer.shift, along)
-        return field._with(axis, merged, first.reshape(flat), last.reshape(flat))
+        if outer.n == 1:
+            return self.picked(axis, 0)._with(axis, inner._replace(along=along))
+        listed = self.taken(axis + 1, np.arange(inner.n), inner)
+        flat = (*listed.first.shape[:axis], -1, *listed.first.shape[axis + 2 :])
+        merged = Axis(outer.n * inner.n, outer.step / inner.n, along)
+        axes = (*self.axes[:axis], merged, *self.axes[axis + 2 :])
+        first, last = listed.first.reshape(flat), listed.last.reshape(flat)
+        return Field(axes, first, last, self.centre)._shortened(axis)
 
     def _split(self, axis: int, inner: int) -> Field:
         """This axis as two."""
         old, q = self.axes[axis], self.first.shape[axis]
         rows = q // math.gcd(q, inner)
-        first, last = self._at(axis, np.arange(rows)[:, None] * inner + np.arange(inner))
-        shift = old.shift * inner * rows / q
-        along = old.along if shift and old.n > inner else NO
-        field = self.expanded(axis + 1)._with(axis, Axis(old.n // inner, shift, along), first, last)
-        new = Axis(inner, along=NO if along else old.along)
-        return field._with(axis + 1, new)._with_period(axis + 1)
+        where = np.arange(rows)[:, None] * inner + np.arange(inner)
+        along = (old.along, NO) if old.step and old.n > inner else (NO, old.along)
+        outer = Axis(old.n // inner, old.step * inner, along[0])
+        made = self.taken(axis, where, outer, Axis(inner, along=along[1]))
+        return made._shortened(axis)._shortened(axis + 1)
 
-    def _with_period(self, axis: int) -> Field:
-        """With one period, if there is any, in place of a list of all intervals along an axis that
-        runs along the image."""
-        n = self.first.shape[axis]
-        if not self.axes[axis].along:
+    def _shortened(self, axis: int) -> Field:
+        """With a shorter period along an axis, if there is one; also in place of a list of all
+        intervals along an axis that runs along the image."""
+        old, q = self.axes[axis], self.first.shape[axis]
+        if q == 1:
             return self
-        both = np.stack([np.moveaxis(v, axis, 0).reshape(n, -1) for v in (self.first, self.last)])
-        with np.errstate(invalid="ignore"):  # ∞ − ∞
-            jumps = np.diff(both[0, :, 0])
-            largest = abs(jumps).argmax() if n > 1 else 0
-            alike = np.flatnonzero(jumps[largest:] == jumps[largest : largest + 1])
-            for q in (1, *alike[1:9]):
-                now, after = both[:, :-q], both[:, q:]
-                shifts = np.where(now == after, 0, after - now)
-                if q <= n // 2 and np.isfinite(shifts).all() and (shifts == shifts.flat[0]).all():
-                    first, last = (v.take(np.arange(q), axis) for v in (self.first, self.last))
-                    new = self.axes[axis]._replace(shift=Fraction(int(shifts.flat[0])))
-                    return self._with(axis, new, first, last)
+        both = np.stack([self.first, self.last], -1)
+        both = np.moveaxis(both, axis, 0).reshape(q, -1)
+        if (both == both[0]).all() and not (old.step and np.isfinite(both).any()):
+            return self.taken(axis, np.arange(1), old)
+        is_list = old.along and not old.step and q == old.n and np.isfinite(both).all()
+        for period in range(1, min(q // 2, LONGEST) + 1) if is_list else ():
+            shifts = both[period:] - both[:-period]
+            if (shifts == shifts[0, 0]).all():
+                new = old._replace(step=Fraction(int(shifts[0, 0]), period))
+                return self.taken(axis, np.arange(period), new)
         return self
 
-    def _repeated(self, axis: int, period: int) -> Field:
-        """The same, with several periods as one."""
-        if period == self.first.shape[axis]:
-            return self
-        new = self.axes[axis]._replace(shift=self.steps[axis] * period)
-        return self._with(axis, new, *self._at(axis, np.arange(period)))
+    def _repeated(self, periods: Sequence[int]) -> Field:
+        """The same, with several periods along each axis as one."""
+        field = self
+        for axis, period in enumerate(periods):
+            if period != field.first.shape[axis]:
+                field = field.taken(axis, np.arange(period), field.axes[axis])
+        return field
 
-    def _with(
-        self, axis: int, new: Axis, first: Array | None = None, last: Array | None = None
-    ) -> Field:
-        """With another axis in the place of one, and one period along it."""
-        first, last = self.first if first is None else first, self.last if last is None else last
-        if first.size > MOST:
-            raise CannotTell
-        q, one = first.shape[axis], (first.take([0], axis), last.take([0], axis))
-        repeats = not new.shift or not np.isfinite(first).any()
-        if q > 1 and repeats and (first == one[0]).all() and (last == one[1]).all():
-            (first, last), new = one, new._replace(shift=new.shift / q)
-        axes = (*self.axes[:axis], new, *self.axes[axis + 1 :])
-        return Field(axes, first, last, self.centre)
-
-    def _at(self, axis: int, where: Array) -> tuple[Array, Array]:
-        """The intervals of the elements at places of an axis, which may have any number of axes."""
-        q = self.first.shape[axis]
-        if where.size * (self.first.size // q) > MOST:
-            raise CannotTell
-        behind = (*where.shape, *[1] * (self.first.ndim - axis - 1))
-        moved = (float(self.axes[axis].shift) * (where // q)).reshape(behind)
-        gone = (where == NOWHERE).reshape(behind)
-        first, last = (v.take(where % q, axis) + moved for v in (self.first, self.last))
-        return np.where(gone, math.inf, first), np.where(gone, -math.inf, last)
+    def _with(self, axis: int, new: Axis) -> Field:
+        """With another axis in the place of one."""
+        return replace(self, axes=(*self.axes[:axis], new, *self.axes[axis + 1 :]))
 
 
 def image(shape: tuple[int, ...], axis: int) -> Field:
@@ -292,6 +282,7 @@ def image(shape: tuple[int, ...], axis: int) -> Field:
     return Field(tuple(axes), pixel, pixel, Fraction(0))
 
 
+@functools.lru_cache
 def constant(shape: tuple[int, ...]) -> Field:
     """A tensor that does not depend on the image."""
     nothing = np.full((1,) * len(shape), math.inf)
@@ -300,37 +291,32 @@ def constant(shape: tuple[int, ...]) -> Field:
 
 def join(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     """Elements that are computed from those at the same place of several tensors."""
-    fields = [field for field in fields if field.depends]
-    if len(fields) < 2:
-        return fields[0].broadcast(shape) if fields else constant(shape)
-    # Those come first that say most of where elements look.
-    fields = sorted(
-        (field.broadcast(shape) for field in fields),
-        key=lambda field: (field.is_bounded, sum(map(bool, field.steps))),
-        reverse=True,
-    )
+    fields = [field.broadcast(shape) for field in fields if field.depends] or [constant(shape)]
+    if len(fields) == 1:
+        return fields[0]
+    periods = [math.lcm(*of_all) for of_all in zip(*(f.first.shape for f in fields), strict=True)]
+    fields = [field._repeated(periods) for field in fields]
+    # Those that depend on all of the image take any step.
     bounded = [field for field in fields if field.is_bounded]
-    if any(field.steps != fields[0].steps for field in bounded):
+    most = max(bounded or fields, key=lambda field: sum(map(bool, field.steps)))
+    if any(field.steps != most.steps for field in bounded):
         raise CannotTell
-    for axis in range(len(shape)):
-        period = math.lcm(*(field.first.shape[axis] for field in fields))
-        fields = [field._repeated(axis, period) for field in fields]
-    first = np.min(np.broadcast_arrays(*(field.first for field in fields)), 0)
-    last = np.max(np.broadcast_arrays(*(field.last for field in fields)), 0)
-    along = (max(a.along for a in same) for same in zip(*(f.axes for f in fields), strict=True))
-    axes = tuple(a._replace(along=n) for a, n in zip(fields[0].axes, along, strict=True))
-    agree = all(field.centre == fields[0].centre for field in bounded)
-    return Field(axes, first, last, fields[0].centre if agree else math.nan)
+    along = [max(a.along for a in same) for same in zip(*(f.axes for f in fields), strict=True)]
+    return Field(
+        tuple(axis._replace(along=n) for axis, n in zip(most.axes, along, strict=True)),
+        functools.reduce(np.minimum, [field.first for field in fields]),
+        functools.reduce(np.maximum, [field.last for field in fields]),
+        most.centre if all(field.centre == most.centre for field in bounded) else math.nan,
+    )
 
 
 def concat(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> Field:
     """The elements of several tensors, one after the other along an axis."""
-    along = max(field.axes[axis].along for field in fields)
+    new = Axis(shape[axis], along=max(field.axes[axis].along for field in fields))
     placed, start = [], 0
     for field in fields:
-        n, where = field.axes[axis].n, np.arange(shape[axis]) - start
-        where[(where < 0) | (where >= n)] = NOWHERE
-        new = Axis(shape[axis], along=along)
-        placed.append(field._with(axis, new, *field._at(axis, where)))
-        start += n
-    return join(placed, shape)._with_period(axis)
+        where = np.arange(new.n) - start
+        where[(where < 0) | (where >= field.axes[axis].n)] = NOWHERE
+        placed.append(field.taken(axis, where, new))
+        start += field.axes[axis].n
+    return join(placed, shape)._shortened(axis)

@@ -6,6 +6,8 @@ op without a rule gives, the fields are unknown. ``receptive_field.py`` says wha
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -80,24 +82,14 @@ def _applied(op: Function | None, shape: Shape, inputs: Sequence[Fields]) -> Fie
         if any(field is None for field in fields):
             return None
         try:
-            return rule(op, shape, *fields).resized(shape)
+            return rule(op, shape, *fields).broadcast(shape)
         except CannotTell:
             return None
 
     return along([rows for rows, _ in inputs]), along([columns for _, columns in inputs])
 
 
-# ---- windows ----
-
-
-def _both(
-    one: Callable[..., Field], x: Field, shape: Shape, kernel: Any, stride: Any, padding: Any,
-    dilation: Any,
-) -> Field:  # fmt: skip
-    """The same along rows and columns."""
-    for axis, k, s, p, d in zip((2, 3), kernel, stride, padding, dilation, strict=True):
-        x = one(x, axis, shape[axis], k, s, p, d)
-    return x
+# ---- along an axis ----
 
 
 def _window(x: Field, axis: int, n: int, k: int = 1, s: int = 1, p: int = 0, d: int = 1) -> Field:
@@ -118,21 +110,70 @@ def _stamps(x: Field, axis: int, n: int, k: int = 1, s: int = 1, p: int = 0, d: 
     return x.windows(axis, n, places, s, 1, (p - Fraction(d * (k - 1), 2)) / s)
 
 
-def _channels(op: Any, x: Field, *constants: Field) -> Field:
-    """After sums over all channels, or those of a group."""
-    if op.window.groups > 1 and x.varies(1):
-        raise CannotTell
-    return _by_constants(x, *constants).reduced(1)
+def _between(
+    x: Field, axis: int, n: int, step: Fraction, lower: Fraction | int, upper: Fraction | int
+) -> Field:
+    """Element i depends on ⌊i · step + lower⌋ … ⌈i · step + upper⌉."""
+
+    def places(i: Any) -> Any:
+        per = math.lcm(step.denominator, lower.denominator, upper.denominator)
+        a, b = (i * int(step * per) + int(start * per) for start in (lower, upper))
+        return np.concatenate([a // per, -(-b // per)], 1)
+
+    offset = Fraction(lower + upper) / 2
+    return x.windows(axis, n, places, step.denominator, step.numerator, offset)
 
 
-def _by_constants(x: Field, *others: Field) -> Field:
-    """x, where the others do not depend on the image."""
-    if any(other.depends for other in others):
-        raise CannotTell
+def _interpolated(how: Any, x: Field, axis: int, n: int) -> Field:
+    """Adaptive, bilinear and nearest."""
+    step = Fraction(how.n, n)
+    if isinstance(how, resampling.Adaptive):
+        if n < how.n and x.varies(axis):  # windows as large as the image asks for
+            x = x.unbounded()
+        return _between(x, axis, n, step, 0, step - 1)
+    if isinstance(how, resampling.Bilinear) and how.align_corners:
+        return _between(x, axis, n, Fraction(how.n - 1, max(1, n - 1)), 0, 0)
+    if how.scale is not None:
+        step = Fraction(how.scale).limit_denominator(999)
+    if isinstance(how, resampling.Bilinear):
+        return _between(x, axis, n, step, (step - 1) / 2, (step - 1) / 2)
+    return _between(x, axis, n, step, 0, Fraction(1, step.denominator) - 1)
+
+
+# What resampling does along an axis: told how, the field, the axis and its new size.
+RESAMPLING: dict[Any, Callable[..., Field]] = {
+    resampling.Adaptive: _interpolated,
+    resampling.Average: lambda how, x, axis, n: _window(x, axis, n, how.k, how.s, how.p),
+    resampling.Bilinear: _interpolated,
+    resampling.Bordered: lambda how, x, axis, n: _window(x, axis, n, p=how.before),
+    resampling.Nearest: _interpolated,
+    resampling.Spread: lambda how, x, axis, n: _stamps(x, axis, n, s=how.factor),
+}
+
+
+# ---- ops ----
+
+
+def _on_maps(
+    one: Callable[..., Field], x: Field, shape: Shape, kernel: Any, stride: Any, padding: Any,
+    dilation: Any,
+) -> Field:  # fmt: skip
+    """The same along rows and columns."""
+    for axis, k, s, p, d in zip((2, 3), kernel, stride, padding, dilation, strict=True):
+        x = one(x, axis, shape[axis], k, s, p, d)
     return x
 
 
-# ---- resampling along an axis ----
+def _conv(one: Callable[..., Field], op: Any, shape: Shape, x: Field, *constants: Field) -> Field:
+    if any(c.depends for c in constants) or (op.window.groups > 1 and x.varies(1)):
+        raise CannotTell
+    return _on_maps(one, x.reduced(1), shape, constants[0].shape[2:], *op.window[:3])
+
+
+def _batch_norm(op: BatchNorm, shape: Shape, x: Field, *vectors: Field) -> Field:
+    if op.training or any(vector.depends for vector in vectors):
+        raise CannotTell
+    return x
 
 
 def _resample2d(op: resampling.Resample2d, shape: Shape, x: Field) -> Field:
@@ -143,61 +184,8 @@ def _resample2d(op: resampling.Resample2d, shape: Shape, x: Field) -> Field:
     return x
 
 
-def _adaptive(how: resampling.Adaptive, x: Field, axis: int, n: int) -> Field:
-    step = Fraction(how.n, n)
-    if n < how.n and x.varies(axis):  # windows as large as the image asks for
-        x = x.unbounded()
-    return _between(x, axis, n, (step - 1) / 2, step)
-
-
-def _bilinear(how: resampling.Bilinear, x: Field, axis: int, n: int) -> Field:
-    if how.align_corners:
-        return _between(x, axis, n, Fraction(0), Fraction(how.n - 1, max(1, n - 1)))
-    step = _step(how)
-    return _between(x, axis, n, (step - 1) / 2, step)
-
-
-def _between(x: Field, axis: int, n: int, start: Fraction, step: Fraction) -> Field:
-    """The two elements on either side of start + i · step."""
-    per = start.denominator * step.denominator
-    a, b = int(start * per), int(step * per)
-
-    def places(i: Any) -> Any:
-        return np.concatenate([(a + i * b) // per, -(-(a + i * b) // per)], 1)
-
-    return x.windows(axis, n, places, step.denominator, step.numerator, start)
-
-
-def _nearest(how: resampling.Nearest, x: Field, axis: int, n: int) -> Field:
-    step = _step(how)
-    m, per = step.numerator, step.denominator
-    return x.windows(axis, n, lambda i: i * m // per, per, m, (step - 1) / 2)
-
-
-def _step(how: Any) -> Fraction:
-    """Inputs for each output."""
-    if how.scale is None:
-        return Fraction(how.n, how.out)
-    return Fraction(how.scale).limit_denominator(999)
-
-
-# ---- along axes ----
-
-
-def _sum(op: Sum, shape: Shape, x: Field) -> Field:
-    for dim in op.dims:
-        x = x.reduced(dim)
-    return x
-
-
 def _softmax(op: Any, shape: Shape, x: Field) -> Field:
     return join([x, x.reduced(op.dim)], shape)
-
-
-def _batch_norm(op: BatchNorm, shape: Shape, x: Field, *vectors: Field) -> Field:
-    if op.training:
-        raise CannotTell
-    return _by_constants(x, *vectors)
 
 
 def _of_classes(op: Any, shape: Shape, x: Field, labels: Field) -> Field:
@@ -224,43 +212,31 @@ def _getitem(op: GetItem, shape: Shape, x: Field) -> Field:
 # A rule is told the op, the shape of its output and the fields of its inputs along one axis of the
 # image, and gives the field of its output.
 RULES: dict[Any, Callable[..., Field]] = {
-    LogSoftmax: _softmax,
-    Softmax: _softmax,
-    MatMul: lambda op, shape, a, b: join(
-        [a.reduced(len(a.axes) - 1), b.reduced(len(b.axes) - 2)], shape
-    ),
-    Conv2d: lambda op, shape, x, weight, bias: _both(
-        _window, _channels(op, x, weight, bias), shape, weight.shape[2:], *op.window[:3]
-    ),
-    Conv2dInputGrad: lambda op, shape, x, weight, bias: _both(
-        _stamps, _channels(op, x, weight, bias), shape, weight.shape[2:], *op.window[:3]
-    ),
-    CrossEntropy: _of_classes,
-    TakeClass: _of_classes,
     BatchNorm: _batch_norm,
+    Cat: lambda op, shape, *xs: concat(xs, op.dim, shape),
+    Conv2d: functools.partial(_conv, _window),
+    Conv2dInputGrad: functools.partial(_conv, _stamps),
+    CrossEntropy: _of_classes,
+    GetItem: _getitem,
     LocalResponseNorm: lambda op, shape, x: _window(
         x, 1, shape[1], op.options[0], p=op.options[0] // 2
     ),
-    PadConstant: lambda op, shape, x: _both(_window, x, shape, (1, 1), (1, 1), op.before, (1, 1)),
-    MaxPool2d: lambda op, shape, x: _both(_window, x, shape, *op.window),
+    LogSoftmax: _softmax,
+    MatMul: lambda op, shape, a, b: join(
+        [a.reduced(len(a.axes) - 1), b.reduced(len(b.axes) - 2)], shape
+    ),
     Max: lambda op, shape, x: x.reduced(op.dim),
-    Sum: _sum,
-    resampling.Resample2d: _resample2d,
-    Cat: lambda op, shape, *xs: concat(xs, op.dim, shape),
-    GetItem: _getitem,
+    MaxPool2d: lambda op, shape, x: _on_maps(_window, x, shape, *op.window),
+    PadConstant: lambda op, shape, x: _on_maps(
+        _window, x, shape, (1, 1), (1, 1), op.before, (1, 1)
+    ),
     Permute: lambda op, shape, x: x.permuted(op.dims),
     Reshape: lambda op, shape, x: x.reshaped(shape),
-    ScatterPlane: lambda op, shape, x, indices: _both(
+    resampling.Resample2d: _resample2d,
+    ScatterPlane: lambda op, shape, x, indices: _on_maps(
         _stamps, join([x, indices], x.shape), shape, *op.window
     ),
-}
-
-# The same for resampling along one axis of a tensor: told how, the field, the axis, its new size.
-RESAMPLING: dict[Any, Callable[..., Field]] = {
-    resampling.Adaptive: _adaptive,
-    resampling.Average: lambda how, x, axis, n: _window(x, axis, n, how.k, how.s, how.p),
-    resampling.Bilinear: _bilinear,
-    resampling.Bordered: lambda how, x, axis, n: _window(x, axis, n, p=how.before),
-    resampling.Nearest: _nearest,
-    resampling.Spread: lambda how, x, axis, n: _stamps(x, axis, n, s=how.factor),
+    Softmax: _softmax,
+    Sum: lambda op, shape, x: x.reduced(*op.dims),
+    TakeClass: _of_classes,
 }
