@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyfcn import backend
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu import NumpyBackend
+from tinyfcn.backend.cpu import NumpyBackend, dropout, elementwise, pooling, resample, threads
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.meta import MetaBackend
 from tinyfcn.functional.resampling import Adaptive, Bilinear
@@ -13,7 +15,8 @@ from tinyfcn.functional.resampling import Adaptive, Bilinear
 IMAGES = [(2, 6, 9, 8), (1, 4, 1, 5), (3, 2, 40, 33)]
 POOL = (3, 2), (2, 1), (1, 0), (1, 2)  # kernel, stride, padding, dilation
 WINDOW = (2, 1), (1, 2), (1, 2), 2  # stride, padding, dilation, groups
-REFERENCE = Backend()
+REFERENCE, CPU = Backend(), NumpyBackend()
+ORDERS = "C", "channels last", "strided"
 
 
 class Draw:
@@ -145,6 +148,15 @@ ARGUMENTS = {
     "sgd_update": lambda a: (a.image(), a.image(), a.image(), 0.9, 0.7, 0.1, 0.01, True),
     "sum_pixels": lambda a: (a.image(),),
 }
+# The same with other options, said after the name.
+ARGUMENTS |= {
+    "batch_norm without_relu": lambda a: (*batch_norm(a)[:-1], False),
+    "batch_norm_grad without_relu": lambda a: batch_norm_grad(a)[:-1],
+    "conv2d without_bias": lambda a: (*conv2d(a)[:2], None, *WINDOW),
+    "max_pool2d without_indices": lambda a: (*max_pool2d(a)[:-1], False),
+    "sgd_update heavy_ball": lambda a: (a.image(), a.image(), a.image(), 0.9, 1, 0.1, 0, False),
+    "sgd_update without_momentum": lambda a: (a.image(), a.image(), None, 0, 1, 0.1, 0.01, False),
+}
 NO_VALUES = {"as_array", "empty", "synchronize", "to_numpy", "upload", "zeros"}
 
 
@@ -155,10 +167,26 @@ def arrays_of(value):
     return [a for v in value for a in arrays_of(v)] if isinstance(value, list | tuple) else []
 
 
+def primitive(used, name):
+    return getattr(used, name.split()[0])
+
+
 def run(used, name, shape, dtype, order):
     """The arrays of the result, and those of the arguments, which only in-place ones may change."""
     arguments = ARGUMENTS[name](Draw(shape, dtype, order))
-    return arrays_of(getattr(used, name)(*arguments)), arrays_of(arguments)
+    return arrays_of(primitive(used, name)(*arguments)), arrays_of(arguments)
+
+
+def check(used, name, shape, dtype, order):
+    """The results are those of the reference in float64, as far as rounding allows."""
+    exact = run(REFERENCE, name, shape, "float64", "C")
+    results, arguments = run(used, name, shape, dtype, order)
+    assert all(got.dtype in (dtype, "int32") for got in results)
+    for got, wanted in zip([*results, *arguments], [*exact[0], *exact[1]], strict=True):
+        assert got.shape == wanted.shape
+        scale = np.abs(wanted).max(initial=1)  # the arguments are of the size of 1
+        error = np.abs(got - wanted).max(initial=0)
+        assert error <= 64 * np.finfo(dtype).eps * scale, (shape, order)
 
 
 @pytest.mark.parametrize("which", ["numpy", "emulator"])
@@ -167,16 +195,24 @@ def run(used, name, shape, dtype, order):
 def test_primitive(name, dtype, which):
     with backend.using(which) as used:
         for shape in IMAGES:
-            exact = run(REFERENCE, name, shape, "float64", "C")
-            for order in ("C", "channels last", "strided"):
-                results, arguments = run(used, name, shape, dtype, order)
-                assert all(got.dtype in (dtype, "int32") for got in results)
-                pairs = zip([*results, *arguments], [*exact[0], *exact[1]], strict=True)
-                for got, wanted in pairs:
-                    assert got.shape == wanted.shape
-                    scale = np.abs(wanted).max(initial=1)  # the arguments are of the size of 1
-                    error = np.abs(got - wanted).max(initial=0)
-                    assert error <= 64 * np.finfo(dtype).eps * scale, (shape, order)
+            for order in ORDERS:
+                check(used, name, shape, dtype, order)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ARGUMENTS)
+@given(
+    shape=st.tuples(*(st.integers(1, most) for most in (3, 5, 9, 9))),
+    order=st.sampled_from(ORDERS),
+    block=st.sampled_from([1, 64, threads.BLOCK]),
+)
+def test_any_shape_on_the_cpu(name, dtype, shape, order, block):
+    """Also where its blocks are so small that there are several."""
+    n, c, h, w = shape
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (dropout, elementwise, pooling, resample):
+            patch.setattr(module, "BLOCK", block)
+        check(CPU, name, (n, 2 * c, h, w), dtype, order)
 
 
 def without_values(value):
@@ -190,8 +226,8 @@ def without_values(value):
 def test_meta_gives_the_shapes_and_dtypes(name):
     for shape in IMAGES:
         arguments = ARGUMENTS[name](Draw(shape, "float32", "C"))
-        exact = arrays_of(getattr(REFERENCE, name)(*arguments))
-        results = arrays_of(getattr(MetaBackend(), name)(*without_values(arguments)))
+        exact = arrays_of(primitive(REFERENCE, name)(*arguments))
+        results = arrays_of(primitive(MetaBackend(), name)(*without_values(arguments)))
         assert [(y.shape, y.dtype) for y in results] == [(y.shape, y.dtype) for y in exact]
 
 
