@@ -21,8 +21,9 @@ class Dropout(Backend):
 
     def dropout(self, x: Any, p: float, seed: int) -> Any:
         image = x.ndim == 4
-        flat = (channels_last(x) if image else np.ascontiguousarray(x)).reshape(-1)
-        out = np.empty_like(flat)
+        x = channels_last(x) if image else np.asarray(x, order="C")
+        y = np.empty_like(x)
+        flat, out = x.reshape(-1), y.reshape(-1)
         threshold = np.uint32(min(round(p * 2**32), 2**32 - 1))
         scale = flat.dtype.type(1 / (1 - p))
         words = split((flat.size + 1) // 2, BLOCK // 2)  # each 64-bit word decides on two elements
@@ -35,7 +36,4 @@ class Dropout(Backend):
             out[first:last] *= scale
 
         parallel_for(task, words)
-        if image:
-            n, c, h, w = x.shape
-            return logical(out.reshape(n, h, w, c))
-        return out.reshape(x.shape)
+        return logical(y) if image else y

@@ -56,7 +56,7 @@ class Normalization(Backend):
         self, x: Any, mean: Any, invstd: Any, weight: Any, bias: Any, relu: bool = False
     ) -> Any:
         rows, repeat = _image_rows(x)
-        out, y = _like_image_rows(x)
+        out, y = like_rows_of(x)
         mean, scale, bias = repeat(mean), repeat(invstd * weight), repeat(bias)
         zeros = np.zeros_like(bias)
 
@@ -67,7 +67,7 @@ class Normalization(Backend):
             if relu:
                 np.maximum(block, zeros, out=block)
 
-        by_rows(task, rows, out)
+        by_rows(task, rows, out.reshape(rows.shape))
         return y
 
     def batch_norm_grad(
@@ -75,7 +75,8 @@ class Normalization(Backend):
     ) -> tuple[Any, Any, Any]:
         gy_rows, _ = _image_rows(gy)
         rows, repeat = _image_rows(x)
-        out, gx = _like_image_rows(x)
+        out, gx = like_rows_of(x)
+        out = out.reshape(rows.shape)
         masks = [] if y is None else [_image_rows(y)[0], out]
         means = repeat(mean)
 
@@ -158,13 +159,6 @@ def _image_rows(x: Any) -> tuple[Any, Callable[[Any], Any]]:
     pixels = x.shape[-1] if x.ndim > 2 else 1
     rows = rows_of(x).reshape(-1, pixels * x.shape[1])
     return rows, lambda vector: np.tile(vector, pixels)
-
-
-def _like_image_rows(x: Any) -> tuple[Any, Any]:
-    """An uninitialised matrix as :func:`_image_rows` gives, and its view in the shape of x."""
-    rows, y = like_rows_of(x)
-    pixels = x.shape[-1] if x.ndim > 2 else 1
-    return rows.reshape(-1, pixels * x.shape[1]), y
 
 
 def _channel_sums(terms: Callable[..., Iterable[Any]], channels: int, *matrices: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Kernels of several strides: cut into pieces of one stride each.
 
 A kernel of 2s × 2s that moves by s reads every pixel four times, so the columns of ``tiles.py`` are
-four times the image; the gradient of an enlargement by 8 is such a convolution. Cut into pieces of
+four times the image; the gradient of upsampling by 8 is such a convolution. Cut into pieces of
 s × s, the kernel becomes four kernels that read every pixel once, all at the same places:
 
     z[i, j, t, u] = piece (t, u) at block (i, j),    y[i, j] = Σ over t, u of z[i + t, j + u, t, u].

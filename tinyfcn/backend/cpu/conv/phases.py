@@ -1,13 +1,13 @@
 """The input gradient as convolutions of stride 1, one for each phase of the stride.
 
 Output pixel i of a convolution touches input row h = i·s − p + k·d for its kernel row k. Turned
-around: h receives from i = (h + p − k·d) / s, for those k where that is a whole number. Which k
+around: h receives from i = (h + p − k·d) / s, for those k where that is an integer. Which k
 those are depends on h mod s only. So the rows of one *phase* h mod s are a convolution of gy with
 every so manieth kernel row, in reverse, with stride 1. For stride 1 there is one phase, and the
 input gradient is a convolution with flipped kernels.
 
 Phases that read the same rows of gy are computed together, one product giving their pixels side by
-side: an enlargement by f with a kernel of 2f has f² phases, but only four products.
+side: upsampling by f with a kernel of 2f has f² phases, but only four products.
 """
 
 from __future__ import annotations
@@ -31,17 +31,16 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         for n, k, s, p, d in zip(gx.shape[1:3], weight.shape[1:3], *window, strict=True)
     )
     products, scratch = [], Scratch()
-    for row in rows:
-        for col in cols:
-            target = _pixels(gx, window.stride, row, col)
-            if row.origin is None or col.origin is None:
-                target[...] = 0  # no kernel element ever lands here
-                continue
-            kernels = _kernels(weight, row, col)  # (KH', KW', OC, phases, C)
-            outputs = kernels[0, 0, 0].size
-            reads = Window((1, 1), (-row.origin, -col.origin), (row.step, col.step))
-            tiles = Tiles(gy, target.shape[:3], kernels.shape[:2], reads, scratch, outputs)
-            products.append(Product(tiles, kernels.reshape(-1, outputs), target))
+    for row, col in itertools.product(rows, cols):
+        target = _pixels(gx, window.stride, row, col)
+        if row.origin is None or col.origin is None:
+            target[...] = 0  # no kernel element ever lands here
+            continue
+        kernels = _kernels(weight, row, col)  # (KH', KW', OC, phases, C)
+        outputs = kernels[0, 0, 0].size
+        reads = Window((1, 1), (-row.origin, -col.origin), (row.step, col.step))
+        tiles = Tiles(gy, target.shape[:3], kernels.shape[:2], reads, scratch, outputs)
+        products.append(Product(tiles, kernels.reshape(-1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())
 
@@ -59,7 +58,7 @@ class Phases(NamedTuple):
 def phases(n: int, k: int, s: int, p: int, d: int) -> list[Phases]:
     """Every pixel of range(n), sorted by h mod s.
 
-    Example: enlarging 3 pixels 2 times with a kernel of 4. Both phases read two pixels, phase 0
+    Example: upsampling 3 pixels by 2 with a kernel of 4. Both phases read two pixels, phase 0
     from the one before on:
 
         >>> for group in phases(n=6, k=4, s=2, p=1, d=1):
@@ -78,14 +77,10 @@ def phases(n: int, k: int, s: int, p: int, d: int) -> list[Phases]:
         return origin, len(taps), len(range(start, n, s))
 
     groups = []
-    for (origin, length, count), starts in itertools.groupby(range(min(s, n)), reads):
+    for (origin, _, count), starts in itertools.groupby(range(min(s, n)), reads):
         members = list(starts)
-        taps = []
-        for start in members:
-            # The last element reads furthest back in gy, so in reverse order positions rise.
-            last = reaching(start)[-1] if length else 0
-            end = last - length * period
-            taps.append(slice(last, end if end >= 0 else None, -period))
+        # The last element reads furthest back in gy, so in reverse order positions rise.
+        taps = [slice(max(reaching(start), default=0), None, -period) for start in members]
         groups.append(Phases(members[0], taps, count, origin, period * d // s))
     return groups
 
