@@ -4,7 +4,7 @@ import numpy as np
 
 import tinyfcn
 from tinyfcn import models, nn
-from tinyfcn.models.unpooling import encode
+from tinyfcn.models.unpooling import convolutions, encode
 
 TINY = 1 / 64
 
@@ -33,7 +33,7 @@ def test_sizes_at_224_are_the_published_ones(rng):
     model = models.deconvnet(width=TINY).eval()
     x = tinyfcn.tensor(rng.standard_normal((1, 3, 224, 224)).astype(np.float32))
     with tinyfcn.no_grad():
-        y, switches = encode(model.encoder, x)
+        y, switches = encode(convolutions(model.encoder), x)
         assert [s.size[0] for s in switches] == [224, 112, 56, 28, 14]
         assert y.shape == (1, 8, 7, 7)
         y = model.fc7(model.fc6(y))

@@ -6,7 +6,7 @@ import pytest
 import tinyfcn
 from tinyfcn import models, nn
 from tinyfcn.models.geometry import receptive_field
-from tinyfcn.models.unpooling import encode
+from tinyfcn.models.unpooling import convolutions, encode
 
 TINY = 1 / 64
 
@@ -42,7 +42,7 @@ def test_sizes_at_360_by_480_are_the_published_ones(rng):
     model = models.segnet(width=TINY).eval()
     x = tinyfcn.tensor(rng.standard_normal((1, 3, 360, 480)).astype(np.float32))
     with tinyfcn.no_grad():
-        bottom, switches = encode(model.encoder, x)
+        bottom, switches = encode(convolutions(model.encoder), x)
         assert [s.size for s in switches] == [(360, 480), (180, 240), (90, 120), (45, 60), (23, 30)]
         assert bottom.shape[2:] == (12, 15)
         assert model(x).shape == (1, 11, 360, 480)

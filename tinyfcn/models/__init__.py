@@ -9,7 +9,6 @@ from tinyfcn.models.fcn import *
 # isort: split
 from tinyfcn.models import geometry as geometry
 from tinyfcn.models.alexnet import *
-from tinyfcn.models.caffenet import *
 from tinyfcn.models.convolutionalize import *
 from tinyfcn.models.deconvnet import *
 from tinyfcn.models.deeplab import *

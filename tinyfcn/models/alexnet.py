@@ -1,18 +1,22 @@
-"""AlexNet, the network that began it, in the form that torchvision has.
+"""AlexNet, the network that began it, as torchvision has it and as Caffe has it.
 
-Source: Krizhevsky: One weird trick for parallelizing convolutional neural networks (2014), without
-groups and response normalization. Keys and shapes are torchvision's; 61,100,840 parameters.
-``caffenet.py`` has the form of 2012, of which the published FCN-AlexNet is made.
+``alexnet`` is the form of Krizhevsky: One weird trick for parallelizing convolutional neural
+networks (2014), without groups and response normalization. Keys and shapes are torchvision's;
+61,100,840 parameters.
+
+``caffenet`` is that of Krizhevsky, Sutskever, Hinton: ImageNet classification with deep
+convolutional neural networks (NIPS 2012), as BVLC trained it: it pools before it normalizes. The
+published FCN-AlexNet is made of it. The layers have their names in Caffe; 60,965,224 parameters.
 """
 
 from __future__ import annotations
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.alexnet import AlexNetBackbone
+from tinyfcn.models.backbones.alexnet import AlexNetBackbone, CaffeNetBackbone
 from tinyfcn.models.backbones.backbone import scaled
 from tinyfcn.models.registry import register
 
-__all__ = ["alexnet"]
+__all__ = ["alexnet", "caffenet"]
 
 
 @register("classification", source="Krizhevsky 2014")
@@ -55,5 +59,47 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
             "avgpool": nn.AdaptiveAvgPool2d(6),
             "flatten": nn.Flatten(),
             "classifier": classifier,
+        }
+    )
+
+
+@register("classification", source="Krizhevsky et al. 2012", side=227)
+def caffenet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -> nn.Sequential:
+    """CaffeNet: 227 × 227 images (N, 3, 227, 227) → class scores (N, num_classes).
+
+    Args:
+        num_classes: number of scores.
+        width: multiplies all other numbers of channels.
+        dropout: probability after the two hidden fully connected layers.
+
+    Returns:
+        A chain of ``conv1`` … ``pool5``, ``flatten``, ``fc6``, ``fc7``, ``fc8`` and what is in
+        between. Other sizes than 227 (or 199 … 230, whose maps are as large) need
+        :func:`tinyfcn.models.convolutionalize`.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> model = caffenet(num_classes=10, width=1 / 64).eval()
+        >>> model(tinyfcn.tensor(np.zeros((1, 3, 227, 227), np.float32))).shape
+        (1, 10)
+        >>> list(model.state_dict())[-2:]
+        ['fc8.weight', 'fc8.bias']
+    """
+    backbone = CaffeNetBackbone(width)
+    hidden = scaled(4096, width)
+    return nn.Sequential(
+        {
+            **dict(backbone.named_children()),
+            "flatten": nn.Flatten(),
+            "fc6": nn.Linear(backbone.channels[-1] * 6 * 6, hidden),
+            "relu6": nn.ReLU(),
+            "drop6": nn.Dropout(dropout),
+            "fc7": nn.Linear(hidden, hidden),
+            "relu7": nn.ReLU(),
+            "drop7": nn.Dropout(dropout),
+            "fc8": nn.Linear(hidden, num_classes),
         }
     )

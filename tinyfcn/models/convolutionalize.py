@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, pair
+from tinyfcn.models.backbones.backbone import out_channels
 
 __all__ = ["convolutionalize"]
 
@@ -82,7 +83,7 @@ def convolutionalize(classifier: nn.Module, map_size: int | Pair | None = None) 
     # What is replaced is not copied first.
     kept = {id(layer): layer for *_, layer in _layers(classifier) if isinstance(layer, nn.Linear)}
     dense = copy.deepcopy(classifier, kept)
-    channels, flattened = None, False  # of the map that flows through the chain
+    channels, flattened = 0, False  # of the map that flows through the chain
     for chain, name, layer in _layers(dense):
         new: nn.Module
         if isinstance(layer, nn.AdaptiveAvgPool2d):
@@ -94,14 +95,14 @@ def convolutionalize(classifier: nn.Module, map_size: int | Pair | None = None) 
                 raise ValueError("convolutionalize: Flatten must join the axes 1 to -1")
             new, flattened = nn.Identity(), True
         elif isinstance(layer, nn.Linear):
-            if not flattened or channels is None:
+            if not (flattened and channels):
                 raise ValueError(
                     "convolutionalize: the first Linear must come after convolutions and Flatten"
                 )
             new = _convolution(layer, channels, _native_map(layer, channels, size))
             channels, size = layer.out_features, (1, 1)
         else:
-            channels = _out_channels(layer) or channels
+            channels = out_channels(layer) or channels
             continue
         new.training = layer.training
         setattr(chain, name, new)
@@ -163,12 +164,3 @@ def _convolution(linear: nn.Linear, channels: int, kernel: Pair) -> nn.Conv2d:
     weight = linear.weight.data.reshape(linear.out_features, channels, *kernel)
     conv.load_state_dict({"weight": weight, **({"bias": linear.bias} if has_bias else {})})
     return conv
-
-
-def _out_channels(module: nn.Module) -> int | None:
-    """Channels of its output, where it says so or its last convolution does; else None."""
-    channels: int | None = getattr(module, "out_channels", None)
-    if channels is None:
-        for child in module.children():
-            channels = _out_channels(child) or channels
-    return channels

@@ -24,7 +24,7 @@ from tinyfcn.models.backbones.backbone import scaled, with_relu
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import register
-from tinyfcn.models.unpooling import decode, decoder, encode
+from tinyfcn.models.unpooling import convolutions, decode, decoder, encode
 from tinyfcn.tensor import Tensor
 
 __all__ = ["deconvnet"]
@@ -75,7 +75,7 @@ class DeconvNet(SegmentationNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
         self.check_images(x)
-        y, switches = encode(self.encoder, x)
+        y, switches = encode(convolutions(self.encoder), x)
         height, width = y.shape[2:]
         # Below 193 pixels pool5 does not fill fc6's window; zeros do, and are cut off again.
         right, bottom = (WINDOW - smaller(WINDOW, n) for n in (width, height))

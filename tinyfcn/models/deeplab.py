@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import scaled
-from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
+from tinyfcn.models.backbones.vgg import dilated_vgg16
 from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import SGD, register
 from tinyfcn.tensor import Tensor

@@ -26,7 +26,7 @@ from __future__ import annotations
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import check_choice, scaled, with_relu
-from tinyfcn.models.backbones.dilated_vgg import dilated_vgg16
+from tinyfcn.models.backbones.vgg import dilated_vgg16
 from tinyfcn.models.mirror import mirror
 from tinyfcn.models.network import GEOMETRIES, SegmentationNetwork
 from tinyfcn.models.registry import register

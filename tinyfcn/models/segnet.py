@@ -24,7 +24,7 @@ from tinyfcn.models.backbones.backbone import scaled, with_relu
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import SGD, register
-from tinyfcn.models.unpooling import decode, decoder, encode, pool
+from tinyfcn.models.unpooling import convolutions, decode, decoder, encode
 from tinyfcn.tensor import Tensor
 
 __all__ = ["segnet", "segnet_basic"]
@@ -75,7 +75,7 @@ class SegNet(SegmentationNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
         self.check_images(x)
-        y, switches = encode(self.encoder, x)
+        y, switches = encode(convolutions(self.encoder), x)
         return self.score(decode(self.decoder, y, switches))
 
 
@@ -113,22 +113,20 @@ class SegNetBasic(SegmentationNetwork):
     def __init__(self, num_classes: int = 11, width: float = 1.0) -> None:
         channels = scaled(BASIC_CHANNELS, width)
         self.normalize = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
-        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        for before in (3, channels, channels, channels):
-            self.encoder.append(nn.Sequential(*with_relu(nn.Conv2d(before, channels, 7, 1, 3))))
-        for _ in self.encoder:
-            convolution = nn.Conv2d(channels, channels, 7, padding=3)
-            self.decoder.append(nn.Sequential(convolution, nn.BatchNorm2d(channels)))
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*with_relu(nn.Conv2d(before, channels, 7, padding=3)))
+            for before in (3, channels, channels, channels)
+        )
+        self.decoder = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, channels, 7, padding=3), nn.BatchNorm2d(channels))
+            for _ in self.encoder
+        )
         self.score = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
         self.check_images(x)
-        y = self.normalize(x)
-        switches = []
-        for convolution in self.encoder:
-            y, switch = pool(convolution(y))
-            switches.append(switch)
+        y, switches = encode(self.encoder, self.normalize(x))
         return self.score(decode(self.decoder, y, switches))
 
 

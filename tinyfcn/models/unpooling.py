@@ -23,30 +23,28 @@ class Switches(NamedTuple):
     size: Pair  # of the map before it, which pooling maps to the same size as one smaller
 
 
-def pool(x: Tensor) -> tuple[Tensor, Switches]:
-    """(N, C, H, W) → (N, C, ⌈H / 2⌉, ⌈W / 2⌉) and where it came from."""
-    y, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-    return y, Switches(indices, (x.shape[2], x.shape[3]))
+def encode(chains: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, list[Switches]]:
+    """Run a chain of layers and a 2 × 2 pooling, rounding up, and the next; (N, C, H, W) becomes
+    (N, …, ⌈H / 2⌉, ⌈W / 2⌉) and so on. The poolings' switches come along."""
+    switches = []
+    for chain in chains:
+        x = chain(x)
+        size = (x.shape[2], x.shape[3])
+        x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+        switches.append(Switches(indices, size))
+    return x, switches
 
 
-def unpool(y: Tensor, switches: Switches) -> Tensor:
-    """Every value back at its place in a map of the size that was pooled, zeros around it."""
-    return F.max_unpool2d(y, switches.indices, 2, output_size=switches.size)
-
-
-def encode(backbone: Backbone, x: Tensor) -> tuple[Tensor, list[Switches]]:
-    """The last output of a backbone whose stages end with 2 × 2 poolings, and their switches."""
-    all_switches = []
-    for stage in backbone.stages():
-        x, switches = pool(stage[:-1](x))
-        all_switches.append(switches)
-    return x, all_switches
+def convolutions(backbone: Backbone) -> list[nn.Sequential]:
+    """The stages of a backbone without the 2 × 2 poolings at their ends."""
+    return [stage[:-1] for stage in backbone.stages()]
 
 
 def decode(chains: Iterable[nn.Module], y: Tensor, switches: Sequence[Switches]) -> Tensor:
-    """Undo all poolings, the last one first, and run a chain of layers after each."""
+    """Undo all poolings, the last one first, and run a chain of layers after each. Every value goes
+    back to its place in a map of the size that was pooled, with zeros around it."""
     for chain, switch in zip(chains, reversed(switches), strict=True):
-        y = chain(unpool(y, switch))
+        y = chain(F.max_unpool2d(y, switch.indices, 2, output_size=switch.size))
     return y
 
 

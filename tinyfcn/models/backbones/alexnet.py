@@ -57,8 +57,8 @@ class AlexNetBackbone(Backbone):
             nn.Conv2d(c, d, 3, padding=1),
             nn.Conv2d(d, d, 3, padding=1),
         )
-        layers, ends = _stages(convolutions, batch_norm, False, pool_padding, ceil_mode)
-        super().__init__(layers.values(), ends, (a, a, b, d))
+        stages = _stages(convolutions, batch_norm, False, pool_padding, ceil_mode)
+        super().__init__(stage.values() for stage in stages)
 
 
 class CaffeNetBackbone(Backbone):
@@ -92,8 +92,7 @@ class CaffeNetBackbone(Backbone):
             nn.Conv2d(c, c, 3, padding=1, groups=2),
             nn.Conv2d(c, b, 3, padding=1, groups=2),
         )
-        layers, ends = _stages(convolutions, batch_norm, True, pool_padding, ceil_mode)
-        super().__init__(layers, ends, (a, a, b, b))
+        super().__init__(_stages(convolutions, batch_norm, True, pool_padding, ceil_mode))
 
 
 def _stages(
@@ -102,20 +101,18 @@ def _stages(
     response_norm: bool,
     pool_padding: int,
     ceil_mode: bool,
-) -> tuple[dict[str, nn.Module], list[int]]:
-    """All layers under their names in Caffe, and which of them end a stage."""
-    layers: dict[str, nn.Module] = {}
-    ends = []
-    for i, convolution in enumerate(convolutions, start=1):
-        layers[f"conv{i}"] = convolution
-        if batch_norm:
-            layers[f"bn{i}"] = nn.BatchNorm2d(convolution.out_channels)
-        layers[f"relu{i}"] = nn.ReLU()
-        if i == 1:
-            ends.append(len(layers) - 1)
-        if i in (1, 2, 5):
-            layers[f"pool{i}"] = nn.MaxPool2d(3, 2, pool_padding, ceil_mode=ceil_mode)
-            if response_norm and i < 5:
-                layers[f"norm{i}"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
-            ends.append(len(layers) - 1)
-    return layers, ends
+) -> list[dict[str, nn.Module]]:
+    """The layers of every stage under their names in Caffe."""
+
+    def unit(i: int) -> dict[str, nn.Module]:
+        convolution = convolutions[i - 1]
+        norm = {f"bn{i}": nn.BatchNorm2d(convolution.out_channels)} if batch_norm else {}
+        return {f"conv{i}": convolution, **norm, f"relu{i}": nn.ReLU()}
+
+    def pooling(i: int) -> dict[str, nn.Module]:
+        norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        pool = nn.MaxPool2d(3, 2, pool_padding, ceil_mode=ceil_mode)
+        return {f"pool{i}": pool, **({f"norm{i}": norm} if response_norm and i < 5 else {})}
+
+    last = unit(3) | unit(4) | unit(5) | pooling(5)
+    return [unit(1), pooling(1), unit(2) | pooling(2), last]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from numbers import Real
 
@@ -14,28 +14,32 @@ class Backbone(nn.Sequential):
     """The convolutional part of a classifier, cut into stages that each halve the image.
 
     Args:
-        layers: the layers in order, by their names or else numbered.
+        stages: the layers of each stage, by their names or else to be numbered.
+
+    Attributes:
         ends: number of the layer that ends each stage.
         channels: number of channels there.
 
     Example:
         >>> from tinyfcn import nn
-        >>> backbone = Backbone({"conv": nn.Conv2d(3, 4, 3), "pool": nn.MaxPool2d(2)}, (1,), (4,))
-        >>> backbone.stages()
-        [Sequential(
-          (conv): Conv2d(3, 4, kernel_size=(3, 3))
-          (pool): MaxPool2d(kernel_size=(2, 2), stride=(2, 2))
-        )]
+        >>> backbone = Backbone([[nn.Conv2d(3, 4, 3), nn.ReLU()], {"pool2": nn.MaxPool2d(2)}])
+        >>> backbone.ends, backbone.channels
+        ((1, 2), (4, 4))
+        >>> backbone.stages()[1]
+        Sequential(
+          (pool2): MaxPool2d(kernel_size=(2, 2), stride=(2, 2))
+        )
     """
 
-    def __init__(
-        self,
-        layers: Mapping[str, nn.Module] | Iterable[nn.Module],
-        ends: Sequence[int],
-        channels: Sequence[int],
-    ) -> None:
-        self.ends, self.channels = tuple(ends), tuple(channels)
-        super().__init__(*([layers] if isinstance(layers, Mapping) else layers))
+    def __init__(self, stages: Iterable[Mapping[str, nn.Module] | Iterable[nn.Module]]) -> None:
+        layers: dict[str, nn.Module] = {}
+        self.ends: tuple[int, ...] = ()
+        for stage in stages:
+            named = stage.items() if isinstance(stage, Mapping) else enumerate(stage, len(layers))
+            layers |= {str(name): layer for name, layer in named}
+            self.ends += (len(layers) - 1,)
+        super().__init__(layers)
+        self.channels = tuple(out_channels(self[: end + 1]) for end in self.ends)
 
     def features(self, x: Tensor, recompute: bool = False) -> list[Tensor]:
         """The output of every stage, the finest first.
@@ -53,6 +57,13 @@ class Backbone(nn.Sequential):
         """The layers of each stage."""
         starts = [0, *(end + 1 for end in self.ends)]
         return [self[start:stop] for start, stop in pairwise(starts)]
+
+
+def out_channels(module: nn.Module) -> int:
+    """Channels of its output, where it says so or its last convolution does; else 0."""
+    own: int = getattr(module, "out_channels", 0)
+    inside = [out_channels(child) for child in module.children()]
+    return own or next(filter(None, reversed(inside)), 0)
 
 
 def with_relu(

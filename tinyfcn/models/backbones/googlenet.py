@@ -104,29 +104,26 @@ class GoogLeNetBackbone(Backbone):
             return {name: norm} if form == "bvlc" else {}
 
         stem, channels = scaled(64, width), scaled(192, width)
-        widths = [stem, channels]
-        layers: dict[str, nn.Module] = {
-            "conv1": convolution(3, stem, 7, form, stride=2),
-            "maxpool1": pooling(),
-            **response_norm("norm1"),
-            "conv2": convolution(stem, stem, 1, form),
-            "conv3": convolution(stem, channels, 3, form),
-            **response_norm("norm2"),
-            "maxpool2": pooling(),
-        }
+        stages: list[dict[str, nn.Module]] = [
+            {"conv1": convolution(3, stem, 7, form, stride=2)},
+            {
+                "maxpool1": pooling(),
+                **response_norm("norm1"),
+                "conv2": convolution(stem, stem, 1, form),
+                "conv3": convolution(stem, channels, 3, form),
+                **response_norm("norm2"),
+            },
+            {"maxpool2": pooling()},
+        ]
         for name, numbers in BLOCKS.items():
+            if name == "4a":
+                stages.append({"maxpool3": pooling()})
+            if name == "5a":
+                stages.append({"maxpool4": pooling(2 if form == "torchvision" else 3)})
             block = Inception(channels, tuple(scaled(n, width) for n in numbers), form)
-            layers[f"inception{name}"] = block
+            stages[-1][f"inception{name}"] = block
             channels = block.out_channels
-            if name in ("3b", "4e", "5b"):
-                widths.append(channels)
-            if name == "3b":
-                layers["maxpool3"] = pooling()
-            if name == "4e":
-                layers["maxpool4"] = pooling(2 if form == "torchvision" else 3)
-        names = [*layers]
-        ends = [names.index(f"maxpool{i}") - 1 for i in range(1, 5)]
-        super().__init__(layers, [*ends, len(names) - 1], widths)
+        super().__init__(stages)
 
 
 def convolution(

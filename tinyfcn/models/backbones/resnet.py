@@ -100,30 +100,32 @@ class ResNetBackbone(Backbone):
                 f"ResNetBackbone: output_stride {output_stride} needs depth 50 or 101, got {depth}"
             )
         stem = scaled(64, width)
-        layers: dict[str, nn.Module] = {
-            "conv1": nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False),
-            "bn1": nn.BatchNorm2d(stem),
-            "relu": nn.ReLU(),
-            "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
-        }
+        stages: list[dict[str, nn.Module]] = [
+            {
+                "conv1": nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False),
+                "bn1": nn.BatchNorm2d(stem),
+                "relu": nn.ReLU(),
+            },
+            {"maxpool": nn.MaxPool2d(3, stride=2, padding=1)},
+        ]
         before, stride, dilation = stem, 4, 1
-        channels = [stem]
-        for stage, count in enumerate(counts):
-            step = 1 if stage == 0 else 2
+        for number, count in enumerate(counts, start=1):
+            step = 1 if number == 1 else 2
             first_dilation = dilation
             if stride * step > output_stride:
                 dilation, step = dilation * step, 1
             stride *= step
-            wide = scaled(64 * 2**stage, width)
+            wide = scaled(64 * 2 ** (number - 1), width)
             blocks = []
             for i in range(count):
                 # The first convolution that lost its stride still reads what it read before.
                 rate = first_dilation if i == 0 else dilation
                 blocks.append(block(before, wide, step if i == 0 else 1, rate))
                 before = wide * block.expansion
-            layers[f"layer{stage + 1}"] = nn.Sequential(*blocks)
-            channels.append(before)
-        super().__init__(layers, (2, 4, 5, 6, 7), tuple(channels))
+            if number > 1:
+                stages.append({})
+            stages[-1][f"layer{number}"] = nn.Sequential(*blocks)
+        super().__init__(stages)
 
 
 def _conv3x3(in_channels: int, channels: int, stride: int, dilation: int) -> nn.Conv2d:
