@@ -30,7 +30,6 @@ class Tiny(SegmentationNetwork):
         self.score = nn.Conv2d(3, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_images(x)
         return self.score(x)
 
 
@@ -174,3 +173,13 @@ def test_a_users_own_module_needs_no_base_class() -> None:
     plain = as_network(nn.Conv2d(3, 2, 1))
     assert (plain.margin, dict(plain.auxiliary)) == (0, {})
     assert plain.outputs(x)["out"].shape == (1, 2, 9, 9)
+    grey = as_network(nn.Conv2d(1, 2, 1))
+    assert grey(image(1, 1, 9, 9)).shape == (1, 2, 9, 9)
+
+
+def test_images_are_checked_before_every_call() -> None:
+    tiny = Tiny()
+    for wrong in (image(1, 1, 9, 9), image(3, 9, 9)):
+        for call in (lambda x: tiny(x), lambda x: tiny(x=x), tiny.outputs):
+            with pytest.raises(ValueError, match=r"^Tiny: expected images \(N, 3, H, W\), got"):
+                call(wrong)

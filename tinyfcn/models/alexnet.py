@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from tinyfcn import nn
 from tinyfcn.models.backbones.alexnet import AlexNetBackbone, CaffeNetBackbone
-from tinyfcn.models.backbones.backbone import scaled
+from tinyfcn.models.backbones.backbone import scaled, with_classifier
 from tinyfcn.models.registry import register
 
 __all__ = ["alexnet", "caffenet"]
@@ -44,7 +44,9 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
     """
     backbone = AlexNetBackbone(width)
     hidden = scaled(4096, width)
-    classifier = nn.Sequential(
+    return with_classifier(
+        backbone,
+        6,
         nn.Dropout(dropout),
         nn.Linear(backbone.channels[-1] * 6 * 6, hidden),
         nn.ReLU(),
@@ -52,14 +54,6 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
         nn.Linear(hidden, hidden),
         nn.ReLU(),
         nn.Linear(hidden, num_classes),
-    )
-    return nn.Sequential(
-        {
-            "features": backbone,
-            "avgpool": nn.AdaptiveAvgPool2d(6),
-            "flatten": nn.Flatten(),
-            "classifier": classifier,
-        }
     )
 
 

@@ -74,7 +74,6 @@ class DeconvNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        self.check_images(x)
         y, switches = encode(convolutions(self.encoder), x)
         height, width = y.shape[2:]
         # Below 193 pixels pool5 does not fill fc6's window; zeros do, and are cut off again.

@@ -62,7 +62,6 @@ class DeepLab(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        self.check_images(x)
         features = self.backbone(x)
         first, *others = (head(features) for head in self.heads)
         return upsample_from_corner(sum(others, first), x)
@@ -133,17 +132,13 @@ def largefov_layers(
 ) -> dict[str, nn.Module]:
     """fc6 with the given dilation, and fc7, by their names."""
     hidden = scaled(FOV_CHANNELS, width)
-    convolutions = {
-        "fc6": nn.Conv2d(scaled(512, width), hidden, 3, padding=rate, dilation=rate),
-        "fc7": nn.Conv2d(hidden, hidden, 1),
-    }
+    fc6 = nn.Conv2d(scaled(512, width), hidden, 3, padding=rate, dilation=rate)
     layers: dict[str, nn.Module] = {}
-    for name, convolution in convolutions.items():
-        layers[name] = convolution
+    for i, convolution in enumerate((fc6, nn.Conv2d(hidden, hidden, 1)), start=6):
+        layers[f"fc{i}"] = convolution
         if batch_norm:
-            layers[name.replace("fc", "bn")] = nn.BatchNorm2d(hidden)
-        layers[name.replace("fc", "relu")] = nn.ReLU()
-        layers[name.replace("fc", "drop")] = nn.Dropout(dropout)
+            layers[f"bn{i}"] = nn.BatchNorm2d(hidden)
+        layers |= {f"relu{i}": nn.ReLU(), f"drop{i}": nn.Dropout(dropout)}
     return layers
 
 

@@ -29,7 +29,7 @@ from tinyfcn.tensor import Tensor
 
 __all__ = ["deeplabv3_resnet50", "deeplabv3_resnet101"]
 
-RATES = (12, 24, 36)  # those of the paper for output stride 8
+RATES = (12, 24, 36)  # dilations of the 3 × 3 views: those of the paper for output stride 8
 
 
 def _conv(in_channels: int, channels: int, kernel: int, rate: int = 1) -> list[nn.Module]:
@@ -55,14 +55,13 @@ class ASPP(nn.Module):
 
     Args:
         in_channels, out_channels: numbers of channels; each of the five views has the latter.
-        rates: dilations of the 3 × 3 views.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, rates: tuple[int, ...] = RATES) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         self.convs = nn.ModuleList(
             [
                 nn.Sequential(*_conv(in_channels, out_channels, 1)),
-                *(nn.Sequential(*_conv(in_channels, out_channels, 3, rate)) for rate in rates),
+                *(nn.Sequential(*_conv(in_channels, out_channels, 3, rate)) for rate in RATES),
                 ASPPPooling(in_channels, out_channels),
             ]
         )

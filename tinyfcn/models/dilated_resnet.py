@@ -26,10 +26,10 @@ TRAINING = SGD | {
 
 
 class FCNHead(nn.Sequential):
-    """3 × 3 convolution to a quarter of the channels, then scores: (N, C, h, w) → (N, K, h, w)."""
+    """3 × 3 convolution to C / reduction channels, then scores: (N, C, h, w) → (N, K, h, w)."""
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        between = scaled(in_channels, 1 / 4)
+    def __init__(self, in_channels: int, num_classes: int, reduction: int = 4) -> None:
+        between = scaled(in_channels, 1 / reduction)
         super().__init__(
             *with_relu(nn.Conv2d(in_channels, between, 3, padding=1, bias=False)),
             nn.Dropout(0.1),
@@ -74,7 +74,7 @@ class DilatedResNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W)."""
-        return self._scores(x, self.classifier, self._features(x)[-1])
+        return self._scores(x, self.classifier, self.backbone.features(x)[-1])
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """The scores of both heads, "out" and (if there is one) "aux", each (N, num_classes, H, W).
@@ -92,15 +92,12 @@ class DilatedResNet(SegmentationNetwork):
             >>> loss = F.cross_entropy(scores["out"], labels)
             >>> loss = loss + 0.5 * F.cross_entropy(scores["aux"], labels)
         """
-        features = self._features(x)
+        self.check_images(x)
+        features = self.backbone.features(x)
         scores = {"out": self._scores(x, self.classifier, features[-1])}
         if self.aux_classifier is not None:
             scores["aux"] = self._scores(x, self.aux_classifier, features[-2])
         return scores
-
-    def _features(self, x: Tensor) -> list[Tensor]:
-        self.check_images(x)
-        return self.backbone.features(x)
 
     @staticmethod
     def _scores(x: Tensor, head: nn.Module, features: Tensor) -> Tensor:

@@ -224,21 +224,37 @@ class FCN(SegmentationNetwork):
             setattr(self, skip.score, _scoring(channels[skip.pool - 1], num_classes))
             setattr(self, skip.upsample, upsampling(2))
         setattr(self, self.last, upsampling(stride))
-        self.offsets = self._derive_offsets()
+        self.offsets: dict[str, Pair] = {}
+        with without_values(self), no_grad(), ReceptiveFields() as fields:
+            images = empty_images(self, (1, 3, SIDE, SIDE))
+            fields.start(images)
+            self._scores(images, fields)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        self.check_images(x)
+        return self._scores(x)
+
+    def _scores(self, x: Tensor, fields: ReceptiveFields | None = None) -> Tensor:
+        """The scores; with ``fields`` the offsets are found out first. Every branch has moved the
+        coordinates in its own way; where two meet, one crop makes them agree."""
+
+        def offset(name: str, larger: Tensor, smaller: Tensor) -> Pair:
+            if fields:
+                self.offsets[name] = crop_offsets(fields.of(larger), fields.of(smaller))
+            return self.offsets[name]
+
         pools = self.backbone.features(x, self.recompute)
         y = self.score_fr(self._hidden(pools[-1]))
         for skip in self.skips:
             finer = pools[skip.pool - 1]
             if self.at_once:
                 finer = finer * skip.scale
+            finer = getattr(self, skip.score)(finer)
             y = self._upsample(skip.upsample, y)
-            y = _add_overlap(y, getattr(self, skip.score)(finer), self.offsets[skip.score])
+            y = _add_overlap(y, finer, offset(skip.score, finer, y))
+        y = self._upsample(self.last, y)
         _, _, height, width = x.shape
-        return F.crop(self._upsample(self.last, y), self.offsets[self.last], (height, width))
+        return F.crop(y, offset(self.last, y, x), (height, width))
 
     def _hidden(self, x: Tensor) -> Tensor:
         """The classifier's layers between backbone and scores."""
@@ -253,22 +269,6 @@ class FCN(SegmentationNetwork):
             y = F.pad(y, (0, 1, 0, 1), "replicate")
         larger: Tensor = getattr(self, name)(y)
         return larger
-
-    def _derive_offsets(self) -> dict[str, Pair]:
-        """Follow coordinates along every branch; where two meet, one crop makes them agree."""
-        offsets = {}
-        with without_values(self), no_grad(), ReceptiveFields() as fields:
-            images = empty_images(self, (1, 3, SIDE, SIDE))
-            fields.start(images)
-            pools = self.backbone.features(images)
-            scores = self.score_fr(self._hidden(pools[-1]))
-            for skip in self.skips:
-                scores = self._upsample(skip.upsample, scores)
-                finer = getattr(self, skip.score)(pools[skip.pool - 1])
-                offsets[skip.score] = crop_offsets(fields.of(finer), fields.of(scores))
-            scores = self._upsample(self.last, scores)
-            offsets[self.last] = crop_offsets(fields.of(scores), fields.of(images))
-        return offsets
 
 
 _network = partial(register, "segmentation", "Long et al. 2015")

@@ -90,12 +90,12 @@ class GoogLeNet(nn.Module):
         backbone = GoogLeNetBackbone(width, form)
         for name, layer in backbone.named_children():
             setattr(self, name, layer)
-        self.aux1: Auxiliary | None = None
-        self.aux2: Auxiliary | None = None
-        if aux_logits:
-            middle, late = (getattr(backbone, f"inception{n}").out_channels for n in ("4a", "4d"))
-            self.aux1 = Auxiliary(middle, num_classes, width, form)
-            self.aux2 = Auxiliary(late, num_classes, width, form)
+
+        def auxiliary(block: str) -> Auxiliary | None:
+            channels = getattr(self, block).out_channels
+            return Auxiliary(channels, num_classes, width, form) if aux_logits else None
+
+        self.aux1, self.aux2 = auxiliary("inception4a"), auxiliary("inception4d")
         self.avgpool = GlobalAvgPool2d(7)
         self.dropout = nn.Dropout(dropout)
         self.flatten = nn.Flatten()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from tinyfcn import nn
 from tinyfcn.tensor import Tensor
@@ -17,6 +18,7 @@ class SegmentationNetwork(nn.Module):
     Attributes:
         name: what its errors begin with; of a registered network its name in ``tinyfcn.models``.
         num_classes: number of classes, set where the network is registered.
+        in_channels: of the images that it takes, or None if it takes others too.
         margin: pixels of the image on each side that get no score, as in U-Net without padding.
         tile: the largest side of a window's scores, where an image is labelled in windows because
             of a margin.
@@ -26,6 +28,7 @@ class SegmentationNetwork(nn.Module):
 
     name: str = ""
     num_classes: int
+    in_channels: int | None = 3
     margin: int = 0
     tile: int = 388
     auxiliary: Mapping[str, float] = MappingProxyType({})
@@ -38,15 +41,23 @@ class SegmentationNetwork(nn.Module):
         """The least side of an image whose scores cover ``side`` pixels."""
         return side
 
-    def check_images(self, x: Tensor, channels: int = 3) -> None:
-        """Reject what are not images of so many channels."""
-        if x.ndim != 4 or x.shape[1] != channels:
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        for x in (*inputs, *options.values()):
+            self.check_images(x)
+        return super().__call__(*inputs, **options)
+
+    def check_images(self, x: Tensor) -> None:
+        """Reject what are not images of ``in_channels`` channels; done before every call."""
+        channels = self.in_channels
+        if channels and (x.ndim != 4 or x.shape[1] != channels):
             name = self.name or type(self).__name__
             raise ValueError(f"{name}: expected images (N, {channels}, H, W), got shape {x.shape}")
 
 
 class _Other(SegmentationNetwork):
     """Answers for a module of another class: what it has of the above, else the defaults."""
+
+    in_channels = None
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

@@ -19,27 +19,26 @@ from __future__ import annotations
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import check_choice, with_relu
-from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet
+from tinyfcn.models.dilated_resnet import TRAINING, DilatedResNet, FCNHead
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
 
 __all__ = ["pspnet"]
 
-BINS = (1, 2, 3, 6)
+BINS = (1, 2, 3, 6)  # rows and columns of the grids
 
 
 class PyramidPooling(nn.Module):
     """(N, C, h, w) → (N, 2 C, h, w): the map, and beside it its means over coarse grids.
 
     Args:
-        channels: C, a multiple of the number of bins; each grid gives C / len(bins) channels.
-        bins: rows and columns of the grids.
+        channels: C, a multiple of the number of bins; each grid gives C / len(BINS) channels.
     """
 
-    def __init__(self, channels: int, bins: tuple[int, ...] = BINS) -> None:
+    def __init__(self, channels: int) -> None:
         self.levels = nn.ModuleList()
-        for size in bins:
-            convolution = nn.Conv2d(channels, channels // len(bins), 1, bias=False)
+        for size in BINS:
+            convolution = nn.Conv2d(channels, channels // len(BINS), 1, bias=False)
             self.levels.append(nn.Sequential(nn.AdaptiveAvgPool2d(size), *with_relu(convolution)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,9 +90,4 @@ def pspnet(
 
 
 def _head(channels: int, num_classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        PyramidPooling(channels),
-        *with_relu(nn.Conv2d(2 * channels, channels // 4, 3, padding=1, bias=False)),
-        nn.Dropout(0.1),
-        nn.Conv2d(channels // 4, num_classes, 1),
-    )
+    return nn.Sequential(PyramidPooling(channels), *FCNHead(2 * channels, num_classes, reduction=8))

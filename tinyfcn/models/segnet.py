@@ -74,7 +74,6 @@ class SegNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        self.check_images(x)
         y, switches = encode(convolutions(self.encoder), x)
         return self.score(decode(self.decoder, y, switches))
 
@@ -125,7 +124,6 @@ class SegNetBasic(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) → scores (N, num_classes, H, W), for any H and W of at least 1."""
-        self.check_images(x)
         y, switches = encode(self.encoder, self.normalize(x))
         return self.score(decode(self.decoder, y, switches))
 

@@ -95,7 +95,6 @@ class UNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, num_classes, H − 2 · margin, W − 2 · margin)."""
-        self.check_images(x, self.in_channels)
         self._check_size(x.shape[2:])
         handed_over = []
         for stage, convolutions in enumerate(self.down):

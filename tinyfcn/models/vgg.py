@@ -17,7 +17,7 @@ from __future__ import annotations
 from functools import partial
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import scaled
+from tinyfcn.models.backbones.backbone import scaled, with_classifier
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.registry import member, register
 
@@ -54,7 +54,9 @@ def _vgg(
     """
     backbone = VGGBackbone(width, batch_norm, depth=depth)
     hidden = scaled(4096, width)
-    classifier = nn.Sequential(
+    return with_classifier(
+        backbone,
+        7,
         nn.Linear(backbone.channels[-1] * 7 * 7, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),
@@ -62,14 +64,6 @@ def _vgg(
         nn.ReLU(),
         nn.Dropout(dropout),
         nn.Linear(hidden, num_classes),
-    )
-    return nn.Sequential(
-        {
-            "features": backbone,
-            "avgpool": nn.AdaptiveAvgPool2d(7),
-            "flatten": nn.Flatten(),
-            "classifier": classifier,
-        }
     )
 
 

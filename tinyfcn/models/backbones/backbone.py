@@ -59,6 +59,18 @@ class Backbone(nn.Sequential):
         return [self[start:stop] for start, stop in pairwise(starts)]
 
 
+def with_classifier(backbone: Backbone, side: int, *layers: nn.Module) -> nn.Sequential:
+    """A classifier in torchvision's form: its layers behind the backbone, on maps of one size."""
+    return nn.Sequential(
+        {
+            "features": backbone,
+            "avgpool": nn.AdaptiveAvgPool2d(side),
+            "flatten": nn.Flatten(),
+            "classifier": nn.Sequential(*layers),
+        }
+    )
+
+
 def out_channels(module: nn.Module) -> int:
     """Channels of its output, where it says so or its last convolution does; else 0."""
     own: int = getattr(module, "out_channels", 0)
