@@ -45,8 +45,8 @@ class Normalization(ChannelSums):
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
         direct, spread = self.empty((2, *x.shape), x.dtype)
-        window = *image_size(x), size
-        terms = *window, alpha / size, beta, k
+        sizes = *image_size(x), size
+        terms = *sizes, alpha / size, beta, k
         self.launch.each("local_response_norm_terms", x.size, gy, x, direct, spread, *terms)
-        options = *window, 2 * alpha * beta / size
+        options = *sizes, 2 * alpha * beta / size
         return self.compute("local_response_norm_grad", x.shape, direct, spread, x, *options)
