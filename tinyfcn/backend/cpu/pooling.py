@@ -7,6 +7,7 @@ the padding are left out, which is what padding with −∞ means.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,13 +150,12 @@ def _taps(
 
     Windows are restricted to ``rows_out`` and pixels to ``rows_in``; slices count from there.
     """
-    images, inputs, outputs = slice(None), (rows_in, slice(0, w)), (rows_out, slice(0, ow))
-    for tap, place in enumerate(np.ndindex(kernel)):
-        rows, columns = (
-            meeting(i, o, s, k * d - p)
-            for i, o, k, s, p, d in zip(inputs, outputs, place, *window, strict=True)
-        )
-        yield tap, (images, rows[0], columns[0]), (images, rows[1], columns[1])
+    (sh, sw), (ph, pw), (dh, dw) = window
+    images, inputs, outputs = slice(None), slice(0, w), slice(0, ow)
+    rows = [meeting(rows_in, rows_out, sh, k * dh - ph) for k in range(kernel[0])]
+    columns = [meeting(inputs, outputs, sw, k * dw - pw) for k in range(kernel[1])]
+    for tap, (row, column) in enumerate(itertools.product(rows, columns)):
+        yield tap, (images, row[0], column[0]), (images, row[1], column[1])
 
 
 def _reaching(rows: slice, oh: int, k: int, s: int, p: int, d: int) -> slice:
