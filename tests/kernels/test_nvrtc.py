@@ -1,5 +1,6 @@
 """NVIDIA's compiler accepts every kernel without a warning, and all fits into registers."""
 
+import functools
 import re
 
 import pytest
@@ -11,12 +12,16 @@ KERNELS = declared()
 FILES = sorted({kernel.file for kernel in KERNELS.values()})
 
 
+@functools.cache
+def compiled(file, architecture):
+    return nvrtc.compile_file(folder() / file, instances(KERNELS, file), architecture)
+
+
 @pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
 @pytest.mark.parametrize("file", FILES)
 def test_every_kernel_compiles_without_warnings_and_spills(file, architecture):
-    names = instances(KERNELS, file)
-    usages = nvrtc.compile_file(folder() / file, names, architecture)
-    assert {usage.kernel for usage in usages} >= set(names)
+    usages = compiled(file, architecture)
+    assert {usage.kernel for usage in usages} >= set(instances(KERNELS, file))
     for usage in usages:
         assert usage.spills == 0, usage
         assert usage.shared <= 48 * 1024, usage
@@ -29,8 +34,7 @@ def test_every_kernel_compiles_without_warnings_and_spills(file, architecture):
      ("conv2d.cu", "conv2d_input_grad"), ("conv2d.cu", "conv2d_weight_grad")],
 )  # fmt: skip
 def test_products_read_shared_memory_by_128_bits(file, name):
-    usages = nvrtc.compile_file(folder() / file, instances(KERNELS, file), "sm_80")
-    code = {usage.kernel: usage.ptx for usage in usages}
+    code = {usage.kernel: usage.ptx for usage in compiled(file, "sm_80")}
     for T, load, of in (("float", "ld.shared.v4.f32", 4), ("double", "ld.shared.v2.f64", 2)):
         loads = re.findall(r"ld\.shared[.\w]*\.f\d+", code[f"{name}<{T}>"])
         # 16 terms are unrolled, and each needs 8 + 4 elements.

@@ -32,7 +32,6 @@ LARGEST_AXIS = 2**16 - 1  # of a grid, but for the first
 
 algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col"))
 
-
 # The parameters CONV_SIZES of the kernels, see conv_sizes.cuh.
 ConvSizes = namedtuple("ConvSizes", "n c h w oc oh ow kh kw sh sw ph pw dh dw groups")
 
@@ -109,7 +108,7 @@ class Convolution(Gemm):
                     self.launch.each("col2im", image.size, columns, image, *g)
                 gx += 0 if bias is None else bias[:, None, None]
             case _:
-                phase = g.n * tiles(g.h, g.sh) * tiles(g.w, g.sw)  # pixels of the largest
+                phase = g.n * -(-g.h // g.sh) * -(-g.w // g.sw)  # pixels of the largest
                 grid = tiles(phase) * g.sh * g.sw, tiles(g.c // groups), groups
                 self.launch("conv2d_input_grad", grid, THREADS, *arrays, *g)
         return gx
@@ -134,7 +133,7 @@ class Convolution(Gemm):
         pixels = g.n * g.oh * g.ow
         columns, rows = tiles(math.prod(shape[1:])), tiles(g.oc // groups)
         shares = max(min(ENOUGH_BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
-        share = DEPTH * tiles(pixels, DEPTH * shares)
+        share = DEPTH * -(-pixels // (DEPTH * shares))
         parts = self.empty((shares, *shape), x.dtype)
         grid = columns, rows, groups * shares
         self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g, share)

@@ -91,10 +91,8 @@ def declared(source: Path | None = None) -> dict[str, Kernel]:
         for kernel in _read(path):
             first = kernels.setdefault(kernel.name, kernel)
             if first is not kernel:
-                raise ValueError(
-                    f"two kernels are called {kernel.name}: {first.file} has {first}, "
-                    f"{kernel.file} has {kernel}"
-                )
+                both = f"{first.file} has {first}, {kernel.file} has {kernel}"
+                raise ValueError(f"two kernels are called {kernel.name}: {both}")
     return kernels
 
 
