@@ -16,7 +16,7 @@ import tinyfcn.functional as F
 from tinyfcn import nn, onnx
 from tinyfcn.models.mirror import mirror
 from tinyfcn.onnx import operators
-from tinyfcn.onnx.rules import RULES
+from tinyfcn.onnx.operators import RULES
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")

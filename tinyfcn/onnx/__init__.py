@@ -16,13 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tinyfcn import backend
 from tinyfcn.files import atomic_write
 from tinyfcn.nn import Module
-from tinyfcn.onnx import operators, resampling  # noqa: F401 (they add the rules)
-from tinyfcn.onnx.graph import Dynamic, Graph, UnknownValue
-from tinyfcn.onnx.rules import RULES, CannotExport
-from tinyfcn.onnx.trace import INPUT, Trace, trace
+from tinyfcn.onnx.graph import Constants, Dynamic, Graph, Value
+from tinyfcn.onnx.operators import RULES
+from tinyfcn.onnx.trace import INPUT, CannotExport, Trace, trace
 from tinyfcn.without_values import image_shape
 
 EXAMPLE = (3, 257, 385)  # (C, H, W) of images that most networks take
@@ -79,14 +77,14 @@ def export(
     for other in _on_other_sizes(model, size) if dynamic else ():
         differing |= _differing(first, other)
         others.append(other)
-    graph = _written(first, differing)
+    constants: Constants = {}
+    graph = _written(first, differing, constants)
     for other in others:
-        _check_equal(graph, _written(other, differing))
+        _check_equal(graph, _written(other, differing, constants))
     named = [*model.named_parameters(), *model.named_buffers()]
-    arrays = {name: backend.to_numpy(tensor.data) for name, tensor in named}
+    arrays = {name: tensor.numpy() for name, tensor in named}
     with atomic_write(path) as file:
-        for part in serialize(graph, first, differing, arrays, metadata or {}):
-            file.write(part)
+        file.writelines(serialize(graph, first, arrays, metadata or {}))
 
 
 def _on_other_sizes(model: Module, size: tuple[int, ...]) -> Iterator[Trace]:
@@ -109,25 +107,19 @@ def _on_other_sizes(model: Module, size: tuple[int, ...]) -> Iterator[Trace]:
         yield traced
 
 
-def _written(traced: Trace, dynamic: Dynamic) -> Graph:
+def _written(traced: Trace, dynamic: Dynamic, constants: Constants) -> Graph:
     """The graph of a trace."""
-    graph = Graph(traced.known, dynamic)
-    graph.add(traced.images, INPUT)
+    graph = Graph(dynamic, constants)
+    graph.values[traced.images] = Value(INPUT, traced.images.shape)
     for layer, op, inputs, outputs in traced.calls:
-        graph.layer, kind = layer, type(op)
-        if kind not in RULES:
-            raise CannotExport(f"onnx: {kind.__name__} has no operator in ONNX")
-        try:
-            made = RULES[kind](graph, op, *map(graph.value, inputs))
-        except UnknownValue:
-            raise CannotExport(
-                f"onnx: {kind.__name__} uses values that were computed outside the ops of "
-                "tinyfcn.functional, so they would be the same for every image"
-            ) from None
+        graph.layer, graph.op = layer, type(op).__name__
+        if type(op) not in RULES:
+            raise CannotExport(f"onnx: {graph.op} has no operator in ONNX")
+        made = RULES[type(op)](graph, op, *map(graph.value, inputs))
         names = made if isinstance(made, tuple) else (made,)
         for tensor, name in zip(outputs, names, strict=True):
-            graph.add(tensor, name)
-    graph.result = graph.value(traced.scores).name
+            graph.values[tensor] = Value(name, tensor.shape)
+    graph.result = graph.value(traced.scores.data).name
     if graph.result == INPUT:
         graph.result = graph.node("Identity", [INPUT])
     return graph
@@ -156,11 +148,7 @@ def _differing(first: Trace, second: Trace) -> Dynamic:
 def _check_equal(graph: Graph, other: Graph) -> None:
     """Reject a network of which something was written down that belongs to one size only."""
     for a, b in zip(graph.nodes, other.nodes, strict=False):
-        same = all(
-            np.array_equal(graph.constants.get(m, m), other.constants.get(n, n))
-            for m, n in zip(a.inputs, b.inputs, strict=False)
-        )
-        if a._replace(inputs=()) != b._replace(inputs=()) or not same:
+        if a != b:
             raise CannotExport(
                 f"onnx: the network computes something from the image's size that cannot be "
                 f"followed (what {a.outputs[0]} needs); with dynamic=False it can be exported for "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinyfcn.function import Function
 from tinyfcn.functional import arithmetic as a
 from tinyfcn.functional.activation import ELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax
 from tinyfcn.functional.comparison import Abs, Less, Maximum, Where
@@ -14,44 +16,28 @@ from tinyfcn.functional.normalization import BatchNorm, LocalResponseNorm
 from tinyfcn.functional.padding import PadConstant
 from tinyfcn.functional.pooling import MaxPool2d
 from tinyfcn.functional.reduction import BroadcastTo, Max, Sum
+from tinyfcn.functional.resampling import Resample2d
 from tinyfcn.functional.second_order import Alias
 from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
 from tinyfcn.functional.sizes import conv_transpose_size
 from tinyfcn.functional.unpooling import ScatterPlane
 from tinyfcn.onnx.graph import Graph, Value
-from tinyfcn.onnx.rules import CannotExport, check_rounding_up, rule
+from tinyfcn.onnx.resampling import pool, resample2d
+from tinyfcn.onnx.trace import CannotExport
+
+Rule = Callable[..., Any]
 
 LAST = np.iinfo(np.int64).max  # Slice: to the end
-
-# Ops that are one operator: its name, and its attributes by the names that they have here.
-SAME: dict[Any, tuple[str, dict[str, str]]] = {
-    a.Add: ("Add", {}), a.Sub: ("Sub", {}), a.Mul: ("Mul", {}), a.Div: ("Div", {}),
-    a.Neg: ("Neg", {}), a.Pow: ("Pow", {}), a.Exp: ("Exp", {}), a.Log: ("Log", {}),
-    a.Sqrt: ("Sqrt", {}), a.Tanh: ("Tanh", {}), a.MatMul: ("MatMul", {}),
-    Abs: ("Abs", {}), Less: ("Less", {}), Maximum: ("Max", {}), Where: ("Where", {}),
-    ReLU: ("Relu", {}), Sigmoid: ("Sigmoid", {}), Alias: ("Identity", {}),
-    ELU: ("Elu", {"alpha": "alpha"}), LeakyReLU: ("LeakyRelu", {"alpha": "slope"}),
-    Softmax: ("Softmax", {"axis": "dim"}), LogSoftmax: ("LogSoftmax", {"axis": "dim"}),
-    Cat: ("Concat", {"axis": "dim"}), Permute: ("Transpose", {"perm": "dims"}),
-}  # fmt: skip
-
-
-@rule(*SAME)
-def _same(graph: Graph, op: Any, *inputs: Value) -> str:
-    kind, attributes = SAME[type(op)]
-    return graph.node(kind, inputs, **{name: getattr(op, own) for name, own in attributes.items()})
 
 
 # ---- convolution ----
 
 
-@rule(Conv2d)
 def _conv2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Value | None) -> str:
     y = graph.node("Conv", [x, weight, bias], **_window(op.window, weight))
     return graph.node("Relu", [y]) if op.relu else y
 
 
-@rule(Conv2dInputGrad)
 def _conv_transpose2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Value | None) -> str:
     stride, pad, dilation, _ = op.window
     axes = zip(x.shape[2:], weight.shape[2:], stride, pad, dilation, op.size, strict=True)
@@ -76,22 +62,19 @@ def _window(window: ConvWindow, weight: Value) -> dict[str, Any]:
 # ---- pooling and unpooling ----
 
 
-@rule(MaxPool2d)
 def _max_pool2d(graph: Graph, op: Any, x: Value) -> Any:
     kernel, stride, pad, dilation = op.window
-    check_rounding_up("max_pool2d", op.ceil_mode, kernel, stride, pad)
-    options = {
-        "kernel_shape": kernel, "strides": stride, "pads": pad * 2, "dilations": dilation,
-        "ceil_mode": int(op.ceil_mode),
-    }  # fmt: skip
+    made = pool(
+        graph, "MaxPool", "max_pool2d", x, kernel, stride, pad, op.ceil_mode,
+        dilations=dilation, outputs=2 if op.return_indices else 1,
+    )  # fmt: skip
     if not op.return_indices:
-        return graph.node("MaxPool", [x], **options)
-    y, where = graph.node("MaxPool", [x], outputs=2, **options)
+        return made
+    y, where = made
     # ONNX counts through the whole array, we through the plane of each channel: h · W + w.
     return y, graph.node("Mod", [where, graph.integers([x.shape[2] * x.shape[3]])])
 
 
-@rule(ScatterPlane)
 def _max_unpool2d(graph: Graph, op: Any, x: Value, indices: Value) -> str:
     # Not MaxUnpool: onnxruntime gives no map of odd sides back with it, and where windows
     # overlap it keeps one value instead of adding them up.
@@ -107,7 +90,6 @@ def _max_unpool2d(graph: Graph, op: Any, x: Value, indices: Value) -> str:
 # ---- normalization ----
 
 
-@rule(BatchNorm)
 def _batch_norm(graph: Graph, op: Any, x: Value, weight: Value | None, bias: Value | None) -> str:
     mean, var = graph.value(op.mean), graph.value(op.var)
     scale = weight or graph.constant(np.ones(mean.shape, np.float32))
@@ -116,7 +98,6 @@ def _batch_norm(graph: Graph, op: Any, x: Value, weight: Value | None, bias: Val
     return graph.node("Relu", [y]) if op.relu else y
 
 
-@rule(LocalResponseNorm)
 def _local_response_norm(graph: Graph, op: Any, x: Value) -> str:
     size, alpha, beta, k = op.options
     if size % 2 == 0:
@@ -129,12 +110,6 @@ def _local_response_norm(graph: Graph, op: Any, x: Value) -> str:
 # ---- shapes ----
 
 
-@rule(Reshape)
-def _reshape(graph: Graph, op: Any, x: Value) -> str:
-    return graph.node("Reshape", [x, graph.integers(op.shape)])
-
-
-@rule(GetItem)
 def _getitem(graph: Graph, op: Any, x: Value) -> str:
     parts = full_index(op.index, len(x.shape))
     if not all(p is None or isinstance(p, int | slice) for p in parts):
@@ -161,25 +136,44 @@ def _getitem(graph: Graph, op: Any, x: Value) -> str:
     return graph.node("Unsqueeze", [name, graph.integers(new)]) if new else name
 
 
-@rule(PadConstant)
 def _pad(graph: Graph, op: Any, x: Value) -> str:
     pads = graph.integers([0, 0, *op.before, 0, 0, *op.after])
     return graph.node("Pad", [x, pads, graph.constant(op.value, np.float32)])
 
 
-# ---- over axes ----
+# ---- the table ----
 
 
-@rule(Sum)
-def _sum(graph: Graph, op: Any, x: Value) -> str:
-    return graph.node("ReduceSum", [x, graph.integers(op.dims)], keepdims=1)
+def _same(kind: str, **attributes: str) -> Rule:
+    """One operator, whose attributes have these names here."""
+
+    def rule(graph: Graph, op: Any, *inputs: Value) -> str:
+        own = {name: getattr(op, attribute) for name, attribute in attributes.items()}
+        return str(graph.node(kind, inputs, **own))
+
+    return rule
 
 
-@rule(Max)
-def _max(graph: Graph, op: Any, x: Value) -> str:
-    return graph.node("ReduceMax", [x, graph.integers([op.dim])], keepdims=1)
+def _with(kind: str, numbers: Callable[[Any], Sequence[int]]) -> Rule:
+    """One operator, whose second input are these integers of the op."""
+    return lambda graph, op, x: graph.node(kind, [x, graph.integers(numbers(op))])
 
 
-@rule(BroadcastTo)
-def _broadcast_to(graph: Graph, op: Any, x: Value) -> str:
-    return graph.node("Expand", [x, graph.integers(op.shape)])
+# A rule is given the graph, the op and its inputs as values; it adds nodes, and returns the names
+# of what comes out. Operators are those of opset 18 (https://onnx.ai/onnx/operators).
+RULES: dict[type[Function], Rule] = {
+    a.Add: _same("Add"), a.Sub: _same("Sub"), a.Mul: _same("Mul"), a.Div: _same("Div"),
+    a.Neg: _same("Neg"), a.Pow: _same("Pow"), a.Exp: _same("Exp"), a.Log: _same("Log"),
+    a.Sqrt: _same("Sqrt"), a.Tanh: _same("Tanh"), a.MatMul: _same("MatMul"),
+    Abs: _same("Abs"), Less: _same("Less"), Maximum: _same("Max"), Where: _same("Where"),
+    ReLU: _same("Relu"), Sigmoid: _same("Sigmoid"), Alias: _same("Identity"),
+    ELU: _same("Elu", alpha="alpha"), LeakyReLU: _same("LeakyRelu", alpha="slope"),
+    Softmax: _same("Softmax", axis="dim"), LogSoftmax: _same("LogSoftmax", axis="dim"),
+    Cat: _same("Concat", axis="dim"), Permute: _same("Transpose", perm="dims"),
+    Reshape: _with("Reshape", lambda op: op.shape),
+    BroadcastTo: _with("Expand", lambda op: op.shape),
+    Sum: _with("ReduceSum", lambda op: op.dims), Max: _with("ReduceMax", lambda op: [op.dim]),
+    Conv2d: _conv2d, Conv2dInputGrad: _conv_transpose2d, GetItem: _getitem, PadConstant: _pad,
+    MaxPool2d: _max_pool2d, ScatterPlane: _max_unpool2d, Resample2d: resample2d,
+    BatchNorm: _batch_norm, LocalResponseNorm: _local_response_norm,
+}  # fmt: skip

@@ -6,17 +6,19 @@ that it picks, are computed in the graph from the size of the image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tinyfcn.backend.base import Pair
 from tinyfcn.functional import resampling
 from tinyfcn.onnx.graph import Graph, Value
-from tinyfcn.onnx.rules import CannotExport, Rule, check_rounding_up, rule
+from tinyfcn.onnx.trace import CannotExport
 
 
-@rule(resampling.Resample2d)
-def _resample2d(graph: Graph, op: Any, x: Value) -> str:
+def resample2d(graph: Graph, op: Any, x: Value) -> Any:
+    """The rule for all resampling."""
     kind = type(op.rows)
     if type(op.columns) is not kind or kind not in RESAMPLING:
         names = " and ".join(type(axis).__name__ for axis in (op.rows, op.columns))
@@ -24,12 +26,28 @@ def _resample2d(graph: Graph, op: Any, x: Value) -> str:
     return RESAMPLING[kind](graph, op.rows, op.columns, x)
 
 
-def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
-    pads = [rows.p, columns.p]
-    check_rounding_up("avg_pool2d", rows.ceil_mode, (rows.k, columns.k), (rows.s, columns.s), pads)
+def pool(
+    graph: Graph, kind: str, op: str, x: Value, kernel: Pair, stride: Pair, padding: Pair,
+    ceil_mode: bool, **options: Any,
+) -> Any:  # fmt: skip
+    """One of ONNX's poolings."""
+    if ceil_mode and any(k < s + p for k, s, p in zip(kernel, stride, padding, strict=True)):
+        # The last window might start behind the image: we leave such a window out, as PyTorch does.
+        raise CannotExport(
+            f"onnx: {op} with ceil_mode needs a kernel_size of at least stride + padding, got "
+            f"kernel_size {kernel}, stride {stride}, padding {padding}"
+        )
     return graph.node(
-        "AveragePool", [x], kernel_shape=[rows.k, columns.k], strides=[rows.s, columns.s],
-        pads=pads * 2, ceil_mode=int(rows.ceil_mode), count_include_pad=int(rows.count_include_pad),
+        kind, [x], kernel_shape=kernel, strides=stride, pads=padding * 2, ceil_mode=int(ceil_mode),
+        **options,
+    )  # fmt: skip
+
+
+def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> Any:
+    kernel, stride, padding = (rows.k, columns.k), (rows.s, columns.s), (rows.p, columns.p)
+    return pool(
+        graph, "AveragePool", "avg_pool2d", x, kernel, stride, padding, rows.ceil_mode,
+        count_include_pad=int(rows.count_include_pad),
     )  # fmt: skip
 
 
@@ -61,21 +79,25 @@ def _means(graph: Graph, axis: Any) -> str:
     return graph.node("Div", floats)
 
 
-def _interpolate(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
-    linear = isinstance(rows, resampling.Bilinear)
-    options: dict[str, Any]
-    if linear:
-        how = "align_corners" if rows.align_corners else "half_pixel"
-        options = {"mode": "linear", "coordinate_transformation_mode": how}
-    else:
-        options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
-        options["nearest_mode"] = "floor"
+def _bilinear(graph: Graph, rows: Any, columns: Any, x: Value) -> Any:
+    how = "align_corners" if rows.align_corners else "half_pixel"
+    return _resize(graph, rows, columns, x, "linear", coordinate_transformation_mode=how)
+
+
+def _nearest(graph: Graph, rows: Any, columns: Any, x: Value) -> Any:
     if rows.scale is None and columns.scale is None:
-        if not linear:
-            # Not Resize: it divides in float32, and is one pixel off where a quotient is whole.
-            return _picked(graph, x, _nearest(graph, rows), _nearest(graph, columns))
+        # Not Resize: it divides in float32, and is one pixel off where a quotient is whole.
+        return _picked(graph, x, _scaled(graph, rows), _scaled(graph, columns))
+    return _resize(
+        graph, rows, columns, x, "nearest", coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )  # fmt: skip
+
+
+def _resize(graph: Graph, rows: Any, columns: Any, x: Value, mode: str, **options: Any) -> Any:
+    if rows.scale is None and columns.scale is None:
         sizes = graph.integers([*x.shape[:2], rows.out, columns.out])
-        return graph.node("Resize", [x, None, None, sizes], **options)
+        return graph.node("Resize", [x, None, None, sizes], mode=mode, **options)
     scales = [1 / (axis.scale or axis.n / axis.out) for axis in (rows, columns)]
     if any(float(np.float32(f)) != f for f in scales):
         raise CannotExport(
@@ -83,7 +105,7 @@ def _interpolate(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
             "might differ by one; pass a size instead"
         )
     wanted = graph.constant([1, 1, *scales], np.float32)
-    return graph.node("Resize", [x, None, wanted], **options)
+    return graph.node("Resize", [x, None, wanted], mode=mode, **options)
 
 
 def _spread(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
@@ -108,7 +130,7 @@ def _picked(graph: Graph, x: Value, rows: str, columns: str) -> str:
     return graph.node("Gather", [graph.node("Gather", [x, rows], axis=2), columns], axis=3)
 
 
-def _nearest(graph: Graph, axis: Any) -> str:
+def _scaled(graph: Graph, axis: Any) -> str:
     """⌊i · n / out⌋ for every position i below out."""
     times_n = graph.node("Mul", [_range(graph, axis.out), graph.integers([axis.n])])
     return graph.node("Div", [times_n, graph.integers([axis.out])])
@@ -131,11 +153,11 @@ def _range(graph: Graph, n: int) -> str:
     return graph.node("Range", [zero, graph.scalar(n), one])
 
 
-RESAMPLING: dict[type, Rule] = {
+RESAMPLING: dict[type, Callable[..., Any]] = {
     resampling.Average: _average,
     resampling.Adaptive: _adaptive,
-    resampling.Bilinear: _interpolate,
-    resampling.Nearest: _interpolate,
+    resampling.Bilinear: _bilinear,
+    resampling.Nearest: _nearest,
     resampling.Bordered: _bordered,
     resampling.Spread: _spread,
 }

@@ -11,8 +11,21 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-# ("axis", name of a value, axis of it), or (sign, operand, operand).
-Formula = tuple[str, Any, Any]
+# ("axis", a traced tensor, axis of it), or (operation, operand, operand).
+Formula = tuple[Any, Any, Any]
+
+
+def _followed(compute: Callable[[int, int], int]) -> tuple[Any, Any]:
+    """The operator that goes on with formulas, for a Size on the left and on the right."""
+
+    def forward(a: int, b: Any) -> Any:
+        same = isinstance(b, int)
+        return Size(compute(int(a), int(b)), (compute, a, b)) if same else NotImplemented
+
+    def reflected(b: int, a: Any) -> Any:
+        return forward(a, b) if isinstance(a, int) else NotImplemented
+
+    return forward, reflected
 
 
 class Size(int):
@@ -22,7 +35,7 @@ class Size(int):
         >>> height = Size(7, ("axis", "images", 2))
         >>> half = (height + 1) // 2
         >>> half, half.formula[0], half.formula[2]
-        (4, '//', 2)
+        (4, <built-in function floordiv>, 2)
     """
 
     formula: Formula
@@ -32,6 +45,12 @@ class Size(int):
         size.formula = formula
         return size
 
+    __add__, __radd__ = _followed(operator.add)
+    __sub__, __rsub__ = _followed(operator.sub)
+    __mul__, __rmul__ = _followed(operator.mul)
+    __floordiv__, __rfloordiv__ = _followed(operator.floordiv)
+    __mod__, __rmod__ = _followed(operator.mod)
+
     def __index__(self) -> Size:
         return self  # where the ops ask whether something is an integer
 
@@ -39,30 +58,7 @@ class Size(int):
         return 0 - self
 
     def __abs__(self) -> Any:
-        return Size(abs(int(self)), ("abs", self, 0))
+        return Size(abs(int(self)), (abs, self, 0))
 
     def __reduce__(self) -> Any:
         return int, (int(self),)
-
-
-def _follows(name: str, sign: str, compute: Callable[[int, int], int]) -> None:
-    """Give Size the operator of that sign, for a Size on either side."""
-
-    def forward(a: int, b: Any) -> Any:
-        return Size(compute(int(a), int(b)), (sign, a, b)) if isinstance(b, int) else NotImplemented
-
-    def reflected(b: int, a: Any) -> Any:
-        return forward(a, b) if isinstance(a, int) else NotImplemented
-
-    setattr(Size, f"__{name}__", forward)
-    setattr(Size, f"__r{name}__", reflected)
-
-
-for _name, _sign, _compute in (
-    ("add", "+", operator.add),
-    ("sub", "-", operator.sub),
-    ("mul", "*", operator.mul),
-    ("floordiv", "//", operator.floordiv),
-    ("mod", "%", operator.mod),
-):
-    _follows(_name, _sign, _compute)

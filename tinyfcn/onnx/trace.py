@@ -2,6 +2,9 @@
 
 The network runs on the backend "meta", where nothing is computed. Every op of the forward pass
 becomes a :class:`Call`; the tensors between them have names, and sizes that remember their origin.
+
+Every array whose values are known knows them as its ``source``: a :class:`Traced` tensor, the name
+of a parameter or buffer, or a constant (a NumPy array, or a :class:`Size`).
 """
 
 from __future__ import annotations
@@ -11,15 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyfcn import backend
 from tinyfcn.backend import meta
-from tinyfcn.function import Function, Hook
+from tinyfcn.function import Function, Hook, as_tensor
 from tinyfcn.nn import Module
-from tinyfcn.onnx.rules import CannotExport
 from tinyfcn.onnx.sizes import Size
 from tinyfcn.tensor import Tensor, no_grad
 from tinyfcn.without_values import empty_images, without_values
 
 INPUT = "images"
+
+
+class CannotExport(ValueError):
+    """ONNX has no operators for something, or not for images of every size."""
 
 
 class Traced(Tensor):
@@ -28,22 +35,22 @@ class Traced(Tensor):
     def __init__(self, data: Any, name: str) -> None:
         super().__init__(data)
         self.name = name
-        self.made, self._kept = _state(self), data  # kept alive, so that the id stays its own
+        self.made, self.changes = data, data.memory.changes
+        data.source = self
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The sizes, each of which knows that it is this tensor's."""
-        return tuple(Size(n, ("axis", self.name, i)) for i, n in enumerate(self.data.shape))
+        return tuple(Size(n, ("axis", self, i)) for i, n in enumerate(self.data.shape))
 
 
-def _state(tensor: Tensor) -> tuple[int, int]:
-    """Which array a tensor has, and how often somebody has written into it."""
-    data = tensor.data
-    return id(data), data.memory.changes if isinstance(data, meta.MetaArray) else 0
+def _is_kept(tensor: Tensor, array: Any, changes: int = 0) -> bool:
+    """Whether a tensor still has its array, and nobody has written into that."""
+    return tensor.data is array and array.memory.changes == changes
 
 
 class Call(NamedTuple):
-    """One op of a layer and what went in and out; inputs may be absent, or plain numbers."""
+    """One op of a layer and the arrays that went in, of which some may be absent; what came out."""
 
     layer: str
     op: Function
@@ -52,22 +59,11 @@ class Call(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """All calls in order.
-
-    Attributes:
-        calls: as above.
-        images: the network's input.
-        scores: its result.
-        known: the values of tensors that no op made, by the id of the tensor or of its array:
-            the name of a parameter or buffer, or a constant (an array, or a :class:`Size`).
-        kept_alive: what these ids belong to.
-    """
+    """All calls in order, the network's input, and its result."""
 
     calls: Sequence[Call]
     images: Traced
     scores: Traced
-    known: dict[int, Any]
-    kept_alive: Any
 
 
 def trace(model: Module, input_size: Sequence[int]) -> Trace:
@@ -77,13 +73,11 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
         CannotExport: if what the network does depends on values, or it changes some itself.
         ValueError: if the result is not one tensor; and what the model itself raises.
     """
-    recording = _Recording()
-    known = recording.known
-    with without_values(model, using=recording), no_grad():
+    with without_values(model, using=_Recording()), no_grad():
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        kept = {name: (_state(tensor), tensor.data) for name, tensor in tensors.items()}
-        for name, tensor in tensors.items():
-            known[id(tensor)] = known[id(tensor.data)] = name
+        arrays: dict[str, Any] = {name: tensor.data for name, tensor in tensors.items()}
+        for name, array in arrays.items():
+            array.source = name
         images = Traced(empty_images(model, tuple(input_size)).data, INPUT)
         with _Calls(model) as written:
             try:
@@ -93,18 +87,18 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
                     f"onnx: the network looks at the values of tensors, and a file cannot depend "
                     f"on those outside the ops of tinyfcn.functional ({error})"
                 ) from error
-        for name, (state, _) in kept.items():
-            if state != _state(tensors[name]):
+        for name, array in arrays.items():
+            if not _is_kept(tensors[name], array):
                 raise CannotExport(f"onnx: the network changes {name} while it runs")
-    for tensor in (images, *(t for call in written.calls for t in call.outputs)):
-        if tensor.made != _state(tensor):
-            raise CannotExport("onnx: the network writes into the array of a tensor in place")
+    made = [images, *(tensor for call in written.calls for tensor in call.outputs)]
+    if not all(_is_kept(tensor, tensor.made, tensor.changes) for tensor in made):
+        raise CannotExport("onnx: the network writes into the array of a tensor in place")
     if not isinstance(scores, Traced):
         raise ValueError(
             f"onnx: {type(model).__name__} must give one tensor that it computed from its input, "
             f"but gave {type(scores).__name__}"
         )
-    return Trace(written.calls, images, scores, known, (kept, recording))
+    return Trace(written.calls, images, scores)
 
 
 class _Calls(Hook):
@@ -124,42 +118,38 @@ class _Calls(Hook):
     def op(
         self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        made = tuple(Traced(t.data, f"{len(self.calls)}.{i}") for i, t in enumerate(outputs))
-        self.calls.append(Call(self._layers[-1], function, inputs, made))
+        arrays = [None if x is None else as_tensor(x).data for x in inputs]
+        made = tuple(
+            Traced(backend.active().as_array(t.data), f"{len(self.calls)}.{i}")
+            for i, t in enumerate(outputs)
+        )
+        self.calls.append(Call(self._layers[-1], function, arrays, made))
         return made
 
 
-class _Recording(meta.MetaBackend):
-    """The backend "meta", knowing the numbers that its arrays are made of."""
+class _RecordingNumpy(meta.MetaNumpy):
+    """The array module of the following."""
 
-    def __init__(self) -> None:
-        self.known: dict[int, Any] = {}  # by the id of the array
-        self.xp = _RecordingNumpy(self)
-        self._arrays: list[Any] = []  # kept alive, so that ids stay theirs
+    @staticmethod
+    def asarray(data: Any, dtype: Any = None) -> Any:
+        return _Recording().as_array(data, dtype)
+
+    @staticmethod
+    def result_type(*kinds: Any) -> Any:
+        return np.result_type(*(int(kind) if isinstance(kind, Size) else kind for kind in kinds))
+
+
+class _Recording(meta.MetaBackend):
+    """The backend "meta"; arrays that are made of numbers have these as their source."""
+
+    xp = _RecordingNumpy()
 
     def as_array(self, data: Any, dtype: Any = None) -> Any:
-        number = _plain(data)
-        array = super().as_array(number if dtype is None else np.asarray(number, dtype))
+        array: Any = super().as_array(data if dtype is None else np.asarray(data, dtype))
         if array is not data:
             is_size = isinstance(data, Size)
-            self.known[id(array)] = data if is_size else np.asarray(number, array.dtype)
-            self._arrays.append(array)
+            array.source = data if is_size else np.asarray(data, array.dtype)
         return array
 
     def to_numpy(self, array: Any) -> Any:
         raise meta.NoValues(f"numpy() of an array of shape {array.shape}")
-
-
-class _RecordingNumpy(meta.MetaNumpy):
-    """Its array module."""
-
-    def __init__(self, backend: _Recording) -> None:
-        self.asarray = backend.as_array
-
-    @staticmethod
-    def result_type(*kinds: Any) -> Any:
-        return np.result_type(*map(_plain, kinds))
-
-
-def _plain(data: Any) -> Any:
-    return int(data) if isinstance(data, Size) else data
