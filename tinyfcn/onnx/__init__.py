@@ -24,6 +24,7 @@ from tinyfcn.onnx.trace import INPUT, CannotExport, Trace, trace
 from tinyfcn.without_values import image_shape
 
 EXAMPLE = (3, 257, 385)  # (C, H, W) of images that most networks take
+ONE_SIZE = "with dynamic=False it can be exported for one size"
 
 
 def export(
@@ -131,15 +132,11 @@ def _differing(first: Trace, second: Trace) -> Dynamic:
     if kinds[0] != kinds[1]:
         raise CannotExport(
             f"onnx: for images of other sizes the network takes other steps: {len(kinds[0])} ops "
-            f"for {first.images.shape}, {len(kinds[1])} for {second.images.shape}; with "
-            "dynamic=False it can be exported for one size"
+            f"for {first.images.shape}, {len(kinds[1])} for {second.images.shape}; {ONE_SIZE}"
         )
-    pairs = [(first.images, second.images)]
-    for a, b in zip(first.calls, second.calls, strict=True):
-        pairs += zip(a.outputs, b.outputs, strict=True)
     return frozenset(
         (a.name, axis)
-        for a, b in pairs
+        for a, b in zip(first.tensors, second.tensors, strict=True)
         for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True))
         if m != n
     )
@@ -150,14 +147,13 @@ def _check_equal(graph: Graph, other: Graph) -> None:
     for a, b in zip(graph.nodes, other.nodes, strict=False):
         if a != b:
             raise CannotExport(
-                f"onnx: the network computes something from the image's size that cannot be "
-                f"followed (what {a.outputs[0]} needs); with dynamic=False it can be exported for "
-                "one size"
+                "onnx: the network computes something from the image's size that cannot be "
+                f"followed (what {a.outputs[0]} needs); {ONE_SIZE}"
             )
     if graph.result != other.result or len(graph.nodes) != len(other.nodes):
         raise CannotExport(
-            "onnx: for images of other sizes the network gives another one of its tensors; with "
-            "dynamic=False it can be exported for one size"
+            f"onnx: for images of other sizes the network gives another one of its tensors; "
+            f"{ONE_SIZE}"
         )
 
 

@@ -22,7 +22,7 @@ from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
 from tinyfcn.functional.sizes import conv_transpose_size
 from tinyfcn.functional.unpooling import ScatterPlane
 from tinyfcn.onnx.graph import Graph, Value
-from tinyfcn.onnx.resampling import pool, resample2d
+from tinyfcn.onnx.resampling import pooling, resample2d
 from tinyfcn.onnx.trace import CannotExport
 
 Rule = Callable[..., Any]
@@ -64,13 +64,10 @@ def _window(window: ConvWindow, weight: Value) -> dict[str, Any]:
 
 def _max_pool2d(graph: Graph, op: Any, x: Value) -> Any:
     kernel, stride, pad, dilation = op.window
-    made = pool(
-        graph, "MaxPool", "max_pool2d", x, kernel, stride, pad, op.ceil_mode,
-        dilations=dilation, outputs=2 if op.return_indices else 1,
-    )  # fmt: skip
+    options = pooling("max_pool2d", kernel, stride, pad, op.ceil_mode) | {"dilations": dilation}
     if not op.return_indices:
-        return made
-    y, where = made
+        return graph.node("MaxPool", [x], **options)
+    y, where = graph.node("MaxPool", [x], outputs=2, **options)
     # ONNX counts through the whole array, we through the plane of each channel: h · W + w.
     return y, graph.node("Mod", [where, graph.integers([x.shape[2] * x.shape[3]])])
 

@@ -26,29 +26,26 @@ def resample2d(graph: Graph, op: Any, x: Value) -> Any:
     return RESAMPLING[kind](graph, op.rows, op.columns, x)
 
 
-def pool(
-    graph: Graph, kind: str, op: str, x: Value, kernel: Pair, stride: Pair, padding: Pair,
-    ceil_mode: bool, **options: Any,
-) -> Any:  # fmt: skip
-    """One of ONNX's poolings."""
+def pooling(op: str, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> dict[str, Any]:
+    """The attributes of ONNX's poolings.
+
+    Where the last window might start behind the image we leave it out, as PyTorch does, ONNX does
+    not.
+    """
     if ceil_mode and any(k < s + p for k, s, p in zip(kernel, stride, padding, strict=True)):
-        # The last window might start behind the image: we leave such a window out, as PyTorch does.
         raise CannotExport(
             f"onnx: {op} with ceil_mode needs a kernel_size of at least stride + padding, got "
             f"kernel_size {kernel}, stride {stride}, padding {padding}"
         )
-    return graph.node(
-        kind, [x], kernel_shape=kernel, strides=stride, pads=padding * 2, ceil_mode=int(ceil_mode),
-        **options,
-    )  # fmt: skip
+    window = {"kernel_shape": kernel, "strides": stride, "pads": padding * 2}
+    return {**window, "ceil_mode": int(ceil_mode)}
 
 
-def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> Any:
-    kernel, stride, padding = (rows.k, columns.k), (rows.s, columns.s), (rows.p, columns.p)
-    return pool(
-        graph, "AveragePool", "avg_pool2d", x, kernel, stride, padding, rows.ceil_mode,
-        count_include_pad=int(rows.count_include_pad),
-    )  # fmt: skip
+def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    window = (rows.k, columns.k), (rows.s, columns.s), (rows.p, columns.p)
+    options = pooling("avg_pool2d", *window, rows.ceil_mode)
+    options["count_include_pad"] = int(rows.count_include_pad)
+    return graph.node("AveragePool", [x], **options)
 
 
 def _adaptive(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
@@ -63,49 +60,44 @@ def _means(graph: Graph, axis: Any) -> str:
     """The matrix of :class:`resampling.Adaptive` (OUT, IN), for an IN that nodes compute."""
     if graph.is_fixed(axis.n) and graph.is_fixed(axis.out):
         return graph.constant(axis.matrix(), np.float32)
-    n, out = graph.integers([axis.n]), graph.integers([axis.out])
-    one = graph.integers([1])
-    i = graph.node("Unsqueeze", [_range(graph, axis.out), one])  # (OUT, 1)
-    start = graph.node("Div", [graph.node("Mul", [i, n]), out])  # ⌊i·n / out⌋
-    after = graph.node("Mul", [graph.node("Add", [i, one]), n])
-    above = graph.node("Sub", [graph.node("Add", [after, out]), one])
-    stop = graph.node("Div", [above, out])  # ⌈(i + 1)·n / out⌉
-    j = _range(graph, axis.n)  # (IN,)
-    inside = graph.node("And", [
-        graph.node("GreaterOrEqual", [j, start]), graph.node("Less", [j, stop]),
+    # With both axes as long as n · out, output i covers i·n … (i + 1)·n and input j j·out …
+    n, out, one = (graph.integers([size]) for size in (axis.n, axis.out, 1))
+    column = graph.node("Unsqueeze", [_range(graph, axis.out), one])  # (OUT, 1)
+    i, j = graph.node("Mul", [column, n]), graph.node("Mul", [_range(graph, axis.n), out])
+    overlap = graph.node("And", [
+        graph.node("Less", [i, graph.node("Add", [j, out])]),
+        graph.node("Less", [j, graph.node("Add", [i, n])]),
     ])  # fmt: skip
-    count = graph.node("Sub", [stop, start])
-    floats = (graph.node("Cast", [x], to=np.dtype(np.float32)) for x in (inside, count))
-    return graph.node("Div", floats)
+    ones = graph.node("Cast", [overlap], to=np.dtype(np.float32))
+    return graph.node("Div", [ones, graph.node("ReduceSum", [ones, one])])
 
 
-def _bilinear(graph: Graph, rows: Any, columns: Any, x: Value) -> Any:
-    how = "align_corners" if rows.align_corners else "half_pixel"
-    return _resize(graph, rows, columns, x, "linear", coordinate_transformation_mode=how)
+def _bilinear(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
+    positions = "align_corners" if rows.align_corners else "half_pixel"
+    return _resize(graph, rows, columns, x, "linear", positions)
 
 
-def _nearest(graph: Graph, rows: Any, columns: Any, x: Value) -> Any:
+def _nearest(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     if rows.scale is None and columns.scale is None:
         # Not Resize: it divides in float32, and is one pixel off where a quotient is whole.
         return _picked(graph, x, _scaled(graph, rows), _scaled(graph, columns))
-    return _resize(
-        graph, rows, columns, x, "nearest", coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )  # fmt: skip
+    return _resize(graph, rows, columns, x, "nearest", "asymmetric")
 
 
-def _resize(graph: Graph, rows: Any, columns: Any, x: Value, mode: str, **options: Any) -> Any:
+def _resize(graph: Graph, rows: Any, columns: Any, x: Value, mode: str, positions: str) -> str:
+    options: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": positions}
+    if mode == "nearest":
+        options["nearest_mode"] = "floor"
     if rows.scale is None and columns.scale is None:
         sizes = graph.integers([*x.shape[:2], rows.out, columns.out])
-        return graph.node("Resize", [x, None, None, sizes], mode=mode, **options)
+        return graph.node("Resize", [x, None, None, sizes], **options)
     scales = [1 / (axis.scale or axis.n / axis.out) for axis in (rows, columns)]
     if any(float(np.float32(f)) != f for f in scales):
         raise CannotExport(
             f"onnx: interpolate with scale_factor {scales} is not exact in float32, so that sizes "
             "might differ by one; pass a size instead"
         )
-    wanted = graph.constant([1, 1, *scales], np.float32)
-    return graph.node("Resize", [x, None, wanted], mode=mode, **options)
+    return graph.node("Resize", [x, None, graph.constant([1, 1, *scales], np.float32)], **options)
 
 
 def _spread(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
@@ -137,14 +129,11 @@ def _scaled(graph: Graph, axis: Any) -> str:
 
 
 def _mirrored(graph: Graph, axis: Any) -> str:
-    """n − 1 − |n − 1 − i mod 2(n − 1)| for every position i from −before to n + after − 1."""
-    last = graph.integers([axis.n - 1])
-    period = graph.node("Max", [graph.integers([1]), graph.node("Add", [last, last])])
-    i = graph.node(
-        "Sub", [_range(graph, axis.before + axis.n + axis.after), graph.integers([axis.before])]
-    )
-    distance = graph.node("Abs", [graph.node("Sub", [last, graph.node("Mod", [i, period])])])
-    return graph.node("Sub", [last, distance])
+    """min(j, 2(n − 1) − j), with j = i mod 2(n − 1), for every i from −before to n + after − 1."""
+    period = graph.node("Max", [graph.integers([1]), graph.integers([2 * (axis.n - 1)])])
+    i = _range(graph, axis.before + axis.n + axis.after), graph.integers([axis.before])
+    j = graph.node("Mod", [graph.node("Sub", i), period])
+    return graph.node("Min", [j, graph.node("Sub", [period, j])])
 
 
 def _range(graph: Graph, n: int) -> str:

@@ -46,7 +46,7 @@ class Traced(Tensor):
 
 def _is_kept(tensor: Tensor, array: Any, changes: int = 0) -> bool:
     """Whether a tensor still has its array, and nobody has written into that."""
-    return tensor.data is array and array.memory.changes == changes
+    return array.memory.changes == changes and tensor.data is array
 
 
 class Call(NamedTuple):
@@ -59,11 +59,12 @@ class Call(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """All calls in order, the network's input, and its result."""
+    """All calls in order; the network's input, its result, and all tensors, the input first."""
 
     calls: Sequence[Call]
     images: Traced
     scores: Traced
+    tensors: Sequence[Traced]
 
 
 def trace(model: Module, input_size: Sequence[int]) -> Trace:
@@ -74,8 +75,8 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
         ValueError: if the result is not one tensor; and what the model itself raises.
     """
     with without_values(model, using=_Recording()), no_grad():
-        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        arrays: dict[str, Any] = {name: tensor.data for name, tensor in tensors.items()}
+        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        arrays: dict[str, Any] = {name: tensor.data for name, tensor in own.items()}
         for name, array in arrays.items():
             array.source = name
         images = Traced(empty_images(model, tuple(input_size)).data, INPUT)
@@ -88,17 +89,17 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
                     f"on those outside the ops of tinyfcn.functional ({error})"
                 ) from error
         for name, array in arrays.items():
-            if not _is_kept(tensors[name], array):
+            if not _is_kept(own[name], array):
                 raise CannotExport(f"onnx: the network changes {name} while it runs")
-    made = [images, *(tensor for call in written.calls for tensor in call.outputs)]
-    if not all(_is_kept(tensor, tensor.made, tensor.changes) for tensor in made):
+    tensors = [images, *(tensor for call in written.calls for tensor in call.outputs)]
+    if not all(_is_kept(tensor, tensor.made, tensor.changes) for tensor in tensors):
         raise CannotExport("onnx: the network writes into the array of a tensor in place")
     if not isinstance(scores, Traced):
         raise ValueError(
             f"onnx: {type(model).__name__} must give one tensor that it computed from its input, "
             f"but gave {type(scores).__name__}"
         )
-    return Trace(written.calls, images, scores)
+    return Trace(written.calls, images, scores, tensors)
 
 
 class _Calls(Hook):
