@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 NOWHERE = np.iinfo(np.int64).min  # among places: no element
 NO, PART, WHOLE = 0, 1, 2
+SIGNS = np.array([-1, 1])
 MOST = 1 << 22  # intervals that are listed
 LONGEST = 64  # period that is looked for in a list
 
@@ -54,15 +55,15 @@ class Field:
 
     Attributes:
         axes: those of the tensor.
-        first, last: the intervals, in pixels, of one period along each axis. −∞ … ∞ is all of the
-            image, however large, and ∞ … −∞ nothing of it.
+        reach: (…, 2), minus the first and the last pixel of the intervals, of one period along each
+            axis: the larger, the more. ∞ and ∞ is all of the image, however large, −∞ and −∞
+            nothing of it; NaN where nobody knows.
         centre: of the window of the first element, as that of a convolution is centred; NaN if
             nobody knows.
     """
 
     axes: tuple[Axis, ...]
-    first: Array
-    last: Array
+    reach: Array
     centre: Fraction | float = math.nan
 
     @property
@@ -78,22 +79,22 @@ class Field:
     @functools.cached_property
     def depends(self) -> bool:
         """Whether the elements depend on the image at all."""
-        return bool(self.last.max() > -math.inf)
+        return not (self.reach == -math.inf).all()
 
     @functools.cached_property
     def is_bounded(self) -> bool:
         """Whether they depend on certain parts of the image, not on all or nothing."""
-        return bool(np.isfinite(self.first).any())
+        return not np.isinf(self.reach).all()
 
     def varies(self, axis: int) -> bool:
         """Whether the elements along an axis depend on different parts of the image."""
-        return self.first.shape[axis] > 1 or self.axes[axis].step != 0
+        return self.reach.shape[axis] > 1 or self.axes[axis].step != 0
 
     def size(self) -> float:
         """Pixels that one place of a map depends on at most, with all its channels: these are all
         axes but that of the images and those that run along the image."""
         channels = tuple(i for i, axis in enumerate(self.axes) if i and not axis.along)
-        size = float((self.last.max(channels) - self.first.min(channels)).max()) + 1
+        size = float(self.reach.max(channels).sum(-1).max()) + 1
         return size if size > 0 else math.nan
 
     def stride(self) -> float:
@@ -112,21 +113,16 @@ class Field:
             new: what comes in place of the axis: the first axes of ``where``. The sums are over the
                 others.
         """
-        step, q = self.axes[axis].step, self.first.shape[axis]
-        if where.size * (self.first.size // q) > MOST:
+        step, q = self.axes[axis].step, self.reach.shape[axis]
+        if where.size * (self.reach.size // q) > MOST:
             raise CannotTell
-        behind = (*where.shape, *[1] * (self.first.ndim - axis - 1))
         shift = step.numerator * q // step.denominator  # of the next period's intervals
-        moved = (shift * (where // q)).reshape(behind)
-        gone = (where == NOWHERE).reshape(behind)
+        behind = (*where.shape, *[1] * (self.reach.ndim - axis - 1))
+        moved = self.reach.take(where % q, axis) + SIGNS * (shift * (where // q)).reshape(behind)
+        reach = np.where((where == NOWHERE).reshape(behind), -math.inf, moved)
         summed = tuple(range(axis + len(new), axis + where.ndim))
-        first, last = (ends.take(where % q, axis) + moved for ends in (self.first, self.last))
-        return Field(
-            (*self.axes[:axis], *new, *self.axes[axis + 1 :]),
-            np.where(gone, math.inf, first).min(summed),
-            np.where(gone, -math.inf, last).max(summed),
-            self.centre,
-        )
+        axes = (*self.axes[:axis], *new, *self.axes[axis + 1 :])
+        return Field(axes, reach.max(summed), self.centre)
 
     def windows(
         self, axis: int, n: int, places: Callable[[Array], Any],
@@ -141,7 +137,7 @@ class Field:
             period, advance: the (i + period)-th depends on those that lie ``advance`` further on.
             offset: where the window of the first is centred, as the number of an element.
         """
-        old, q = self.axes[axis], self.first.shape[axis]
+        old, q = self.axes[axis], self.reach.shape[axis]
         listed = old.step == 0 and 1 < q >= old.n  # nobody knows what would come next
         repeats = q // math.gcd(q, advance)
         where = places(np.arange(n if listed else period * repeats)[:, None])
@@ -164,10 +160,10 @@ class Field:
         """A sum or maximum over axes, which are kept with size 1."""
         field = self
         for axis in axes:
-            old, q = field.axes[axis], field.first.shape[axis]
-            field = field.unbounded() if old.along == WHOLE else field
-            where = np.arange(old.n if old.step else min(old.n, q))
-            field = field.taken(axis, where[None], Axis(1))
+            if field.axes[axis].along == WHOLE:
+                field = field.unbounded()
+            n = field.axes[axis].n if field.varies(axis) else 1
+            field = field.taken(axis, np.arange(n)[None], Axis(1))
         return field
 
     def picked(self, axis: int, index: int) -> Field:
@@ -177,20 +173,19 @@ class Field:
 
     def expanded(self, axis: int) -> Field:
         """With a new axis of size 1."""
-        first, last = np.expand_dims(self.first, axis), np.expand_dims(self.last, axis)
-        return Field((*self.axes[:axis], Axis(1), *self.axes[axis:]), first, last, self.centre)
+        axes = (*self.axes[:axis], Axis(1), *self.axes[axis:])
+        return Field(axes, np.expand_dims(self.reach, axis), self.centre)
 
     def unbounded(self) -> Field:
         """The whole image, however large, in place of a part of it."""
-        everything = np.full_like(self.first, math.inf)
-        return replace(self, first=-everything, last=everything)
+        return replace(self, reach=np.full_like(self.reach, math.inf))
 
     # ---- shapes ----
 
     def permuted(self, dims: Sequence[int]) -> Field:
         """The axes in another order."""
         axes = tuple(self.axes[d] for d in dims)
-        return Field(axes, self.first.transpose(dims), self.last.transpose(dims), self.centre)
+        return Field(axes, self.reach.transpose(*dims, -1), self.centre)
 
     def broadcast(self, shape: tuple[int, ...]) -> Field:
         """Repeated along axes that do not vary, or have size 1, or are missing in front."""
@@ -226,16 +221,15 @@ class Field:
         along = max(outer.along, inner.along)
         if outer.n == 1:
             return self.picked(axis, 0)._with(axis, inner._replace(along=along))
-        listed = self.taken(axis + 1, np.arange(inner.n), inner)
-        flat = (*listed.first.shape[:axis], -1, *listed.first.shape[axis + 2 :])
+        reach = self.taken(axis + 1, np.arange(inner.n), inner).reach
+        reach = reach.reshape(*reach.shape[:axis], -1, *reach.shape[axis + 2 :])
         merged = Axis(outer.n * inner.n, outer.step / inner.n, along)
         axes = (*self.axes[:axis], merged, *self.axes[axis + 2 :])
-        first, last = listed.first.reshape(flat), listed.last.reshape(flat)
-        return Field(axes, first, last, self.centre)._shortened(axis)
+        return Field(axes, reach, self.centre)._shortened(axis)
 
     def _split(self, axis: int, inner: int) -> Field:
         """This axis as two."""
-        old, q = self.axes[axis], self.first.shape[axis]
+        old, q = self.axes[axis], self.reach.shape[axis]
         rows = q // math.gcd(q, inner)
         where = np.arange(rows)[:, None] * inner + np.arange(inner)
         along = (old.along, NO) if old.step and old.n > inner else (NO, old.along)
@@ -246,16 +240,15 @@ class Field:
     def _shortened(self, axis: int) -> Field:
         """With a shorter period along an axis, if there is one; also in place of a list of all
         intervals along an axis that runs along the image."""
-        old, q = self.axes[axis], self.first.shape[axis]
+        old, q = self.axes[axis], self.reach.shape[axis]
         if q == 1:
             return self
-        both = np.stack([self.first, self.last], -1)
-        both = np.moveaxis(both, axis, 0).reshape(q, -1)
-        if (both == both[0]).all() and not (old.step and np.isfinite(both).any()):
+        ends = np.moveaxis(self.reach * SIGNS, axis, 0).reshape(q, -1)
+        if (ends == ends[0]).all() and not (old.step and self.is_bounded):
             return self.taken(axis, np.arange(1), old)
-        is_list = old.along and not old.step and q == old.n and np.isfinite(both).all()
+        is_list = old.along and not old.step and q == old.n and np.isfinite(ends).all()
         for period in range(1, min(q // 2, LONGEST) + 1) if is_list else ():
-            shifts = both[period:] - both[:-period]
+            shifts = ends[period:] - ends[:-period]
             if (shifts == shifts[0, 0]).all():
                 new = old._replace(step=Fraction(int(shifts[0, 0]), period))
                 return self.taken(axis, np.arange(period), new)
@@ -265,7 +258,7 @@ class Field:
         """The same, with several periods along each axis as one."""
         field = self
         for axis, period in enumerate(periods):
-            if period != field.first.shape[axis]:
+            if period != field.reach.shape[axis]:
                 field = field.taken(axis, np.arange(period), field.axes[axis])
         return field
 
@@ -278,23 +271,23 @@ def image(shape: tuple[int, ...], axis: int) -> Field:
     """The image itself, along one of its axes: every element is its own pixel."""
     axes = [Axis(n) for n in shape]
     axes[axis] = Axis(shape[axis], Fraction(1), WHOLE)
-    pixel = np.zeros((1,) * len(shape))
-    return Field(tuple(axes), pixel, pixel, Fraction(0))
+    return Field(tuple(axes), np.zeros((*[1] * len(shape), 2)), Fraction(0))
 
 
 @functools.lru_cache
-def constant(shape: tuple[int, ...]) -> Field:
-    """A tensor that does not depend on the image."""
-    nothing = np.full((1,) * len(shape), math.inf)
-    return Field(tuple(map(Axis, shape)), nothing, -nothing)
+def uniform(shape: tuple[int, ...], reach: float) -> Field:
+    """A tensor that does not depend on the image: −∞; or of which nobody knows anything: NaN."""
+    return Field(tuple(map(Axis, shape)), np.full((*[1] * len(shape), 2), reach))
 
 
 def join(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     """Elements that are computed from those at the same place of several tensors."""
-    fields = [field.broadcast(shape) for field in fields if field.depends] or [constant(shape)]
-    if len(fields) == 1:
-        return fields[0]
-    periods = [math.lcm(*of_all) for of_all in zip(*(f.first.shape for f in fields), strict=True)]
+    fields = [field.broadcast(shape) for field in fields if field.depends]
+    if len(fields) < 2:
+        return fields[0] if fields else uniform(shape, -math.inf)
+    periods = [
+        math.lcm(*n) for n in zip(*(field.reach.shape[:-1] for field in fields), strict=True)
+    ]
     fields = [field._repeated(periods) for field in fields]
     # Those that depend on all of the image take any step.
     bounded = [field for field in fields if field.is_bounded]
@@ -304,8 +297,7 @@ def join(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     along = [max(a.along for a in same) for same in zip(*(f.axes for f in fields), strict=True)]
     return Field(
         tuple(axis._replace(along=n) for axis, n in zip(most.axes, along, strict=True)),
-        functools.reduce(np.minimum, [field.first for field in fields]),
-        functools.reduce(np.maximum, [field.last for field in fields]),
+        functools.reduce(np.maximum, [field.reach for field in fields]),
         most.centre if all(field.centre == most.centre for field in bounded) else math.nan,
     )
 

@@ -27,11 +27,11 @@ from tinyfcn.functional.pooling import MaxPool2d
 from tinyfcn.functional.reduction import Max, Sum
 from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
 from tinyfcn.functional.unpooling import ScatterPlane
-from tinyfcn.receptive_field import NOWHERE, CannotTell, Field, concat, constant, image, join
+from tinyfcn.receptive_field import NOWHERE, CannotTell, Field, concat, image, join, uniform
 from tinyfcn.tensor import Tensor
 
 Shape = tuple[int, ...]
-Fields = tuple[Field | None, Field | None]  # along rows and columns; None where nobody knows
+Fields = tuple[Field, Field]  # along rows and columns
 
 
 class ReceptiveFields(Hook):
@@ -50,22 +50,23 @@ class ReceptiveFields(Hook):
         if isinstance(function, Elementwise) or type(function) in RULES:
             fields = [self.of(x) for x in inputs]
             held = [self.of(x) for x in vars(function).values() if isinstance(x, MetaArray)]
-            if any(field is None or field.depends for pair in held for field in pair):
-                fields = [(None, None)]  # something that the rule is not told of
+            if any(field.depends for pair in held for field in pair):
+                return  # something that the rule is not told of
             for y in outputs:
                 self._keep(y, _applied(function, y.shape, fields))
 
     def of(self, x: Any) -> Fields:
         """What the elements of a tensor, an array or a number depend on."""
         x = x.data if isinstance(x, Tensor) else x
+        unknown = uniform(np.shape(x), math.nan)
         if not isinstance(x, MetaArray):
-            return (constant(np.shape(x)),) * 2 if has_values(x) else (None, None)
+            return (uniform(np.shape(x), -math.inf) if has_values(x) else unknown,) * 2
         _, changes, fields = self._known.get(id(x), (x, 0, None))
         if x.memory.changes != changes:
-            return None, None
+            return unknown, unknown
         if fields is None and x.origin is not None:
             fields = _applied(None, x.shape, [self.of(array) for array in x.origin])
-        return fields or (None, None)
+        return fields or (unknown, unknown)
 
     def _keep(self, x: Tensor, fields: Fields) -> None:
         if isinstance(x.data, MetaArray):
@@ -75,16 +76,12 @@ class ReceptiveFields(Hook):
 def _applied(op: Function | None, shape: Shape, inputs: Sequence[Fields]) -> Fields:
     """The fields of an output, from those of the inputs; without an op, element by element."""
     rule = RULES.get(type(op), lambda op, shape, *xs: join(xs, shape))
-    if 0 in shape:
-        return None, None
 
-    def along(fields: Sequence[Field | None]) -> Field | None:
-        if any(field is None for field in fields):
-            return None
+    def along(fields: Sequence[Field]) -> Field:
         try:
             return rule(op, shape, *fields).broadcast(shape)
         except CannotTell:
-            return None
+            return uniform(shape, math.nan)
 
     return along([rows for rows, _ in inputs]), along([columns for _, columns in inputs])
 
@@ -124,7 +121,7 @@ def _between(
     return x.windows(axis, n, places, step.denominator, step.numerator, offset)
 
 
-def _interpolated(how: Any, x: Field, axis: int, n: int) -> Field:
+def _interpolated(x: Field, axis: int, n: int, how: Any) -> Field:
     """Adaptive, bilinear and nearest."""
     step = Fraction(how.n, n)
     if isinstance(how, resampling.Adaptive):
@@ -140,27 +137,30 @@ def _interpolated(how: Any, x: Field, axis: int, n: int) -> Field:
     return _between(x, axis, n, step, 0, Fraction(1, step.denominator) - 1)
 
 
-# What resampling does along an axis: told how, the field, the axis and its new size.
+# What resampling does along an axis: told the field, the axis, its new size and how.
 RESAMPLING: dict[Any, Callable[..., Field]] = {
     resampling.Adaptive: _interpolated,
-    resampling.Average: lambda how, x, axis, n: _window(x, axis, n, how.k, how.s, how.p),
+    resampling.Average: lambda x, axis, n, how: _window(x, axis, n, how.k, how.s, how.p),
     resampling.Bilinear: _interpolated,
-    resampling.Bordered: lambda how, x, axis, n: _window(x, axis, n, p=how.before),
+    resampling.Bordered: lambda x, axis, n, how: _window(x, axis, n, p=how.before),
     resampling.Nearest: _interpolated,
-    resampling.Spread: lambda how, x, axis, n: _stamps(x, axis, n, s=how.factor),
+    resampling.Spread: lambda x, axis, n, how: _stamps(x, axis, n, s=how.factor),
 }
+
+
+def _resampled(x: Field, axis: int, n: int, how: Any) -> Field:
+    if type(how) not in RESAMPLING:
+        raise CannotTell
+    return RESAMPLING[type(how)](x, axis, n, how)
 
 
 # ---- ops ----
 
 
-def _on_maps(
-    one: Callable[..., Field], x: Field, shape: Shape, kernel: Any, stride: Any, padding: Any,
-    dilation: Any,
-) -> Field:  # fmt: skip
-    """The same along rows and columns."""
-    for axis, k, s, p, d in zip((2, 3), kernel, stride, padding, dilation, strict=True):
-        x = one(x, axis, shape[axis], k, s, p, d)
+def _on_maps(one: Callable[..., Field], x: Field, shape: Shape, *options: Any) -> Field:
+    """The same along rows and columns; options are given for both."""
+    for axis, *own in zip((2, 3), *options, strict=True):
+        x = one(x, axis, shape[axis], *own)
     return x
 
 
@@ -173,14 +173,6 @@ def _conv(one: Callable[..., Field], op: Any, shape: Shape, x: Field, *constants
 def _batch_norm(op: BatchNorm, shape: Shape, x: Field, *vectors: Field) -> Field:
     if op.training or any(vector.depends for vector in vectors):
         raise CannotTell
-    return x
-
-
-def _resample2d(op: resampling.Resample2d, shape: Shape, x: Field) -> Field:
-    for axis, how in ((2, op.rows), (3, op.columns)):
-        if type(how) not in RESAMPLING:
-            raise CannotTell
-        x = RESAMPLING[type(how)](how, x, axis, shape[axis])
     return x
 
 
@@ -227,12 +219,12 @@ RULES: dict[Any, Callable[..., Field]] = {
     ),
     Max: lambda op, shape, x: x.reduced(op.dim),
     MaxPool2d: lambda op, shape, x: _on_maps(_window, x, shape, *op.window),
-    PadConstant: lambda op, shape, x: _on_maps(
-        _window, x, shape, (1, 1), (1, 1), op.before, (1, 1)
-    ),
+    PadConstant: lambda op, shape, x: _on_maps(_window, x, shape, (1, 1), (1, 1), op.before),
     Permute: lambda op, shape, x: x.permuted(op.dims),
     Reshape: lambda op, shape, x: x.reshaped(shape),
-    resampling.Resample2d: _resample2d,
+    resampling.Resample2d: lambda op, shape, x: _on_maps(
+        _resampled, x, shape, (op.rows, op.columns)
+    ),
     ScatterPlane: lambda op, shape, x, indices: _on_maps(
         _stamps, join([x, indices], x.shape), shape, *op.window
     ),

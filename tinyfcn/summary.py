@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -229,17 +229,9 @@ class _Layers(Hook):
                 sum(p.size for p in new if p.requires_grad),
                 total - inside,
                 sum(t.data.nbytes for t in outputs if id(t.data.memory) not in earlier),
-                _both(field.size() if field else math.nan for field in fields),
-                _both(
-                    field.stride() if field and outputs[0].ndim == 4 else math.nan
-                    for field in fields
-                ),
+                tuple(field.size() for field in fields),
+                tuple(field.stride() if len(field.axes) == 4 else math.nan for field in fields),
             ))  # fmt: skip
-
-
-def _both(numbers: Iterable[float]) -> Pixels:
-    height, width = numbers
-    return height, width
 
 
 def _tensors(result: Any) -> Iterator[Tensor]:
@@ -254,11 +246,11 @@ def _tensors(result: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _coarsest(result: Field | None, maps: Sequence[Field | None]) -> tuple[float, float]:
+def _coarsest(result: Field, maps: Sequence[Field]) -> tuple[float, float]:
     """Receptive field and stride of the map with the largest stride, along an axis of the image."""
-    if result is None:
+    if math.isnan(result.size()):
         return math.nan, math.nan
-    found = [(field.size(), field.stride()) for field in maps if field]
+    found = [(field.size(), field.stride()) for field in maps]
     stride = max(stride for size, stride in found if size < math.inf and stride > 0)
     return max(size for size, step in found if step == stride), stride
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tinyfcn.functional as F
 from tinyfcn import Tensor
 from tinyfcn.backend.meta import empty
-from tinyfcn.receptive_field import Axis
+from tinyfcn.receptive_field import SIGNS, Axis
 from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.without_values import without_values
 
@@ -74,8 +74,8 @@ def test_chains_of_ops(depends_on, chain):
     numbers = np.arange(max(0, size // 2 - 12), min(size, size // 2 + 12))
     x = Tensor(RNG.uniform(0.5, 1.5, (len(numbers), *shape)), requires_grad=True)
     seen = depends_on(function(x), x, [(0, i) for i in numbers])[:, 0]
-    places = field.taken(3, numbers, Axis(len(numbers)))
-    firsts, lasts = places.first.ravel(), places.last.ravel()
+    reach = field.taken(3, numbers, Axis(len(numbers))).reach.reshape(-1, 2)
+    firsts, lasts = (reach * SIGNS).T
     inside = [n for n in range(len(numbers)) if not (firsts[n] < 25 or lasts[n] > shape[2] - 26)]
     assume(inside)
     for n in inside:

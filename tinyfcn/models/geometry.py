@@ -63,9 +63,9 @@ def coordinate_map(
     return start.then(coordinates(_field(layers, axis), axis))
 
 
-def coordinates(field: Field | None, axis: int) -> CoordinateMap:
+def coordinates(field: Field, axis: int) -> CoordinateMap:
     """How the receptive fields of a map (N, C, H, W) are centred."""
-    if field is None or not isinstance(field.centre, Fraction):
+    if not isinstance(field.centre, Fraction):
         raise TypeError("geometry: layers that meet here are centred on different places")
     step = field.steps[2 + axis]
     return CoordinateMap(1 / step, -field.centre / step)
@@ -138,7 +138,7 @@ def output_size(layers: Iterable[nn.Module], n: int, axis: int = 0) -> int:
 def _field(layers: Iterable[nn.Module], axis: int) -> Field:
     """The receptive fields of what the layers give."""
     field = _run(layers, (SIDE, SIDE))[1][axis]
-    if field is None or len(field.axes) != 4 or not field.is_bounded or not field.steps[2 + axis]:
+    if len(field.axes) != 4 or not field.is_bounded or not field.steps[2 + axis]:
         raise TypeError("geometry: what these layers give is no map of a part of the image each")
     return field
 
