@@ -12,10 +12,23 @@ from tinyfcn.tensor import Tensor
 
 
 class MultiplyAdds(Hook):
-    """Counts, inside a ``with`` block.
+    """Counts what this thread does inside a ``with`` block, by the shapes.
+
+    Each of the three primitives of a convolution multiplies every weight with every pixel of the
+    side that is the convolution's output; zeros of the padding count, whatever the algorithm.
+    Of a matrix product (``nn.Linear``) every element is a sum of K products. Other ops are free.
 
     Attributes:
         total: how many there were so far.
+
+    Example:
+        >>> import numpy as np, tinyfcn
+        >>> from tinyfcn import nn
+        >>> layer, x = nn.Conv2d(3, 8, 3), tinyfcn.tensor(np.zeros((1, 3, 6, 7), np.float32))
+        >>> with MultiplyAdds() as counted:
+        ...     y = layer(x)
+        >>> counted.total == (4 * 5) * 8 * (3 * 3 * 3)
+        True
     """
 
     total = 0
@@ -24,25 +37,6 @@ class MultiplyAdds(Hook):
         """Count those of one op."""
         if type(function) in RULES:
             self.total += RULES[type(function)](outputs[0], *inputs)
-
-
-def count_multiply_adds() -> MultiplyAdds:
-    """Count what this thread does inside the ``with`` block, by the shapes.
-
-    Each of the three primitives of a convolution multiplies every weight with every pixel of the
-    side that is the convolution's output; zeros of the padding count, whatever the algorithm.
-    Of a matrix product (``nn.Linear``) every element is a sum of K products. Other ops are free.
-
-    Example:
-        >>> import numpy as np, tinyfcn
-        >>> from tinyfcn import nn
-        >>> layer, x = nn.Conv2d(3, 8, 3), tinyfcn.tensor(np.zeros((1, 3, 6, 7), np.float32))
-        >>> with count_multiply_adds() as counted:
-        ...     y = layer(x)
-        >>> counted.total == (4 * 5) * 8 * (3 * 3 * 3)
-        True
-    """
-    return MultiplyAdds()
 
 
 def _pixels(y: Tensor) -> int:

@@ -126,7 +126,7 @@ class Field:
 
     def windows(
         self, axis: int, n: int, places: Callable[[Array], Any],
-        period: int = 1, advance: int = 1, offset: Fraction | int = 0,
+        advance: Fraction | int, offset: Fraction | int,
     ) -> Field:  # fmt: skip
         """Elements that depend on several elements along an axis each.
 
@@ -134,16 +134,17 @@ class Field:
             axis: the axis.
             n: its new size.
             places: for numbers i, as a column, the elements that the i-th depends on, as rows.
-            period, advance: the (i + period)-th depends on those that lie ``advance`` further on.
+            advance: by how many elements the next window lies further on; a / b, if the b-th does
+                so by a, and those between in another way.
             offset: where the window of the first is centred, as the number of an element.
         """
         old, q = self.axes[axis], self.reach.shape[axis]
         listed = old.step == 0 and 1 < q >= old.n  # nobody knows what would come next
-        repeats = q // math.gcd(q, advance)
-        where = places(np.arange(n if listed else period * repeats)[:, None])
+        period = advance.denominator * q // math.gcd(q, advance.numerator)
+        where = places(np.arange(n if listed else period)[:, None])
         if listed:
             where = np.where((where >= 0) & (where < q), where, NOWHERE)
-        new = old._replace(n=n, step=old.step * advance / period)
+        new = old._replace(n=n, step=old.step * advance)
         made = self.taken(axis, where, new)._shortened(axis)
         return replace(made, centre=self.centre + old.step * offset)
 
@@ -154,7 +155,7 @@ class Field:
         n = len(range(start, stop, step))
         if n < old.n // abs(step):  # there was room for more
             old = old._replace(along=min(PART, old.along))
-        return self._with(axis, old).windows(axis, n, lambda i: start + i * step, 1, step, start)
+        return self._with(axis, old).windows(axis, n, lambda i: start + i * step, step, start)
 
     def reduced(self, *axes: int) -> Field:
         """A sum or maximum over axes, which are kept with size 1."""
@@ -254,14 +255,6 @@ class Field:
                 return self.taken(axis, np.arange(period), new)
         return self
 
-    def _repeated(self, periods: Sequence[int]) -> Field:
-        """The same, with several periods along each axis as one."""
-        field = self
-        for axis, period in enumerate(periods):
-            if period != field.reach.shape[axis]:
-                field = field.taken(axis, np.arange(period), field.axes[axis])
-        return field
-
     def _with(self, axis: int, new: Axis) -> Field:
         """With another axis in the place of one."""
         return replace(self, axes=(*self.axes[:axis], new, *self.axes[axis + 1 :]))
@@ -285,21 +278,22 @@ def join(fields: Sequence[Field], shape: tuple[int, ...]) -> Field:
     fields = [field.broadcast(shape) for field in fields if field.depends]
     if len(fields) < 2:
         return fields[0] if fields else uniform(shape, -math.inf)
-    periods = [
-        math.lcm(*n) for n in zip(*(field.reach.shape[:-1] for field in fields), strict=True)
-    ]
-    fields = [field._repeated(periods) for field in fields]
+    for axis in range(len(shape)):
+        period = math.lcm(*(field.reach.shape[axis] for field in fields))
+        if period > 1:
+            fields = [field.taken(axis, np.arange(period), field.axes[axis]) for field in fields]
     # Those that depend on all of the image take any step.
     bounded = [field for field in fields if field.is_bounded]
     most = max(bounded or fields, key=lambda field: sum(map(bool, field.steps)))
     if any(field.steps != most.steps for field in bounded):
         raise CannotTell
-    along = [max(a.along for a in same) for same in zip(*(f.axes for f in fields), strict=True)]
-    return Field(
-        tuple(axis._replace(along=n) for axis, n in zip(most.axes, along, strict=True)),
-        functools.reduce(np.maximum, [field.reach for field in fields]),
-        most.centre if all(field.centre == most.centre for field in bounded) else math.nan,
+    axes = tuple(
+        axis._replace(along=max(other.along for other in same))
+        for axis, *same in zip(most.axes, *(field.axes for field in fields), strict=True)
     )
+    reach = functools.reduce(np.maximum, [field.reach for field in fields])
+    agree = all(field.centre == most.centre for field in bounded)
+    return Field(axes, reach, most.centre if agree else math.nan)
 
 
 def concat(fields: Sequence[Field], axis: int, shape: tuple[int, ...]) -> Field:

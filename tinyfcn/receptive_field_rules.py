@@ -94,7 +94,7 @@ def _window(x: Field, axis: int, n: int, k: int = 1, s: int = 1, p: int = 0, d: 
     if not x.varies(axis):
         return x
     offset = Fraction(d * (k - 1), 2) - p
-    return x.windows(axis, n, lambda i: i * s - p + d * np.arange(k), 1, s, offset)
+    return x.windows(axis, n, lambda i: i * s - p + d * np.arange(k), s, offset)
 
 
 def _stamps(x: Field, axis: int, n: int, k: int = 1, s: int = 1, p: int = 0, d: int = 1) -> Field:
@@ -104,7 +104,7 @@ def _stamps(x: Field, axis: int, n: int, k: int = 1, s: int = 1, p: int = 0, d: 
         start = o + p - d * np.arange(k)
         return np.where(start % s, NOWHERE, start // s)
 
-    return x.windows(axis, n, places, s, 1, (p - Fraction(d * (k - 1), 2)) / s)
+    return x.windows(axis, n, places, Fraction(1, s), (p - Fraction(d * (k - 1), 2)) / s)
 
 
 def _between(
@@ -117,8 +117,7 @@ def _between(
         a, b = (i * int(step * per) + int(start * per) for start in (lower, upper))
         return np.concatenate([a // per, -(-b // per)], 1)
 
-    offset = Fraction(lower + upper) / 2
-    return x.windows(axis, n, places, step.denominator, step.numerator, offset)
+    return x.windows(axis, n, places, step, Fraction(lower + upper) / 2)
 
 
 def _interpolated(x: Field, axis: int, n: int, how: Any) -> Field:

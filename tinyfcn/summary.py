@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinyfcn.backend.meta import MetaArray
-from tinyfcn.function import Function, Hook
-from tinyfcn.multiply_adds import MultiplyAdds, count_multiply_adds
+from tinyfcn.function import Function
+from tinyfcn.multiply_adds import MultiplyAdds
 from tinyfcn.nn.module import Module, Parameter
 from tinyfcn.receptive_field import Field
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
@@ -159,9 +159,9 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     """
     shape = image_shape("summary", input_size)
     parameters = list(model.parameters())
-    fields, counted = ReceptiveFields(), count_multiply_adds()
-    seen = _Layers(model, fields, counted)
-    with without_values(model), set_grad_enabled(True), fields, counted, seen:
+    fields = ReceptiveFields()
+    seen = _Layers(model, fields)
+    with without_values(model), set_grad_enabled(True), fields, seen:
         x = empty_images(model, shape)
         fields.start(x)
         results = list(_tensors(model(x)))
@@ -177,40 +177,41 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         results[0].shape,
         sum(p.size for p in parameters if p.requires_grad),
         sum(p.size for p in parameters if not p.requires_grad),
-        counted.total,
+        sum(layer.multiply_adds for layer in seen.layers),
         sum(nbytes for memory, nbytes in kept.items() if memory not in known),
         (rows[0], columns[0]),
         (rows[1], columns[1]),
     )
 
 
-class _Layers(Hook):
-    """Every call of a module that does something itself becomes a layer."""
+class _Layers(MultiplyAdds):
+    """Every call of a module that does something itself becomes a layer. What is counted is of the
+    innermost call that is on."""
 
-    def __init__(self, model: Module, fields: ReceptiveFields, counted: MultiplyAdds) -> None:
-        self.fields, self.counted = fields, counted
+    def __init__(self, model: Module, fields: ReceptiveFields) -> None:
+        self.fields = fields
         self.names = {id(module): name for name, module in model.named_modules()}
         self.layers: list[Layer] = []
         self.maps: list[Fields] = []  # what ops gave
         self.ops: weakref.WeakSet[Function] = weakref.WeakSet()
-        self._calls = [[0, 0]]  # multiply-adds before each call that is on, and of those inside it
+        self._outside: list[int] = []  # multiply-adds of the calls around that one
         self._met: set[int] = set()  # parameters
 
     def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
+        super().op(function, inputs, outputs)
         self.maps += [self.fields.of(y) for y in outputs if y.ndim == 4]
         if hasattr(function, "edges"):
             self.ops.add(function)
 
     def enter(self, module: Module, inputs: Sequence[Any]) -> None:
         if id(module) in self.names:
-            self._calls.append([self.counted.total, 0])
+            self._outside.append(self.total)
+            self.total = 0
 
     def leave(self, module: Module, inputs: Sequence[Any], result: Any) -> None:
         if id(module) not in self.names:
             return
-        before, inside = self._calls.pop()
-        total = self.counted.total - before
-        self._calls[-1][1] += total
+        multiply_adds, self.total = self.total, self._outside.pop()
         name, kind, outputs = self.names[id(module)], type(module).__name__, list(_tensors(result))
         if not all(isinstance(t.data, MetaArray) for t in outputs):
             raise TypeError(
@@ -221,13 +222,13 @@ class _Layers(Hook):
         new = [p for p in own if id(p) not in self._met]
         self._met.update(map(id, new))
         is_leaf = not any(True for _ in module.children())
-        if total > inside or new or (is_leaf and not any(result is x for x in inputs)):
+        if multiply_adds or new or (is_leaf and not any(result is x for x in inputs)):
             earlier = {id(x.data.memory) for x in _tensors(inputs)}
             fields = self.fields.of(outputs[0])
             self.layers.append(Layer(
                 name, kind, outputs[0].shape,
                 sum(p.size for p in new if p.requires_grad),
-                total - inside,
+                multiply_adds,
                 sum(t.data.nbytes for t in outputs if id(t.data.memory) not in earlier),
                 tuple(field.size() for field in fields),
                 tuple(field.stride() if len(field.axes) == 4 else math.nan for field in fields),

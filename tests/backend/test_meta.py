@@ -13,7 +13,7 @@ import tinyfcn.functional as F
 from tinyfcn import backend, models, nn, optim
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.meta import NoValues
-from tinyfcn.multiply_adds import count_multiply_adds
+from tinyfcn.multiply_adds import MultiplyAdds
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_a_training_step_counted_by_hand():
     )  # fmt: skip
     optimizer = optim.Adam(model.parameters())
     x = tinyfcn.tensor(np.zeros((2, 3, 8, 8), np.float32))
-    with count_multiply_adds() as counted:
+    with MultiplyAdds() as counted:
         loss = F.cross_entropy(model(x), np.zeros((2, 8, 8), np.int64))
         loss.backward()
         optimizer.step()
@@ -55,9 +55,9 @@ def test_a_training_step_counted_by_hand():
 
 def test_counting_inside_counting():
     layer, x = nn.Linear(5, 7), tinyfcn.tensor(np.zeros((2, 5), np.float32))
-    with count_multiply_adds() as outer:
+    with MultiplyAdds() as outer:
         layer(x)
-        with count_multiply_adds() as inner:
+        with MultiplyAdds() as inner:
             layer(x)
         layer(x)
     assert (inner.total, outer.total) == (70, 210)

@@ -87,9 +87,6 @@ class MetaArray(np.ndarray[Any, Any]):
     def __setitem__(self, index: Any, value: Any) -> None:
         self.memory.changes += 1
 
-    def __deepcopy__(self, memo: Any) -> MetaArray:
-        return self.copy()
-
     def view(self, *kind: Any) -> Any:  # type: ignore[override]
         made = super().view(*kind)
         if not kind:
@@ -99,8 +96,10 @@ class MetaArray(np.ndarray[Any, Any]):
     def astype(self, dtype: Any, *_: Any, **__: Any) -> MetaArray:
         return empty(self.shape, dtype, (self,))
 
-    def copy(self, order: Any = "C") -> MetaArray:
-        return empty(self.shape, self.dtype, (self,))
+    def copy(self, *_: Any, **__: Any) -> MetaArray:
+        return self.astype(self.dtype)
+
+    __deepcopy__ = copy
 
     def __pow__(self, exponent: Any) -> Any:  # type: ignore[override]
         return np.power(self, exponent)  # older NumPy looks at the exponent first

@@ -16,7 +16,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, models, nn, optim
 from tinyfcn.backend.cpu import threads as cpu_threads
-from tinyfcn.multiply_adds import count_multiply_adds
+from tinyfcn.multiply_adds import MultiplyAdds
 
 __all__ = ["F", "fcn8s", "inference", "nn", "optim", "relu_layer"]
 fcn8s, inference, relu_layer = models.fcn8s, tinyfcn.no_grad, nn.ReLU
@@ -54,7 +54,7 @@ def cpu_name() -> str:
 
 def count_flops(step: Callable[[], object]) -> int:
     """Do the work once; twice the multiply-adds of its convolutions, counted by their shapes."""
-    with count_multiply_adds() as counted:
+    with MultiplyAdds() as counted:
         step()
     return 2 * counted.total
 
