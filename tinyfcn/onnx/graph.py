@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,11 +16,6 @@ from tinyfcn.onnx.trace import CannotExport, Traced
 Dynamic = frozenset[tuple[str, int]]
 
 Constants = dict[Any, tuple[str, NDArray[Any]]]
-
-# What a Size was computed with, as ONNX's operators; ⌊a / b⌋ takes two of them.
-KINDS: dict[Any, str] = {
-    operator.add: "Add", operator.sub: "Sub", operator.mul: "Mul", operator.mod: "Mod", abs: "Abs",
-}  # fmt: skip
 
 
 class Value(NamedTuple):
@@ -122,26 +116,26 @@ class Graph:
         """Whether a size is the same for all images."""
         if not isinstance(n, Size):
             return True
-        how, a, b = n.formula
-        if how == "axis":
-            return (a.name, b) not in self.dynamic
-        return self.is_fixed(a) and self.is_fixed(b)
+        kind, *operands = n.formula
+        if kind == "axis":
+            traced, axis = operands
+            return (traced.name, axis) not in self.dynamic
+        return all(map(self.is_fixed, operands))
 
     def _size(self, n: int) -> str:
         """One size, as an array of one number."""
         if self.is_fixed(n) or not isinstance(n, Size):
             return self.constant([int(n)], np.int64)
-        how, a, b = n.formula
-        if how == "axis":
-            if a not in self.values:  # a size that the network remembers from another call
+        kind, *operands = n.formula
+        if kind == "axis":
+            traced, axis = operands
+            if traced not in self.values:  # a size that the network remembers from another call
                 raise self._unknown()
-            return str(self.node("Shape", [self.values[a]], start=b, end=b + 1))
-        inputs = [self._size(a), self._size(b)]
-        if how is operator.floordiv:
-            # ONNX's Div rounds towards 0, but its Mod has the divisor's sign.
+            return str(self.node("Shape", [self.values[traced]], start=axis, end=axis + 1))
+        inputs = list(map(self._size, operands))
+        if kind == "Div":  # ONNX's rounds towards 0, but its Mod has the divisor's sign
             inputs[0] = self.node("Sub", [inputs[0], self.node("Mod", inputs)])
-            return str(self.node("Div", inputs))
-        return str(self.node(KINDS[how], inputs[:1] if how is abs else inputs))
+        return str(self.node(kind, inputs))
 
     def without_unused(self) -> tuple[list[Node], set[str]]:
         """The nodes that lead to the result, and the names of all that they use."""

@@ -114,18 +114,16 @@ def _getitem(graph: Graph, op: Any, x: Value) -> str:
     old = [p for p in parts if p is not None]
     numbers = [axis for axis, p in enumerate(old) if isinstance(p, int)]
     slices = [slice(p, p + 1 or None) if isinstance(p, int) else p for p in old]
-    cuts = [(axis, p) for axis, p in enumerate(slices) if p != slice(None)]
-    if any((p.step or 1) < 1 for _, p in cuts):
+    cuts = [
+        (0 if p.start is None else p.start, LAST if p.stop is None else p.stop, axis, p.step or 1)
+        for axis, p in enumerate(slices)
+        if p != slice(None)
+    ]
+    if any(step < 1 for *_, step in cuts):
         raise CannotExport("onnx: indexing backwards; steps above 0 can be exported")
     name: Any = x
     if cuts:
-        name = graph.node("Slice", [
-            name,
-            graph.integers([0 if p.start is None else p.start for _, p in cuts]),
-            graph.integers([LAST if p.stop is None else p.stop for _, p in cuts]),
-            graph.integers([axis for axis, _ in cuts]),
-            graph.integers([1 if p.step is None else p.step for _, p in cuts]),
-        ])  # fmt: skip
+        name = graph.node("Slice", [x, *map(graph.integers, zip(*cuts, strict=True))])
     if numbers:
         name = graph.node("Squeeze", [name, graph.integers(numbers)])
     rest = [p for p in parts if not isinstance(p, int)]

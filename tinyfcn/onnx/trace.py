@@ -41,7 +41,7 @@ class Traced(Tensor):
     @property
     def shape(self) -> tuple[int, ...]:
         """The sizes, each of which knows that it is this tensor's."""
-        return tuple(Size(n, ("axis", self, i)) for i, n in enumerate(self.data.shape))
+        return tuple(Size(n, "axis", self, i) for i, n in enumerate(self.data.shape))
 
 
 def _is_kept(tensor: Tensor, array: Any, changes: int = 0) -> bool:
