@@ -49,6 +49,8 @@ def test_a_class_or_a_function_becomes_a_network() -> None:
     assert models.names()[-2:] == ["tiny", "tiny_classifier"]
     assert (models.is_classifier("tiny"), models.is_classifier("tiny_classifier")) == (False, True)
     assert (entry("tiny").side, entry("tiny_classifier").side) == (500, 32)
+    assert (entry("tiny").classes, entry("tiny_classifier").classes) == (21, 1000)
+    assert (entry("fcn8s").side, entry("caffenet").side) == (500, 227)
     assert tiny_classifier.__doc__ == "Its docstring."
     made = models.create("tiny", num_classes=3)
     assert isinstance(made, Tiny) and (made.name, made.num_classes) == ("tiny", 3)

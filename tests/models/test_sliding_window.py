@@ -63,7 +63,7 @@ def test_the_number_of_parameters_of_the_sliding_window():
 def test_errors():
     with pytest.raises(ValueError, match="SlidingWindow: window must be odd, got 4"):
         SlidingWindow(nn.Identity(), window=4)
-    with pytest.raises(ValueError, match="pixels_at_once must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="pixels_at_once must be an integer of at least 1, got 0"):
         SlidingWindow(nn.Identity(), window=3, pixels_at_once=0)
     with pytest.raises(ValueError, match="same_resolution: depth must be at least 1, got 0"):
         models.same_resolution(depth=0)

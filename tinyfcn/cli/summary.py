@@ -19,7 +19,6 @@ from tinyfcn import backend, models, summary
 from tinyfcn.cli.errors import usage_errors
 from tinyfcn.cli.parser import Parser, image_size, integer, one_of
 from tinyfcn.models.registry import entry
-from tinyfcn.models.table import usual
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,16 +31,16 @@ def main(arguments: Sequence[str]) -> None:
     add("--num-classes", type=integer(1), metavar="N", help="(default: 21, classifiers 1000)")
     options = parser.parse(arguments)
     # Where nothing else is asked for, the figures are those of the table.
-    side, classes = usual(options.name)
+    network = entry(options.name)
     chosen = {
-        "num_classes": options.num_classes or classes,
-        **entry(options.name).forms[0],
+        "num_classes": options.num_classes or network.classes,
+        **network.forms[0],
         **dict(options.arguments),
     }
     with usage_errors("the network"):
         with backend.using("meta"):
             model = models.create(options.name, **chosen)
-        print(summary(model, options.input or (3, side, side)))
+        print(summary(model, options.input or (3, network.side, network.side)))
 
 
 def _argument(text: str) -> tuple[str, Any]:

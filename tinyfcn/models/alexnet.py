@@ -43,18 +43,7 @@ def alexnet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) -
         (1, 10)
     """
     backbone = AlexNetBackbone(width)
-    hidden = scaled(4096, width)
-    return with_classifier(
-        backbone,
-        6,
-        nn.Dropout(dropout),
-        nn.Linear(backbone.channels[-1] * 6 * 6, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, num_classes),
-    )
+    return with_classifier(backbone, 6, num_classes, width, dropout, dropout_first=True)
 
 
 @register("classification", source="Krizhevsky et al. 2012", side=227)

@@ -33,7 +33,8 @@ SGD: dict[str, Any] = {
 
 
 class Entry(NamedTuple):
-    """What is registered of a network; :func:`register` explains it."""
+    """What is registered of a network; :func:`register` explains it. ``side`` and ``classes`` are
+    those of the image that the table of networks asks it about."""
 
     make: Callable[..., nn.Module]
     task: str
@@ -41,6 +42,7 @@ class Entry(NamedTuple):
     presets: Sequence[Arguments]
     forms: Sequence[Arguments]
     side: int
+    classes: int
 
     @property
     def takes(self) -> Mapping[str, inspect.Parameter]:
@@ -99,8 +101,8 @@ def register(
 
         checked.__name__ = checked.__qualname__ = known
         checked.__signature__ = signature  # type: ignore[attr-defined]
-        usual = {"segmentation": 500, "classification": 224}[task]
-        _NETWORKS[known] = Entry(checked, task, source, presets, forms, side or usual)
+        usual, classes = {"segmentation": (500, 21), "classification": (224, 1000)}[task]
+        _NETWORKS[known] = Entry(checked, task, source, presets, forms, side or usual, classes)
         return checked
 
     return decorate

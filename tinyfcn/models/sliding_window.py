@@ -14,7 +14,8 @@ import numpy as np
 
 from tinyfcn import backend, nn
 from tinyfcn import functional as F
-from tinyfcn.models.backbones.backbone import scaled
+from tinyfcn.functional.sizes import at_least_one
+from tinyfcn.models.backbones.backbone import scaled, with_relu
 from tinyfcn.models.mirror import mirror
 from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import register
@@ -48,10 +49,7 @@ class SlidingWindow(SegmentationNetwork):
     def __init__(self, classifier: nn.Module, window: int, pixels_at_once: int = 512) -> None:
         if window < 1 or window % 2 == 0:
             raise ValueError(f"SlidingWindow: window must be odd, got {window}")
-        if pixels_at_once < 1:
-            raise ValueError(
-                f"SlidingWindow: pixels_at_once must be at least 1, got {pixels_at_once}"
-            )
+        at_least_one("SlidingWindow", pixels_at_once=pixels_at_once)
         self.classifier, self.side, self.pixels_at_once = classifier, window, pixels_at_once
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,11 +89,9 @@ def sliding_window(num_classes: int = 21, width: float = 1.0) -> SlidingWindow:
     """
     first, second, hidden = (scaled(n, width) for n in (32, 64, 256))
     classifier = nn.Sequential(
-        nn.Conv2d(3, first, 4),  # 29 → 26
-        nn.ReLU(),
+        *with_relu(nn.Conv2d(3, first, 4), False),  # 29 → 26
         nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 4),  # 13 → 10
-        nn.ReLU(),
+        *with_relu(nn.Conv2d(first, second, 4), False),  # 13 → 10
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Linear(second * 5 * 5, hidden),

@@ -26,22 +26,12 @@ def table() -> str:
 
 
 def _row(name: str, arguments: Mapping[str, Any]) -> str:
-    side, classes = usual(name)
+    known = entry(name)
     with backend.using("meta"):
-        model = models.create(name, num_classes=classes, **arguments)
-    s = summary(model, (3, side, side))
+        model = models.create(name, num_classes=known.classes, **arguments)
+    s = summary(model, (3, known.side, known.side))
     call = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
     return (
-        f"| `{call}` | {side} x {side} | {s.parameters:,} | {amount(s.multiply_adds)} "
-        f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {entry(name).source} |"
+        f"| `{call}` | {known.side} x {known.side} | {s.parameters:,} | {amount(s.multiply_adds)} "
+        f"| {pixels(s.receptive_field)} | {pixels(s.stride)} | {known.source} |"
     )
-
-
-def usual(name: str) -> tuple[int, int]:
-    """The side of the image and the number of classes that a network is asked about.
-
-    Example:
-        >>> usual("fcn8s"), usual("caffenet")
-        ((500, 21), (227, 1000))
-    """
-    return entry(name).side, 1000 if models.is_classifier(name) else 21

@@ -95,7 +95,13 @@ class UNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, num_classes, H − 2 · margin, W − 2 · margin)."""
-        self._check_size(x.shape[2:])
+        size = x.shape[2:]
+        if self.geometry == "reference" and any(n < 188 or (n - 60) % 16 for n in size):
+            raise ValueError(
+                "unet: without padding, height and width must be 16·b + 60 and at least 188 (188, "
+                f"204, …, 572, …), got {size[0]} x {size[1]}; see tinyfcn.training.overlap_tile "
+                "for images of any size, or use geometry='aligned'"
+            )
         handed_over = []
         for stage, convolutions in enumerate(self.down):
             if stage:
@@ -121,14 +127,6 @@ class UNet(SegmentationNetwork):
         h, w = upsampled.shape[2:]
         middle = F.crop(finer, ((height - h) // 2, (width - w) // 2), (h, w))
         return F.cat([middle, upsampled], 1)
-
-    def _check_size(self, size: tuple[int, ...]) -> None:
-        if self.geometry == "reference" and any(n < 188 or (n - 60) % 16 for n in size):
-            raise ValueError(
-                "unet: without padding, height and width must be 16·b + 60 and at least 188 (188, "
-                f"204, …, 572, …), got {size[0]} x {size[1]}; see tinyfcn.training.overlap_tile "
-                "for images of any size, or use geometry='aligned'"
-            )
 
 
 unet = register(

@@ -17,7 +17,7 @@ from __future__ import annotations
 from functools import partial
 
 from tinyfcn import nn
-from tinyfcn.models.backbones.backbone import scaled, with_classifier
+from tinyfcn.models.backbones.backbone import with_classifier
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.registry import member, register
 
@@ -53,18 +53,7 @@ def _vgg(
         ['classifier.6.weight', 'classifier.6.bias']
     """
     backbone = VGGBackbone(width, batch_norm, depth=depth)
-    hidden = scaled(4096, width)
-    return with_classifier(
-        backbone,
-        7,
-        nn.Linear(backbone.channels[-1] * 7 * 7, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, num_classes),
-    )
+    return with_classifier(backbone, 7, num_classes, width, dropout)
 
 
 def _vgg_bn(

@@ -18,6 +18,9 @@ One weird trick (2014); CaffeNet is BVLC's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import Backbone, scaled
 
@@ -49,14 +52,8 @@ class AlexNetBackbone(Backbone):
         first_padding: int = 2,
         pool_padding: int = 0,
     ) -> None:
-        a, b, c, d = (scaled(channels, width) for channels in (64, 192, 384, 256))
-        convolutions = (
-            nn.Conv2d(3, a, 11, 4, first_padding),
-            nn.Conv2d(a, b, 5, padding=2),
-            nn.Conv2d(b, c, 3, padding=1),
-            nn.Conv2d(c, d, 3, padding=1),
-            nn.Conv2d(d, d, 3, padding=1),
-        )
+        channels = [scaled(n, width) for n in (64, 192, 384, 256, 256)]
+        convolutions = _convolutions(channels, (1,) * 5, first_padding)
         stages = _stages(convolutions, batch_norm, False, pool_padding, ceil_mode)
         super().__init__(stage.values() for stage in stages)
 
@@ -84,19 +81,22 @@ class CaffeNetBackbone(Backbone):
         pool_padding: int = 0,
     ) -> None:
         # Two groups need even numbers of channels.
-        a, b, c = (2 * scaled(channels // 2, width) for channels in (96, 256, 384))
-        convolutions = (
-            nn.Conv2d(3, a, 11, 4, first_padding),
-            nn.Conv2d(a, b, 5, padding=2, groups=2),
-            nn.Conv2d(b, c, 3, padding=1),
-            nn.Conv2d(c, c, 3, padding=1, groups=2),
-            nn.Conv2d(c, b, 3, padding=1, groups=2),
-        )
+        channels = [2 * scaled(n // 2, width) for n in (96, 256, 384, 384, 256)]
+        convolutions = _convolutions(channels, (1, 2, 1, 2, 2), first_padding)
         super().__init__(_stages(convolutions, batch_norm, True, pool_padding, ceil_mode))
 
 
+def _convolutions(
+    channels: Sequence[int], groups: Sequence[int], first_padding: int
+) -> list[nn.Conv2d]:
+    """The five convolutions; all but the first keep the size of their maps."""
+    first = nn.Conv2d(3, channels[0], 11, 4, first_padding, groups=groups[0])
+    others = zip(pairwise(channels), (5, 3, 3, 3), groups[1:], strict=True)
+    return [first, *(nn.Conv2d(a, b, k, 1, k // 2, groups=g) for (a, b), k, g in others)]
+
+
 def _stages(
-    convolutions: tuple[nn.Conv2d, ...],
+    convolutions: Sequence[nn.Conv2d],
     batch_norm: bool,
     response_norm: bool,
     pool_padding: int,

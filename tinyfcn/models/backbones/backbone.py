@@ -59,14 +59,34 @@ class Backbone(nn.Sequential):
         return [self[start:stop] for start, stop in pairwise(starts)]
 
 
-def with_classifier(backbone: Backbone, side: int, *layers: nn.Module) -> nn.Sequential:
-    """A classifier in torchvision's form: its layers behind the backbone, on maps of one size."""
+def with_classifier(
+    backbone: Backbone,
+    side: int,
+    num_classes: int,
+    width: float,
+    dropout: float,
+    dropout_first: bool = False,
+) -> nn.Sequential:
+    """A backbone and three fully connected layers in torchvision's form: images → class scores.
+
+    Args:
+        side: of the map that the layers are made for; an average pooling makes others fit.
+        num_classes: number of scores.
+        width: multiplies the 4096 channels of the two hidden layers.
+        dropout: probability after each hidden layer, or with ``dropout_first`` before it.
+    """
+    hidden = scaled(4096, width)
+    classifier: list[nn.Module] = []
+    for before in (backbone.channels[-1] * side * side, hidden):
+        layers = [nn.Linear(before, hidden), nn.ReLU()]
+        layers.insert(0 if dropout_first else 2, nn.Dropout(dropout))
+        classifier += layers
     return nn.Sequential(
         {
             "features": backbone,
             "avgpool": nn.AdaptiveAvgPool2d(side),
             "flatten": nn.Flatten(),
-            "classifier": nn.Sequential(*layers),
+            "classifier": nn.Sequential(*classifier, nn.Linear(hidden, num_classes)),
         }
     )
 

@@ -95,9 +95,8 @@ class GoogLeNetBackbone(Backbone):
         check_choice("GoogLeNetBackbone", "form", form, ("torchvision", "bvlc"))
 
         def pooling(kernel: int = 3) -> nn.MaxPool2d:
-            if centred:
-                return nn.MaxPool2d(3, stride=2, padding=1)
-            return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
+            padding = 1 if centred else 0
+            return nn.MaxPool2d(3 if centred else kernel, 2, padding, ceil_mode=not centred)
 
         def response_norm(name: str) -> dict[str, nn.Module]:
             norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)

@@ -116,12 +116,10 @@ class ResNetBackbone(Backbone):
                 dilation, step = dilation * step, 1
             stride *= step
             wide = scaled(64 * 2 ** (number - 1), width)
-            blocks = []
-            for i in range(count):
-                # The first convolution that lost its stride still reads what it read before.
-                rate = first_dilation if i == 0 else dilation
-                blocks.append(block(before, wide, step if i == 0 else 1, rate))
-                before = wide * block.expansion
+            # The first convolution that lost its stride still reads what it read before.
+            blocks = [block(before, wide, step, first_dilation)]
+            before = wide * block.expansion
+            blocks += [block(before, wide, 1, dilation) for _ in range(count - 1)]
             if number > 1:
                 stages.append({})
             stages[-1][f"layer{number}"] = nn.Sequential(*blocks)
