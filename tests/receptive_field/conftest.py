@@ -50,7 +50,7 @@ def _measured(function, shape, axis, draws=1):
     return max(last - first + 1 for first, last in ends.values()), abs(stride)
 
 
-def _check(function, draws=4, dims=(0, 1, 2, 3)):
+def _check(function, draws=1, dims=(0, 1, 2, 3)):
     """The summary of a function says what is measured; ``dims`` are the output's axes, as they must
     be permuted to (N, C, rows, columns)."""
     for axis, shape in ((2, (4, 72, 12)), (3, (4, 12, 72))):
