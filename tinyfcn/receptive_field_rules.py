@@ -187,13 +187,12 @@ def _getitem(op: GetItem, shape: Shape, x: Field) -> Field:
     parts, axis = full_index(op.index, len(x.axes)), 0
     irregular = [part for part in parts if part is not None and not isinstance(part, slice)]
     for part in parts:
-        if isinstance(part, int | np.integer):
-            x = x.picked(axis, int(part))
-            continue
-        if part is None:
-            x = x.expanded(axis)
-        elif isinstance(part, slice):
+        if isinstance(part, slice):
             x = x.sliced(axis, part)
+        elif part is None:
+            x = x.expanded(axis)
+        elif isinstance(part, int | np.integer):
+            x, axis = x.picked(axis, int(part)), axis - 1
         elif x.varies(axis) or len(irregular) > 1 or isinstance(part, MetaArray):
             raise CannotTell  # but a list of channels is one, where all look at the same pixels
         axis += 1

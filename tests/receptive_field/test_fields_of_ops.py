@@ -37,7 +37,10 @@ def loss(function):
 # For each op the forms in which it changes what is seen: a function, or (function, images).
 OPS = {
     "abs": [lambda x: F.abs(x)],
-    "adaptive_avg_pool2d": [lambda x: x * F.adaptive_avg_pool2d(x, 1)],
+    "adaptive_avg_pool2d": [
+        lambda x: x * F.adaptive_avg_pool2d(x, 1),
+        lambda x: F.adaptive_avg_pool2d(x, (2 * x.shape[2], 3 * x.shape[3] // 2)),
+    ],
     "add": [lambda x: x[:, :, 1:, 1:] + x[:, :, :-1, :-1]],
     "amax": [
         lambda x: x * F.amax(x, 1, keepdim=True),
