@@ -100,7 +100,7 @@ class Field:
     def stride(self) -> float:
         """Pixels from one place of a map to the next; NaN if this is no map."""
         steps = [axis.step for axis in self.axes if axis.along and axis.step]
-        return float(abs(steps[0])) if len(steps) == 1 else math.nan
+        return float(abs(steps[0])) if len(steps) == 1 and len(self.axes) == 4 else math.nan
 
     # ---- along one axis ----
 

@@ -35,15 +35,12 @@ Fields = tuple[Field, Field]  # along rows and columns
 
 
 class ReceptiveFields(Hook):
-    """Follows an image through what runs on the backend "meta"."""
+    """Follows images (N, C, H, W) through what runs on the backend "meta"."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: Tensor) -> None:
         # By the array's id: the array, how often it had been written into, and its fields.
         self._known: dict[int, tuple[MetaArray, int, Fields]] = {}
-
-    def start(self, x: Tensor) -> None:
-        """From here on ``x`` (N, C, H, W) is the image."""
-        self._keep(x, (image(x.shape, 2), image(x.shape, 3)))
+        self._keep(images, (image(images.shape, 2), image(images.shape, 3)))
 
     def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
         """Apply the rule. What an op without one gives may be known from ops that ran inside."""

@@ -159,18 +159,17 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     """
     shape = image_shape("summary", input_size)
     parameters = list(model.parameters())
-    fields = ReceptiveFields()
+    x = empty_images(model, shape)
+    fields = ReceptiveFields(x)
     seen = _Layers(model, fields)
     with without_values(model), set_grad_enabled(True), fields, seen:
-        x = empty_images(model, shape)
-        fields.start(x)
         results = list(_tensors(model(x)))
         # Of all ops those are left that the results hold for a backward pass.
         saved = [t.data for op in seen.ops for t in op.saved_tensors if t is not None]
         known = {id(p.data.memory) for p in parameters}
     kept = {id(a.memory): a.nbytes for a in saved if isinstance(a, MetaArray)}
     maps = zip(fields.of(results[0]), zip(fields.of(x), *seen.maps, strict=True), strict=True)
-    rows, columns = (_coarsest(result, along) for result, along in maps)
+    receptive_field, stride = zip(*(_coarsest(*along) for along in maps), strict=True)
     return Summary(
         seen.layers,
         shape,
@@ -179,8 +178,8 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         sum(p.size for p in parameters if not p.requires_grad),
         sum(layer.multiply_adds for layer in seen.layers),
         sum(nbytes for memory, nbytes in kept.items() if memory not in known),
-        (rows[0], columns[0]),
-        (rows[1], columns[1]),
+        receptive_field,
+        stride,
     )
 
 
@@ -231,7 +230,7 @@ class _Layers(MultiplyAdds):
                 multiply_adds,
                 sum(t.data.nbytes for t in outputs if id(t.data.memory) not in earlier),
                 tuple(field.size() for field in fields),
-                tuple(field.stride() if len(field.axes) == 4 else math.nan for field in fields),
+                tuple(field.stride() for field in fields),
             ))  # fmt: skip
 
 

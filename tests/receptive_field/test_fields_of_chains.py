@@ -67,9 +67,8 @@ def test_chains_of_ops(depends_on, chain):
         size = function(positive(1, *shape)).shape[3]
     except ValueError:  # an image that is too small
         assume(False)
-    with without_values(), ReceptiveFields() as fields:
-        images = Tensor(empty((1, *shape), np.float64, ()))
-        fields.start(images)
+    images = Tensor(empty((1, *shape), np.float64, ()))
+    with without_values(), ReceptiveFields(images) as fields:
         field = fields.of(function(images))[1].reduced(1)
     numbers = np.arange(max(0, size // 2 - 12), min(size, size // 2 + 12))
     x = Tensor(RNG.uniform(0.5, 1.5, (len(numbers), *shape)), requires_grad=True)

@@ -67,9 +67,8 @@ def test_every_model(name, depends_on):
     size, stride = said.receptive_field[1], said.stride[1]
     width = 32 * math.ceil((size + 4 * stride) / 32) if size < math.inf else 320
     shape = (2, 3, height, WIDTHS.get(name, width))
-    with without_values(model), ReceptiveFields() as fields, Ops(linear=False) as watched:
-        images = Tensor(empty(shape, np.float64, ()))
-        fields.start(images)
+    images = Tensor(empty(shape, np.float64, ()))
+    with without_values(model), ReceptiveFields(images) as fields, Ops(linear=False) as watched:
         model(images)
     found = [fields.of(y)[1] if y.ndim == 4 else None for y in watched.outputs]
     coarsest = max(

@@ -225,9 +225,8 @@ class FCN(SegmentationNetwork):
             setattr(self, skip.upsample, upsampling(2))
         setattr(self, self.last, upsampling(stride))
         self.offsets: dict[str, Pair] = {}
-        with without_values(self), no_grad(), ReceptiveFields() as fields:
-            images = empty_images(self, (1, 3, SIDE, SIDE))
-            fields.start(images)
+        images = empty_images(self, (1, 3, SIDE, SIDE))
+        with without_values(self), no_grad(), ReceptiveFields(images) as fields:
             self._scores(images, fields)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -147,8 +147,7 @@ def _run(layers: Iterable[nn.Module], size: Pair) -> tuple[tuple[int, ...], Fiel
     """The shape and the receptive fields of what the layers make of an image of a size."""
     model = nn.Sequential(*layers)
     channels = next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 1)
-    with without_values(model), no_grad(), ReceptiveFields() as fields:
-        images = empty_images(model, (1, channels, *size))
-        fields.start(images)
+    images = empty_images(model, (1, channels, *size))
+    with without_values(model), no_grad(), ReceptiveFields(images) as fields:
         y = model(images)
         return y.shape, fields.of(y)
