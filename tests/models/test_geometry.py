@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tinyfcn
+import tinyfcn.functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.vgg import VGGBackbone
 from tinyfcn.models.geometry import (
@@ -188,3 +189,24 @@ def test_branches_of_any_kind_are_followed():
     block = nn.Sequential(nn.Conv2d(2, 3, 3, stride=2, padding=1), Neighbours())
     assert receptive_field([block, nn.MaxPool2d(2)]) == (3 + 2 + 2, 4)
     assert coordinate_map([block], axis=1) == CoordinateMap(Fraction(1, 2))
+
+
+class Resized(nn.Module):
+    """A map upsampled or downsampled along its rows."""
+
+    def __init__(self, scale, mode):
+        self.scale, self.mode = scale, mode
+
+    def forward(self, x):
+        return F.interpolate(x, scale_factor=(self.scale, 1), mode=self.mode)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("scale", [3, 2, 1.5, 0.5, 0.25])
+def test_resizing_is_centred_on_what_it_looks_at(scale, mode):
+    """On average, where several places repeat a pixel, as the ramp shows."""
+    layer, n = Resized(scale, mode), 96
+    y = layer(tinyfcn.tensor(np.arange(n, dtype=np.float64).reshape(1, 1, n, 1))).numpy().ravel()
+    moved = coordinate_map([layer])
+    off = float(moved.scale) * y + float(moved.shift) - np.arange(len(y))
+    assert off[6:-6].mean() == pytest.approx(0)
