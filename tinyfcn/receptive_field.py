@@ -139,6 +139,8 @@ class Field:
             offset: where the window of the first is centred, as the number of an element.
         """
         old, q = self.axes[axis], self.reach.shape[axis]
+        if not self.varies(axis):
+            return self._with(axis, old._replace(n=n))
         listed = old.step == 0 and 1 < q >= old.n  # nobody knows what would come next
         period = advance.denominator * q // math.gcd(q, advance.numerator)
         where = places(np.arange(n if listed else period)[:, None])

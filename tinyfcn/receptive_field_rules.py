@@ -88,8 +88,6 @@ def _applied(op: Function | None, shape: Shape, inputs: Sequence[Fields]) -> Fie
 
 def _window(x: Field, axis: int, n: int, k: int = 1, s: int = 1, p: int = 0, d: int = 1) -> Field:
     """Windows of k elements, d apart, that start at i·s − p."""
-    if not x.varies(axis):
-        return x
     offset = Fraction(d * (k - 1), 2) - p
     return x.windows(axis, n, lambda i: i * s - p + d * np.arange(k), s, offset)
 
