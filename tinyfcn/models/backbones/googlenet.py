@@ -92,7 +92,7 @@ class GoogLeNetBackbone(Backbone):
     def __init__(
         self, width: float = 1.0, form: str = "torchvision", centred: bool = False
     ) -> None:
-        check_choice("GoogLeNetBackbone", "form", form, ("torchvision", "bvlc"))
+        check_choice("googlenet", "form", form, ("torchvision", "bvlc"))
 
         def pooling(kernel: int = 3) -> nn.MaxPool2d:
             padding = 1 if centred else 0
