@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -161,8 +162,8 @@ class Winograd:
                 grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
                 total[points] += np.matmul(grads_t, data[points], out=product)
 
-            parallel_for(transform, group.placed)
-            parallel_for(multiply, plan.points)
+            _within(transform, group.placed)
+            _within(multiply, plan.points)
 
         def sum_run(item: tuple[list[Group], Array]) -> None:
             run, total = item
@@ -203,9 +204,9 @@ class Winograd:
                 self.interpolate(products[:, part], block, scratch, rows)
                 finish(rows)
 
-            parallel_for(transform, group.placed)
-            parallel_for(multiply, plan.points)
-            parallel_for(write, group.placed)
+            _within(transform, group.placed)
+            _within(multiply, plan.points)
+            _within(write, group.placed)
 
         def convolve_run(run: list[Group]) -> None:
             for group in run:
@@ -255,3 +256,11 @@ class Winograd:
             points[:, piece] = flat.reshape(-1, *part.shape[1:])
 
         parallel_for(task, split(len(weight), max(8, -(-len(weight) // RUNS))))
+
+
+def _within(task: Callable[[Any], None], items: Sequence[Any]) -> None:
+    """Inside a task: a single item is not worth asking for threads."""
+    if len(items) == 1:
+        task(items[0])
+    else:
+        parallel_for(task, items)
