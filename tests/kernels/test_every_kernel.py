@@ -59,7 +59,8 @@ def test_a_new_kernel_is_told_all_that_it_lacks(tmp_path):
     for path in folder().glob("*.cu*"):
         (tmp_path / path.name).write_text(path.read_text("utf-8"), "utf-8")
     (tmp_path / "halfstep.cu").write_text("__global__ void halfstep(float* x) {}\n")
-    assert [line.split(": ")[0] for line in lacking(tmp_path)] == [
+    said = [line for line in lacking(tmp_path) if line not in lacking(folder())]
+    assert [line.split(": ")[0] for line in said] == [
         "kernels/halfstep.cu",
         "tinyfcn/kernel_lab/cases.py",
         "kernels/README.md",
