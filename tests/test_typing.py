@@ -26,7 +26,9 @@ def test_every_expression_of_a_users_program_has_its_type(tmp_path):
         number, kind, text = re.match(r".*?:(\d+): (\w+): (.*)", line).groups()
         revealed = re.fullmatch(r'Revealed type is "(.*)"', text)
         if revealed:
-            found[int(number)] = re.sub(r"\b(?:\w+\.)+(?=\w)", "", revealed[1])
+            said = re.sub(r"\b(?:\w+\.)+(?=\w)", "", revealed[1])
+            # What older NumPy calls int in the type of a shape is Any in newer.
+            found[int(number)] = said.replace("tuple[int, ...], dtype", "tuple[Any, ...], dtype")
         elif kind == "error":
             found[int(number)] = "error: " + re.search(r"\[([\w-]+)\]$", text)[1]
     expected = {
