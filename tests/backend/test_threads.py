@@ -53,10 +53,30 @@ def test_nested_calls_do_not_wait_for_each_other(monkeypatch):
     assert len(set(done)) == 64
 
 
-def test_blas_is_held_to_one_thread_and_restored():
-    def blas_threads():
-        return {lib["num_threads"] for lib in threads._blas.info()}  # NumPy's own BLAS
+def blas_threads():
+    return {lib["num_threads"] for lib in threads._blas.info()}  # NumPy's own BLAS
 
+
+@pytest.mark.parametrize("count", ["1", "2", "3"])
+def test_a_single_item_of_a_task_stays_on_its_thread(monkeypatch, count):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", count)
+
+    def seen(item):
+        return threading.get_ident(), blas_threads()
+
+    def outer(item):
+        return threading.get_ident(), threads.parallel_for(seen, [item])
+
+    with threadpoolctl.threadpool_limits(2):
+        for thread, [(inner, blas)] in threads.parallel_for(outer, range(8)):
+            assert inner == thread
+            assert blas == {1}
+        with pytest.raises(KeyError):
+            threads.parallel_for({}.__getitem__, [1, 2])
+        assert threads.parallel_for(seen, [0]) == [(threading.get_ident(), {1})]  # held anew
+
+
+def test_blas_is_held_to_one_thread_and_restored():
     with threadpoolctl.threadpool_limits(2):
         before = blas_threads()
         seen = []

@@ -68,6 +68,13 @@ def single_threaded_blas() -> Iterator[None]:
                     library.set_num_threads(count)
 
 
+class _Thread(threading.local):
+    working = False  # at a task, while BLAS is held
+
+
+_thread = _Thread()
+
+
 class _Job:
     """Numbered tasks that any thread may help with until all are handed out."""
 
@@ -81,11 +88,15 @@ class _Job:
         self.finished = threading.Condition(threading.Lock())
 
     def work(self) -> None:
-        while self.error is None and (i := next(self.numbers)) < len(self.items):
-            try:
+        outer = _thread.working
+        try:
+            _thread.working = True
+            while self.error is None and (i := next(self.numbers)) < len(self.items):
                 self.results[i] = self.task(self.items[i])
-            except BaseException as error:
-                self.error = error
+        except BaseException as error:
+            self.error = error
+        finally:
+            _thread.working = outer
 
     def help(self) -> None:
         """A helper that comes too late goes away again, so that nobody has to wait for it."""
@@ -129,13 +140,16 @@ def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Call ``task(item)`` for every item, spread over :func:`num_threads` threads; gives what the
     calls gave, in the order of the items.
 
-    The caller's thread works too, so one thread means a plain loop. The first exception of a task
-    stops the others from starting and is raised here.
+    The caller's thread works too, so one thread means a plain loop. A task that has a single item
+    for further tasks does it on the spot. The first exception of a task stops the others from
+    starting and is raised here.
 
     Example:
         >>> parallel_for(lambda x: x * x, [0, 1, 2, 3])
         [0, 1, 4, 9]
     """
+    if _thread.working and len(items) == 1:
+        return [task(items[0])]
     helpers = min(num_threads(), len(items)) - 1
     if helpers <= 0:
         with single_threaded_blas():

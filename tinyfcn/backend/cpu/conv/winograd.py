@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Plan(NamedTuple):
     points: list[slice]  # multiplied at once
 
 
-class Winograd:
+class Winograd(ABC):
     """What the algorithms share. A subclass says what its tiles are and how they are transformed.
 
     Attributes:
@@ -111,17 +111,17 @@ class Winograd:
         top += block.rows.start * self.tile[0]
         return region(x, block.images, top, left, height, width, scratch)
 
+    @abstractmethod
     def gather(self, x: Array, block: Block, window: Window, scratch: Scratch, out: Array) -> None:
         """out (points, tiles, depth) = Bᵀ d, of the pixels of x that the kernels meet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, gy: Array, block: Block, scratch: Scratch, out: Array) -> None:
         """out (points, tiles, OC) = A gy, the adjoint of interpolate."""
-        raise NotImplementedError
 
+    @abstractmethod
     def interpolate(self, products: Array, block: Block, scratch: Scratch, rows: Array) -> None:
         """rows = Aᵀ products, (points, tiles, OC), less what sticks out of the output's rows."""
-        raise NotImplementedError
 
     def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
         """y = finish(conv(x, weight))."""
@@ -162,8 +162,8 @@ class Winograd:
                 grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
                 total[points] += np.matmul(grads_t, data[points], out=product)
 
-            _within(transform, group.placed)
-            _within(multiply, plan.points)
+            parallel_for(transform, group.placed)
+            parallel_for(multiply, plan.points)
 
         def sum_run(item: tuple[list[Group], Array]) -> None:
             run, total = item
@@ -204,9 +204,9 @@ class Winograd:
                 self.interpolate(products[:, part], block, scratch, rows)
                 finish(rows)
 
-            _within(transform, group.placed)
-            _within(multiply, plan.points)
-            _within(write, group.placed)
+            parallel_for(transform, group.placed)
+            parallel_for(multiply, plan.points)
+            parallel_for(write, group.placed)
 
         def convolve_run(run: list[Group]) -> None:
             for group in run:
@@ -256,11 +256,3 @@ class Winograd:
             points[:, piece] = flat.reshape(-1, *part.shape[1:])
 
         parallel_for(task, split(len(weight), max(8, -(-len(weight) // RUNS))))
-
-
-def _within(task: Callable[[Any], None], items: Sequence[Any]) -> None:
-    """Inside a task: a single item is not worth asking for threads."""
-    if len(items) == 1:
-        task(items[0])
-    else:
-        parallel_for(task, items)
