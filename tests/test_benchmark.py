@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import backend
+from tinyfcn.backend.errors import BackendError
 from tinyfcn.benchmark import measure, report, with_tinyfcn, work
 from tinyfcn.benchmark.measure import Side, Worker
 from tinyfcn.benchmark.work import WORK, Step, Work
@@ -240,5 +241,5 @@ def test_what_cannot_be_done_is_said_clearly(tmp_path: Path) -> None:
             "No such file.*none",
         ),
     ):
-        with pytest.raises((UsageError, OSError), match=words):
+        with pytest.raises((UsageError, BackendError, OSError), match=words):
             benchmark.main([str(argument) for argument in arguments])

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tinyfcn"
 
 # From the top; what stands on one line may know of each other.
 ORDER = [
-    {"cli", "examples", "benchmark", "kernel_lab"},
+    {"cli", "examples"},
+    {"benchmark", "kernel_lab"},
     {"training"},
     {"data", "weights", "onnx", "metrics", "visualize"},
     {"models", "summary", "multiply_adds", "receptive_field", "receptive_field_rules"},

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
+from tinyfcn.backend.errors import BackendError
 from tinyfcn.benchmark.work import SGEMM, Work
-from tinyfcn.cli.errors import UsageError
 
 TURN = 0.2  # seconds of repetitions before the other side has its turn
 PAUSE = 0.01  # seconds between turns, in which the threads of the last one come to rest
@@ -60,7 +60,7 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             self.close()
-            raise UsageError(f"{self.side.name} in {self.side.python}: {answer['error']}")
+            raise BackendError(f"{self.side.name} in {self.side.python}: {answer['error']}")
         return answer
 
     def turn(self, seconds: float) -> None:
@@ -79,7 +79,7 @@ def measure(work: Work, sides: Sequence[Side], seconds: float, least: int) -> li
     """Let the sides do the work in turn, for ``seconds`` and ``least`` repetitions each.
 
     Raises:
-        UsageError: if a side cannot do it; says which, and in which Python.
+        BackendError: if a side cannot do it; says which, and in which Python.
     """
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(contextlib.closing(Worker(s, work))) for s in sides]

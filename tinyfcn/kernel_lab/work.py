@@ -11,7 +11,7 @@ import numpy as np
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import Emulator
-from tinyfcn.cli.errors import UsageError
+from tinyfcn.backend.errors import BackendError
 from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned
 
 ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
@@ -57,8 +57,7 @@ def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Rec
     """Do the work of a kernel: what was launched, and the results as NumPy arrays.
 
     Raises:
-        UsageError: if the kernel cannot be run on this size.
-        BuildError: if it does not compile.
+        BackendError: if the kernel cannot be run on this size, or does not compile.
     """
     recorder = Recorder(engine)
     backend: Any = CudaBackend(recorder)
@@ -66,9 +65,9 @@ def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Rec
     try:
         results = _work(backend, name, size, dtype)
     except ValueError as error:
-        raise UsageError(f"{asked}: {error}") from error
+        raise BackendError(f"{asked}: {error}") from error
     if not recorder.of(name):
-        raise UsageError(f"{asked} it has nothing to do")
+        raise BackendError(f"{asked} it has nothing to do")
     return recorder, [backend.to_numpy(result) for result in results]
 
 
