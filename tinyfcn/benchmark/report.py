@@ -15,6 +15,7 @@ Figures = Mapping[str, Any]
 
 
 def head(group: str, other: str | None) -> str:
+    """The head of the table for a group of work, and for another side next to ours."""
     line = f"{group:26}{'ms':>8}{'GFLOP/s':>9}{'sgemm':>7}{'MB':>7}"
     return line + (f"  |{other + ' ms':>10}{'MB':>7}{'time':>7}{'memory':>8}" if other else "")
 

@@ -47,6 +47,7 @@ def synchronize() -> None:
 
 
 def cpu_name() -> str:
+    """As the vendor calls it, where the system tells; else its architecture."""
     cpus = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", cpus.read_text() if cpus.exists() else "")
     return found[1] if found else platform.processor() or platform.machine()

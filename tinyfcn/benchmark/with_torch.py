@@ -95,5 +95,6 @@ fcn8s = FCN8s
 
 
 def add_overlap(y: Tensor, finer: Tensor) -> Tensor:
+    """The sum of two maps where both have pixels: one may be a row or a column larger."""
     h, w = min(y.shape[2], finer.shape[2]), min(y.shape[3], finer.shape[3])
     return y[:, :, :h, :w] + finer[:, :, :h, :w]

@@ -18,6 +18,7 @@ Step = Callable[[], object]
 
 
 def infer(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
+    """FCN-8s in eval mode, without gradients."""
     model, images = lib.fcn8s(num_classes=CLASSES, **options).eval(), lib.normal(n, 3, h, w)
 
     def step() -> None:
@@ -28,6 +29,7 @@ def infer(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
 
 
 def train(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
+    """A training step of FCN-8s: forward, loss, backward, SGD."""
     model = lib.fcn8s(num_classes=CLASSES, **options)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = lib.optim.SGD(learned, lr=1e-4, momentum=0.9, weight_decay=5e-4)
@@ -42,6 +44,7 @@ def train(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
 
 
 def segnet_stage(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    """A stage of SegNet's decoder: max unpooling, convolution, batch normalization, ReLU."""
     stage = lib.nn.Sequential(
         lib.nn.Conv2d(c, c, 3, padding=1), lib.nn.BatchNorm2d(c), lib.relu_layer()
     )
@@ -67,15 +70,18 @@ def conv(
 
 
 def relu(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    """ReLU."""
     return _forward_backward(lib.F.relu, lib.normal(n, c, h, w, requires_grad=True))
 
 
 def max_pool(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    """Max pooling, 2×2 with stride 2."""
     x = lib.normal(n, c, h, w, requires_grad=True)
     return _forward_backward(lambda x: lib.F.max_pool2d(x, 2), x)
 
 
 def batch_norm(lib: Any, n: int, c: int, h: int, w: int) -> Step:
+    """Batch normalization by the statistics of the batch."""
     layer = lib.nn.BatchNorm2d(c)
     x = lib.normal(n, c, h, w, requires_grad=True)
     return _forward_backward(layer, x, *layer.parameters())
@@ -91,15 +97,18 @@ def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
 
 
 def cross_entropy(lib: Any, n: int, h: int, w: int) -> Step:
+    """The loss of every pixel, averaged."""
     x, labels = lib.normal(n, CLASSES, h, w, requires_grad=True), lib.labels(CLASSES, n, h, w)
     return _forward_backward(lambda x: lib.F.cross_entropy(x, labels, ignore_index=255), x)
 
 
 def sgd(lib: Any, size: int) -> Step:
+    """A step of SGD with momentum and weight decay."""
     return lib.optim.SGD([_with_grad(lib, size)], lr=1e-4, momentum=0.9, weight_decay=5e-4).step
 
 
 def adam(lib: Any, size: int) -> Step:
+    """A step of Adam with weight decay."""
     return lib.optim.Adam([_with_grad(lib, size)], lr=1e-4, weight_decay=5e-4).step
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 
 def main(name: str) -> None:
+    """Answer the lines of stdin until there are no more; ``name`` is the side."""
     beside = f"{__package__}." if __package__ else ""
     try:
         library, work = (import_module(beside + file) for file in (f"with_{name}", "work"))
@@ -46,6 +47,7 @@ def main(name: str) -> None:
 
 
 def answer(message: dict[str, Any]) -> None:
+    """Write a line of JSON, at once."""
     print(json.dumps(message), flush=True)
 
 

@@ -37,6 +37,7 @@ SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # keep OpenBLAS from choosi
 
 
 def main(arguments: Sequence[str]) -> None:
+    """Run ``tinyfcn benchmark`` with these arguments."""
     parser = Parser(__doc__ or "", prog="tinyfcn benchmark")
     add = parser.add_argument
     add("--only", nargs="+", default=[], metavar="WORD", help="work with such a name")

@@ -46,6 +46,7 @@ WAYS = 2  # of a bank conflict
 
 
 def main(arguments: Sequence[str]) -> int | None:
+    """Run a command of ``tinyfcn kernels``; returns the exit status."""
     options = parse(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -83,6 +84,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def known(name: str) -> str:
+    """The name of a kernel.
+
+    Raises:
+        UsageError: if there is none of that name; suggests the nearest.
+    """
     if name not in CASES:
         near = did_you_mean(name, CASES) or "; the command list tells the names"
         raise UsageError(f"no kernel is called {name!r}{near}")

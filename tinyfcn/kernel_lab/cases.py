@@ -71,6 +71,7 @@ def aligned(values: Any) -> Any:
 
 
 def product(b: Any, inputs: Inputs, m: int = 64, n: int = 128, k: int = 64) -> Any:
+    """(M, K) × (K, N)."""
     left, right = inputs.normal(m, k), inputs.normal(k, n)
     return getattr(b, "gemm", np.matmul)(left, right)  # no op needs it of a backend
 
@@ -119,24 +120,29 @@ def of(primitive: str, arrays: str = "image", *options: Any) -> Case:
 
 
 def sums(b: Any, inputs: Inputs, n: int = 2, c: int = 3, h: int = 64, w: int = 96) -> Any:
+    """The sum of every channel."""
     return b.sum_pixels(inputs.normal(n, c, h, w))
 
 
 def pooled(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    """Max pooling with indices."""
     return b.max_pool2d(inputs.normal(n, c, h, w), (h // 2, w // 2), *POOLING, True)
 
 
 def scattered(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    """The gradient of max pooling, which is max unpooling too."""
     y, where = pooled(b, inputs, n, c, h, w)
     return b.scatter_plane(y, where, (h, w), *POOLING)
 
 
 def gathered(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    """What the indices of max pooling point at, of another image."""
     _, where = pooled(b, inputs, n, c, h, w)
     return b.gather_plane(inputs.normal(n, c, h, w), where)
 
 
 def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+    """Bilinear upsampling by 2."""
     rows, columns = (Bilinear(size, 2 * size).matrix() for size in (h, w))
     return b.resample2d(inputs.normal(n, c, h, w), rows, columns)
 
@@ -145,12 +151,14 @@ def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int 
 
 
 def sgd(b: Any, inputs: Inputs, count: int = 3000) -> Any:
+    """A step of SGD with Nesterov momentum."""
     param, grad, velocity = (inputs.normal(count) for _ in range(3))
     b.sgd_update(param, grad, velocity, 0.9, 1.0, 0.1, 0.01, True)
     return param, velocity
 
 
 def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
+    """A step of Adam."""
     param, grad, first, second = (inputs.normal(count) for _ in range(4))
     second *= second
     b.adam_update(param, grad, first, second, 0.1, 0.9, 0.999, 0.5, 1e-8, 0.01, 0.99)
