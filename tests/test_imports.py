@@ -18,7 +18,7 @@ ORDER = [
     {"training"},
     {"data", "weights", "onnx", "metrics", "visualize"},
     {"models", "summary", "multiply_adds", "receptive_field", "receptive_field_rules"},
-    {"nn", "optim", "gradcheck", "without_values"},
+    {"anomaly", "nn", "optim", "gradcheck", "without_values"},
     {"functional"},
     {"function", "tensor", "graph"},
     {"backend"},

@@ -18,7 +18,7 @@ the result into the graph, so an instance serves one call.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinyfcn import backend
@@ -166,6 +166,10 @@ class Hook:
             None, or tensors that take the place of ``outputs``.
         """
         return None
+
+    def backward(self, function: Function, run: Callable[..., Any], *gradients: Any) -> Any:
+        """The backward pass of ``function``: gives what ``run(*gradients)`` gives."""
+        return run(*gradients)
 
     def enter(self, module: Module, inputs: Sequence[Any]) -> None:
         """``module`` is about to run."""

@@ -9,10 +9,11 @@ something wanted; call each op's ``backward`` once, when all gradients of its ou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.function import Edge, Function, Target, target
+from tinyfcn.function import Edge, Function, Target, active, target
 from tinyfcn.tensor import Tensor, set_grad_enabled
 
 
@@ -166,7 +167,10 @@ def _add(sums: dict[Target, Tensor], target: Target, g: Tensor) -> None:
 
 
 def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
-    result = node.backward(*grads)
+    run: Any = node.backward
+    for hook in active.hooks:
+        run = partial(hook.backward, node, run)
+    result = run(*grads)
     found = result if isinstance(result, tuple) else (result,)
     if len(found) != len(node.edges):
         raise RuntimeError(
