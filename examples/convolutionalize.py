@@ -118,6 +118,6 @@ if __name__ == "__main__":
     text = f"side of the image, {CROP} or more (default 384)"
     add("--size", type=integer(CROP), default=384, help=text)
     add("--seed", type=integer(0), default=0, help="of weights and image (default 0)")
-    options = parser.parse(sys.argv[1:])
     with plain_errors():
+        options = parser.parse(sys.argv[1:])
         main(options.size, options.seed)

@@ -66,6 +66,6 @@ if __name__ == "__main__":
     add("--size", type=integer(1), default=128, help="side of the image (default 128)")
     add("--width", type=float, default=0.5, help="factor on the channels of all (default 0.5)")
     add("--seed", type=integer(0), default=0, help="of weights and image (default 0)")
-    options = parser.parse(sys.argv[1:])
     with plain_errors():
+        options = parser.parse(sys.argv[1:])
         main(options.size, options.width, options.seed)

@@ -101,7 +101,7 @@ class Summary:
             "  ".join(f"{text:{'<' if i < 3 else '>'}{widths[i]}}" for i, text in enumerate(row))
             for row in (head, *rows)
         ]
-        lines.insert(1, "─" * len(lines[0]))
+        lines.insert(1, "-" * len(lines[0]))
         lines += [
             lines[1],
             f"{sides(self.input_shape)} → {sides(self.output_shape)}",
@@ -146,11 +146,11 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 2, 3)
         >>> print(summary(nn.Sequential(*layers), (3, 10, 10)))
         layer  kind       output     parameters  multiply-adds  bytes  field  stride
-        ────────────────────────────────────────────────────────────────────────────
+        ----------------------------------------------------------------------------
         0      Conv2d     8 x 8 x 8         224         13.8 k  2.0 k      3       1
         2      MaxPool2d  8 x 4 x 4                              512       4       2
         3      Conv2d     2 x 2 x 2         146          576       32      8       2
-        ────────────────────────────────────────────────────────────────────────────
+        ----------------------------------------------------------------------------
         1 x 3 x 10 x 10 → 1 x 2 x 2 x 2
         370 parameters
         14.4 k multiply-adds

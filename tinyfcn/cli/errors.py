@@ -6,12 +6,12 @@ The library does not know of options. What they can do about an error is added h
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 
 from tinyfcn import backend
 from tinyfcn.backend.errors import BackendError
+from tinyfcn.cli.screen import forgiving_screens
 from tinyfcn.data import DataError
 from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.training.checkpoint import CheckpointError
@@ -62,31 +62,25 @@ def use_backend(name: str | None) -> None:
 def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one message on stderr and an exit status.
 
-    The status is 2 for an error, 130 after Ctrl-C, 1 if training diverged, and 141 without a word
-    where nobody reads the output to its end, as behind ``| head``. Other exceptions are defects of
-    the program and keep their traceback.
+    The status is 2 for an error, 130 after Ctrl-C, and 1 if training diverged. What is printed may
+    get lost, see :mod:`tinyfcn.cli.screen`. Other exceptions are defects of the program and keep
+    their traceback.
     """
-    try:
+    with forgiving_screens():
         try:
             yield
-        finally:
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        _exit(130, "stopped")
-    except BrokenPipeError:  # whoever reads the output has enough, as head does
-        # What Python still holds, and would write at its end, goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # as a shell says of SIGPIPE
-    except Stopped as error:
-        _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}")
-    except Diverged as error:
-        _exit(1, f"training stopped: {error}{ADVICE[Diverged]}")
-    except MemoryError as error:
-        _exit(2, f"error: not enough memory: {error}{ADVICE[MemoryError]}")
-    except (
-        UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, OSError,
-    ) as error:  # fmt: skip
-        _exit(2, f"error: {sentence(error)}{ADVICE.get(type(error), '')}")
+        except KeyboardInterrupt:
+            _exit(130, "stopped")
+        except Stopped as error:
+            _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}")
+        except Diverged as error:
+            _exit(1, f"training stopped: {error}{ADVICE[Diverged]}")
+        except MemoryError as error:
+            _exit(2, f"error: not enough memory: {error}{ADVICE[MemoryError]}")
+        except (
+            UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, OSError,
+        ) as error:  # fmt: skip
+            _exit(2, f"error: {sentence(error)}{ADVICE.get(type(error), '')}")
 
 
 def _exit(status: int, message: str) -> None:

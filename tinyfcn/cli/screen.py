@@ -1,0 +1,82 @@
+"""What a command prints, on a screen that may be unable to take it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Screen:
+    """Standard output or standard error, for a command that must not end because of it.
+
+    It may be full (``> /dev/full``), closed (``>&-``), read by nobody (``| head``): what it cannot
+    take is lost, and each write tries anew. Letters that its encoding lacks are shown as ``\\xfc``.
+
+    Args:
+        stream: ``sys.stdout`` or ``sys.stderr``.
+
+    Attributes:
+        error: the first that a write met.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        """Write what can be written; all of it counts as written."""
+        self._try(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+        self._try(self.stream.flush)
+
+    def _try(self, action: Callable[..., Any], *arguments: str) -> None:
+        try:
+            action(*arguments)
+        except OSError as error:
+            self.error = self.error or error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def forgiving_screens() -> Iterator[None]:
+    """In this block what is printed goes to a :class:`Screen`.
+
+    Raises:
+        SystemExit: at the end of a block that went well, if standard output failed: with status
+            141 where nobody reads it to its end, as a shell says of SIGPIPE, else with 2.
+    """
+    status: Any = 1  # of a block that raises
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        # A stream is None where it is closed.
+        out, err = Screen(sys.stdout or nowhere), Screen(sys.stderr or nowhere)
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        try:
+            yield
+            status = 0
+        except SystemExit as end:
+            status = end.code
+            raise
+        finally:
+            out.flush()
+            unread = isinstance(out.error, BrokenPipeError)
+            if out.error and not (status or unread):
+                print(f"error: standard output: {out.error.strerror}".lower(), file=err)
+            for screen in (out, err):
+                screen.flush()
+                if screen.error:  # what Python still holds, and would write at its end
+                    os.dup2(nowhere.fileno(), screen.fileno())
+            if out.error and not status:
+                sys.exit(141 if unread else 2)
