@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
+from tinyfcn.backend.setting import Setting
 
 # Where each is made; imported when it is used first.
 _MAKERS = {
@@ -27,6 +27,7 @@ _MAKERS = {
     "emulator": ("cuda", "on_emulator"),
     "reference": ("base", "Backend"),
 }
+_at_start = Setting("TINYFCN_BACKEND", (*_MAKERS,))
 _made: dict[str, Backend] = {}
 _active: Backend | None = None
 _own = threading.local()  # .backend: what this thread uses instead
@@ -96,7 +97,7 @@ def using(which: str | Backend) -> Iterator[Backend]:
 def active() -> Backend:
     """The backend that ops use now."""
     own: Backend | None = getattr(_own, "backend", None)
-    return own or _active or use(os.environ.get("TINYFCN_BACKEND", "numpy"))
+    return own or _active or use(_at_start())
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:

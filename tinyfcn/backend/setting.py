@@ -1,10 +1,35 @@
-"""A choice between several ways to compute, made by the environment or by a ``with`` block."""
+"""What environment variables set: a choice between several ways to compute, or a number."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
+
+from tinyfcn.backend.errors import BackendError
+
+
+class SettingError(BackendError, ValueError):
+    """An environment variable does not hold what it may; the message says what that is."""
+
+
+def whole_number(variable: str, default: int, most: int) -> int:
+    """The number from 1 to ``most`` that an environment variable holds, else ``default``.
+
+    Raises:
+        SettingError: if it is set to anything else.
+
+    Example:
+        >>> whole_number("NUMBER_OF_LEGS", 8, most=100)
+        8
+    """
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if not re.fullmatch("[0-9]{1,18}", text.strip()) or not 1 <= int(text) <= most:
+        raise SettingError(f"{variable} must be an integer from 1 to {most:,}, got {text[:40]!r}")
+    return int(text)
 
 
 class Setting:
@@ -24,7 +49,7 @@ class Setting:
         name = self._chosen or os.environ.get(self.variable) or self.names[0]
         if name not in self.names:
             known = ", ".join(self.names)
-            raise ValueError(f"{self.variable}: expected one of {known}, got {name!r}")
+            raise SettingError(f"{self.variable}: expected one of {known}, got {name[:40]!r}")
         return name
 
     @contextlib.contextmanager
@@ -32,7 +57,7 @@ class Setting:
         """Inside the ``with`` block, ``name`` is set, whatever the environment says.
 
         Raises:
-            ValueError: if it is not one of the known names.
+            SettingError: if it is not one of the known names.
 
         Example:
             >>> setting = Setting("COLOUR", ("red", "blue"))

@@ -16,6 +16,10 @@ import ctypes
 import os
 from typing import Any
 
+from tinyfcn.backend.setting import Setting
+
+keeping = Setting("TINYFCN_KEEP_MEMORY", ("1", "0"))
+
 # Numbers of the settings, and of "never", in <malloc.h>.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, NEVER = -1, -3, -1
 LARGEST = 1 << 30  # bytes; larger arrays still go back at once
@@ -26,7 +30,7 @@ SETTLED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 def keep() -> bool:
     """Let the C library keep freed memory for this process; whether it will."""
-    if os.environ.get("TINYFCN_KEEP_MEMORY") == "0" or any(name in os.environ for name in SETTLED):
+    if keeping() == "0" or any(name in os.environ for name in SETTLED):
         return False
     mallopt = _function("mallopt")
     if mallopt is None:

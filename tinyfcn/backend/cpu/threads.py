@@ -21,6 +21,8 @@ from typing import Any
 
 import threadpoolctl
 
+from tinyfcn.backend.setting import whole_number
+
 # Elements of one element-wise NumPy call. Handing the interpreter over from thread to thread takes
 # tens of microseconds; with short calls that is all they do.
 BLOCK = 1 << 19
@@ -36,16 +38,12 @@ def num_threads() -> int:
     """The number of threads to use: ``TINYFCN_NUM_THREADS``, else the CPUs of this process.
 
     Raises:
-        ValueError: if the environment variable is not an integer of at least 1.
+        SettingError: if the environment variable is not an integer from 1 to 4096.
     """
-    text = os.environ.get("TINYFCN_NUM_THREADS")
-    if text is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"TINYFCN_NUM_THREADS must be an integer of at least 1, got {text!r}")
-    return int(text)
+    chosen = whole_number("TINYFCN_NUM_THREADS", 0, most=4096)
+    if not chosen and hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return chosen or os.cpu_count() or 1
 
 
 @contextlib.contextmanager

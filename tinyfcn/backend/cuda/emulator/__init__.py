@@ -26,6 +26,7 @@ from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError,
 from tinyfcn.backend.cuda.emulator.library import Array, Cost, Launch, Library
 from tinyfcn.backend.cuda.kernels import declared, instances
 from tinyfcn.backend.cuda.kernels import folder as default_folder
+from tinyfcn.backend.setting import SettingError
 
 __all__ = ["BuildError", "Cost", "Emulator", "KernelError", "from_environment"]
 
@@ -139,7 +140,7 @@ def from_environment(folder: Path | None = None) -> Emulator:
     the .cu files of a folder, ``kernels/`` by default.
 
     Raises:
-        ValueError: if there is another word in it.
+        SettingError: if there is another word in it.
     """
     text = os.environ.get("TINYFCN_EMULATOR", "fast")
     options: dict[str, Any] = {}
@@ -148,12 +149,12 @@ def from_environment(folder: Path | None = None) -> Emulator:
             options["mode"] = word
         elif word == "guard":
             options["guard"] = True
-        elif re.fullmatch(r"seed=\d+", word):
+        elif re.fullmatch("seed=[0-9]{1,18}", word):
             options["seed"] = int(word.removeprefix("seed="))
         else:
-            raise ValueError(
+            raise SettingError(
                 f"TINYFCN_EMULATOR: expected {', '.join(build.MODES)}, guard, or seed=<number>, "
-                f"got {word!r} in {text!r}"
+                f"got {word[:40]!r} in {text[:80]!r}"
             )
     return Emulator(**options, folder=folder)
 
