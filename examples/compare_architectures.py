@@ -40,7 +40,7 @@ from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate, predict
 from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.published import load_model
-from tinyfcn.training.run_folder import SCORES, RunFolder
+from tinyfcn.training.run_folder import SCORES, holds_run
 from tinyfcn.visualize import sheet
 
 # Name of a network, what it is called in the table, and its options for train_voc.py.
@@ -103,7 +103,7 @@ def train(name: str, data_root: Path, run: Path, options: list[str]) -> None:
     """Train a network with train_voc.py, or end a training that was interrupted."""
     script = Path(__file__).with_name("train_voc.py")
     command = [sys.executable, script, "--model", name, "--data-root", data_root, "--out", run]
-    if (run / "last.npz").exists():
+    if holds_run(run):
         command.append("--resume")
     status = subprocess.run([*map(str, command), *options]).returncode
     if status:
@@ -120,7 +120,7 @@ def result(
     model, spec = load_model(run / "best.npz")
     scores = evaluate(model, validation, validation.num_classes, spec.preprocessing)
     cost = summary(model, (3, *shown[0].mask.shape))
-    minutes = RunFolder(run).read_log()[-1]["seconds"] / 60
+    minutes = checkpoint.load(run / "last.npz")["progress"]["seconds"] / 60
     numbers = [f"{cost.parameters:,}", amount(cost.multiply_adds), f"{minutes:.1f}"]
     numbers += [f"{getattr(scores, score):.3f}" for score in SCORES]
     return numbers, [predict(model, [sample.image], spec.preprocessing)[0] for sample in shown]

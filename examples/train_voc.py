@@ -10,6 +10,7 @@ tinyfcn train --evaluate runs/fcn8s/best.npz     only the scores
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -27,16 +28,26 @@ from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
 from tinyfcn.training.evaluation import median_frequency_weights
 from tinyfcn.training.objective import Loss, total_loss
 from tinyfcn.training.run import Run
+from tinyfcn.training.run_folder import RunFolder
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The command, called with its arguments: everything that the loop needs, then the loop."""
+    """The command, called with its arguments."""
     options = parse_options(arguments, __doc__)
     if options.evaluate:
         return score(options)
     use_backend(options.backend)
     tinyfcn.manual_seed(options.seed)
-    folder = open_run(options)
+    with open_run(options) as folder:  # no other process trains there meanwhile
+        run, pixel_loss = prepare(options, folder)
+        train(run, pixel_loss)
+    best = run.progress
+    print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
+          f"checkpoints, log and pictures are in {folder.path}")  # fmt: skip
+
+
+def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
+    """Everything that the loop needs."""
 
     # Data: images and masks from disk, or scenes drawn now.
     root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
@@ -100,16 +111,13 @@ def main(arguments: Sequence[str]) -> None:
     if options.resume:
         run.load_state_dict(options.state)
     folder.write_config(options.values, backend=backend.active().name)
-    train(run, pixel_loss)
-    best = run.progress
-    print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
-          f"checkpoints, log and pictures are in {folder.path}")  # fmt: skip
+    return run, pixel_loss
 
 
 def train(run: Run, pixel_loss: Loss) -> None:
     """The loop. What a long training needs besides is called by name, and stands in ``Run``."""
     model, optimizer, schedule = run.model, run.optimizer, run.schedule
-    with run.safely():  # Ctrl-C ends it between two steps, and what was learnt is saved
+    with run.safely():  # Ctrl-C ends it between two steps; whatever does, what was learnt is saved
         for _ in run.epochs():
             for batches, size in run.steps():  # one batch a step, or --accumulate of them
                 for batch in batches:

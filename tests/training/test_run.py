@@ -128,7 +128,10 @@ def test_what_a_run_leaves(tmp_path: Path, make_trainer: Make) -> None:
     run.fit()
     progress = run.progress
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best.npz", "curves.png", "last.npz", "log.csv", "predictions.png"]
+    assert names == [
+        "best.npz", "curves.png", "last.npz", "log.csv", "predictions.png", "previous.npz",
+    ]  # fmt: skip
+    assert checkpoint.load(run.folder.previous)["progress"]["iteration"] == 5
     rows = run.folder.read_log()
     assert [row["iteration"] for row in rows] == [5, 7]
     assert progress.best_mean_iu == max(row["mean_iu"] for row in rows)
@@ -336,7 +339,7 @@ def test_saves_inside_long_epochs(
     run = make_trainer(tmp_path, iterations=5)
     saved: list[int] = []
     monkeypatch.setattr(
-        checkpoint, "save", lambda path, state: saved.append(state["progress"]["iteration"])
+        checkpoint, "save", lambda path, state, *rest: saved.append(state["progress"]["iteration"])
     )
     run.fit()
     assert saved[:5] == [1, 2, 3, 4, 5]
@@ -360,7 +363,7 @@ def test_runs_without_matplotlib_and_says_so_once(
     monkeypatch.setattr(builtins, "__import__", reject)
     run.fit()
     assert not run.folder.curves.exists()
-    assert capsys.readouterr().out.count("curves.png is skipped") == 1
+    assert capsys.readouterr().err.count("curves.png is skipped") == 1
 
 
 def test_a_checkpoint_of_another_model_is_rejectd(tmp_path: Path, make_trainer: Make) -> None:

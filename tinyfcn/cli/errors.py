@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from tinyfcn import backend
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.cli.screen import forgiving_screens
 from tinyfcn.data import DataError
 from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
+from tinyfcn.training.errors import Diverged, FolderInUse, Interrupted, Stopped, sentence
 from tinyfcn.training.published import UnknownModel
+from tinyfcn.training.screen import forgiving_screens
 
 # The end of a message, by the kind of error.
 ADVICE: dict[type[Exception], str] = {
@@ -24,6 +24,7 @@ ADVICE: dict[type[Exception], str] = {
     Diverged: ". What helps most often: a learning rate ten times smaller (--lr), a warm-up "
     "(--warmup), batch normalization (--batch-norm), or, with --loss-reduction sum, a learning "
     "rate about as much smaller as an image has pixels.",
+    FolderInUse: "; another --out begins another run",
     Interrupted: "; --resume goes on with it",
     MemoryError: "; a smaller --batch-size, --crop or --width needs less",
     Stopped: "; --resume goes on from there",
@@ -63,8 +64,8 @@ def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one message on stderr and an exit status.
 
     The status is 2 for an error, 130 after Ctrl-C, and 1 if training diverged. What is printed may
-    get lost, see :mod:`tinyfcn.cli.screen`. Other exceptions are defects of the program and keep
-    their traceback.
+    get lost, see :mod:`tinyfcn.training.screen`. Other exceptions are defects of the program and
+    keep their traceback.
     """
     with forgiving_screens():
         try:

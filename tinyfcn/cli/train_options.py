@@ -7,6 +7,8 @@ preset, else the one in ``OPTIONS``.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,9 @@ from tinyfcn.data.readers import read_lines
 from tinyfcn.files import numbered
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
-from tinyfcn.training.run_folder import RunFolder
+from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.run_folder import CHECKPOINTS as NEWEST
+from tinyfcn.training.run_folder import RunFolder, holds_run
 
 
 def _network(text: str) -> str:
@@ -181,8 +185,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         path = given[goal] or given.get("resume")
         if not path and "out" not in given:
             raise UsageError(f"--{goal} needs a checkpoint, or --out with one in it")
-        path = Path(path or Path(given["out"]) / CHECKPOINTS[goal])
-        state = checkpoint.load(path)
+        path, state = _load(Path(path or Path(given["out"]) / CHECKPOINTS[goal]), goal == "resume")
         saved = {k: v for k, v in state.get("arguments", {}).items() if k in DEFAULTS}
         unset = dict.fromkeys(CHECKPOINTS)
         given = {"out": str(path.parent), **given, **unset, goal: str(path)}
@@ -197,7 +200,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["out"] is None:
         values["out"] = next(
-            path for path in numbered(f"runs/{values['model']}") if not _holds_run(path)
+            path for path in numbered(f"runs/{values['model']}") if not holds_run(path)
         )
 
     file = None
@@ -209,6 +212,23 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         **values, values=values, given=sorted(given), state=state, weights=file,
         class_names=class_names(values["classes"]),
     )  # fmt: skip
+
+
+def _load(path: Path, older: bool) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint; with ``older``, where a run's last is damaged or missing, the one before."""
+    names = NEWEST if older and path.name == "last.npz" else ()
+    reason = None
+    for candidate in dict.fromkeys((path, *map(path.with_name, names))):
+        try:
+            state = checkpoint.load(candidate)
+        except (CheckpointError, FileNotFoundError) as error:
+            reason = reason or error
+        else:
+            if reason:
+                print(f"{reason}; going on from {candidate} instead", file=sys.stderr)
+            return candidate, state
+    assert reason is not None
+    raise reason
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,18 +259,19 @@ def saved_options(options: argparse.Namespace) -> dict[str, Any]:
     return {k: v for k, v in options.values.items() if k not in NOT_SAVED}
 
 
-def open_run(options: argparse.Namespace) -> RunFolder:
-    """The run folder, checked to be writable.
+def open_run(options: argparse.Namespace) -> contextlib.AbstractContextManager[RunFolder]:
+    """The run folder, checked to be writable, and for this process alone in the block of ``with``.
 
     Raises:
         UsageError: if it holds a run already that would be lost.
+        FolderInUse: if another process trains there.
         OSError: if it cannot be made or written to.
     """
-    if _holds_run(options.out) and not options.resume:
+    if holds_run(options.out) and not options.resume:
         raise UsageError(
             f"{options.out} holds a run already: --resume goes on with it, another --out begins one"
         )
-    return RunFolder(options.out)
+    return RunFolder(options.out).alone(options.resume)
 
 
 def class_names(given: str | None) -> list[str] | None:
@@ -269,7 +290,3 @@ def class_names(given: str | None) -> list[str] | None:
             "with one name a line"
         )
     return [*read_lines(Path(given))]
-
-
-def _holds_run(path: str) -> bool:
-    return Path(path, "last.npz").exists()

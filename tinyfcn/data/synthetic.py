@@ -60,7 +60,7 @@ def write_voc_tree(
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
+        with TemporaryDirectory(".tmp", f".{folder.name}.", folder.parent) as beside:
             new = Path(beside, "new")
             _write(new, train, val, seed, scene_style, progress)
             (new / _PARAMETERS).write_text(text)

@@ -3,11 +3,12 @@
 A checkpoint is a tree of dicts, lists, numbers, strings and arrays (the ``state_dict()`` of
 everything that changes while training), flattened by :mod:`tinyfcn.weights.tree`: ``numpy.load``
 alone can read the weights (``model/conv1_1.weight``). A ``.npz`` carries a CRC of every member, so
-a damaged file is noticed.
+a damaged file is noticed; a run keeps the checkpoint before the last one too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +22,18 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be written, read, or used for this model."""
 
 
-def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+def save(
+    path: str | os.PathLike[str],
+    state: Mapping[str, Any],
+    previous: str | os.PathLike[str] | None = None,
+) -> None:
     """Write ``state`` to ``path``; the file that was there stays until the new one is whole.
 
     Args:
         path: where to; by convention it ends in ``.npz``.
         state: a dict of dicts, lists, tuples, arrays, numbers, strings, bools and None.
+        previous: the name that the file that was there gets then, instead of being replaced. At
+            every instant one of the two is whole.
 
     Raises:
         CheckpointError: if the disk is full or the folder cannot be written; what was at ``path``
@@ -47,6 +54,10 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     try:
         with atomic_write(path) as file:
             npz.write(file, arrays)
+            if previous is not None and os.path.exists(path):
+                file.flush()
+                os.fsync(file.fileno())  # the new one is whole before the older ones move
+                _move(path, previous)
     except OSError as error:
         kept = "; the checkpoint that was there before is untouched" if Path(path).exists() else ""
         raise CheckpointError(
@@ -65,3 +76,13 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         return tree.unflatten(npz.arrays(Path(path)))
     except WeightsError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
+
+
+def _move(path: str | os.PathLike[str], previous: str | os.PathLike[str]) -> None:
+    """Give the file its second name; where there are no links, it is moved there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(previous)
+    try:
+        os.link(path, previous)
+    except OSError:
+        os.replace(path, previous)

@@ -15,6 +15,10 @@ class Interrupted(DataError):
     """A file could not be used, and what was learnt before is saved."""
 
 
+class FolderInUse(OSError):
+    """Another process trains into this folder."""
+
+
 class Stopped(Exception):
     """A run was stopped by a signal, after saving a checkpoint that it can go on from.
 

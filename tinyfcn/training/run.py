@@ -2,20 +2,27 @@
 
 A run can be stopped at any time and goes on bit by bit as if it had not been. What makes that
 true: everything that changes is in the checkpoint (weights, optimizer, schedule, the generator
-that dropout draws from, the loader's epoch and position, the running sums of the log), a
-checkpoint is only ever taken between two steps, and augmentation draws from generators that
-follow from the seed and the position alone.
+that dropout draws from, the loader's epoch and position, the log), a checkpoint is only ever of a
+whole step, and augmentation draws from generators that follow from the seed and position alone.
+
+Whatever is raised inside a step, the run goes back to the last whole one, and saves that. Most of
+what a step changes is small, and a copy is kept. The weights and what the optimizer remembers are
+not; but they change only after the last backward pass, and from there to its end nothing is saved.
+
+Weights come first: where anything else cannot be written (the screen, the log, a picture), the run
+says so once, goes on, and tries again. So it does with a checkpoint, but for the one at its end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import math
+import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,14 +33,16 @@ from tinyfcn.files import atomic_write
 from tinyfcn.metrics import Scores
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
-from tinyfcn.training import checkpoint, report
+from tinyfcn.training import report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.run_folder import SCORES, Row, RunFolder
+from tinyfcn.training.saver import Saver
+from tinyfcn.training.screen import for_watching
 from tinyfcn.training.signals import StopSignals
 
-SAVE_EVERY = 600.0  # seconds between checkpoints inside a long epoch
+SAVE_EVERY = 180.0  # seconds between checkpoints inside a long epoch
 SHEET_ROWS = 6  # images on the sheet of predictions
 
 
@@ -89,27 +98,33 @@ class Run:
 
     def __post_init__(self) -> None:
         self.progress = Progress()
+        self.rows: list[Row] | None = []  # of the log; None after an older checkpoint without
         self._stop = StopSignals()
-        self._skipped_curves = False
+        self._whole: Any = None  # what a step changes, as the last whole one left it
+        self._saved: Any = None  # that of last.npz
+        self._sheet: list[visualize.Triple] = []  # to be drawn
+        self._saver = Saver(self.folder)
+        self._attempt = report.Attempts()
 
     # ---- the loop's parts ----
 
     @contextlib.contextmanager
     def safely(self) -> Iterator[None]:
-        """In this block Ctrl-C and SIGTERM end the run between two steps, and what was learnt is
-        saved before the error of a file that cannot be used."""
-        self._saved_at = time.monotonic()
-        self._begun = self._saved_at - self.progress.seconds
-        try:
-            with self._stop.noted():
+        """In this block Ctrl-C, SIGTERM and SIGHUP end the run between two steps, and before an
+        error is raised the last whole step is saved."""
+        self._begun = time.monotonic() - self.progress.seconds
+        with for_watching(), self._stop.noted():
+            self.folder.claim_log(self.rows)
+            self.rows = self.rows or []
+            self._write_log()
+            self._saved = self._whole = self._mark()
+            try:
                 yield
-        except (DataError, OSError) as error:
-            if not self.progress.losses:
+            except (Stopped, CheckpointError):  # what was learnt is saved, or cannot be
                 raise
-            self._save(self.folder.last)
-            raise Interrupted(
-                f"{sentence(error)}; what was learnt before is saved in {self.folder.last}"
-            ) from error
+            except BaseException as error:
+                self._rescue(error)
+                raise
 
     def epochs(self) -> Iterator[int]:
         """The numbers of the epochs that are left; the last may be cut short by ``iterations``."""
@@ -117,6 +132,8 @@ class Run:
             print(report.HEAD)
         while self.progress.iteration < self.iterations or self.progress.losses:
             yield self.progress.epoch + 1
+        if self._saver.best is not None or self._whole is not self._saved:
+            self._save()  # now or never: that it cannot be saved is an error
 
     def steps(self) -> Iterator[tuple[Iterator[Batch], int]]:
         """The batches of each step that is left of this epoch, and how many these are."""
@@ -136,6 +153,7 @@ class Run:
             if not left:
                 next(batches, None)  # the loader goes on to its next epoch
         self.progress.trained = True
+        self._whole = self._mark()
 
     def note(self, loss: Tensor) -> None:
         """Add the loss of a batch to the mean of the epoch.
@@ -153,54 +171,53 @@ class Run:
         """Count a step; the one place where a run can be stopped or saved inside an epoch.
 
         Raises:
-            Stopped: on Ctrl-C or SIGTERM, after saving ``last.npz``.
+            Stopped: on a signal, after saving ``last.npz``.
         """
         self.progress.iteration += 1
+        self._whole = self._mark()
         self._move_bar()
         self._stop_if_asked()
-        if time.monotonic() - self._saved_at > SAVE_EVERY:
-            self._save(self.folder.last)
+        self._save_if_due(SAVE_EVERY)
 
     def finish_epoch(self) -> None:
-        """Score the model, write the row of the log and the pictures, save.
+        """Score the model and save; then write the row of the log and the pictures.
 
         Raises:
-            Stopped: on Ctrl-C or SIGTERM, after saving ``last.npz``.
+            Stopped: on a signal, after saving ``last.npz``.
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
         self._check_weights()
         scores, sheet = self._evaluate()
-        progress = self.progress
-        train_loss = progress.loss_sum / max(1, progress.losses)
-        better = scores.mean_iu > progress.best_mean_iu
-        progress.epoch += 1
-        progress.trained, progress.loss_sum, progress.losses = False, 0.0, 0
-        if better:
-            progress.best_mean_iu, progress.best_epoch = scores.mean_iu, progress.epoch
-        progress.seconds = time.monotonic() - self._begun
-
-        names = self.validation.classes
-        rows = [row for row in self.folder.read_log() if row["epoch"] < progress.epoch]
-        rows.append({
-            "epoch": progress.epoch,
-            "iteration": progress.iteration,
-            "seconds": round(progress.seconds, 2),
+        now, names = self.progress, self.validation.classes
+        train_loss = now.loss_sum / max(1, now.losses)
+        better = scores.mean_iu > now.best_mean_iu
+        epoch, seconds = now.epoch + 1, time.monotonic() - self._begun
+        best = (scores.mean_iu, epoch) if better else (now.best_mean_iu, now.best_epoch)
+        self.progress = Progress(epoch, now.iteration, seconds, False, 0.0, 0, *best)
+        row = {
+            "epoch": epoch,
+            "iteration": now.iteration,
+            "seconds": round(seconds, 2),
             "train_loss": train_loss,
             **{name: getattr(scores, name) for name in SCORES},
             **{f"iu {name}": float(iu) for name, iu in zip(names, scores.iu, strict=True)},
-        })  # fmt: skip
-        line = report.row(self._label(progress.epoch), scores, train_loss, progress.seconds)
+        }
+        self.rows = [*(self.rows or []), row]
+        if better:
+            state = self.state_dict()
+            # The arrays of the optimizer are its own, and change.
+            self._saver.best = {**state, "optimizer": copy.deepcopy(state["optimizer"])}
+            self._sheet = sheet
+        self._whole = self._mark()
+        self._save_if_due(0.0 if now.iteration < self.iterations else -math.inf)
+
+        line = report.row(self._label(epoch), scores, train_loss, seconds)
         print(line + ("  best" if better else ""))
         print(report.class_lines(scores, names), flush=True)
-        # The log comes before the checkpoint: if the run ends between the two, the row is written
-        # again when it goes on; the other way round it would be lost.
-        self.folder.write_log(rows)
-        self._write_curves(rows)
-        if better:
-            self._write_sheet(sheet)
-            self._save(self.folder.best)
-        self._save(self.folder.last)
-        if progress.iteration < self.iterations:
+        self._write_log()
+        if self._sheet and self._attempt("predictions.png", self._write_sheet):
+            self._sheet = []
+        if now.iteration < self.iterations:
             self._stop_if_asked()
 
     # ---- resume ----
@@ -211,10 +228,7 @@ class Run:
             **self.about,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "random": random.get_state(),
-            "loader": self.loader.state_dict(),
-            "progress": asdict(self.progress),
+            **self._position(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -230,32 +244,37 @@ class Run:
             # This run's options hold: the saved ones, unless they were changed on purpose.
             for group, options in zip(self.optimizer.param_groups, own, strict=True):
                 group.update(options)
-            self.schedule.load_state_dict(state["schedule"])
-            random.set_state(state["random"])
-            self.loader.load_state_dict(state["loader"])
-            self.progress = Progress(**state["progress"])
+            self._go_to(state)
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(f"the checkpoint does not fit this run: {what}") from error
 
+    def _position(self) -> dict[str, Any]:
+        """All that changes but the model and what the optimizer remembers."""
+        return {
+            "schedule": self.schedule.state_dict(),
+            "random": random.get_state(),
+            "loader": self.loader.state_dict(),
+            "progress": asdict(self.progress),
+            "log": self.rows,
+        }
+
+    def _go_to(self, position: Mapping[str, Any]) -> None:
+        self.schedule.load_state_dict(position["schedule"])
+        random.set_state(position["random"])
+        self.loader.load_state_dict(position["loader"])
+        self.progress = Progress(**position["progress"])
+        self.rows = position.get("log")
+
+    def _mark(self) -> tuple[dict[str, Any], list[tuple[Tensor, Any]]]:
+        """What a step changes before the weights."""
+        return self._position(), [(b, b.data.copy()) for b in self.model.buffers()]
+
     # ---- inside an epoch ----
 
     def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[Batch]:
-        """So many batches; where one cannot be read, what those before it changed is undone, so
-        that a checkpoint is of whole steps."""
-        progress, position = replace(self.progress), self.loader.state_dict()
-        drawn = random.get_state()
-        # Where a step is of one batch, there is none before it and nothing to copy.
-        buffers = [(b, b.data.copy()) for b in self.model.buffers()] if size > 1 else []
-        try:
-            yield from itertools.islice(batches, size)
-        except (DataError, OSError):
-            self.progress = progress
-            self.loader.load_state_dict(position)
-            random.set_state(drawn)
-            for buffer, values in buffers:
-                buffer.data[...] = values
-            raise
+        yield from itertools.islice(batches, size)
+        self._whole = None  # weights change from here to after_step
 
     def _evaluate(self) -> tuple[Scores, list[visualize.Triple]]:
         """Scores on the validation set, and what the picture shows of it."""
@@ -278,20 +297,39 @@ class Run:
 
     def _stop_if_asked(self) -> None:
         if self._stop.number is not None:
-            self._save(self.folder.last)
-            raise Stopped(
-                self._stop.number,
-                f"iteration {self.progress.iteration} of {self.iterations} is saved in "
-                f"{self.folder.last}",
-            )
+            report.note("stopping: saving the last step")
+            self._save()
+            raise Stopped(self._stop.number, self._where())
 
     # ---- files ----
 
-    def _save(self, path: Path) -> None:
+    def _save_if_due(self, seconds: float) -> None:
+        if self._saver.due(seconds):
+            self._attempt("last.npz", self._save)
+
+    def _save(self) -> None:
         self._check_weights()
-        self._saved_at = time.monotonic()
-        self.progress.seconds = self._saved_at - self._begun
-        checkpoint.save(path, self.state_dict())
+        self.progress.seconds = time.monotonic() - self._begun
+        self._saver.save(self.state_dict())
+        self._saved = self._whole
+
+    def _rescue(self, error: BaseException) -> None:
+        """Save what was learnt before an error: the last whole step."""
+        if self._whole is None or isinstance(error, Diverged):
+            self._attempt("best.npz", self._saver.save_best)
+            if self._whole is None:
+                report.note(f"iteration {self.progress.iteration + 1} is lost; {self._kept()}")
+        elif self._whole is not self._saved:
+            position, buffers = self._whole
+            self._go_to(position)
+            for buffer, values in buffers:
+                buffer.data[...] = values
+            if self._attempt("last.npz", self._save):
+                if isinstance(error, KeyboardInterrupt):
+                    raise Stopped(signal.SIGINT, self._where()) from error
+                if isinstance(error, DataError | OSError):
+                    raise Interrupted(f"{sentence(error)}; {self._where()}") from error
+                report.note(self._where())
 
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
@@ -299,18 +337,18 @@ class Run:
             if not bool(backend.active().xp.isfinite(tensor.data).all()):
                 raise Diverged(self._when(f"{name} holds values that are not finite"))
 
-    def _write_curves(self, rows: list[Row]) -> None:
-        try:
-            with atomic_write(self.folder.curves) as file:
-                visualize.plot_curves(rows, file)
-        except ImportError as error:
-            if not self._skipped_curves:
-                print(f"curves.png is skipped: {error}")
-            self._skipped_curves = True
+    def _write_log(self) -> None:
+        if rows := self.rows:
+            self._attempt("log.csv", lambda: self.folder.write_log(rows))
+            self._attempt("curves.png", lambda: self._write_curves(rows))
 
-    def _write_sheet(self, sheet: list[visualize.Triple]) -> None:
-        height = min(256, max(image.shape[0] for image, _, _ in sheet))
-        picture = visualize.sheet(sheet, self.validation.classes, height=height)
+    def _write_curves(self, rows: list[Row]) -> None:
+        with atomic_write(self.folder.curves) as file:
+            visualize.plot_curves(rows, file)
+
+    def _write_sheet(self) -> None:
+        height = min(256, max(image.shape[0] for image, _, _ in self._sheet))
+        picture = visualize.sheet(self._sheet, self.validation.classes, height=height)
         with atomic_write(self.folder.predictions) as file:
             picture.save(file, format="PNG")
 
@@ -332,8 +370,15 @@ class Run:
         self._bar.update(self._images(self.loader.position) - self._bar.n)
 
     def _when(self, what: str) -> str:
-        kept = "no checkpoint was written yet"
-        if self.folder.last.exists():
-            kept = f"the checkpoint of before is kept ({self.folder.last})"
         epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
-        return f"{what} in epoch {epoch}, iteration {iteration}; {kept}"
+        return f"{what} in epoch {epoch}, iteration {iteration}; {self._kept()}"
+
+    def _where(self) -> str:
+        done = f"iteration {self.progress.iteration} of {self.iterations}"
+        return f"{done} is saved in {self.folder.last}"
+
+    def _kept(self) -> str:
+        if not self.folder.last.exists():
+            return "no checkpoint was written yet"
+        iteration = self._saved[0]["progress"]["iteration"]
+        return f"the checkpoint of iteration {iteration} is kept ({self.folder.last})"

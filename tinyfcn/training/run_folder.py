@@ -5,29 +5,38 @@ log.csv           one row an epoch
 curves.png        loss and scores over the epochs (needs matplotlib)
 predictions.png   image, truth and prediction side by side
 last.npz          checkpoint to go on from
+previous.npz      the one before it
 best.npz          checkpoint of the best mean IU so far
+run.lock          who trains here now; the system frees it however the process ends
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import tinyfcn
-from tinyfcn.files import atomic_write
+from tinyfcn.files import atomic_write, numbered
+from tinyfcn.training.lock import locked
 
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")  # columns of the log
+_FIRST = ",".join(("epoch", "iteration", "seconds", "train_loss", *SCORES)).encode()
+
+CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
+RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png")
 
 Row = dict[str, float]
 
@@ -64,8 +73,45 @@ class RunFolder:
         self.log = self.path / "log.csv"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions.png"
-        self.last = self.path / "last.npz"
-        self.best = self.path / "best.npz"
+        self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
+
+    @contextlib.contextmanager
+    def alone(self, resumed: str | None = None) -> Iterator[RunFolder]:
+        """In this block no other process trains here. What dead ones left half-written is removed.
+
+        What a new run would write over and is of none gets another name, and so does a ``last.npz``
+        that is not the checkpoint ``resumed``: it may be damaged.
+
+        Raises:
+            FolderInUse: saying by whom.
+        """
+        with locked(self.path / "run.lock"):
+            for name in (*CHECKPOINTS, *RECORDS, "scenes"):
+                for path in self.path.glob(f".{name}.*.tmp"):
+                    shutil.rmtree(path, ignore_errors=True)
+                    path.unlink(missing_ok=True)
+            if not (holds_run(self.path) or self._begun()):
+                for name in RECORDS:
+                    self.set_aside(self.path / name, "not of a run")
+            if resumed and self.last.exists() and not self.last.samefile(resumed):
+                self.set_aside(self.last, "not gone on from")
+            yield self
+
+    def _begun(self) -> bool:
+        """Whether the config is of a run, which may have ended before its first checkpoint."""
+        try:
+            config = json.loads(self.config.read_bytes() if self.config.is_file() else "{}")
+            return "tinyfcn" in config["environment"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return False
+
+    def set_aside(self, path: Path, why: str) -> None:
+        """Give what is at ``path``, if anything, the next name that is free, and say so."""
+        if os.path.lexists(path):
+            names = (path.with_name(f"{name}{path.suffix}") for name in numbered(path.stem))
+            free = next(name for name in names if not os.path.lexists(name))
+            path.rename(free)
+            print(f"{path}: {why}; it is kept as {free.name}", file=sys.stderr)
 
     def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
         """Write ``config.json``: the arguments, ``more``, and what they ran on."""
@@ -75,23 +121,43 @@ class RunFolder:
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Write ``log.csv`` anew: it is small, and so it is never half a row."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, rows[-1])
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: "" if math.isnan(value) else value for k, value in row.items()})
         with atomic_write(self.log) as file:
-            file.write(text.getvalue().encode())
+            file.write(_csv(rows))
+
+    def claim_log(self, rows: Sequence[Row] | None) -> None:
+        """Set a ``log.csv`` aside that does not begin with these rows, or end within them, because
+        another hand has changed it; None, of a checkpoint that knows no rows, takes none."""
+        text = _csv(rows) if rows else _FIRST
+        ours = not os.path.lexists(self.log)
+        if self.log.is_file() and rows is not None:
+            with open(self.log, "rb") as file:
+                ours = text.startswith(file.read(len(text)))
+        if not ours:
+            self.set_aside(self.log, "not as this run wrote it")
 
     def read_log(self) -> list[Row]:
         """The rows of ``log.csv``, none if there is no such file; an empty cell is NaN."""
         if not self.log.exists():
             return []
-        with open(self.log, newline="", encoding="utf-8") as file:
+        with open(self.log, newline="", encoding="utf-8-sig") as file:
             return [
                 {key: json.loads(text or "NaN") for key, text in row.items()}
                 for row in csv.DictReader(file)
             ]
+
+
+def holds_run(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return any(Path(path, name).exists() for name in CHECKPOINTS)
+
+
+def _csv(rows: Sequence[Row]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[-1])
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: "" if math.isnan(value) else value for k, value in row.items()})
+    return text.getvalue().encode()
 
 
 def environment() -> dict[str, Any]:
@@ -119,13 +185,16 @@ def _commit() -> str | None:
     here = Path(__file__)
     # An installed copy can lie inside somebody else's repository, whose commit says nothing.
     ours = ("ls-files", "--error-unmatch", here.name)
-    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    # Unlike "describe", "status" can do without writing to the index.
+    status = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
     try:
-        for command in (ours, describe):
+        for command in (ours, status):
             done = subprocess.run(
-                ["git", *command],
-                cwd=here.parent, capture_output=True, text=True, timeout=10, check=True,
+                ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *command],
+                cwd=here.parent, capture_output=True, text=True, timeout=3, check=True,
             )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    lines = done.stdout.splitlines()
+    dirty = any(not line.startswith("#") for line in lines)
+    return lines[0].removeprefix("# branch.oid ") + "-dirty" * dirty

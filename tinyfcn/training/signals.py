@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,25 +10,27 @@ from types import FrameType
 
 
 class StopSignals:
-    """Notes Ctrl-C and SIGTERM.
+    """Notes Ctrl-C, SIGTERM, and SIGHUP unless it is ignored, as under ``nohup``.
 
     Attributes:
-        number: the signal that came, or None.
+        number: the signal that came first, or None.
     """
 
     number: int | None = None
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
-        """In this block they are only noted; a second one interrupts at once.
+        """In this block they are only noted; Ctrl-C once more raises KeyboardInterrupt.
 
         Outside the main thread, where Python gives no signals, it changes nothing.
         """
         self.number = None
         former = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                former[number] = signal.signal(number, self._note)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number and (name, signal.getsignal(number)) != ("SIGHUP", signal.SIG_IGN):
+                    former[number] = signal.signal(number, self._note)
         try:
             yield
         finally:
@@ -37,8 +38,7 @@ class StopSignals:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
+        # Nothing is written here: the pipe may be dead, and this would raise inside a step.
+        if self.number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.number = number
-        # os.write, since print may be what the signal interrupted.
-        os.write(2, b"\nstopping after this step; once more stops at once, without saving\n")
+        self.number = self.number or number

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tinyfcn.training.errors import sentence
+
 
 class Screen:
     """Standard output or standard error, for a command that must not end because of it.
@@ -21,11 +23,14 @@ class Screen:
 
     Attributes:
         error: the first that a write met.
+        counts: whether that is a failure of the command.
     """
+
+    counts = True
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.error: OSError | None = None
+        self.error: OSError | ValueError | None = None
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -41,7 +46,7 @@ class Screen:
     def _try(self, action: Callable[..., Any], *arguments: str) -> None:
         try:
             action(*arguments)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the program has closed it
             self.error = self.error or error
 
     def __getattr__(self, name: str) -> Any:
@@ -73,10 +78,20 @@ def forgiving_screens() -> Iterator[None]:
             out.flush()
             unread = isinstance(out.error, BrokenPipeError)
             if out.error and not (status or unread):
-                print(f"error: standard output: {out.error.strerror}".lower(), file=err)
+                print(f"error: standard output: {sentence(out.error)}", file=err)
             for screen in (out, err):
                 screen.flush()
                 if screen.error:  # what Python still holds, and would write at its end
                     os.dup2(nowhere.fileno(), screen.fileno())
-            if out.error and not status:
+            if out.error and out.counts and not status:
                 sys.exit(141 if unread else 2)
+
+
+@contextlib.contextmanager
+def for_watching() -> Iterator[None]:
+    """In this block what is printed only tells how far the work is: the command does not fail where
+    that is lost."""
+    out, err = (s if isinstance(s, Screen) else Screen(s) for s in (sys.stdout, sys.stderr))
+    out.counts = err.counts = False
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield

@@ -1,0 +1,56 @@
+"""When checkpoints are written: the best before the last, and seldom enough to cost little."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tinyfcn.training import checkpoint
+from tinyfcn.training.run_folder import RunFolder
+
+SHARE = 0.02  # of the time goes into checkpoints at most
+
+
+class Saver:
+    """Writes ``best.npz`` and ``last.npz``, and keeps the last one's predecessor.
+
+    After a save that took t seconds the next one is due t / SHARE later. Where epochs are shorter,
+    the best state so far waits in memory. It is written before the next last one, so that no
+    ``last.npz`` tells of a best that is not there.
+
+    Attributes:
+        best: the state that waits to become ``best.npz``, or None.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.best: Mapping[str, Any] | None = None
+        self._pause, self._ended = 0.0, time.monotonic()
+
+    def due(self, seconds: float) -> bool:
+        """Whether so many have passed since the last save, and enough to pay for one."""
+        return time.monotonic() - self._ended >= max(seconds, self._pause)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the best that waits, and the state as the last.
+
+        Raises:
+            CheckpointError: if either cannot be written.
+        """
+        started = time.monotonic()
+        self.folder.path.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+        try:
+            self.save_best()
+        finally:
+            try:
+                checkpoint.save(self.folder.last, state, self.folder.previous)
+            finally:
+                self._ended = time.monotonic()
+                self._pause = (self._ended - started) / SHARE
+
+    def save_best(self) -> None:
+        """Write the best that waits, if one does."""
+        if self.best is not None:
+            checkpoint.save(self.folder.best, self.best)
+            self.best = None
