@@ -232,7 +232,7 @@ def test_state_that_does_not_fit_changes_nothing():
     with pytest.raises(ValueError, match=r"velocity of parameter 0 has shape \(3, 2\), .*\(2, 3\)"):
         optimizer.load_state_dict(made((3, 2)).state_dict())
     two = SGD([Tensor(np.ones(1)), Tensor(np.ones(1))], lr=0.7)
-    with pytest.raises(ValueError, match=r"saved groups hold \[2\] parameters.*\[1\]"):
+    with pytest.raises(ValueError, match=r"groups are \[\(2, .*\)\], not \[\(1, .*\)\]"):
         optimizer.load_state_dict(two.state_dict())
     assert optimizer.param_groups[0]["lr"] == 0.1
     assert optimizer.state_dict()["state"][0]["velocity"].shape == (2, 3)
@@ -242,19 +242,27 @@ def test_errors():
     w = tinyfcn.tensor([1.0])
     with pytest.raises(ValueError, match=r"SGD: got no parameters"):
         SGD([])
-    with pytest.raises(ValueError, match=r"SGD: a parameter of shape \(1,\) comes twice"):
+    with pytest.raises(ValueError, match=r"SGD: params\[1\], of shape \(1,\), comes twice"):
         SGD([w, w])
-    with pytest.raises(TypeError, match=r"SGD: parameters must be Tensors, got .*ndarray"):
+    with pytest.raises(TypeError, match=r"SGD: params\[0\] must be a floating Tensor, got array"):
         SGD([np.ones(3)])
     with pytest.raises(ValueError, match=r"Adam: unknown option 'learning_rate' in a parameter gr"):
         Adam([{"params": [w], "learning_rate": 0.1}])
-    with pytest.raises(ValueError, match=r"SGD: lr must be at least 0, got -0.1"):
+    with pytest.raises(
+        ValueError, match=r"SGD: lr must be a finite number of at least 0, got -0.1"
+    ):
         SGD([w], lr=-0.1)
-    with pytest.raises(ValueError, match=r"SGD: weight_decay must be at least 0, got -1"):
+    with pytest.raises(
+        ValueError, match=r"SGD: weight_decay must be a finite number of at least 0, got -1"
+    ):
         SGD([{"params": [w], "weight_decay": -1}])
-    with pytest.raises(ValueError, match=r"SGD: momentum must be at least 0, got -0.5"):
+    with pytest.raises(
+        ValueError, match=r"SGD: momentum must be a finite number of at least 0, got -0.5"
+    ):
         SGD([w], momentum=-0.5)
-    with pytest.raises(ValueError, match=r"Adam: eps must be at least 0, got -1e-08"):
+    with pytest.raises(
+        ValueError, match=r"Adam: eps must be a finite number of at least 0, got -1e-08"
+    ):
         Adam([w], eps=-1e-8)
     with pytest.raises(ValueError, match=r"SGD: nesterov needs momentum above 0"):
         SGD([w], nesterov=True)

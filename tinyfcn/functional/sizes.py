@@ -11,6 +11,8 @@ dilation; a dilated kernel spans d·(k − 1) + 1 elements:
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 from tinyfcn.backend.base import Pair
@@ -49,6 +51,13 @@ def at_least_one(op: str, **counts: int) -> None:
     for name, n in counts.items():
         if not hasattr(n, "__index__") or n < 1:
             raise ValueError(f"{op}: {name} must be an integer of at least 1, got {n!r}")
+
+
+def at_least_zero(op: str, **numbers: float) -> None:
+    """Reject options that are not finite numbers of at least 0."""
+    for name, x in numbers.items():
+        if not isinstance(x, Real) or isinstance(x, bool) or not 0 <= x < math.inf:
+            raise ValueError(f"{op}: {name} must be a finite number of at least 0, got {x!r}")
 
 
 def floating(op: str, x: Any) -> Tensor:

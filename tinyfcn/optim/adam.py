@@ -52,17 +52,21 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": decay})
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        super()._check(group)
-        betas = group["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        super()._check({key: x for key, x in group.items() if key != "betas"})
+        betas = group["betas"] if isinstance(group["betas"], tuple | list) else ()
+        if len(betas) != 2 or not all(isinstance(b, int | float) and 0 <= b < 1 for b in betas):
             raise ValueError(
-                f"{type(self).__name__}: betas must be two numbers in [0, 1), got {betas!r}"
+                f"{type(self).__name__}: betas must be two numbers in [0, 1), got "
+                f"{group['betas']!r}"
             )
+
+    def _start(self, param: Array) -> dict[str, Any]:
+        zeros_like = backend.active().xp.zeros_like
+        return {"step": 0, "first": zeros_like(param), "second": zeros_like(param)}
 
     def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
         if not state:
-            zeros_like = backend.active().xp.zeros_like
-            state.update(step=0, first=zeros_like(param), second=zeros_like(param))
+            state.update(self._start(param))
         state["step"] += 1
         beta1, beta2 = group["betas"]
         lr, decay = group["lr"], group["weight_decay"]

@@ -1,16 +1,20 @@
 """Optimizer: what SGD and Adam share. Parameter groups, the step, and the state to save.
 
 A group is a dict with its parameters under ``"params"`` and its own options (``lr``,
-``weight_decay``, …) beside them. An optimizer adds one method, ``_update``, which changes one
-parameter in place and keeps what it must remember of it in a dict.
+``weight_decay``, …) beside them. An optimizer adds two methods: ``_start`` gives a dict of what is
+remembered of a parameter, as it is before the first step; ``_update`` changes one parameter and its
+dict in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
+import numpy as np
+
 from tinyfcn import backend
+from tinyfcn.functional.sizes import at_least_one, at_least_zero
 from tinyfcn.tensor import Array, Tensor
 
 __all__ = ["Optimizer"]
@@ -32,35 +36,41 @@ class Optimizer:
         state: for each parameter that took a step, a dict of arrays and numbers.
 
     Raises:
-        ValueError: for no parameters, one given twice, or an unknown or negative option.
-        TypeError: for a parameter that is no Tensor.
+        ValueError: for no parameters, one given twice or computed by ops, or an unknown or
+            impossible option.
+        TypeError: for a parameter that is no floating Tensor, or parameters without a fixed order.
     """
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         name = type(self).__name__
-        given: list[Any] = list(params)
-        groups = given if given and isinstance(given[0], Mapping) else [{"params": given}]
+        given = _listed(f"{name}: params", params)
+        in_groups = bool(given) and isinstance(given[0], Mapping)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         seen: set[Tensor] = set()
-        for group in groups:
-            options = {key: value for key, value in group.items() if key != "params"}
-            unknown = options.keys() - defaults.keys() - {"initial_lr"}
+        for i, group in enumerate(given if in_groups else [{"params": given}]):
+            what = f"{name}: params[{i}]['params']" if in_groups else f"{name}: params"
+            if not isinstance(group, Mapping) or "params" not in group:
+                raise TypeError(f"{name}: params[{i}] must be a dict with 'params', got {group!r}")
+            unknown = group.keys() - defaults.keys() - {"params", "initial_lr"}
             if unknown:
                 raise ValueError(
                     f"{name}: unknown option {min(unknown)!r} in a parameter group, expected "
                     f"some of {', '.join(defaults)}"
                 )
             chosen = group["params"]
-            tensors = [chosen] if isinstance(chosen, Tensor) else list(chosen)
-            for tensor in tensors:
-                if not isinstance(tensor, Tensor):
-                    raise TypeError(f"{name}: parameters must be Tensors, got {type(tensor)}")
-                if tensor in seen:
-                    raise ValueError(f"{name}: a parameter of shape {tensor.shape} comes twice")
+            tensors = [chosen] if isinstance(chosen, Tensor) else _listed(what, chosen)
+            for k, tensor in enumerate(tensors):
+                if not isinstance(tensor, Tensor) or tensor.dtype.kind != "f":
+                    raise TypeError(f"{what}[{k}] must be a floating Tensor, got {tensor!r:.60}")
+                if tensor.grad_fn is not None or tensor in seen:
+                    reason = "comes twice" if tensor in seen else "was computed, it is no leaf"
+                    raise ValueError(f"{what}[{k}], of shape {tensor.shape}, {reason}")
                 seen.add(tensor)
-            self.param_groups.append({"params": tensors, **defaults, **options})
-            self._check(self.param_groups[-1])
+            whole = {**defaults, **group, "params": tensors}
+            plain = {k: x.item() if isinstance(x, np.generic) else x for k, x in whole.items()}
+            self.param_groups.append(plain)
+            self._check(plain)
         if not seen:
             raise ValueError(f"{name}: got no parameters")
 
@@ -83,72 +93,82 @@ class Optimizer:
         Parameters are numbered through all groups. On the CPU the arrays are the optimizer's own,
         not copies: save them before the next step.
         """
-        numbers = {p: i for i, p in enumerate(self._parameters())}
+        order = {p: i for i, p in enumerate(self._parameters())}
         state = {
-            numbers[p]: {k: v if _is_number(v) else backend.to_numpy(v) for k, v in kept.items()}
-            for p, kept in self.state.items()
+            order[p]: {k: v if isinstance(v, int) else backend.to_numpy(v) for k, v in own.items()}
+            for p, own in self.state.items()
         }
-        groups = [
-            {**group, "params": [numbers[p] for p in group["params"]]}
-            for group in self.param_groups
-        ]
+        groups = [{**g, "params": [order[p] for p in g["params"]]} for g in self.param_groups]
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a saved state: the options of the groups, and what each parameter remembers.
 
         Raises:
-            ValueError: if the groups or shapes differ from those of this optimizer, which then
-                stays as it was.
+            ValueError: if the groups, options or shapes are not those of this optimizer, or values
+                are impossible; the optimizer then stays as it was.
         """
-        name = type(self).__name__
-        parameters = self._parameters()
-        saved_groups = state_dict["param_groups"]
-        saved_sizes = [len(group["params"]) for group in saved_groups]
-        sizes = [len(group["params"]) for group in self.param_groups]
-        if saved_sizes != sizes:
-            raise ValueError(
-                f"{name}.load_state_dict: the saved groups hold {saved_sizes} parameters, those of "
-                f"this optimizer {sizes}"
-            )
+        parameters = {str(i): parameter for i, parameter in enumerate(self._parameters())}
         state: dict[Tensor, dict[str, Any]] = {}
-        for number, saved in state_dict["state"].items():
-            parameter = parameters[int(number)]
-            for key, value in saved.items():
-                if not _is_number(value) and value.shape != parameter.shape:
-                    raise ValueError(
-                        f"{name}.load_state_dict: {key} of parameter {number} has shape "
-                        f"{value.shape}, the parameter has {parameter.shape}"
-                    )
-            state[parameter] = {key: _like(parameter.data, value) for key, value in saved.items()}
+        try:
+            groups = [dict(group) for group in state_dict["param_groups"]]
+            expected, found = _kinds(self.param_groups), _kinds(groups)
+            if found != expected:
+                raise ValueError(f"parameters and options of groups are {found}, not {expected}")
+            for group in groups:
+                self._check(group)
+            for number, kept in state_dict["state"].items():
+                parameter = parameters[str(number)]
+                start = self._start(parameter.data) if kept else {}
+                state[parameter] = _restored(f"of parameter {number}", start, kept)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            said = error if type(error) is ValueError else repr(error)
+            name = type(self).__name__
+            raise ValueError(f"{name}.load_state_dict: not its state: {said}") from error
         self.state = state
-        for group, saved in zip(self.param_groups, saved_groups, strict=True):
-            group.update({key: value for key, value in saved.items() if key != "params"})
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            group.update({**saved, "params": group["params"]})
+
+    def _start(self, param: Array) -> dict[str, Any]:
+        """What is remembered of a parameter, before the first step: counts, and arrays like it."""
+        return {}
 
     def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
         """One step for one parameter: write ``param`` and ``state``."""
         raise AssertionError(f"{type(self).__name__} has no _update")
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        """Reject impossible options; subclasses check their own besides."""
-        for option, value in group.items():
-            if _is_number(value) and not value >= 0:
-                raise ValueError(
-                    f"{type(self).__name__}: {option} must be at least 0, got {value!r}"
-                )
+        """Reject options that are no numbers of at least 0; subclasses check others themselves."""
+        at_least_zero(type(self).__name__, **{k: x for k, x in group.items() if k != "params"})
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _listed(what: str, given: Any) -> list[Any]:
+    """What was given, if that has an order."""
+    if not isinstance(given, Iterable) or isinstance(given, Tensor | Mapping | Set | str):
+        raise TypeError(f"{what} must be a list of Tensors, got {type(given).__name__}")
+    return list(given)
 
 
-def _like(param: Array, value: Any) -> Any:
-    """A copy of a saved array that lies in memory as the parameter does; numbers as they are."""
-    if _is_number(value):
-        return value
-    copy = backend.active().xp.empty_like(param)
-    copy[...] = backend.active().as_array(value)
-    return copy
+def _kinds(groups: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """How many parameters each group has, and which options."""
+    return [(len(g["params"]), *sorted(g.keys() - {"params", "initial_lr"})) for g in groups]
+
+
+def _restored(whose: str, start: dict[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """``start`` with the saved values; the arrays stay those that lie as the parameter does."""
+    if saved.keys() != start.keys():
+        raise ValueError(f"expected {', '.join(start)} {whose}, got {', '.join(saved)}")
+    for key, value in saved.items():
+        if isinstance(start[key], int):
+            at_least_one(whose, **{key: value})
+            start[key] = value
+        elif (shape := np.shape(value)) != start[key].shape:
+            raise ValueError(f"{key} {whose} has shape {shape}, it has {start[key].shape}")
+        elif np.asarray(value).dtype.kind != "f" or not np.isfinite(value).all():
+            raise ValueError(f"{key} {whose} must hold finite floating numbers")
+        else:
+            start[key][...] = backend.active().as_array(value)
+    return start

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tinyfcn.functional.sizes import at_least_one
+from tinyfcn.functional.sizes import at_least_one, at_least_zero
 from tinyfcn.optim.optimizer import Optimizer
 
 __all__ = ["ConstantLR", "CosineLR", "LinearWarmup", "PolyLR", "Schedule", "StepLR"]
@@ -25,6 +25,8 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__}: got {type(optimizer)}, not an Optimizer")
         self.optimizer = optimizer
         self.iteration = 0
         for group in optimizer.param_groups:
@@ -49,8 +51,18 @@ class Schedule:
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state; load that of the optimizer first."""
-        self.iteration = int(state_dict["iteration"])
+        """Go on from a saved state; load that of the optimizer first.
+
+        Raises:
+            ValueError: if it is no such state; the schedule then stays as it was.
+        """
+        iteration = dict(state_dict).get("iteration")
+        if len(state_dict) != 1 or type(iteration) is not int or iteration < 0:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: expected nothing but an iteration, an "
+                f"integer of at least 0, got {', '.join(state_dict)} ({iteration!r})"
+            )
+        self.iteration = iteration
         self._apply()
 
     def _apply(self) -> None:
@@ -79,6 +91,7 @@ class StepLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         at_least_one("StepLR", step_size=step_size)
+        at_least_zero("StepLR", gamma=gamma)
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer)
@@ -103,6 +116,7 @@ class PolyLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, total: int, power: float = 0.9) -> None:
         at_least_one("PolyLR", total=total)
+        at_least_zero("PolyLR", power=power)
         self.total = total
         self.power = power
         super().__init__(optimizer)
@@ -145,6 +159,8 @@ class LinearWarmup(Schedule):
     """
 
     def __init__(self, schedule: Schedule, iterations: int) -> None:
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"LinearWarmup: got {type(schedule)}, not a Schedule")
         self.schedule = schedule
         at_least_one("LinearWarmup", iterations=iterations)
         self.iterations = iterations

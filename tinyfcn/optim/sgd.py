@@ -68,7 +68,10 @@ class SGD(Optimizer):
         super().__init__(params, options)
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        super()._check(group)
+        switches = {key: group[key] for key in ("nesterov", "caffe_momentum")}
+        super()._check({key: x for key, x in group.items() if key not in switches})
+        if not all(isinstance(x, bool) for x in switches.values()):
+            raise ValueError(f"SGD: switches must be True or False, got {switches}")
         momentum, dampening = group["momentum"], group["dampening"]
         if group["nesterov"] and (momentum == 0 or dampening != 0 or group["caffe_momentum"]):
             raise ValueError(
@@ -77,14 +80,17 @@ class SGD(Optimizer):
                 f"caffe_momentum={group['caffe_momentum']}"
             )
 
+    def _start(self, param: Array) -> dict[str, Any]:
+        return {"velocity": backend.active().xp.zeros_like(param)}
+
     def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
         momentum, lr = group["momentum"], group["lr"]
         velocity, gain = None, 1.0
         if momentum != 0:
-            if "velocity" in state:
+            if state:
                 gain = 1.0 - group["dampening"]
             else:
-                state["velocity"] = backend.active().xp.zeros_like(param)
+                state.update(self._start(param))
             velocity = state["velocity"]
         inside = group["caffe_momentum"] and velocity is not None
         gain, step = (gain * lr, 1.0) if inside else (gain, lr)
