@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
-from collections.abc import Iterator
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+AnyPath = str | os.PathLike[str]
+
+_LONGEST = 255  # bytes of a name, on nearly every file system
+_LOOKED_AT = 4096  # bytes at either end of a file, where its mark stands
+
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: AnyPath) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path``; when the block ends well, rename it to ``path``.
 
-    The bytes are on the disk (fsync) before the rename, so that after a crash ``path`` holds
-    either the old file or the new one. If the block or the disk fails, the temporary file is
-    removed, what was at ``path`` before stays as it was, and the error goes on to the caller.
+    The bytes are on the disk (fsync) before the rename, and the rename before the end, so that
+    after a crash ``path`` holds either the old file or the new one. If the block or the disk fails,
+    the temporary file is removed, what was at ``path`` before stays as it was, and the error goes
+    on to the caller. A file that is replaced hands on its mode. Behind a symbolic link, it is the
+    file it leads to that is replaced.
+
+    Raises:
+        OSError: naming ``path``, before the block, where its folder does not exist, or where
+            something else is there than a regular file that may be written to.
 
     Example:
         >>> import tempfile
@@ -28,20 +42,126 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         b'whole'
         >>> folder.cleanup()
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = _mode_to_keep(path)
+    target = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    ending = f".{os.getpid()}.tmp"
+    temporary = target.with_name(f".{shortened(target.name, len(ending) + 1)}{ending}")
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)  # of a dead process of the same number
+        with open(temporary, "xb") as file:
+            if mode is not None:
+                temporary.chmod(mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk names no file, others the temporary one
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            # A full disk names no file.
+            error.filename = str(path if target.parent.is_dir() else target.parent)
         raise
+    with contextlib.suppress(OSError):  # not every system flushes folders
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _mode_to_keep(path: AnyPath) -> int | None:
+    """The mode of the file that is to be replaced; None where nothing is there yet."""
+    name = os.fspath(path)
+    try:
+        mode = os.stat(path).st_mode if os.path.basename(name) else stat.S_IFDIR
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        reason = "expected the name of a file, but folders, devices and pipes are not replaced"
+        raise OSError(errno.EINVAL, reason, name or "''")
+    if not (mode & 0o222 and os.access(path, os.W_OK)):
+        raise PermissionError(errno.EACCES, "the file is write-protected", name)
+    return stat.S_IMODE(mode)
+
+
+class Outputs:
+    """Names for what one run of a command writes, none of which costs a file.
+
+    Taken are the names of files that the run reads or has written, also those that differ from
+    them in case or in Unicode's form only, and of whatever else is there. Only what bears a mark of
+    the command, which an earlier run has left, is replaced, unless it is write-protected.
+
+    Args:
+        inputs: the files that the run reads.
+        marks: one of them stands in the first or last 4096 bytes of what the command writes.
+
+    Example:
+        >>> outputs = Outputs([], b"tinyfcn double")
+        >>> for stem in "cat", "Cat":
+        ...     paths, note = outputs.free("no/folder", stem, ".png", ".txt")
+        ...     print(paths[0].name, paths[1].name + note)
+        cat.png cat.txt
+        Cat-2.png Cat-2.txt; Cat.png or Cat.txt is taken
+    """
+
+    def __init__(self, inputs: Iterable[AnyPath], *marks: bytes) -> None:
+        self._inputs = {_identity(path) for path in inputs} - {None}
+        self._marks = marks
+        self._written: set[str] = set()
+        self._left: dict[tuple[AnyPath, str], Iterator[str]] = {}  # all before them are taken
+
+    def free(self, folder: AnyPath, stem: str, *endings: str) -> tuple[list[Path], str]:
+        """A path for each ending, and a note for the screen where the first choice was taken."""
+
+        def paths(name: str) -> list[Path]:
+            number = name.removeprefix(stem)
+            start = shortened(stem, len(number) + max(map(len, endings)))
+            return [Path(folder, start + number + ending) for ending in endings]
+
+        names = self._left.setdefault((folder, stem), numbered(stem))
+        free = next(p for p in map(paths, names) if not any(map(self._is_taken, p)))
+        self._written.update(map(_folded, free))
+        wanted = paths(stem)
+        note = f"; {' or '.join(path.name for path in wanted)} is taken"
+        return free, "" if free == wanted else note
+
+    def _is_taken(self, path: Path) -> bool:
+        known = _folded(path) in self._written or _identity(path) in self._inputs
+        return known or (os.path.lexists(path) and not bears(path, *self._marks))
+
+
+def bears(path: AnyPath, *marks: bytes) -> bool:
+    """Whether one of the marks begins or ends a file that may be replaced."""
+    try:
+        if _mode_to_keep(path) is None:
+            return False
+        with open(path, "rb") as file:
+            start = file.read(_LOOKED_AT)
+            file.seek(-len(start), os.SEEK_END)
+            end = file.read()
+    except OSError:
+        return False
+    return any(mark in start or mark in end for mark in marks)
+
+
+def _identity(path: AnyPath) -> tuple[int, int] | None:
+    """What two names of one file have in common; None where there is no file."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _folded(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path).casefold())
+
+
+def shortened(name: str, more: int) -> str:
+    """The beginning of a name that leaves room for some bytes more."""
+    while len(os.fsencode(name)) + more > _LONGEST:
+        name = name[:-1]
+    return name
 
 
 def numbered(name: str) -> Iterator[str]:

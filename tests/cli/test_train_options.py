@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,56 @@ def test_class_names_that_cannot_be_read() -> None:
         class_names("names.txt")
     with pytest.raises(FileNotFoundError, match=r"--classes none.txt: no such file; expected"):
         class_names("none.txt")
+
+
+@pytest.mark.parametrize("name", ["config.json", "log.csv", "curves.png", "predictions.png"])
+@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
+def test_a_file_that_no_run_wrote_stays(name: str, kind: str) -> None:
+    path = Path("photos", name)
+    path.parent.mkdir()
+    if kind == "file":
+        path.write_text('{"arguments": {}, "of": "another program"}')
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    with pytest.raises(UsageError, match=f"photos/{name}: no run wrote it"):
+        open_run(parse_options(["--out", "photos"]))
+    assert [*path.parent.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("name", ["best.npz", "last.npz"])
+def test_a_checkpoint_stays_whoever_wrote_it(name: str) -> None:
+    Path("photos").mkdir()
+    Path("photos", name).write_text("theirs")
+    with pytest.raises(UsageError, match="photos holds a run already"):
+        open_run(parse_options(["--out", "photos"]))
+
+
+def test_a_run_that_saved_nothing_may_begin_again() -> None:
+    with open_run(parse_options(["--out", "run"])) as folder:
+        folder.write_config({})
+        folder.curves.write_text("of that run")
+    with open_run(parse_options(["--out", "run"])):
+        assert folder.curves.read_text() == "of that run"
+
+
+def test_a_run_of_its_own_goes_on_and_another_one_stays() -> None:
+    for name in "a", "b", "photos":
+        Path(name).mkdir()
+    for name in "a/last.npz", "a/config.json", "b/last.npz", "photos/log.csv":
+        Path(name).write_text("something")
+    for name in "a", "./a", "../" + Path.cwd().name + "/a":
+        given = argparse.Namespace(resume="a/last.npz", out=name)
+        with open_run(given) as folder:
+            assert folder.path.samefile("a")
+    for name, words in (("b", "b holds a run"), ("photos", "photos/log.csv: no run wrote it")):
+        with pytest.raises(UsageError, match=words):
+            open_run(argparse.Namespace(resume="a/last.npz", out=name))
+
+
+def test_the_next_folder_that_is_free_is_no_stranger_s() -> None:
+    Path("runs/fcn8s").mkdir(parents=True)
+    Path("runs/fcn8s/log.csv").write_text("ingredients,temperature")
+    Path("runs/fcn8s-2").mkdir()
+    assert parse_options([]).out == "runs/fcn8s-2"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,12 @@ from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
 from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
 from tinyfcn.data.readers import read_lines
-from tinyfcn.files import numbered
+from tinyfcn.files import bears, numbered
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.run_folder import CHECKPOINTS as NEWEST
-from tinyfcn.training.run_folder import RunFolder, holds_run
+from tinyfcn.training.run_folder import CONFIG_MARK, RECORDS, RunFolder, holds_run
 
 
 def _network(text: str) -> str:
@@ -200,7 +201,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["out"] is None:
         values["out"] = next(
-            path for path in numbered(f"runs/{values['model']}") if not holds_run(path)
+            path for path in numbered(f"runs/{values['model']}") if not _why_not_free(path)
         )
 
     file = None
@@ -263,14 +264,14 @@ def open_run(options: argparse.Namespace) -> contextlib.AbstractContextManager[R
     """The run folder, checked to be writable, and for this process alone in the block of ``with``.
 
     Raises:
-        UsageError: if it holds a run already that would be lost.
+        UsageError: if it holds another run, or files of anything else, that would be lost.
         FolderInUse: if another process trains there.
         OSError: if it cannot be made or written to.
     """
-    if holds_run(options.out) and not options.resume:
-        raise UsageError(
-            f"{options.out} holds a run already: --resume goes on with it, another --out begins one"
-        )
+    out, resumed = Path(options.out), Path(options.resume or "nothing")
+    goes_on = options.resume and resumed.parent.resolve() == out.resolve()
+    if not goes_on and (reason := _why_not_free(options.out)):
+        raise UsageError(reason)
     return RunFolder(options.out).alone(options.resume)
 
 
@@ -290,3 +291,13 @@ def class_names(given: str | None) -> list[str] | None:
             "with one name a line"
         )
     return [*read_lines(Path(given))]
+
+
+def _why_not_free(path: str) -> str:
+    """What keeps a run from beginning in a folder; an earlier one may have begun and saved none."""
+    if holds_run(path):
+        return f"{path} holds a run already: --resume goes on with it, another --out begins one"
+    for name in () if bears(Path(path, "config.json"), CONFIG_MARK) else RECORDS:
+        if os.path.lexists(Path(path, name)):
+            return f"{Path(path, name)}: no run wrote it, and it would be lost; give another --out"
+    return ""

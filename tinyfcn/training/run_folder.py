@@ -37,6 +37,7 @@ _FIRST = ",".join(("epoch", "iteration", "seconds", "train_loss", *SCORES)).enco
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
 RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png")
+CONFIG_MARK = b'{\n  "arguments": {'  # how config.json begins, which is written first
 
 Row = dict[str, float]
 
@@ -79,8 +80,7 @@ class RunFolder:
     def alone(self, resumed: str | None = None) -> Iterator[RunFolder]:
         """In this block no other process trains here. What dead ones left half-written is removed.
 
-        What a new run would write over and is of none gets another name, and so does a ``last.npz``
-        that is not the checkpoint ``resumed``: it may be damaged.
+        A ``last.npz`` that is not the checkpoint ``resumed`` gets another name: it may be damaged.
 
         Raises:
             FolderInUse: saying by whom.
@@ -90,20 +90,9 @@ class RunFolder:
                 for path in self.path.glob(f".{name}.*.tmp"):
                     shutil.rmtree(path, ignore_errors=True)
                     path.unlink(missing_ok=True)
-            if not (holds_run(self.path) or self._begun()):
-                for name in RECORDS:
-                    self.set_aside(self.path / name, "not of a run")
             if resumed and self.last.exists() and not self.last.samefile(resumed):
                 self.set_aside(self.last, "not gone on from")
             yield self
-
-    def _begun(self) -> bool:
-        """Whether the config is of a run, which may have ended before its first checkpoint."""
-        try:
-            config = json.loads(self.config.read_bytes() if self.config.is_file() else "{}")
-            return "tinyfcn" in config["environment"]
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            return False
 
     def set_aside(self, path: Path, why: str) -> None:
         """Give what is at ``path``, if anything, the next name that is free, and say so."""

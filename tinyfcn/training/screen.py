@@ -30,7 +30,7 @@ class Screen:
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.error: OSError | ValueError | None = None
+        self.error: Any = None
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -61,30 +61,25 @@ def forgiving_screens() -> Iterator[None]:
         SystemExit: at the end of a block that went well, if standard output failed: with status
             141 where nobody reads it to its end, as a shell says of SIGPIPE, else with 2.
     """
-    status: Any = 1  # of a block that raises
-    with contextlib.ExitStack() as stack:
-        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         # A stream is None where it is closed.
         out, err = Screen(sys.stdout or nowhere), Screen(sys.stderr or nowhere)
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        try:
-            yield
-            status = 0
-        except SystemExit as end:
-            status = end.code
-            raise
-        finally:
-            out.flush()
-            unread = isinstance(out.error, BrokenPipeError)
-            if out.error and not (status or unread):
-                print(f"error: standard output: {sentence(out.error)}", file=err)
-            for screen in (out, err):
-                screen.flush()
-                if screen.error:  # what Python still holds, and would write at its end
-                    os.dup2(nowhere.fileno(), screen.fileno())
-            if out.error and out.counts and not status:
-                sys.exit(141 if unread else 2)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                yield
+            finally:
+                end = sys.exc_info()[1]
+                out.flush()
+                failed = out.error and not getattr(end, "code", end)  # while all else went well
+                unread = isinstance(out.error, BrokenPipeError)
+                if failed and not unread:
+                    print(f"error: standard output: {sentence(out.error)}", file=err)
+                for screen in (out, err):
+                    screen.flush()
+                    if screen.error:  # what Python still holds, and would write at its end
+                        os.dup2(nowhere.fileno(), screen.fileno())
+                if failed and out.counts:
+                    sys.exit(141 if unread else 2)
 
 
 @contextlib.contextmanager
