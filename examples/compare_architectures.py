@@ -33,7 +33,7 @@ from tinyfcn import summary
 from tinyfcn.cli.errors import plain_errors
 from tinyfcn.cli.parser import Parser, integer, one_of
 from tinyfcn.data import Sample, SegmentationDataset
-from tinyfcn.files import atomic_write
+from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
 from tinyfcn.training.datasets import draw_scenes, open_dataset
@@ -41,7 +41,7 @@ from tinyfcn.training.evaluation import evaluate, predict
 from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.published import load_model
 from tinyfcn.training.run_folder import SCORES, holds_run
-from tinyfcn.visualize import sheet
+from tinyfcn.visualize import made_by, sheet
 
 # Name of a network, what it is called in the table, and its options for train_voc.py.
 FCNS = {"fcn32s": ("FCN-32s", ""), "fcn16s": ("FCN-16s", ""), "fcn8s": ("FCN-8s", "")}
@@ -59,6 +59,8 @@ HEAD = (
     "network", "parameters", "multiply-adds", "minutes",
     "pixel accuracy", "mean accuracy", "mean IU", "f.w. IU",
 )  # fmt: skip
+MARK = "compare_architectures.py"
+MARKS = ",".join(HEAD), " | ".join(HEAD), MARK  # of the table in two forms, and of the picture
 SHOWN = 5  # images in the picture
 
 
@@ -94,9 +96,10 @@ def compare(text: str, networks: Mapping[str, tuple[str, str]], out: Path) -> No
         label, _ = networks[name]
         numbers, answers[label] = result(options.out / name, validation, shown)
         table.append((label, *numbers))
-    stem = options.out / out.name
-    write_table(stem, table)
-    write_picture(stem.with_suffix(".png"), validation.classes, shown, answers)
+    paths, note = Outputs([], *MARKS).free(options.out, out.name, ".csv", ".md", ".png")
+    write_table(*paths[:2], table)
+    write_picture(paths[2], validation.classes, shown, answers)
+    print(f"the table is {paths[0]} and {paths[1].name}{note}")
 
 
 def train(name: str, data_root: Path, run: Path, options: list[str]) -> None:
@@ -126,14 +129,14 @@ def result(
     return numbers, [predict(model, [sample.image], spec.preprocessing)[0] for sample in shown]
 
 
-def write_table(stem: Path, table: list[tuple[str, ...]]) -> None:
+def write_table(as_csv: Path, as_markdown: Path, table: list[tuple[str, ...]]) -> None:
     """The table, on the screen and in two files."""
     text = io.StringIO()
     csv.writer(text).writerows(table)
-    with atomic_write(stem.with_suffix(".csv")) as file:
+    with atomic_write(as_csv) as file:
         file.write(text.getvalue().encode())
     lines = [f"| {' | '.join(row)} |\n" for row in (HEAD, ["---"] * len(HEAD), *table[1:])]
-    with atomic_write(stem.with_suffix(".md")) as file:
+    with atomic_write(as_markdown) as file:
         file.write("".join(lines).encode())
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print()
@@ -152,7 +155,7 @@ def write_picture(
     ]
     picture = sheet(rows, classes, ("image", "truth", *answers))
     with atomic_write(path) as file:
-        picture.save(file, format="PNG")
+        picture.save(file, format="PNG", pnginfo=made_by(MARK))
     print(f"\n{path} shows {len(rows)} images, the truth and the answers")
 
 

@@ -1,7 +1,8 @@
 """Label the pixels of images with a trained network.
 
 For each image, of any size, NAME.png in the folder of --out is the mask (a palette PNG of class
-indices) and NAME_overlay.png shows it over the image, with a legend.
+indices) and NAME_overlay.png shows it over the image, with a legend. Where one of these is taken by
+a file of another origin, it is NAME-2 in both.
 
 tinyfcn predict runs/fcn8s/best.npz photo.jpg another.png --out predictions
 tinyfcn predict --weights fcn8s-heavy-pascal.caffemodel --model fcn8s photo.jpg
@@ -19,12 +20,14 @@ from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backe
 from tinyfcn.cli.network import add_published, published
 from tinyfcn.cli.parser import Parser, one_of
 from tinyfcn.data import DataError, read_image, write_mask
-from tinyfcn.files import atomic_write, numbered
+from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.nn import Module
 from tinyfcn.training.errors import sentence
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.model_spec import ModelSpec
-from tinyfcn.visualize import overlay
+from tinyfcn.visualize import made_by, overlay
+
+MARK = "tinyfcn predict"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
 
     failures = 0
-    names: set[str] = set()
+    outputs = Outputs([*options.files, options.weights or ""], MARK)
+    about = made_by(MARK)
     for path in images:
         try:
             image = read_image(path, upright=True)
@@ -54,15 +58,13 @@ def main(arguments: Sequence[str]) -> int:
             failures += 1
             continue
         mask = predict(model, [image], spec.preprocessing)[0]
-        # Not that of an earlier image of this call: a/cat.jpg, b/cat.jpg → cat, cat-2.
-        name = next(name for name in numbered(Path(path).stem) if name not in names)
-        names.add(name)
-        with atomic_write(out / f"{name}.png") as file:
-            write_mask(file, mask)
-        with atomic_write(out / f"{name}_overlay.png") as file:
-            overlay(image, mask, spec.classes).save(file, format="PNG")
+        (labels, picture), note = outputs.free(out, Path(path).stem, ".png", "_overlay.png")
+        with atomic_write(labels) as file:
+            write_mask(file, mask, pnginfo=about)
+        with atomic_write(picture) as file:
+            overlay(image, mask, spec.classes).save(file, format="PNG", pnginfo=about)
         height, width = mask.shape
-        print(f"{path} ({width} x {height}): {out / name}.png and {out / name}_overlay.png")
+        print(f"{path} ({width} x {height}): {labels} and {picture}{note}")
     if failures:
         print(f"{failures} of {len(images)} images could not be read", file=sys.stderr)
     return 2 if failures else 0

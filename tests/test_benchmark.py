@@ -141,7 +141,8 @@ def test_a_table_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert conv["gflops"] == pytest.approx(flops / conv["seconds"] / 1e9)
     assert conv["share_of_sgemm"] == pytest.approx(conv["gflops"] / saved["sgemm_gflops"])
     assert "gflops" not in relu
-    assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+    picture = (tmp_path / "out" / "benchmark.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and b"tinyfcn benchmark" in picture[:4096]
 
 
 def test_memory_is_that_of_the_process_that_works() -> None:

@@ -38,8 +38,17 @@ def test_networks_are_compared(
     with Image.open(tmp_path / "architectures.png") as picture:
         assert picture.width > 4 * 48  # image, truth and two answers
     saved = (tmp_path / "fcn8s" / "last.npz").read_bytes()
+    made = {path.name for path in tmp_path.iterdir()}
     assert call(*command)[0] == 0  # nothing is trained again
     assert (tmp_path / "fcn8s" / "last.npz").read_bytes() == saved
+    assert {path.name for path in tmp_path.iterdir()} == made
+    (tmp_path / "architectures.md").write_text("a note of the user's")
+    status, said, _ = call(*command)
+    assert status == 0 and "architectures.md or architectures.png is taken" in said
+    assert (tmp_path / "architectures.md").read_text() == "a note of the user's"
+    assert {path.name for path in tmp_path.iterdir()} - made == {
+        f"architectures-2.{ending}" for ending in ("csv", "md", "png")
+    }
     status, _, complaint = call(*command, "--only", "fcn4s")
     assert (status, "fcn4s" in complaint) == (2, True)
     status, _, complaint = call(*command, "--scenes", 4)

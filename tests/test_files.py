@@ -15,7 +15,7 @@ import pytest
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training.errors import sentence
 
-MARK = b"tinyfcn double"
+MARK = "tinyfcn double"
 
 
 def write(path: str | Path, content: bytes = b"new") -> None:
@@ -155,7 +155,7 @@ def used(outputs: Outputs, stem: str, *endings: str) -> list[str]:
     endings = endings or (".png",)
     paths, note = outputs.free("out", stem, *endings)
     for path in paths:
-        write(path, b"..." + MARK)
+        write(path, b"..." + MARK.encode())
     if len(stem) < 200:
         assert bool(note) == (paths[0].name != stem + endings[0])
     return [path.name for path in paths]
@@ -164,9 +164,14 @@ def used(outputs: Outputs, stem: str, *endings: str) -> list[str]:
 FOREIGN: dict[str, Callable[[Path], object]] = {
     "a file": lambda path: path.write_text("theirs"),
     "an empty one": lambda path: path.touch(),
-    "a mark in its middle": lambda path: path.write_bytes(b"." * 5000 + MARK + b"." * 5000),
+    "a mark in its middle": lambda path: path.write_bytes(
+        b"." * 5000 + MARK.encode() + b"." * 5000
+    ),
     "the mark of another command": lambda path: path.write_bytes(b"tinyfcn halve"),
-    "a result that is write-protected": lambda path: [path.write_bytes(MARK), path.chmod(0o444)],
+    "a result that is write-protected": lambda path: [
+        path.write_bytes(MARK.encode()),
+        path.chmod(0o444),
+    ],
     "a folder": lambda path: path.mkdir(),
     "a pipe": lambda path: os.mkfifo(path),
     "a dangling link": lambda path: path.symlink_to("nowhere"),
@@ -189,14 +194,14 @@ def test_what_is_not_ours_stays(kind: str) -> None:
 @pytest.mark.parametrize("place", [b"%s...", b"...%s", b"..." * 9000 + b"%s"])
 def test_what_an_earlier_run_left_is_replaced(place: bytes) -> None:
     Path("out").mkdir()
-    Path("out/cat.png").write_bytes(place % MARK)
-    assert used(Outputs([], b"another", MARK), "cat") == ["cat.png"]
+    Path("out/cat.png").write_bytes(place % MARK.encode())
+    assert used(Outputs([], "another", MARK), "cat") == ["cat.png"]
 
 
 def test_inputs_stay_under_each_of_their_names() -> None:
     for folder in "out", "elsewhere":
         Path(folder).mkdir()
-    Path("elsewhere/a").write_bytes(MARK)  # an earlier result, now an input
+    Path("elsewhere/a").write_bytes(MARK.encode())  # an earlier result, now an input
     os.symlink("../elsewhere/a", "out/link.png")
     os.link("elsewhere/a", "out/hard.png")
     os.symlink("elsewhere", "also")
@@ -204,7 +209,7 @@ def test_inputs_stay_under_each_of_their_names() -> None:
     for stem in "link", "hard":
         assert used(outputs, stem) == [f"{stem}-2.png"]
     assert used(outputs, "none") == ["none.png"]
-    assert Path("elsewhere/a").read_bytes() == MARK
+    assert Path("elsewhere/a").read_bytes() == MARK.encode()
 
 
 @pytest.mark.parametrize("stems", [

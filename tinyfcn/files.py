@@ -97,7 +97,7 @@ class Outputs:
         marks: one of them stands in the first or last 4096 bytes of what the command writes.
 
     Example:
-        >>> outputs = Outputs([], b"tinyfcn double")
+        >>> outputs = Outputs([], "tinyfcn double")
         >>> for stem in "cat", "Cat":
         ...     paths, note = outputs.free("no/folder", stem, ".png", ".txt")
         ...     print(paths[0].name, paths[1].name + note)
@@ -105,7 +105,7 @@ class Outputs:
         Cat-2.png Cat-2.txt; Cat.png or Cat.txt is taken
     """
 
-    def __init__(self, inputs: Iterable[AnyPath], *marks: bytes) -> None:
+    def __init__(self, inputs: Iterable[AnyPath], *marks: str) -> None:
         self._inputs = {_identity(path) for path in inputs} - {None}
         self._marks = marks
         self._written: set[str] = set()
@@ -131,7 +131,7 @@ class Outputs:
         return known or (os.path.lexists(path) and not bears(path, *self._marks))
 
 
-def bears(path: AnyPath, *marks: bytes) -> bool:
+def bears(path: AnyPath, *marks: str) -> bool:
     """Whether one of the marks begins or ends a file that may be replaced."""
     try:
         if _mode_to_keep(path) is None:
@@ -142,7 +142,7 @@ def bears(path: AnyPath, *marks: bytes) -> bool:
             end = file.read()
     except OSError:
         return False
-    return any(mark in start or mark in end for mark in marks)
+    return any(mark.encode() in text for mark in marks for text in (start, end))
 
 
 def _identity(path: AnyPath) -> tuple[int, int] | None:

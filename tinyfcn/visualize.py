@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from tinyfcn.data.conventions import borders
 from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
@@ -161,6 +161,13 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120, format="png")
+
+
+def made_by(command: str) -> PngImagePlugin.PngInfo:
+    """What a PNG says of its origin: the option ``pnginfo`` of Pillow's writer."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", command)
+    return info
 
 
 def _with_legend(

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyfcn.files import Outputs, atomic_write
+
+MARK = "tinyfcn benchmark"
 # The figures of one piece of work, as ``measure.figures`` makes them.
 Figures = Mapping[str, Any]
 
@@ -49,7 +52,7 @@ def per_pixel(results: Sequence[Figures]) -> str | None:
     return f"inference, time per pixel at 1024x1024 over that at 256x256: {large / 16 / small:.2f}"
 
 
-def draw(results: Sequence[Figures], title: str, path: Path) -> None:
+def draw(results: Sequence[Figures], title: str, path: Any) -> None:
     """A bar chart: ratios to the other side where there is one, else shares of sgemm.
 
     Ratios are drawn from 1 outwards on a logarithmic axis: half as long is as far as twice.
@@ -91,18 +94,20 @@ def draw(results: Sequence[Figures], title: str, path: Path) -> None:
     figure.suptitle(textwrap.fill(title, 90), fontsize=9)
     if other:
         figure.legend(loc="outside lower right", ncols=2, fontsize=8, frameon=False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, format="png", metadata={"Software": MARK})
 
 
 def save(folder: Path, report: Mapping[str, Any]) -> str:
     """Write benchmark.json, and benchmark.png where matplotlib is installed; says what is where."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, chart = folder / "benchmark.json", folder / "benchmark.png"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (path, chart), note = Outputs([], MARK).free(folder, "benchmark", ".json", ".png")
+    with atomic_write(path) as file:
+        file.write((json.dumps({"software": MARK, **report}, indent=1) + "\n").encode())
     try:
-        draw(report["results"], report["machine"], chart)
+        with atomic_write(chart) as file:
+            draw(report["results"], report["machine"], file)
     except ImportError:
         beside = "; no chart without matplotlib: pip install 'tinyfcn[plot]'"
     else:
         beside = f", {chart} shows the table as bars"
-    return f"{path} holds every repetition{beside}"
+    return f"{path} holds every repetition{beside}{note}"

@@ -3,7 +3,8 @@
 It reads .pth, .pt, .safetensors, .caffemodel, .mat, .npz and our own checkpoints, by what is in
 them, and writes .safetensors or .npz. With --model the arrays get the names and shapes of that
 model, and a .safetensors says which model it is for; without, they keep theirs. A .safetensors also
-says how images are prepared, so that BGR stays BGR.
+says how images are prepared, so that BGR stays BGR. A file of another origin stays: where there is
+one of the name OUT, the new one is called OUT-2.
 
 A .onnx holds the whole network, for images of any size, and needs the extra onnx. Its input
 "images" is (N, C, H, W), prepared as the last line on the screen and the file's metadata say.
@@ -23,10 +24,11 @@ from tinyfcn import onnx, weights
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import add_published, flag, published
 from tinyfcn.cli.parser import Parser, image_size
-from tinyfcn.files import atomic_write
+from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.weights import npz, safetensors
 
 ENDINGS = (".npz", ".safetensors", ".onnx")
+MARK = "tinyfcn convert"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,7 +50,9 @@ def main(arguments: Sequence[str]) -> None:
         goes_with(f"a .onnx, not {target}", options, "input", "one_size")
     with usage_errors("convert"):
         write = write_network if target.suffix == ".onnx" else write_arrays
-        write(target, options)
+        outputs = Outputs([options.source], MARK)
+        (free,), note = outputs.free(target.parent, target.stem, target.suffix)
+        write(free, options, note)
 
 
 def goes_with(other: str, options: argparse.Namespace, *names: str) -> None:
@@ -62,7 +66,7 @@ def goes_with(other: str, options: argparse.Namespace, *names: str) -> None:
             raise UsageError(f"{flag(name)} goes with {other}")
 
 
-def write_arrays(target: Path, options: argparse.Namespace) -> None:
+def write_arrays(target: Path, options: argparse.Namespace, note: str) -> None:
     """Write the arrays of a file, or of the model that they are for."""
     file = weights.read(options.source)
     arrays, about = file.arrays, file.description
@@ -71,20 +75,22 @@ def write_arrays(target: Path, options: argparse.Namespace) -> None:
         arrays, about = model.state_dict(), spec.to_dict()
     with atomic_write(target) as out:
         if target.suffix == ".npz":
-            npz.write(out, arrays)
+            npz.write(out, arrays, MARK)
         else:
-            out.writelines(safetensors.dump(arrays, file.preprocessing, about))
+            pieces = safetensors.dump(arrays, file.preprocessing, about, software=MARK)
+            out.writelines(pieces)
     total = sum(array.size for array in arrays.values())
-    print(f"{target}: {len(arrays)} arrays, {total:,} numbers")
+    print(f"{target}: {len(arrays)} arrays, {total:,} numbers{note}")
     if target.suffix == ".npz" and file.preprocessing is not None:
         print(f"remember how images are prepared, a .npz does not: {file.preprocessing}")
 
 
-def write_network(target: Path, options: argparse.Namespace) -> None:
+def write_network(target: Path, options: argparse.Namespace, note: str) -> None:
     """Write the network that a file is for."""
     model, spec = published(options.source, options)
-    metadata = safetensors.as_metadata(spec.preprocessing, spec.to_dict())
+    about = safetensors.as_metadata(spec.preprocessing, spec.to_dict())
     size = options.input or onnx.EXAMPLE
+    metadata = {"software": MARK, **about}
     onnx.export(model, target, size, dynamic=not options.one_size, metadata=metadata)
-    print(f"{target}: {spec}")
+    print(f"{target}: {spec}{note}")
     print(f"images {spec.preprocessing}")

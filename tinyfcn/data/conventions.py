@@ -97,17 +97,18 @@ def write_mask(
     path: str | PathLike[str] | BinaryIO,
     mask: NDArray[np.integer],
     palette: NDArray[np.uint8] = VOC_PALETTE,
+    **options: object,
 ) -> None:
     """Write class indices (H, W) as a palette PNG, which :func:`read_mask` reads back unchanged.
 
-    ``path`` may be an open binary file too.
+    ``path`` may be an open binary file too; ``options`` are those of Pillow's PNG writer.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or (mask.size and not 0 <= mask.min() <= mask.max() <= 255):
         raise ValueError(f"write_mask: mask must be (H, W) with values in 0..255, got {mask.shape}")
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(palette.tobytes())
-    image.save(path, format="PNG")
+    image.save(path, format="PNG", **options)
 
 
 def check_sample(

@@ -37,7 +37,7 @@ _FIRST = ",".join(("epoch", "iteration", "seconds", "train_loss", *SCORES)).enco
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
 RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png")
-CONFIG_MARK = b'{\n  "arguments": {'  # how config.json begins, which is written first
+CONFIG_MARK = '{\n  "arguments": {'  # how config.json begins, which is written first
 
 Row = dict[str, float]
 

@@ -61,9 +61,11 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
     return {name.removesuffix(".npy"): _array(name, data) for name, data in members.items()}
 
 
-def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """What ``numpy.savez`` writes, except that it would pickle objects and reserves some names."""
+def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], comment: str = "") -> None:
+    """What ``numpy.savez`` writes, except that it would pickle objects and reserves some names; the
+    comment ends the archive."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = comment.encode()
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 formats.write_array(member, array, allow_pickle=False)

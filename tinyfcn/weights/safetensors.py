@@ -81,10 +81,12 @@ def dump(
     arrays: Mapping[str, NDArray[Any]],
     preprocessing: Preprocessing | None = None,
     description: Mapping[str, Any] | None = None,
+    **more: str,
 ) -> list[bytes]:
     """The file as pieces to be written one after the other.
 
-    How images are prepared and which model it is (``ModelSpec.to_dict``) go into its metadata.
+    How images are prepared, which model it is (``ModelSpec.to_dict``) and ``more`` go into its
+    metadata.
 
     Raises:
         WeightsError: if an array's dtype has no name in the format.
@@ -92,7 +94,7 @@ def dump(
     kinds = {np.dtype(code): kind for kind, code in DTYPES.items() if kind != "BF16"}
     # the format is what others expect to find
     header: dict[str, Any] = {
-        "__metadata__": {"format": "pt", **as_metadata(preprocessing, description)}
+        "__metadata__": {"format": "pt", **more, **as_metadata(preprocessing, description)}
     }
     pieces, end = [], 0
     for name, array in arrays.items():
