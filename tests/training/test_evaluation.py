@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tinyfcn import Tensor, is_grad_enabled, nn
 from tinyfcn.data import CAFFE, DataError, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix
+from tinyfcn.training import evaluation
 from tinyfcn.training.evaluation import evaluate, median_frequency_weights, predict
 
 PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -50,6 +52,46 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
         assert [shape[0] for shape, _, _ in model.calls] == {
             1: [1, 1, 1, 1, 1, 1], 2: [2, 1, 1, 1, 1], 8: [3, 1, 1, 1],
         }[batch_size]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "at_once"),
+    [
+        ((375, 500), 3, [1, 1, 1]),
+        ((500, 375), 2, [1, 1]),
+        ((128, 128), 10, [8, 2]),
+        ((128, 129), 9, [7, 2]),
+        ((256, 256), 3, [2, 1]),
+        ((1, 1), 9, [8, 1]),
+        ((1, 1 << 17), 2, [1, 1]),
+        ((1000, 1000), 2, [1, 1]),
+    ],
+)
+def test_the_images_of_a_batch_have_few_pixels(
+    size: tuple[int, int], number: int, at_once: list[int]
+) -> None:
+    model = Brightest()
+    evaluate(model, samples(*[size] * number), 3, PLAIN)
+    assert [shape[0] for shape, _, _ in model.calls] == at_once
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 10])
+def test_a_training_scores_in_batches_of_another_size_than_its_own(
+    batch_size: int, tmp_path: Path, make_trainer: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    at_once: list[int] = []
+
+    def noted(model: Any, images: Any, preprocessing: Any) -> Any:
+        at_once.append(len(images))
+        return predict(model, images, preprocessing)
+
+    monkeypatch.setattr(evaluation, "predict", noted)
+    monkeypatch.setattr(evaluation, "PIXELS", 3 * 32 * 32)
+    run = make_trainer(tmp_path)
+    run.loader.batch_size = batch_size
+    run._evaluate()
+    assert at_once == [3, 1]
 
 
 def test_runs_in_eval_mode_without_graph_and_restores_the_mode() -> None:

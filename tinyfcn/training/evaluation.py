@@ -17,6 +17,10 @@ from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training.overlap_tile import evaluating, overlap_tile, tile_for
 
+# Of the images that are scored at once, whatever batches the memory of a training allows: eight of
+# 128 x 128, which is faster than one by one, but one of 375 x 500.
+PIXELS = 1 << 17
+
 
 def predict(
     model: Module, images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
@@ -66,7 +70,8 @@ def evaluate(
         num_classes: C.
         preprocessing: what the model was trained with.
         batch_size: up to so many neighbours in the data set that have the same size go through
-            the model at once; images are never padded or resized, so scores do not depend on it.
+            the model at once, but no more than ``PIXELS`` pixels unless one image has more; images
+            are never padded or resized, so scores depend on it by rounding only.
         on_batch: called with the samples of each batch and their predictions, (N, H, W).
 
     Raises:
@@ -125,6 +130,7 @@ def median_frequency_weights(
 
 def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
     """The samples in order, in lists of up to ``most`` neighbours of equal size."""
-    for _, equal in itertools.groupby(dataset, key=lambda sample: sample.mask.shape):
-        while group := list(itertools.islice(equal, most)):
+    for (height, width), equal in itertools.groupby(dataset, key=lambda sample: sample.mask.shape):
+        size = max(1, min(most, PIXELS // (height * width)))
+        while group := list(itertools.islice(equal, size)):
             yield group

@@ -291,7 +291,7 @@ class Run:
         samples = report.bar(self.validation, desc="evaluation")
         scores = evaluate(
             self.model, samples, self.validation.num_classes, self.loader.preprocessing,
-            self.loader.batch_size, collect,
+            on_batch=collect,
         )  # fmt: skip
         return scores, sheet
 
