@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,6 +181,42 @@ def test_a_pickle_in_the_file_is_not_run(tmp_path: Path) -> None:
     np.savez(path, **{tree.JSON: np.array([{"a": 1}], dtype=object)})
     with pytest.raises(CheckpointError):
         checkpoint.load(path)
+
+
+def state(inner: str) -> str:
+    return f'{{"format": "tinyfcn checkpoint", "version": 1, "state": {{"model": {inner}}}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[1, 2]",
+        "3",
+        "null",
+        "NaN",
+        '{"a": ' + "9" * 100_000 + "}",
+        state('{"w": {"~array": "nowhere"}}'),
+        state('{"w": {"~array": ["w"]}}'),
+        state('{"~dict": [[["a"], 1]]}'),
+        state('{"~dict": [1, 2]}'),
+        state('{"~tuple": 5}'),
+        state('{"~dict": [' + ",".join(f"[{i * (2**61 - 1)}, 0]" for i in range(20_000)) + "]}"),
+        state("[" + "[]," * 300_000 + "[]]"),
+        '{"format": "' + "x" * 100_000 + '", "version": 1, "state": {}}',
+    ],
+    ids=range(15),
+)
+def test_foreign_contents(tmp_path: Path, text: str) -> None:
+    """The checksums are right."""
+    np.savez(tmp_path / "a.npz", **{tree.JSON: np.array(text), "w": np.ones(2)})
+    for read, kind in ((checkpoint.load, CheckpointError), (weights.read, weights.WeightsError)):
+        start = time.monotonic()
+        with pytest.raises(kind) as caught:
+            read(tmp_path / "a.npz")
+        assert time.monotonic() - start < 5
+        assert len(str(caught.value)) < 1000
 
 
 def test_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,25 @@ def damage(tmp_path: Path) -> Callable[[Path], None]:
     return check
 
 
+@pytest.fixture
+def reject() -> Callable[[Path], None]:
+    """A file is rejected in our words, within 5 seconds and its size and 200 MB of memory."""
+
+    def check(path: Path) -> None:
+        tracemalloc.start()
+        start = time.monotonic()
+        try:
+            with pytest.raises(weights.WeightsError) as caught:
+                weights.load(path)
+            assert tracemalloc.get_traced_memory()[1] < path.stat().st_size + (200 << 20)
+        finally:
+            tracemalloc.stop()
+        assert time.monotonic() - start < 5
+        assert len(str(caught.value)) < 1000
+
+    return check
+
+
 def _field(number: int, value: bytes) -> bytes:
     def varint(n: int) -> bytes:
         return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])

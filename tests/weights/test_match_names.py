@@ -104,6 +104,25 @@ def test_another_number_of_classes_is_said_in_one_line() -> None:
     )
 
 
+@pytest.mark.parametrize("prefix", ["model.", "_orig_mod.", "net.module.", "state_dict.ema."])
+def test_what_wrappers_put_before_names(prefix: str) -> None:
+    """Beside an optimizer's arrays, and under the names of another framework."""
+    model = models.fcn32s(num_classes=3, width=WIDTH)
+    rest = {f"optimizer.state.{i}.{key}": np.ones(2) for i in range(26) for key in "abc"}
+    for arrays, count in ((model.state_dict(), 33), (caffe_vgg(model), 30)):
+        wrapped = {prefix + name: array for name, array in arrays.items()}
+        found = match_names(shapes(model), {**wrapped, **rest})
+        assert len(found.arrays) == count
+        assert set(found.unused) == rest.keys()
+        np.testing.assert_array_equal(found.arrays["fc7.bias"], wrapped[f"{prefix}fc7.bias"])
+
+
+def test_names_are_taken_as_they_are_where_they_fit() -> None:
+    arrays = {"backbone.0.weight": np.ones((2, 3)), "backbone.1.weight": np.ones((2, 3))}
+    found = match_names({"backbone.0.weight": (2, 3), "0.weight": (2, 3)}, arrays)
+    assert list(found.arrays) == ["backbone.0.weight"]
+
+
 def test_other_widths_and_backbones_are_rejected() -> None:
     narrow, wide = (shapes(models.fcn32s(width=width)) for width in (1 / 64, 1 / 32))
     arrays = {name: np.zeros(shape, np.float32) for name, shape in wide.items()}

@@ -13,6 +13,7 @@ import pytest
 from tinyfcn import weights
 from tinyfcn.data import CAFFE
 from tinyfcn.training import checkpoint
+from tinyfcn.weights import safetensors
 
 
 def test_the_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
@@ -77,6 +78,56 @@ def test_a_member_longer_than_the_file_takes_no_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (%s,)}" % ("9" * 4000),
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (%s)}" % ("1," * 100),
+        "{'descr': '<U1000000000', 'fortran_order': False, 'shape': ()}",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': ('<f4', (1000000, 1000000)), 'fortran_order': False, 'shape': (1,)}",
+        "(" * 3000,
+        "",
+    ],
+)
+def test_headers_that_lie(tmp_path: Path, reject: Callable[[Path], None], header: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        length = len(header).to_bytes(2, "little")
+        archive.writestr("w.npy", b"\x93NUMPY\x01\x00" + length + header.encode() + bytes(24))
+    reject(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_refused_by_name(
+    tmp_path: Path, value: float, caffemodel: Callable[[Path, dict[str, np.ndarray]], Path]
+) -> None:
+    arrays = {"a.weight": np.ones(3, np.float32), "b.weight": np.array([[1.0, value, 2.0]])}
+    np.savez(tmp_path / "plain", **arrays)
+    checkpoint.save(tmp_path / "checkpoint", {"model": arrays})
+    (tmp_path / "st").write_bytes(b"".join(safetensors.dump(arrays)))
+    with np.errstate(over="ignore"):
+        caffemodel(tmp_path / "caffe", arrays)
+    for name in ("plain.npz", "checkpoint", "st", "caffe"):
+        with pytest.raises(weights.WeightsError, match=r"b\.weight holds NaN, or numbers beyond"):
+            weights.load(tmp_path / name)
+
+
+def test_archives_that_lie(tmp_path: Path, reject: Callable[[Path], None]) -> None:
+    """A bomb; more members than any network; names that are a message by themselves."""
+    np.savez_compressed(tmp_path / "a.npz", w=np.zeros(30 << 20))
+    member = b"\x93NUMPY\x01\x00\x00\x00"
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        for number in range(20_001):
+            archive.writestr(f"{number}.npy", member)
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        for number in range(80):
+            archive.writestr(f"{number}".ljust(60_000, "n") + ".npy", member)
+    for name in ("a.npz", "b.npz", "c.npz"):
+        reject(tmp_path / name)
 
 
 def test_a_checkpoint_brings_its_preprocessing(tmp_path: Path) -> None:

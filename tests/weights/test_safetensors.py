@@ -106,5 +106,30 @@ def test_sizes_that_lie(tmp_path: Path) -> None:
         weights.load(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"w":[' + b"[]," * 400_000 + b"[]]}",
+        b'{"w":[' + b"[" * 50_000,
+        b'{"w": ' + b"9" * 5000 + b"}",
+        b'{"w": {"dtype": ["F32"], "shape": [6], "data_offsets": [0, 24]}}',
+        b'{"w": {"dtype": "F32", "shape": "6", "data_offsets": [0, 24]}}',
+        b'{"w": {"dtype": "F32", "shape": [6], "data_offsets": [false, 24.0]}}',
+        b'{"w": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 24]}}',
+        b'{"w": {"dtype": "F32", "shape": [6], "data_offsets": [24, 0]}}',
+        b'{"__metadata__": [1]}',
+        b'{"__metadata__": {"tinyfcn": 5}}',
+        b'{"__metadata__": {"tinyfcn": "[1]"}}',
+        b'{"__metadata__": {"tinyfcn.preprocessing": "{\\"mean\\": [1e999, 0, 0]}"}}',
+        b'["w"]',
+        b'{"\xff": 1}',
+    ],
+)
+def test_headers_of_other_types(
+    tmp_path: Path, reject: Callable[[Path], None], header: bytes
+) -> None:
+    reject(write(tmp_path / "a", header, bytes(24) if b"dtype" in header else b""))
+
+
 def test_damaged(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     damage(write(tmp_path / "a.safetensors"))

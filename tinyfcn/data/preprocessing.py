@@ -40,10 +40,10 @@ class Preprocessing:
             )
         for name, least, what in (("mean", -np.inf, "numbers"), ("std", 0, "positive numbers")):
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) != 3 or min(values) <= least:
+            if len(values) != 3 or not all(least < value < np.inf for value in values):
                 raise ValueError(f"Preprocessing: {name} must be three {what}, got {values}")
             object.__setattr__(self, name, values)
-        if not self.scale > 0:
+        if not 0 < self.scale < np.inf:
             raise ValueError(f"Preprocessing: scale must be positive, got {self.scale}")
 
     def __str__(self) -> str:

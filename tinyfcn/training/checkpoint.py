@@ -16,6 +16,7 @@ from typing import Any
 
 from tinyfcn.files import atomic_write
 from tinyfcn.weights import WeightsError, npz, tree
+from tinyfcn.weights.file import LONGEST_MESSAGE
 
 
 class CheckpointError(Exception):
@@ -75,7 +76,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return tree.unflatten(npz.arrays(Path(path)))
     except WeightsError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
+        reason = str(error)[:LONGEST_MESSAGE]
+        raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
 
 
 def _move(path: str | os.PathLike[str], previous: str | os.PathLike[str]) -> None:

@@ -102,7 +102,7 @@ def _candidates(
     file: weights.WeightFile, name: str, given: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """The arguments with which a network may be the one that a file is for."""
-    from_caffe = any(array.startswith("conv1") for array in file.arrays)
+    from_caffe = any(name.startswith("conv1") or ".conv1_1." in name for name in file.arrays)
     takes = entry(name).takes
     values: dict[str, Iterable[Any]] = {
         "geometry": ("reference", "aligned") if from_caffe else ("aligned",),

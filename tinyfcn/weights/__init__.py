@@ -17,11 +17,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tinyfcn.weights import caffe, matconvnet, npz, pytorch, safetensors
-from tinyfcn.weights.file import WeightFile, WeightsError, first_bytes
+from tinyfcn.weights.file import LONGEST_MESSAGE, WeightFile, WeightsError, first_bytes
 from tinyfcn.weights.match_names import Matched, count_classes, match_names
 
 READERS = (npz, pytorch, safetensors, matconvnet, caffe)
-_LONGEST_MESSAGE = 500  # it may quote what is in the file
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -59,7 +58,7 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
             f"not a format of weights that can be read ({known}); it starts with {start[:16]!r}"
         )
     except WeightsError as error:
-        raise WeightsError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
+        raise WeightsError(f"{path}: {str(error)[:LONGEST_MESSAGE]}") from error
 
 
 __all__ = ["Matched", "WeightFile", "WeightsError", "count_classes", "load", "match_names", "read"]

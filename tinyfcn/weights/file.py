@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from tinyfcn.data.preprocessing import Preprocessing
 
 MEBIBYTE = 1 << 20
+LONGEST_MESSAGE = 500  # it may quote what is in the file
+_MOST_VALUES = 300_000  # of a JSON text, beside one in 40 letters: a list takes 30 times its two
 
 
 class WeightsError(ValueError):
@@ -35,9 +38,14 @@ class WeightFile:
     description: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.arrays, dict):
+            raise WeightsError("damaged checkpoint: it holds no model")
         for name, array in self.arrays.items():
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-                raise WeightsError(f"{name} is not an array of numbers")
+            numeric = isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
+            if not isinstance(name, str) or not numeric:
+                raise WeightsError(f"{name!r:.100} is not an array of numbers")
+            if not _is_finite(array):
+                raise WeightsError(f"{name} holds NaN, or numbers beyond the range of float32")
 
 
 def first_bytes(path: Path) -> bytes:
@@ -54,11 +62,32 @@ def first_bytes(path: Path) -> bytes:
     return start
 
 
-def numbers(name: str, data: bytes | memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
+def numbers(name: str, data: bytes | bytearray | memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The numbers in ``data``, a view of it; WeightsError if one is not whole."""
     if len(data) % dtype.itemsize:
         raise WeightsError(f"{name}: {len(data):,} bytes are not a row of {dtype}")
     return np.frombuffer(data, dtype)
+
+
+def is_key(value: Any) -> bool:
+    """Whether it may be the key of a large dict: of larger integers, all could have one hash."""
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) < 1 << 60)
+
+
+def parse_json(text: str | bytes, what: str, **hooks: Any) -> Any:
+    """The object in a JSON text; None for null.
+
+    Raises:
+        WeightsError: if it is damaged, nested too deeply, or of more values than any file needs.
+    """
+    try:
+        text = text if isinstance(text, str) else text.decode()
+        if sum(map(text.count, "[{,")) > _MOST_VALUES + len(text) // 40:
+            raise ValueError("absurdly many values")
+        value = json.loads(text, **hooks)
+        return None if value is None else dict(value)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"truncated or damaged {what} ({error!r})") from error
 
 
 def shaped(
@@ -67,7 +96,7 @@ def shaped(
     """The same numbers in a shape; WeightsError if they are not as many as it has places."""
     try:
         return flat.reshape(shape, order=order)
-    except (OverflowError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise WeightsError(f"{name}: {flat.size:,} numbers are not of shape {shape[:8]}") from error
 
 
@@ -88,6 +117,14 @@ def preprocessing_of(description: Any) -> Preprocessing | None:
 def allowance(path: Path) -> int:
     """How many bytes may be unpacked from a file: no bomb is worth more memory than this.
 
-    Weights hardly shrink; 16 times leaves room for files that are mostly zeros.
+    Weights hardly shrink, unless they were stored with twice the digits that they have.
     """
-    return max(64 * MEBIBYTE, 16 * path.stat().st_size)
+    return 64 * MEBIBYTE + 2 * path.stat().st_size
+
+
+def _is_finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers are, as the float32 that they become."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.array([array.min(), array.max()], np.float32)).all())

@@ -30,7 +30,7 @@ def caffe(names: Iterable[str]) -> Preprocessing:
         >>> caffe(["conv1_1.weight", "fc8.weight"]) == CAFFE_VGG
         True
     """
-    layers = {name.rpartition(".")[0] for name in names}
+    layers = _layers(names)
     if any(layer.endswith("_D") for layer in layers):
         return CAFFE_SEGNET
     if any(layer.startswith("inception_") for layer in layers):
@@ -53,8 +53,13 @@ def pytorch(names: Iterable[str]) -> Preprocessing:
         True
     """
     names = set(names)
-    if "conv1_1.weight" in names:
+    if "conv1_1" in _layers(names):
         return caffe(names)
     if any(name.endswith("inception3a.branch1.conv.weight") for name in names):
         return TORCHVISION_GOOGLENET
     return TORCHVISION
+
+
+def _layers(names: Iterable[str]) -> set[str]:
+    """``conv1_1`` for ``conv1_1.weight`` and ``model.conv1_1.weight``."""
+    return {name.rpartition(".")[0].rpartition(".")[2] for name in names}

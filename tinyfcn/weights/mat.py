@@ -34,7 +34,7 @@ DTYPES = {
 }  # fmt: skip
 INTEGERS = DTYPES.keys() - {7, 9}
 ORDERS = {b"IM": "<", b"MI": ">"}
-_DEEPEST, _MOST_ELEMENTS = 12, 1_000_000
+_DEEPEST, _MOST_ELEMENTS, _MOST_FIELDS = 12, 300_000, 1000
 
 # Numbers as an array, text as str, a cell as a list (column by column), a struct as a list of
 # dicts, one for each of its elements, anything else as None.
@@ -127,7 +127,7 @@ class _Mat:
         if kind == STRUCT:
             lengths, fields = (self._numbers(parts, INTEGERS) for _ in range(2))
             width = int(lengths.sum())  # one for all of them
-            if not 0 < width <= 1024 or len(fields) % width:
+            if not 0 < width <= 1024 or len(fields) % width or len(fields) > width * _MOST_FIELDS:
                 raise WeightsError(f"damaged: the field names of {name[:100]!r}")
             keys = [_text(row) for row in fields.reshape(-1, width)]
         count = math.prod(shape) * len(keys)

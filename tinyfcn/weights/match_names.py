@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -185,15 +186,27 @@ def count_classes(
 def _places(
     shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]
 ) -> dict[str, str | None]:
-    """For each name of the file the name of the model, or None if there is none."""
-    renamed = _in_order({name: array.shape for name, array in arrays.items()}, shapes)
+    """For each name of the file the name of the model, or None if there is none: under the prefix
+    that gives most of them one, such as ``model.`` where the network was an attribute."""
+    starts = Counter(name[: m.end()] for name in arrays for m in re.finditer(r"\.", name))
+    wide = [prefix for prefix, count in starts.items() if count * 6 > len(arrays)]
+    tried = (_places_under(prefix, shapes, arrays) for prefix in ["", *wide])
+    return max(tried, key=lambda places: sum(map(bool, places.values())))
+
+
+def _places_under(
+    prefix: str, shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, str | None]:
+    there = {n.removeprefix(prefix): a.shape for n, a in arrays.items() if n.startswith(prefix)}
+    renamed = _in_order(there, shapes)
     taken: set[str] = set()
-    places: dict[str, str | None] = {}
-    for name in arrays:
+    places: dict[str, str | None] = dict.fromkeys(arrays)
+    for name in there:
         layer, _, part = name.rpartition(".")
         own = (f"{own}.{part}" if own else part for own in _own_names(layer, renamed))
-        places[name] = next((one for one in own if one in shapes and one not in taken), None)
-        taken.add(places[name] or "")
+        found = next((one for one in own if one in shapes and one not in taken), None)
+        places[prefix + name] = found
+        taken.add(found or "")
     return places
 
 

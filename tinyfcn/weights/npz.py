@@ -40,10 +40,8 @@ def read(path: Path) -> WeightFile:
     if tree.JSON not in found:
         return WeightFile(found)
     state = tree.unflatten(found)
-    model, description = state.get("model"), state.get("description")
-    if not isinstance(model, dict):
-        raise WeightsError("damaged checkpoint: it holds no model")
-    return WeightFile(model, preprocessing_of(description), description)
+    description = state.get("description")
+    return WeightFile(state.get("model"), preprocessing_of(description), description)  # type: ignore[arg-type]
 
 
 def arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -71,10 +69,10 @@ def write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], comment: str = "")
                 formats.write_array(member, array, allow_pickle=False)
 
 
-def _array(name: str, data: bytes) -> NDArray[Any]:
+def _array(name: str, data: bytearray) -> NDArray[Any]:
     if not name.endswith(".npy"):
         raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
-    file = io.BytesIO(data)
+    file = io.BytesIO(memoryview(data)[: 2 * _LONGEST_HEADER])
     try:
         first = formats.read_magic(file) == (1, 0)
         read_header = formats.read_array_header_1_0 if first else formats.read_array_header_2_0

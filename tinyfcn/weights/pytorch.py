@@ -3,28 +3,31 @@
 Since version 1.6 a zip: ``data.pkl`` and, a member each, ``data/0``, ``data/1``, … Before, one
 pickle after the other (a magic number, a version, facts about the machine, the object, the keys of
 the storages), then for each storage its length in 8 bytes and its numbers. Nothing in the file is
-executed, see :mod:`tinyfcn.weights.unpickle`.
+executed, see :mod:`tinyfcn.weights.unpickle`. What ``torch.load(weights_only=True)`` reads is read;
+what is no dense tensor of real numbers is passed over.
 
-Source: pytorch/pytorch, torch/serialization.py and torch/_utils.py.
+Source: pytorch/pytorch, torch/serialization.py, torch/_utils.py, torch/_weights_only_unpickler.py.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.weights import images, zipped
+from tinyfcn.weights import file, images, zipped
 from tinyfcn.weights.file import WeightFile, WeightsError, first_bytes, numbers, shaped
 from tinyfcn.weights.safetensors import bfloat16
-from tinyfcn.weights.unpickle import unpickle
+from tinyfcn.weights.unpickle import set_items, unpickle
 
 Order = Literal["little", "big"]  # of the bytes of a number
 
@@ -33,9 +36,15 @@ DTYPES = {
     "FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "BFloat16Storage": "u2",
     "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1",
     "ByteStorage": "u1", "BoolStorage": "?",
+    # Those that are passed over: V is so many bytes of anything.
+    "ComplexFloatStorage": "V8", "ComplexDoubleStorage": "V16", "UntypedStorage": "V1",
+    "QInt8Storage": "V1", "QUInt8Storage": "V1", "QInt32Storage": "V4", "QUInt4x2Storage": "V1",
+    "QUInt2x4Storage": "V1",
 }  # fmt: skip
 # Where training scripts keep the weights among other things.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+# What wrappers of networks put before every name.
+PREFIXES = ("module.", "_orig_mod.", "model.")
 
 _MOST_ENTRIES, _LONGEST_NAME = 100_000, 1000
 
@@ -56,7 +65,8 @@ class _Tensor:
 
 
 Storages = dict[str, _Storage]
-Contents = tuple[Any, Mapping[str, bytes | memoryview], Order]  # the tree, the storages by key
+Data = bytes | bytearray | memoryview
+Contents = tuple[Any, Mapping[str, Data], Order]  # the tree, the storages by key
 
 
 def recognises(start: bytes) -> bool:
@@ -68,24 +78,29 @@ def recognises(start: bytes) -> bool:
 def read(path: Path) -> WeightFile:
     """The tensors by name, nested names joined by dots; whatever is no tensor is left out.
 
-    Of a training script's checkpoint only the part in ``WRAPPERS`` is kept, and the ``module.`` of
-    a model that was trained on several devices is taken away. Tensors that shared a storage share
-    memory here too. The preprocessing is what the names tell,
-    see :func:`tinyfcn.weights.images.pytorch`.
+    Of a training script's checkpoint only the part in ``WRAPPERS`` is kept, and what a model that
+    was compiled or trained on several devices has before every name (``PREFIXES``) is taken away.
+    Tensors that shared a storage share memory here too, and so do the elements of an expanded one.
+    The preprocessing is what the names tell, see :func:`tinyfcn.weights.images.pytorch`.
     """
     is_zip = first_bytes(path).startswith(zipped.MAGIC)
     found: Storages = {}
     tree, data, order = (_read_zip if is_zip else _read_legacy)(path, found)
-    flat = {key: _numbers(one, data.get(key, b""), order) for key, one in found.items()}
+    flat = cache(lambda storage: _numbers(storage, data.get(storage.key, b""), order))
     for wrapper in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(wrapper), dict):
             tree = tree[wrapper]
             break
-    arrays = {name: _view(name, one, flat[one.storage.key]) for name, one in _tensors(tree)}
-    if not arrays:
-        raise WeightsError("it holds no tensors")
-    if all(name.startswith("module.") for name in arrays):
-        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
+    tensors = [(name, one, flat(one.storage)) for name, one in _tensors(tree)]
+    if not tensors:
+        raise WeightsError("it holds no dense tensors of real numbers")
+    # A number of an expanded tensor is in many places, until somebody copies it.
+    more = (max(0, math.prod(one.shape) - own.size) * own.itemsize for _, one, own in tensors)
+    if sum(more) > file.allowance(path):
+        raise WeightsError("its expanded tensors have absurdly many elements: rejected")
+    arrays = {name: _view(name, one, own) for name, one, own in tensors}
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in arrays)), ""):
+        arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
     return WeightFile(arrays, images.pytorch(arrays))
 
 
@@ -95,10 +110,10 @@ def _read_zip(path: Path, found: Storages) -> Contents:
     if pickle is None:
         held = ", ".join([*members][:3])
         raise WeightsError(f"a zip archive of neither NumPy nor PyTorch; it holds {held}")
-    tree = unpickle(io.BytesIO(members[pickle]), _ADMITTED, partial(_storage, found))
+    tree = unpickle(io.BytesIO(members[pickle]), _admitted, partial(_storage, found))
     folder = pickle.removesuffix("data.pkl")
     big = members.get(folder + "byteorder", b"").strip() == b"big"
-    data = {key: members.get(f"{folder}data/{key}", b"") for key in found}
+    data: dict[str, Data] = {key: members.get(f"{folder}data/{key}", b"") for key in found}
     return tree, data, "big" if big else "little"
 
 
@@ -106,9 +121,9 @@ def _read_legacy(path: Path, found: Storages) -> Contents:
     content = path.read_bytes()
     file = io.BytesIO(content)
     run = partial(unpickle, file, persistent=partial(_storage, found))
-    if run({}) != MAGIC_NUMBER:
+    if run(_nothing) != MAGIC_NUMBER:
         raise WeightsError("a pickle, but not one that torch.save wrote")
-    version, system, tree, keys = run({}), run({}), run(_ADMITTED), run({})
+    version, system, tree, keys = map(run, (_nothing, _nothing, _admitted, _nothing))
     if version != 1001 or not isinstance(system, dict) or not isinstance(keys, list):
         raise WeightsError("damaged, or of another version of PyTorch's format than 1001")
     order: Order = "little" if system.get("little_endian", True) else "big"
@@ -131,7 +146,7 @@ def _storage(found: Storages, identifier: Any) -> _Storage:
     # Only the hash of what is a string is asked for: that of tuples in tuples can end Python.
     if [type(one) for one in (tag, kind, key, count)] != [str, str, str, int]:
         raise TypeError("a persistent identifier is not a storage's")
-    if tag != "storage" or kind not in DTYPES or count < 0:
+    if tag != "storage" or kind not in DTYPES or not 0 <= count < 1 << 62:
         raise WeightsError(f"damaged: storage {key[:40]!r} has no type or size")
     if view not in ([], [None]):
         raise WeightsError("a storage that is a view of another one, as before PyTorch 0.4")
@@ -149,28 +164,56 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
+def _ordered(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
+    """Python 2 saved an OrderedDict as a list of pairs, Python 3 fills it later."""
+    return set_items({}, *itertools.chain(*pairs))
+
+
 def _first(value: Any, *_: Any) -> Any:
     """A parameter as its tensor, a size as its tuple."""
     return value
 
 
-_ADMITTED: dict[str, Any] = {
-    "collections OrderedDict": lambda: {},
-    "torch Size": _first,
-    "torch._utils _rebuild_tensor": _rebuild_tensor,
-    "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils _rebuild_parameter": _first,
-    **{f"torch {kind}": kind for kind in DTYPES},
+def _of_class(make: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """A tensor of a class of its own, or with attributes, as a tensor."""
+    return make(*arguments)
+
+
+def _nothing(*_: Any) -> None:
+    """What is beside the weights."""
+
+
+# What the names in a pickle stand for here: None for types, which are known by their last word.
+_NAMES: dict[str, Callable[..., Any] | None] = {
+    r"torch(\.\w+)* \w*(Storage|Tensor)": None,
+    r"torch (bool|b?float\d\w*|complex\d+|q?u?int\w+|bits\w+|per_\w+)": None,
+    r"torch\._utils _rebuild_tensor(_v2)?": _rebuild_tensor,
+    r"torch\._tensor _rebuild_from_type_v2": _of_class,
+    r"collections OrderedDict": _ordered,
+    r"torch Size|torch\.nn\.parameter Parameter": _first,
+    r"torch\._utils _rebuild_(parameter\w*|device_tensor_from_cpu_tensor)": _first,
+    # Beside the weights, the tensors of types that NumPy lacks among it.
+    r"torch device|torch\.serialization _get_layout|torch\._utils _rebuild_(tensor_v3|qtensor"
+    r"|sparse_tensor|meta_tensor_no_storage|nested_tensor|wrapper_subclass|device_tensor_\w+)"
+    r"|(builtins|__builtin__) (bytearray|complex|set)|_codecs encode|collections Counter"
+    r"|numpy (dtype|ndarray)|numpy\._?core\.multiarray (scalar|_reconstruct)": _nothing,
 }
 
 
+def _admitted(name: str) -> Any:
+    """What stands for a name; None if it is not admitted."""
+    found = (value for pattern, value in _NAMES.items() if re.fullmatch(pattern, name))
+    return next((value or name.rpartition(" ")[2] for value in found), None)
+
+
 def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
-    """All tensors in nested containers with their names."""
+    """All dense tensors of real numbers in nested containers with their names."""
     left, entries = [("", tree)], 0
     while left:
         name, value = left.pop()
         if isinstance(value, _Tensor):
-            yield name or "tensor", value
+            if not DTYPES[value.storage.kind].startswith("V"):
+                yield name or "tensor", value
         elif isinstance(value, dict | list | tuple):
             # A container may hold itself, or the same one twice, and that one another twice, ...
             items = value.items() if isinstance(value, dict) else enumerate(value)
@@ -181,7 +224,7 @@ def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
                 left.append((f"{name}.{key}" if name else str(key), part))
 
 
-def _numbers(storage: _Storage, data: bytes | memoryview, order: Order) -> NDArray[Any]:
+def _numbers(storage: _Storage, data: Data, order: Order) -> NDArray[Any]:
     dtype = np.dtype(DTYPES[storage.kind]).newbyteorder(order)
     name = f"storage {storage.key[:40]!r}"
     flat = shaped(name, numbers(name, data, dtype), (storage.count,))
@@ -194,7 +237,7 @@ def _view(name: str, tensor: _Tensor, flat: NDArray[Any]) -> NDArray[Any]:
         return shaped(name[:100], flat[:0], tensor.shape)
     steps = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((n - 1) * stride for n, stride in steps)
-    if last >= flat.size or math.prod(tensor.shape) > flat.size:
+    if last >= flat.size:
         raise WeightsError(
             f"{name[:100]}: shape {tensor.shape} with strides {tensor.strides} from "
             f"{tensor.offset} does not lie within its {flat.size:,} numbers"

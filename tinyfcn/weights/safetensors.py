@@ -26,6 +26,7 @@ from tinyfcn.weights.file import (
     WeightFile,
     WeightsError,
     numbers,
+    parse_json,
     preprocessing_of,
     shaped,
 )
@@ -113,7 +114,9 @@ def dump(
 
 def bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     """The upper halves of float32 numbers, completed."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    whole = bits.astype(np.uint32)
+    whole <<= 16
+    return whole.view(np.float32)
 
 
 def _header(text: bytes) -> dict[str, Any]:
@@ -122,10 +125,7 @@ def _header(text: bytes) -> dict[str, Any]:
             raise ValueError("a name comes twice")
         return dict(pairs)
 
-    try:
-        return dict(json.loads(text.decode(), object_pairs_hook=once))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f"truncated or damaged header ({error})") from error
+    return parse_json(text, "header", object_pairs_hook=once) or {}
 
 
 def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
@@ -141,10 +141,12 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def _metadata(metadata: Any) -> tuple[Preprocessing | None, dict[str, Any] | None]:
-    try:
-        about, own = (json.loads(metadata.get(k, "null")) for k in (DESCRIPTION, PREPROCESSING))
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f"damaged description of the model ({error!r})") from error
+    if not isinstance(metadata, dict):
+        raise WeightsError("damaged description of the model")
+    what = "description of the model"
+    about, own = (
+        parse_json(metadata.get(key, "null"), what) for key in (DESCRIPTION, PREPROCESSING)
+    )
     if about is None and own is not None:
         return preprocessing_of({"preprocessing": own}), None
     return preprocessing_of(about), about

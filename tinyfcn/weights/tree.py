@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.weights.file import WeightsError
+from tinyfcn.weights.file import WeightsError, is_key, parse_json
 
 FORMAT = "tinyfcn checkpoint"
 VERSION = 1
@@ -58,13 +58,15 @@ def unflatten(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
             return arrays[value["~array"]]
         if "~tuple" in value:
             return tuple(value["~tuple"])
-        return dict(value["~dict"]) if "~dict" in value else value
+        if "~dict" not in value:
+            return value
+        pairs = value["~dict"]
+        if len(pairs) > 100 and not all(is_key(key) for key, _ in pairs):
+            raise ValueError("keys that are neither text nor numbers")
+        return dict(pairs)
 
-    try:
-        tree = json.loads(str(arrays[JSON]), object_hook=restore)
-        about, state = (tree.get("format"), tree.get("version")), tree.get("state")
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f"damaged checkpoint ({error!r})") from error
+    tree = parse_json(str(arrays[JSON]), "checkpoint", object_hook=restore) or {}
+    about, state = (tree.get("format"), tree.get("version")), tree.get("state")
     if about != (FORMAT, VERSION) or not isinstance(state, dict):
         raise WeightsError(
             f"expected a {FORMAT} of version {VERSION}, found {about[0]!r} of version {about[1]!r}"

@@ -9,21 +9,22 @@ so nothing in a file is ever executed.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from tinyfcn.weights.file import WeightsError
+from tinyfcn.weights.file import WeightsError, is_key
 
-MOST_INSTRUCTIONS = 2_000_000
-_LARGEST_KEY = 1 << 60  # larger integers could all be given the same hash
+MOST_INSTRUCTIONS = 400_000
 
 
-def unpickle(file: BinaryIO, admitted: Mapping[str, Any], persistent: Callable[[Any], Any]) -> Any:
+def unpickle(
+    file: BinaryIO, admitted: Callable[[str], Any], persistent: Callable[[Any], Any]
+) -> Any:
     """Run one pickle; the file is left behind its end.
 
     Args:
         file: an ``io.BytesIO``, which never gives more bytes than there are.
-        admitted: the function or value that stands for each name, ``"module name"``.
+        admitted: gives the function or value that stands for a name, ``"module name"``, or None.
         persistent: gives the object that an identifier from outside of the pickle stands for.
 
     Raises:
@@ -31,13 +32,14 @@ def unpickle(file: BinaryIO, admitted: Mapping[str, Any], persistent: Callable[[
     """
 
     def named(name: str) -> Any:
-        if name not in admitted:
+        value = admitted(name)
+        if value is None:
             shown = name.replace(" ", ".")[:100]
             raise WeightsError(
                 f"it asks for {shown}, which is not a tensor or container: rejected, nothing was "
                 "executed. A file that holds only model.state_dict() can be read"
             )
-        return admitted[name]
+        return value
 
     stack: list[Any] = []
     marks: list[int] = []  # sizes that the stack had
@@ -56,6 +58,8 @@ def unpickle(file: BinaryIO, admitted: Mapping[str, Any], persistent: Callable[[
             if op.name == "MARK":
                 marks.append(len(stack))
             elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+                if not is_key(argument or 0):
+                    raise ValueError(f"{op.name} far away")
                 memo[len(memo) if argument is None else argument] = stack[-1]
             elif op.name in functions:
                 operands = _take(op, stack, marks) if op.stack_before else []
@@ -68,7 +72,9 @@ def unpickle(file: BinaryIO, admitted: Mapping[str, Any], persistent: Callable[[
         return stack.pop()
     except WeightsError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise WeightsError(f"damaged pickle ({error!r})") from error
 
 
@@ -91,11 +97,14 @@ def _append(into: list[Any], *items: Any) -> list[Any]:
     return into
 
 
-def _set_items(into: dict[Any, Any], *items: Any) -> dict[Any, Any]:
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        if not (isinstance(key, str) or (isinstance(key, int) and abs(key) < _LARGEST_KEY)):
-            raise TypeError(f"a dict's key is a {type(key).__name__}")
-        into[key] = value
+def set_items(into: dict[Any, Any], *items: Any) -> dict[Any, Any]:
+    """Keys and values in turn; of other keys than text and numbers, not even a hash is asked for.
+
+    Example:
+        >>> set_items({}, "w", 1, (((),),), 2)
+        {'w': 1}
+    """
+    into.update((k, v) for k, v in zip(items[::2], items[1::2], strict=True) if is_key(k))
     return into
 
 
@@ -111,11 +120,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
         ("NEWFALSE", lambda: False),
         ("EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3", lambda *items: items),
         ("EMPTY_LIST LIST", lambda *items: [*items]),
-        ("EMPTY_DICT DICT", lambda *items: _set_items({}, *items)),
+        ("EMPTY_DICT DICT", lambda *items: set_items({}, *items)),
+        # Sets are beside the weights: they stay empty.
+        ("EMPTY_SET", set),
+        ("ADDITEMS", lambda value, *_: value),
         ("APPEND APPENDS", _append),
-        ("SETITEM SETITEMS", _set_items),
+        ("SETITEM SETITEMS", set_items),
         # What can be called is admitted, there is no other.
-        ("REDUCE", lambda function, arguments: function(*arguments)),
+        ("REDUCE NEWOBJ", lambda function, arguments: function(*arguments)),
         # An OrderedDict's attributes: torch's versions of layers, which nobody needs.
         ("BUILD", lambda value, _: value),
     )

@@ -16,7 +16,7 @@ from tinyfcn.weights.file import WeightsError
 
 FIXED = {1: 8, 5: 4}  # bytes of a field of that kind
 VARINT, BYTES = 0, 2
-MOST_NUMBERS = 1_000_000  # tags, lengths and varints; a network has some thousands
+MOST_NUMBERS = 300_000  # tags, lengths and varints; a network has some thousands
 
 Value = int | memoryview
 
