@@ -5,6 +5,7 @@ Data loaders have a generator of their own, so that augmentation does not depend
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,14 @@ def get_state() -> dict[str, Any]:
 def set_state(state: dict[str, Any]) -> None:
     """Go on from a state that :func:`get_state` gave."""
     _generator.bit_generator.state = state
+
+
+def _after_fork() -> None:
+    """A generator of its own for the child: another thread may have locked this one for ever."""
+    state = get_state()
+    manual_seed(0)
+    set_state(state)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -140,6 +140,7 @@ ARGUMENTS = {
     "gather_plane": gather_plane,
     "local_response_norm": lambda a: (a.image(), *LRN),
     "local_response_norm_grad": lambda a: (a.image(), a.image(), *LRN),
+    "matmul": lambda a: (a.image(), a.image().swapaxes(2, 3)),
     "max_pool2d": max_pool2d,
     "relu": lambda a: (a.image(),),
     "relu_grad": lambda a: (a.image(), a.image()),

@@ -1,6 +1,14 @@
 """Blocks over threads: everything runs once, errors arrive, BLAS gets its threads back."""
 
+import concurrent.futures
+import gc
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -8,6 +16,8 @@ import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyfcn.functional as F
+from tinyfcn import tensor
 from tinyfcn.backend.cpu import threads
 
 
@@ -103,3 +113,175 @@ def test_the_pieces_cover_the_range_evenly(size, length):
     sizes = [piece.stop - piece.start for piece in pieces]
     assert max(sizes) <= length
     assert max(sizes) - min(sizes) <= 1
+
+
+def product():
+    a = np.arange(12.0).reshape(3, 4)
+    pieces = threads.parallel_for(lambda i: a[i : i + 1] @ a.T, range(3))
+    return np.concatenate(pieces).tolist()
+
+
+@pytest.mark.parametrize("count", ["1", "2", "3"])
+def test_an_op_between_any_two_instructions_of_another(monkeypatch, count):
+    """As a signal handler, a finalizer or a trace function may run one."""
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", count)
+    before, wanted, seen, busy = blas_threads(), product(), [], []
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename == threads.__file__:
+            frame.f_trace_opcodes = True
+            if not busy:
+                busy.append(True)
+                seen.append(product())
+                busy.clear()
+            return trace
+        return None
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        found = product()
+    finally:
+        sys.settrace(former)
+    assert found == wanted
+    assert len(seen) > 200 and all(result == wanted for result in seen)
+    assert (threads._depth, threads._former, blas_threads()) == (0, None, before)
+
+
+def by_signal(again):
+    former = signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    try:
+        for _ in range(100):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+def by_garbage(again):
+    former = gc.get_threshold()
+    gc.callbacks.append(again)
+    gc.set_threshold(20)
+    try:
+        for _ in range(20):
+            yield
+    finally:
+        gc.callbacks.remove(again)
+        gc.set_threshold(*former)
+
+
+def by_weakref(again):
+    original = threads._Job.__init__
+
+    def init(job, *arguments):
+        original(job, *arguments)
+        job.finalizer = weakref.finalize(job, again)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads._Job, "__init__", init)
+        for _ in range(5):
+            yield
+
+
+def by_profile(again):
+    sys.setprofile(again)
+    try:
+        for _ in range(3):
+            yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("moments", [by_signal, by_garbage, by_weakref, by_profile])
+def test_a_convolution_in_the_midst_of_another(monkeypatch, moments, rng):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "3")
+    x, w = (tensor(rng.standard_normal(s).astype("f")) for s in ((1, 8, 40, 40), (8, 8, 3, 3)))
+    wanted, seen, inside = F.conv2d(x, w).numpy().tobytes(), [], threading.Lock()
+
+    def again(*_):
+        if inside.acquire(blocking=False):
+            seen.append(F.conv2d(x, w).numpy().tobytes() == wanted)
+            inside.release()
+
+    for _ in moments(again):
+        assert F.conv2d(x, w).numpy().tobytes() == wanted
+    assert len(seen) > 4 and all(seen)
+
+
+AT_EXIT = """
+import atexit, sys
+from tinyfcn.backend.cpu.threads import parallel_for
+def square(x):
+    return x * x
+class Last:
+    def __del__(self, parallel_for=parallel_for, square=square, say=sys.__stdout__.write):
+        say(f"{parallel_for(square, [5, 6])}")
+        sys.__stdout__.flush()
+if "before" in sys.argv:
+    parallel_for(square, range(3))
+if "atexit" in sys.argv:
+    atexit.register(lambda: print(parallel_for(square, [1, 2, 3]), end=" ", flush=True))
+last = Last()
+"""
+
+
+@pytest.mark.parametrize("moments", [(), ("atexit",), ("before",), ("before", "atexit")])
+def test_an_op_at_the_end_of_the_process(moments):
+    variables = {**os.environ, "TINYFCN_NUM_THREADS": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, *moments], env=variables, capture_output=True, text=True,
+        timeout=20,
+    )  # fmt: skip
+    wanted = "[1, 4, 9] " * ("atexit" in moments) + "[25, 36]"
+    assert (run.stdout, run.stderr) == (wanted, "")
+
+
+def test_an_op_where_no_thread_can_be_started(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "64")
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert threads.parallel_for(str, range(64)) == [str(i) for i in range(64)]
+
+
+def test_an_error_while_it_waits_stops_the_others_first(monkeypatch):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "2")
+    begun, ended, caller = threading.Event(), [], threading.get_ident()
+
+    def task(item):
+        if threading.get_ident() == caller:
+            begun.wait(10)  # until a helper is at work
+        else:
+            begun.set()
+            signal.pthread_kill(caller, signal.SIGINT)
+            time.sleep(0.1)
+        ended.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.parallel_for(task, range(100))
+    assert len(ended) <= 2
+    time.sleep(0.15)
+    assert len(ended) <= 2  # nobody goes on
+
+
+def test_eight_threads_at_once_give_the_same_bits(monkeypatch, rng):
+    """And BLAS is held, whichever of them came first."""
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "3")
+    x, w, v = (
+        tensor(rng.standard_normal(shape).astype("f"))
+        for shape in ((1, 24, 33, 33), (40, 24, 3, 3), (700, 24 * 33 * 33))
+    )
+
+    def compute():
+        y = F.conv2d(x, w, padding=1)
+        with threads.single_threaded_blas():
+            assert blas_threads() == {1}
+        z = F.linear(x.reshape(1, -1), v)
+        return y.numpy().tobytes() + z.numpy().tobytes() + F.softmax(y, 1).numpy().tobytes()
+
+    wanted, before = compute(), blas_threads()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert {*pool.map(lambda _: compute(), range(32))} == {wanted}
+    assert blas_threads() == before

@@ -133,6 +133,10 @@ class Backend:
         borders = [(0, 0), (0, 0), *zip(before, after, strict=True)]
         return self.xp.pad(x, borders, constant_values=value) if any(before + after) else x
 
+    def matmul(self, a: Array, b: Array) -> Array:
+        """The matrix product of the last two axes; leading axes broadcast."""
+        return a @ b
+
     # ---- pooling: the indices are h · W + w in a plane; scatter and gather are adjoints ----
 
     def max_pool2d(

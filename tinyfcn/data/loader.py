@@ -7,6 +7,7 @@ starts from a saved position goes on exactly there.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,12 +122,14 @@ class DataLoader:
             return
         ahead: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tinyfcn-loader")
+        process = os.getpid()
         try:
-            for indices in batches:
-                ahead.append(pool.submit(self._batch, indices, epoch))
-                if len(ahead) > self.workers:
-                    yield ahead.popleft().result()
-            while ahead:
+            for done, indices in enumerate(batches):
+                if os.getpid() != process:  # in the child of a fork the pool has no threads
+                    yield self._batch(indices, epoch)
+                    continue
+                for later in batches[done + len(ahead) : done + self.workers + 1]:
+                    ahead.append(pool.submit(self._batch, later, epoch))
                 yield ahead.popleft().result()
         finally:
             # Reached on the last batch, on an error, on Ctrl-C and when the loop is left early.

@@ -12,6 +12,7 @@ from tinyfcn.backend.cpu.activation import Activation
 from tinyfcn.backend.cpu.conv import Convolution
 from tinyfcn.backend.cpu.dropout import Dropout
 from tinyfcn.backend.cpu.loss import Loss
+from tinyfcn.backend.cpu.matmul import MatMul
 from tinyfcn.backend.cpu.normalization import Normalization
 from tinyfcn.backend.cpu.optimizer import Optimizer
 from tinyfcn.backend.cpu.pooling import Pooling
@@ -19,7 +20,7 @@ from tinyfcn.backend.cpu.resample import Resample
 
 
 class NumpyBackend(
-    Activation, Convolution, Dropout, Loss, Normalization, Optimizer, Pooling, Resample
+    Activation, Convolution, Dropout, Loss, MatMul, Normalization, Optimizer, Pooling, Resample
 ):
     """Computes on the CPU with NumPy alone, on every core; 4-D arrays are channels-last."""
 

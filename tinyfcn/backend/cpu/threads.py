@@ -7,6 +7,11 @@ plain Python threads use every core. Three rules keep this simple and repeatable
   has the same bits for any number of threads;
 * tasks write to disjoint memory; sums over tasks are added afterwards, in the order of the tasks;
 * BLAS is held to one thread meanwhile, or its threads and ours would fight for the same cores.
+
+An op may begin anywhere: on several threads at once; in a signal handler or a finalizer, between
+any two lines here; in the child of a fork, where no other thread lives on; and at the end of the
+process, when none can be started. So nobody ever waits for a helper that has not begun, and the
+state may be met half changed by the same thread.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ import contextlib
 import itertools
 import os
 import queue
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import threadpoolctl
@@ -29,9 +36,17 @@ BLOCK = 1 << 19
 
 _blas = threadpoolctl.ThreadpoolController()
 _blas_libraries = _blas.select(user_api="blas").lib_controllers
-_lock = threading.Lock()
-_former: list[int] = []  # BLAS threads before the outermost parallel_for
-_depth = 0
+_lock = threading.RLock()
+_former: list[int] | None = None  # BLAS threads before it was held
+_depth = 0  # who holds it, on all threads
+
+
+class _Thread(threading.local):
+    working = False  # at a task, while BLAS is held
+    depth = 0  # how often it holds BLAS itself
+
+
+_thread = _Thread()
 
 
 def num_threads() -> int:
@@ -46,31 +61,40 @@ def num_threads() -> int:
     return chosen or os.cpu_count() or 1
 
 
+def _set_blas_threads(counts: Iterable[int]) -> None:
+    for library, count in zip(_blas_libraries, counts, strict=False):
+        # The public method of threadpoolctl 3.7 and later obeys one thread only.
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+
+
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread; the outermost exit, on any thread, restores what was set before."""
+    """Hold BLAS to one thread; the outermost exit, on any thread, restores what was set before.
+
+    A task has nothing to do: whoever waits for it holds BLAS already.
+    """
     global _former, _depth
+    if _thread.working:
+        yield
+        return
     with _lock:
-        if _depth == 0:
-            _former = [library.num_threads for library in _blas_libraries]
-            for library in _blas_libraries:
-                library.set_num_threads(1)
+        # In this order a signal handler may hold and restore it between any two lines.
+        _thread.depth += 1
         _depth += 1
+        if _former is None:
+            found = [library.num_threads for library in _blas_libraries]
+            _former = _former or found
+        _set_blas_threads(itertools.repeat(1))
     try:
         yield
     finally:
         with _lock:
+            former = _former or []
+            _thread.depth -= 1
             _depth -= 1
             if _depth == 0:
-                for library, count in zip(_blas_libraries, _former, strict=True):
-                    library.set_num_threads(count)
-
-
-class _Thread(threading.local):
-    working = False  # at a task, while BLAS is held
-
-
-_thread = _Thread()
+                _set_blas_threads(former)
+                _former = None
 
 
 class _Job:
@@ -83,6 +107,7 @@ class _Job:
         self.error: BaseException | None = None
         self.helping = 0
         self.closed = False
+        self.process = os.getpid()
         self.finished = threading.Condition(threading.Lock())
 
     def work(self) -> None:
@@ -111,27 +136,62 @@ class _Job:
         """Wait for the helpers that have begun."""
         with self.finished:
             self.closed = True
-            while self.helping:
-                self.finished.wait()
+            while self.helping and self.process == os.getpid():
+                try:
+                    self.finished.wait(1)  # a fork in the meantime wakes nobody
+                except BaseException as error:  # of a signal handler: the others shall stop
+                    self.error = error
+            if self.helping:
+                self.error = RuntimeError("a fork in the midst of an op: its result is lost here")
         if self.error is not None:
             raise self.error
 
 
-_jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+# Weak, so that what comes too late for a helper keeps no arrays.
+_jobs: queue.SimpleQueue[weakref.ref[_Job]] = queue.SimpleQueue()
 _helpers: list[threading.Thread] = []
 
 
 def _help_for_ever() -> None:
     while True:
-        _jobs.get().help()
+        _help(_jobs.get()())
 
 
-def _start_helpers(count: int) -> None:
-    with _lock:
-        while len(_helpers) < count:
-            name = f"tinyfcn-{len(_helpers)}"
-            _helpers.append(threading.Thread(target=_help_for_ever, name=name, daemon=True))
-            _helpers[-1].start()
+def _help(job: _Job | None) -> None:
+    if job is not None:
+        job.help()
+
+
+def _start_helpers(count: int) -> int:
+    """How many helpers there are, up to ``count``; without a lock, so there may be one too many."""
+    while len(_helpers) < count and not sys.is_finalizing():
+        name = f"tinyfcn-{len(_helpers)}"
+        helper = threading.Thread(target=_help_for_ever, name=name, daemon=True)
+        try:
+            helper.start()
+        except RuntimeError:  # no more threads, or none any more
+            break
+        _helpers.append(helper)
+    return min(count, len(_helpers))
+
+
+def _after_fork() -> None:
+    """In the child only the thread that forked lives on: others, and what they held, are gone."""
+    global _lock, _jobs, _former, _depth
+    _lock, _jobs, _depth = threading.RLock(), queue.SimpleQueue(), _thread.depth
+    _helpers.clear()
+    if _depth == 0:
+        _thread.working = False  # a helper no longer, if it was one
+        _set_blas_threads(_former or [])
+        _former = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _lock.acquire() and None,  # BLAS would be left with a lock of its own held
+        after_in_parent=lambda: _lock.release(),
+        after_in_child=_after_fork,
+    )
 
 
 def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -148,15 +208,14 @@ def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """
     if _thread.working and len(items) == 1:
         return [task(items[0])]
-    helpers = min(num_threads(), len(items)) - 1
+    helpers = _start_helpers(min(num_threads(), len(items)) - 1)
     if helpers <= 0:
         with single_threaded_blas():
             return [task(item) for item in items]
-    _start_helpers(helpers)
     job = _Job(task, items)
     with single_threaded_blas():
         for _ in range(helpers):
-            _jobs.put(job)
+            _jobs.put(weakref.ref(job))
         try:
             job.work()
         finally:
