@@ -80,7 +80,7 @@ def _mode_to_keep(path: AnyPath) -> int | None:
     if not stat.S_ISREG(mode):
         reason = "expected the name of a file, but folders, devices and pipes are not replaced"
         raise OSError(errno.EINVAL, reason, name or "''")
-    if not (mode & 0o222 and os.access(path, os.W_OK)):
+    if not _writable(path):
         raise PermissionError(errno.EACCES, "the file is write-protected", name)
     return stat.S_IMODE(mode)
 
@@ -128,28 +128,29 @@ class Outputs:
 
     def _is_taken(self, path: Path) -> bool:
         known = _folded(path) in self._written or _identity(path) in self._inputs
-        return known or (os.path.lexists(path) and not bears(path, *self._marks))
+        ours = bears(path, *self._marks) and _writable(path)
+        return known or (os.path.lexists(path) and not ours)
 
 
 def bears(path: AnyPath, *marks: str) -> bool:
-    """Whether one of the marks begins or ends a file that may be replaced."""
-    try:
-        if _mode_to_keep(path) is None:
-            return False
-        with open(path, "rb") as file:
-            start = file.read(_LOOKED_AT)
-            file.seek(-len(start), os.SEEK_END)
-            end = file.read()
-    except OSError:
-        return False
-    return any(mark.encode() in text for mark in marks for text in (start, end))
+    """Whether there is a regular file that one of the marks begins or ends."""
+    text = b""
+    if os.path.isfile(path):  # a pipe would be waited for
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            text = file.read(_LOOKED_AT)
+            file.seek(-len(text), os.SEEK_END)
+            text += file.read()
+    return any(mark.encode() in text for mark in marks)
 
 
-def _identity(path: AnyPath) -> tuple[int, int] | None:
+def _writable(path: AnyPath) -> bool:
+    return bool(os.stat(path).st_mode & 0o222) and os.access(path, os.W_OK)
+
+
+def _identity(path: AnyPath) -> object:
     """What two names of one file have in common; None where there is no file."""
     with contextlib.suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
+        return os.stat(path)[1:3]  # its number, and the device's
     return None
 
 

@@ -152,6 +152,37 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
     assert write_voc_tree(tmp_path / "empty", train=1, val=0, **SMALL).is_dir()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["notes.txt", "JPEGImages/mine.jpg", "SegmentationClass/val_00000.bak", "own/train_00000.jpg",
+     "ImageSets/Segmentation/mine.txt", ".hidden"],
+)  # fmt: skip
+def test_files_that_were_added_to_a_tree_are_not_lost_with_it(tmp_path, name):
+    tree = write_voc_tree(tmp_path / "scenes", train=1, val=1, **SMALL)
+    for path in tree.rglob("*"):
+        path.chmod(path.stat().st_mode & ~0o222)  # a tree that may only be read is kept too
+    write_voc_tree(tree, train=1, val=1, **SMALL)
+    for path in tree.rglob("*"):
+        path.chmod(path.stat().st_mode | 0o200)
+    (tree / name).parent.mkdir(exist_ok=True)
+    (tree / name).write_text("precious")
+    write_voc_tree(tree, train=1, val=1, **SMALL)
+    with pytest.raises(FileExistsError, match=f"{tree / name}: no scene, and would be lost"):
+        write_voc_tree(tree, train=2, val=1, **SMALL)
+    assert (tree / name).read_text() == "precious"
+    (tree / name).unlink()
+    write_voc_tree(tree, train=2, val=1, **SMALL)
+    assert len([*tree.glob("JPEGImages/*")]) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": "of another program"}', "[1]"])
+def test_another_file_of_the_name_of_the_parameters_is_not_lost(tmp_path, text):
+    (tmp_path / "synthetic.json").write_text(text)
+    with pytest.raises(FileExistsError, match="something else than a tree"):
+        write_voc_tree(tmp_path, train=1, val=1, **SMALL)
+    assert (tmp_path / "synthetic.json").read_text() == text
+
+
 def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(ValueError, match="train=0, val=0"):
         write_voc_tree(tmp_path / "scenes", train=0, val=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from os import PathLike
@@ -15,6 +16,7 @@ from PIL import Image
 
 from tinyfcn.data.conventions import write_mask
 from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
+from tinyfcn.files import bears
 
 __all__ = ["write_voc_tree"]
 
@@ -22,6 +24,10 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 
 _PARAMETERS = "synthetic.json"
 _VERSION = 2  # of what is drawn; a tree of another version is written anew
+_OWN = re.compile(
+    r"JPEGImages/\w+_\d{5,}\.jpg|SegmentationClass/\w+_\d{5,}\.png|classes\.txt|synthetic\.json"
+    r"|ImageSets/Segmentation/(train|val|trainval)\.txt"
+)
 
 
 def write_voc_tree(
@@ -42,7 +48,8 @@ def write_voc_tree(
         style: fields of :class:`~tinyfcn.data.scenes.SceneStyle`, as in ``size=96``.
 
     The tree is written beside ``folder`` and renamed when complete. A tree written here with
-    other parameters is replaced; any other folder that is not empty raises FileExistsError.
+    other parameters is replaced; if it holds another file too, or ``folder`` is anything else but
+    empty or new, FileExistsError is raised.
     """
     scene_style = SceneStyle(**style)
     if min(train, val) < 0 or train + val == 0:
@@ -50,9 +57,12 @@ def write_voc_tree(
     folder = Path(folder).absolute()
     parameters = {"version": _VERSION, "seed": seed, "train": train, "val": val}
     text = json.dumps({**parameters, "style": asdict(scene_style)}, indent=1)
-    if (folder / _PARAMETERS).is_file():
+    if bears(folder / _PARAMETERS, '{\n "version": '):
         if (folder / _PARAMETERS).read_text() == text:
             return folder
+        for path in folder.rglob("*"):
+            if not (_OWN.fullmatch(path.relative_to(folder).as_posix()) or path.is_dir()):
+                raise FileExistsError(f"{path}: no scene, and would be lost with the former ones")
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"{folder}: there is something else than a tree of synthetic scenes; "

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tinyfcn.training.errors import sentence
@@ -34,20 +34,14 @@ class Screen:
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
-    def write(self, text: str) -> int:
-        """Write what can be written; all of it counts as written."""
-        self._try(self.stream.write, text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Hand on what is buffered."""
-        self._try(self.stream.flush)
-
-    def _try(self, action: Callable[..., Any], *arguments: str) -> None:
+    def write(self, *text: str) -> Any:
+        """Write what can be written; without a text, hand on what is buffered."""
         try:
-            action(*arguments)
+            self.stream.write(*text) if text else self.stream.flush()
         except (OSError, ValueError) as error:  # ValueError: the program has closed it
             self.error = self.error or error
+
+    flush = write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
