@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn import Tensor, backend, gradcheck, gradgradcheck
+from tinyfcn import Tensor, backend, grad, gradcheck, gradgradcheck
 
 
 def layouts(x):
@@ -292,6 +292,18 @@ def test_local_response_norm_of_a_large_input(rng):
     x = rng.standard_normal((1, 24, 90, 91)).astype("float32")
     y = F.local_response_norm(Tensor(x), 5, 1.0)
     np.testing.assert_allclose(y.numpy(), lrn_by_loops(x, 5, 1.0, 0.75, 1.0), rtol=3e-6)
+
+
+@pytest.mark.parametrize("size", [9, 256, 70_001, 10**12])
+def test_local_response_norm_over_more_channels_than_there_are(size, rng):
+    """And the memory that it takes does not grow with them."""
+    x = tinyfcn.tensor(rng.standard_normal((2, 5, 40, 40)), requires_grad=True)
+    y = F.local_response_norm(x, size, 2.0 * size, 0.5, 1.0)
+    s = 1 + 2 * (x * x).sum(1, keepdim=True)
+    np.testing.assert_allclose(y.numpy(), (x / s.sqrt()).numpy(), rtol=1e-12)
+    gy = tinyfcn.tensor(rng.standard_normal(x.shape))
+    got, wanted = (grad(z, x, gy)[0].numpy() for z in (y, x / s.sqrt()))
+    np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_local_response_norm_errors():

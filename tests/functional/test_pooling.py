@@ -168,6 +168,27 @@ def test_window_with_more_than_256_elements(rng):
     np.testing.assert_array_equal(indices.numpy(), expected_indices)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding", "dilation"),
+    [((2, 2, 1, 300), (1, 256), 1, 0, 1), ((1, 2, 300, 3), (256, 1), 1, (128, 0), 1),
+     ((1, 1, 17, 40), (16, 16), 1, 8, 1), ((1, 1, 20, 257), (1, 257), 3, (0, 128), 1),
+     ((1, 1, 2, 1001), (1, 1000), 1, 0, 1), ((1, 1, 4, 700), (2, 256), 2, (1, 3), (1, 2)),
+     ((1, 1, 66_000, 1), (256, 1), 256, 0, (257, 1)), ((1, 2, 5, 6), 1, 1, 0, 2**31),
+     ((1, 2, 5, 6), (1, 2), 2, 0, (2**40, 2)), ((1, 2, 5, 6), 3, 2**40, 1, 1)],
+)  # fmt: skip
+def test_a_window_of_any_size(shape, kernel, stride, padding, dilation, rng):
+    values = rng.integers(-3, 4, shape).astype("float32")  # few, so that many are equal
+    found = {}
+    for name in ("reference", "numpy"):
+        with backend.using(name):
+            x = tensor(values, requires_grad=True)
+            y, indices = F.max_pool2d(x, kernel, stride, padding, dilation, return_indices=True)
+            (y * y).sum().backward()
+            found[name] = y.numpy(), indices.numpy(), x.grad.numpy()
+    for got, wanted in zip(found["numpy"], found["reference"], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
 def test_large_rows_keep_their_indices():
     """Index arithmetic must not stay in the small dtype of the tap numbers."""
     x = np.zeros((1, 1, 3, 70_000), "float32")

@@ -183,11 +183,12 @@ def _window(
     """The checked window."""
     check_image(op, x)
     kernel = pair(op, "kernel_size", kernel_size, minimum=1)
+    dh, dw = pair(op, "dilation", dilation, minimum=1)
     window = PoolWindow(
         kernel,
         pair(op, "stride", kernel if stride is None else stride, minimum=1),
         pair(op, "padding", padding, minimum=0),
-        pair(op, "dilation", dilation, minimum=1),
+        (dh if kernel[0] > 1 else 1, dw if kernel[1] > 1 else 1),  # there is nothing to move apart
     )
     for axis, n, k, s, p, d in zip(("height", "width"), x.shape[2:], *window, strict=True):
         if p > k // 2:

@@ -144,6 +144,9 @@ def _window_sums(rows: Any, before: int, size: int) -> Any:
     one flat row: no window reaches into the channels of the next pixel.
     """
     pixels, channels = rows.shape
+    after = min(size - 1 - before, channels - 1)  # what is further away does not exist
+    before = min(before, channels - 1)
+    size = before + after + 1
     width = channels + size - 1
     padded = np.zeros((pixels, width), rows.dtype)
     padded[:, before : before + channels] = rows

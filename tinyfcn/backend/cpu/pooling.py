@@ -55,7 +55,7 @@ class Pooling(Backend):
                 return
             # From the last tap to the first, so that of equal ones the first in reading order wins,
             # be they −∞. Counted from the last, numbers rise: the largest that wins is the one.
-            winner = np.zeros(best.shape, np.min_scalar_type(last))
+            winner = np.zeros(best.shape, np.min_scalar_type(last + 1))
             mask = np.empty(best.shape, bool)
             for tap, outputs, values in rest:
                 wins = np.greater_equal(values, best[outputs], out=mask[outputs]).view(np.uint8)
