@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ from tinyfcn import summary
 from tinyfcn.cli.errors import plain_errors
 from tinyfcn.cli.parser import Parser, integer, one_of
 from tinyfcn.data import Sample, SegmentationDataset
-from tinyfcn.files import Outputs, atomic_write
+from tinyfcn.files import Outputs, atomic_write, bears
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
 from tinyfcn.training.datasets import draw_scenes, open_dataset
@@ -106,7 +107,9 @@ def train(name: str, data_root: Path, run: Path, options: list[str]) -> None:
     """Train a network with train_voc.py, or end a training that was interrupted."""
     script = Path(__file__).with_name("train_voc.py")
     command = [sys.executable, script, "--model", name, "--data-root", data_root, "--out", run]
-    if holds_run(run):
+    # A run of another origin is not gone on with, and stays.
+    ours = bears(run / "config.json", f'"data_root": {json.dumps(str(data_root))}')
+    if ours and holds_run(run):
         command.append("--resume")
     status = subprocess.run([*map(str, command), *options]).returncode
     if status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,34 @@ def test_networks_are_compared(
     assert (status, "fcn4s" in complaint) == (2, True)
     status, _, complaint = call(*command, "--scenes", 4)
     assert (status, "--scenes" in complaint) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("config", "resumed"),
+    [
+        ('"data_root": "mine"', True),
+        ('"data_root": null', False),
+        ('"data_root": "mine too"', False),
+        ('"out": "mine"', False),
+        ("", False),
+    ],
+)
+def test_only_a_run_on_the_same_data_is_gone_on_with(
+    config: str, resumed: bool, tmp_path: Path, call: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    commands: list[list[str]] = []
+
+    def failing(command: list[str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(subprocess, "run", failing)
+    run = RunFolder(tmp_path / "fcn32s")
+    run.last.write_text("learnt for weeks")
+    run.config.write_text(f'{{"arguments": {{{config}}}}}')
+    assert call(COMPARE, "--data-root", "mine", "--out", tmp_path, "--only", "fcn32s")[0] == 7
+    assert ["--resume" in command for command in commands] == [resumed]
 
 
 def test_networks_are_compared_on_as_many_scenes_as_asked_for(

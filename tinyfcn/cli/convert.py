@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments)
     target = Path(options.target)
     if target.suffix not in ENDINGS:
-        raise UsageError(f"{target}: the name must end in one of {', '.join(ENDINGS)}")
+        raise UsageError(f"{options.target!r}: the name must end in one of {', '.join(ENDINGS)}")
     if not options.model:
         goes_with("--model", options, "backbone", "at_once", "geometry")
     if target.suffix != ".onnx":
