@@ -21,6 +21,7 @@ from tinyfcn.cli.train_options import (
 )
 from tinyfcn.data import DataError
 from tinyfcn.training import checkpoint
+from tinyfcn.training.checkpoint import CheckpointError
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,34 @@ def test_a_preset_is_kept_on_resume() -> None:
     checkpoint.save("a/last.npz", {"arguments": saved_options(begun)})
     options = parse_options(["--out", "a", "--resume"])
     assert options.values == begun.values | {"resume": "a/last.npz"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("crop", "320"), ("crop", -1), ("crop", 1e9), ("crop", [1]), ("batch_size", 0),
+        ("batch_size", True), ("batch_size", None), ("lr", "0.1"), ("lr", float("nan")),
+        ("lr", 1e300), ("backend", "cpu"), ("flip", 1), ("flip", None), ("model", "vgg16"),
+        ("model", {"a": 1}), ("schedule", "linear"), ("data_root", 5), ("data_root", "a\0b"),
+        ("seed", -1), ("width", 9.0),
+    ],
+)  # fmt: skip
+def test_an_option_that_nobody_can_have_typed(name: str, value: Any) -> None:
+    arguments = {**saved_options(parse_options(["--out", "a"])), name: value}
+    checkpoint.save("a.npz", {"arguments": arguments})
+    for goal in ("--resume", "--evaluate"):
+        with pytest.raises(CheckpointError, match=rf"a\.npz: --{name.replace('_', '-')} cannot be"):
+            parse_options([goal, "a.npz"])
+
+
+def test_options_that_are_none() -> None:
+    for arguments in ([1], "x", None):
+        checkpoint.save("a.npz", {"arguments": arguments})
+        with pytest.raises(CheckpointError, match=r"a\.npz: its options are"):
+            parse_options(["--resume", "a.npz"])
+    checkpoint.save("a.npz", {"arguments": {"out": "/", "pretrained": "b", "other": 1}})
+    options = parse_options(["--resume", "a.npz"])
+    assert (options.out, options.pretrained) == (".", None)
 
 
 def test_a_run_goes_on_with_its_own_options() -> None:

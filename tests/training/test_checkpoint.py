@@ -7,7 +7,7 @@ import os
 import resource
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tinyfcn import weights
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.run import Run
 from tinyfcn.weights import tree
 
 leaves = st.one_of(
@@ -217,6 +218,56 @@ def test_foreign_contents(tmp_path: Path, text: str) -> None:
             read(tmp_path / "a.npz")
         assert time.monotonic() - start < 5
         assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("model", []),
+        ("model/0.weight", np.full((4, 3, 3, 3), np.nan, np.float32)),
+        ("model/0.weight", np.ones((4, 3, 3, 1), np.float32)),
+        ("model/0.weight", 3.0),
+        ("optimizer/state/0/first", np.full((4, 3, 3, 3), np.inf, np.float32)),
+        ("optimizer/param_groups", {}),
+        ("schedule/iteration", -1),
+        ("schedule/iteration", 10**400),
+        ("random/state/state", 1.5),
+        ("random/state/inc", -1),
+        ("random/has_uint32", 1 << 40),
+        ("random/bit_generator", "MT19937"),
+        ("loader/position", 99),
+        ("loader/position", True),
+        ("loader/epoch", 0.0),
+        ("progress/iteration", "7"),
+        ("progress/loss_sum", np.nan),
+        ("progress/best_mean_iu", np.inf),
+        ("progress/trained", 1),
+        ("progress/more", 1),
+        ("log", [{"epoch": 1}]),
+        ("log", {"epoch": 1}),
+    ],
+)
+def test_each_field_is_checked_before_a_run_goes_on(
+    tmp_path: Path, make_trainer: Callable[..., Run], place: str, value: Any
+) -> None:
+    run = make_trainer(tmp_path)
+    for parameter in run.model.parameters():
+        parameter.grad = parameter.detach()
+    run.optimizer.step()
+    checkpoint.save(tmp_path / "a.npz", run.state_dict())
+    loaded = checkpoint.load(tmp_path / "a.npz")
+    run.load_state_dict(loaded)  # as it is, it can be gone on from
+    inner, keys = loaded, [int(key) if key == "0" else key for key in place.split("/")]
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    checkpoint.save(tmp_path / "b.npz", loaded)
+    run = make_trainer(tmp_path)
+    before = run.model.state_dict()
+    with pytest.raises(CheckpointError):
+        run.load_state_dict(checkpoint.load(tmp_path / "b.npz"))
+    for name, array in run.model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

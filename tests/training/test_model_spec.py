@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tinyfcn import models, nn, weights
 from tinyfcn.data import CAFFE, VOC_CLASSES
 from tinyfcn.training import checkpoint
+from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.model_spec import ModelSpec, copy_matching
 from tinyfcn.training.published import load_model
 from tinyfcn.weights import WeightsError
@@ -51,6 +54,57 @@ def test_what_cannot_be_built_is_said(tmp_path: Path) -> None:
     checkpoint.save(path, {"description": description().to_dict(), "model": state})
     with pytest.raises(WeightsError, match=r"not all of fcn32s is in the file: .*new: fc6\.weight"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": 3},
+        {"model": ["fcn32s"]},
+        {"classes": 10**9},
+        {"classes": ["a", 1, None]},
+        {"classes": ["\ud800", "b", "c"]},
+        {"classes": ["c" * 10**6, "b", "c"]},
+        {"classes": [str(i) for i in range(10**5)]},
+        {"arguments": [1]},
+        {"arguments": {"width": 1e9}},
+        {"arguments": {"width": 900}},
+        {"arguments": {"width": "1"}},
+        {"arguments": {"width": -1}},
+        {"arguments": {"width": float("nan")}},
+        {"arguments": {"geometry": "round"}},
+        {"arguments": {"dropout": {"a": 1}}},
+        {"arguments": {"num_classes": 5}},
+        {"preprocessing": {**CAFFE.to_dict(), "mean": [float("nan")] * 3}},
+        {"preprocessing": {**CAFFE.to_dict(), "std": [0, 1, 1]}},
+        {"preprocessing": {**CAFFE.to_dict(), "std": [1, 1]}},
+        {"preprocessing": {**CAFFE.to_dict(), "scale": 10**400}},
+        {"preprocessing": {**CAFFE.to_dict(), "scale": float("inf")}},
+        {"preprocessing": {"more": 1}},
+        {"preprocessing": None},
+    ],
+    ids=range(23),
+)
+def test_a_foreign_description_builds_nothing(
+    tmp_path: Path, whole: dict[str, Any], change: dict[str, Any]
+) -> None:
+    state = {**whole, "description": {**whole["description"], **change}}
+    checkpoint.save(tmp_path / "a.npz", state)
+    tracemalloc.start()
+    try:
+        with pytest.raises((WeightsError, CheckpointError)) as caught:
+            load_model(tmp_path / "a.npz")
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """A checkpoint that can be loaded."""
+    about = description()
+    return {"description": about.to_dict(), "model": about.build().state_dict()}
 
 
 def test_staged_training_copies_the_coarser_network() -> None:

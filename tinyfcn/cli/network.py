@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from tinyfcn import models
+from tinyfcn import backend, models
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.parser import one_of
 from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
@@ -15,6 +15,7 @@ from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.model_spec import ModelSpec, class_list, copy_matching, spec_in
 from tinyfcn.training.published import load_model
+from tinyfcn.weights import WeightFile
 
 # ---- of a training: options as train_options.parse_options gives them ----
 
@@ -61,41 +62,47 @@ def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
     Raises:
         CheckpointError, UsageError: if that cannot be done.
     """
+    if options.state is not None:
+        return _go_on(spec, options.state, options.resume or options.evaluate)
     with usage_errors(f"--model {spec.model}"):
         model = spec.build()
-    if options.state is not None:
-        _go_on(model, spec, options.state, options.resume or options.evaluate)
-    elif options.weights is not None:
+    if options.weights is not None:
         name = "pretrained" if options.pretrained else "init_from"
         path = getattr(options, name)
         try:
             print(f"{path}: {copy_matching(model, options.weights.arrays)}")
         except ValueError as error:
-            hint = _hint(spec, options.weights.description)
+            hint = _hint(spec, options.weights.description, path)
             raise UsageError(f"{flag(name)} {path}: {error}{hint}") from error
     return model
 
 
-def _go_on(model: Module, spec: ModelSpec, state: dict[str, Any], path: str) -> None:
-    """Load the weights of a run's own checkpoint."""
+def _go_on(spec: ModelSpec, state: dict[str, Any], path: str) -> Module:
+    """The model of a run, with the weights of its own checkpoint."""
     found = spec_in(state, path)
     if found.classes != spec.classes:
         raise CheckpointError(
             f"checkpoint {path} is for {class_list(found.classes)}, but the data has "
             f"{class_list(spec.classes)}"
         )
+    with usage_errors(f"--model {spec.model}"), backend.using("meta"):
+        model = spec.build()
     try:
-        model.load_state_dict(state["model"])
-    except (KeyError, TypeError, ValueError) as error:
+        arrays = WeightFile(state.get("model", {})).arrays
+        model.load_state_dict(arrays)  # whether they fit, before memory is taken
+    except (TypeError, ValueError) as error:
         if (found.model, found.arguments) == (spec.model, spec.arguments):
             raise CheckpointError(f"checkpoint {path}: {error}") from error
         raise UsageError(f"checkpoint {path} is for {found}, not for {spec}") from error
+    model = spec.build()
+    model.load_state_dict(arrays)
+    return model
 
 
-def _hint(spec: ModelSpec, found: dict[str, Any] | None) -> str:
+def _hint(spec: ModelSpec, found: dict[str, Any] | None, path: str) -> str:
     """What a file of other shapes is for."""
     if found is not None:
-        return f"; the file is for {ModelSpec.from_dict(found)}"
+        return f"; the file is for {spec_in({'description': found}, path)}"
     width = spec.arguments.get("width", 1)
     return "" if width == 1 else f"; published networks have --width 1, not {width:g}"
 

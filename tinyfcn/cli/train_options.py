@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
+import reprlib
 import sys
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -187,7 +189,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         if not path and "out" not in given:
             raise UsageError(f"--{goal} needs a checkpoint, or --out with one in it")
         path, state = _load(Path(path or Path(given["out"]) / CHECKPOINTS[goal]), goal == "resume")
-        saved = {k: v for k, v in state.get("arguments", {}).items() if k in DEFAULTS}
+        saved = _saved(state.get("arguments", {}), path)
         unset = dict.fromkeys(CHECKPOINTS)
         given = {"out": str(path.parent), **given, **unset, goal: str(path)}
 
@@ -230,6 +232,29 @@ def _load(path: Path, older: bool) -> tuple[Path, dict[str, Any]]:
             return candidate, state
     assert reason is not None
     raise reason
+
+
+def _saved(arguments: Any, path: Path) -> dict[str, Any]:
+    """The options that a checkpoint kept, as far as somebody can have typed them."""
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"checkpoint {path}: its options are {reprlib.repr(arguments)}")
+    saved = {k: v for k, v in arguments.items() if k in DEFAULTS and k not in NOT_SAVED}
+    for option in itertools.chain(*OPTIONS.values()):
+        value = saved.get(option.name.replace("-", "_"), option.default)
+        if not _could_be_typed(option, value):
+            shown = reprlib.repr(value)
+            raise CheckpointError(f"checkpoint {path}: --{option.name} cannot be {shown}")
+    return saved
+
+
+def _could_be_typed(option: Option, value: Any) -> bool:
+    if value is None or option.type is bool:
+        return value is option.default or option.name == "epochs" or isinstance(value, bool)
+    parse = one_of(option.type) if isinstance(option.type, list) else option.type
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        known = isinstance(value, str | int | float) and "\0" not in str(value)
+        return known and parse(str(value)) == value
+    return False
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

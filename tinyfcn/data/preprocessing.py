@@ -43,7 +43,7 @@ class Preprocessing:
             if len(values) != 3 or not all(least < value < np.inf for value in values):
                 raise ValueError(f"Preprocessing: {name} must be three {what}, got {values}")
             object.__setattr__(self, name, values)
-        if not 0 < self.scale < np.inf:
+        if not 0 < float(self.scale) < np.inf:
             raise ValueError(f"Preprocessing: scale must be positive, got {self.scale}")
 
     def __str__(self) -> str:

@@ -120,17 +120,15 @@ def bilinear_(tensor: Tensor) -> Tensor:
     shape = tensor.shape
     if len(shape) != 4 or shape[2] != shape[3]:
         raise ValueError(f"bilinear_: expected a square kernel (C, C or 1, K, K), got {shape}")
-    kernel = np.outer(bilinear_kernel(shape[2]), bilinear_kernel(shape[2]))
-    if shape[1] == 1:
-        mask = np.ones(shape[:2])
-    elif shape[0] == shape[1]:
-        mask = np.eye(shape[0])
-    else:
+    if shape[1] not in (1, shape[0]):
         raise ValueError(
             "bilinear_: every channel is upsampled by itself, so the weight must be "
             f"({shape[0]}, {shape[0]}, K, K), or ({shape[0]}, 1, K, K) with groups, got {shape}"
         )
-    tensor.data[...] = backend.active().as_array(mask[:, :, None, None] * kernel)
+    kernel = np.outer(bilinear_kernel(shape[2]), bilinear_kernel(shape[2]))
+    if shape[1] > 1:
+        kernel = np.eye(shape[0])[:, :, None, None] * kernel
+    tensor.data[...] = backend.active().as_array(kernel)
     return tensor
 
 

@@ -9,7 +9,9 @@ a damaged file is noticed; a run keeps the checkpoint before the last one too.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,42 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     except WeightsError as error:
         reason = str(error)[:LONGEST_MESSAGE]
         raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
+
+
+def check_like(own: Any, found: Any, where: str) -> None:
+    """Check that a loaded value is of the kind of one's own: dicts of the same keys, lists of what
+    is like the first element, the same text, numbers that are finite, integers of at least 0.
+
+    Args:
+        own: what the loaded one is compared with; a NaN in it is like any number.
+        found: the loaded one.
+        where: what it is, for the error.
+
+    Raises:
+        CheckpointError: naming the first value that differs.
+
+    Example:
+        >>> check_like({"epoch": 0, "loss": 0.0}, {"epoch": 3, "loss": "low"}, "progress")
+        Traceback (most recent call last):
+        tinyfcn.training.checkpoint.CheckpointError: progress loss is 'low', nothing like 0.0
+    """
+    if isinstance(own, dict) and isinstance(found, dict) and own.keys() == found.keys():
+        for key, value in own.items():
+            check_like(value, found[key], f"{where} {key}")
+    elif isinstance(own, list) and isinstance(found, list):
+        for value in found:
+            check_like(own[0], value, where)
+    elif not _is_like(own, found):
+        shown, expected = reprlib.repr(found), reprlib.repr(own)
+        raise CheckpointError(f"{where} is {shown}, nothing like {expected}")
+
+
+def _is_like(own: Any, found: Any) -> bool:
+    if isinstance(own, float) and type(found) is float:
+        return found == own or math.isnan(own) or math.isfinite(found)
+    if type(own) in (int, float) and type(found) is int:
+        return 0 <= found < 1 << 128
+    return type(own) is type(found) and (own == found or not isinstance(own, str | dict))
 
 
 def _move(path: str | os.PathLike[str], previous: str | os.PathLike[str]) -> None:

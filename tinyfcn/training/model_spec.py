@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinyfcn import models, weights
+from tinyfcn import backend, models, weights
 from tinyfcn.data import Preprocessing
 from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
@@ -39,6 +39,11 @@ class ModelSpec:
         """
         return models.create(self.model, num_classes=len(self.classes), **self.arguments)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its arrays by name; takes no memory. Raises what :meth:`build` does."""
+        with backend.using("meta"):
+            return {name: array.shape for name, array in self.build().state_tensors().items()}
+
     def __str__(self) -> str:
         arguments = ", ".join(f"{name} {value}" for name, value in self.arguments.items())
         named = f"{self.model} for {len(self.classes)} classes"
@@ -50,13 +55,30 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """The inverse of :meth:`to_dict`."""
-        return cls(
-            model=values["model"],
-            classes=tuple(values["classes"]),
-            arguments=dict(values["arguments"]),
-            preprocessing=Preprocessing(**values["preprocessing"]),
-        )
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            KeyError, OverflowError, TypeError, ValueError: if something is missing, or of a kind
+                that no model has.
+        """
+        classes, arguments = tuple(values["classes"]), dict(values["arguments"])
+        named = (values["model"], *classes)
+        if not all(isinstance(one, str) and 0 < len(one.encode()) <= 1000 for one in named):
+            raise ValueError("the name of the model or of a class is empty, too long, or no text")
+        wrong = [name for name, value in arguments.items() if not _is_argument(value)]
+        if wrong:
+            raise ValueError(f"its argument {wrong[0]!r:.40} is nothing that a model takes")
+        preprocessing = Preprocessing(**values["preprocessing"])
+        return cls(values["model"], classes, arguments, preprocessing)
+
+
+def _is_argument(value: Any) -> bool:
+    """Whether it is text, a number that costs no time, or a short list of them."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return len(values) < 100 and all(
+        one is None or isinstance(one, str) or (isinstance(one, int | float) and 0 <= one <= 1000)
+        for one in values
+    )
 
 
 def spec_in(state: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelSpec:
@@ -67,9 +89,9 @@ def spec_in(state: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelSpec
     """
     try:
         return ModelSpec.from_dict(state["description"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"checkpoint {path}: it does not say which model it belongs to ({error!r})"
+            f"checkpoint {path}: it does not say which model it belongs to ({error!r:.200})"
         ) from error
 
 

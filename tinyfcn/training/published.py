@@ -15,7 +15,7 @@ from tinyfcn.data import TORCHVISION, VOC_CLASSES
 from tinyfcn.models.fcn import SKIPS
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
-from tinyfcn.training.model_spec import ModelSpec, copy_matching, spec_in
+from tinyfcn.training.model_spec import ModelSpec, spec_in
 
 # Arguments that decide which arrays a network has, and values to be tried besides the default: a
 # file is for that network which it fills.
@@ -64,15 +64,16 @@ def load_model(
         raise UnknownModel(f"{path} does not say which model it is for")
     else:
         spec = _published(path, file, name, arguments)
-    try:
-        model = spec.build()
-        matched = copy_matching(model, _without_scales(file.arrays))
+    try:  # before memory is taken
+        matched = weights.match_names(spec.shapes(), _without_scales(file.arrays))
     except (TypeError, ValueError) as error:
         raise weights.WeightsError(f"{path} does not hold a {spec}: {error}") from error
     if matched.new:
         raise weights.WeightsError(f"{path}: not all of {spec.model} is in the file: {matched}")
     if matched.unused:
         print(f"{path}: {matched}")
+    model = spec.build()
+    model.load_state_dict(matched.arrays, strict=False)
     return model, spec
 
 

@@ -33,7 +33,7 @@ from tinyfcn.files import atomic_write
 from tinyfcn.metrics import Scores
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
-from tinyfcn.training import report
+from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
@@ -41,6 +41,7 @@ from tinyfcn.training.run_folder import SCORES, Row, RunFolder
 from tinyfcn.training.saver import Saver
 from tinyfcn.training.screen import for_watching
 from tinyfcn.training.signals import StopSignals
+from tinyfcn.weights import WeightFile
 
 SAVE_EVERY = 180.0  # seconds between checkpoints inside a long epoch
 SHEET_ROWS = 6  # images on the sheet of predictions
@@ -235,17 +236,19 @@ class Run:
         """Go on from a checkpoint.
 
         Raises:
-            CheckpointError: if it does not fit; says what does not.
+            CheckpointError: if it does not fit; says what does not. The model is then unchanged.
         """
         own = [{**group} for group in self.optimizer.param_groups]
         try:
-            self.model.load_state_dict(state["model"])
+            arrays = WeightFile(state["model"]).arrays
+            self._check_position(state)
             self.optimizer.load_state_dict(state["optimizer"])
             # This run's options hold: the saved ones, unless they were changed on purpose.
             for group, options in zip(self.optimizer.param_groups, own, strict=True):
                 group.update(options)
             self._go_to(state)
-        except (KeyError, TypeError, ValueError) as error:
+            self.model.load_state_dict(arrays)
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(f"the checkpoint does not fit this run: {what}") from error
 
@@ -258,6 +261,15 @@ class Run:
             "progress": asdict(self.progress),
             "log": self.rows,
         }
+
+    def _check_position(self, state: Mapping[str, Any]) -> None:
+        names = [f"iu {name}" for name in self.validation.classes]
+        row = dict.fromkeys(
+            ("epoch", "iteration", "seconds", "train_loss", *SCORES, *names), math.nan
+        )
+        for key, own in {**self._position(), "log": [row]}.items():
+            if key != "log" or state.get(key) is not None:
+                checkpoint.check_like(own, state[key], f"its {key}")
 
     def _go_to(self, position: Mapping[str, Any]) -> None:
         self.schedule.load_state_dict(position["schedule"])
