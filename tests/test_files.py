@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,12 +47,10 @@ def listen(path: str) -> None:
 
 
 NOT_REGULAR: dict[str, Callable[[], object]] = {
-    "/dev/null": lambda: None,
-    "/dev/full": lambda: None,
+    "to a device": lambda: None,
     "pipe": lambda: os.mkfifo("pipe"),
     "socket": lambda: listen("socket"),
     "folder": lambda: os.mkdir("folder"),
-    "to a device": lambda: os.symlink("/dev/null", "to a device"),
     "to a folder": lambda: os.symlink(".", "to a folder"),
     "": lambda: None,
     ".": lambda: None,
@@ -61,9 +59,20 @@ NOT_REGULAR: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_REGULAR)
-def test_only_regular_files_are_replaced(name: str) -> None:
-    NOT_REGULAR[name]()
+@pytest.fixture
+def device() -> Iterator[str]:
+    """A device that a mistake could not replace, were it root's: no files can be made beside it."""
+    ends = os.openpty()
+    yield os.ttyname(ends[1])
+    for end in ends:
+        os.close(end)
+
+
+@pytest.mark.parametrize("name", [*NOT_REGULAR, "device"])
+def test_only_regular_files_are_replaced(name: str, device: str) -> None:
+    os.symlink(device, "to a device")
+    name = device if name == "device" else name
+    NOT_REGULAR.get(name, lambda: None)()
     kind = stat.S_IFMT(os.stat(name).st_mode) if os.path.exists(name) else None
     assert fails(name) == (
         f"{name or repr(name)}: expected the name of a file, but folders, devices and pipes are "
