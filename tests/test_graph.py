@@ -240,6 +240,70 @@ def test_integer_outputs_have_no_gradient():
     np.testing.assert_array_equal(x.grad.numpy(), [2, 2])
 
 
+ARRAY = np.array([1.0, 2.0])  # float64
+OTHERS = {
+    "float64": lambda x: x * ARRAY,
+    "int64": lambda x: x * np.array([1, 0]),
+    "a division": lambda x: ARRAY / x,
+    "a power": lambda x: x**ARRAY,
+    "a float64 weight": lambda x: tinyfcn.functional.linear((x * ARRAY).reshape(1, 2), np.eye(2)),
+    "a longer way": lambda x: ((x * 2).exp() + ARRAY).tanh().sum() * np.float64(3),
+    "twice": lambda x: x * ARRAY + x.exp(),
+    "a choice": lambda x: tinyfcn.functional.where(ARRAY > 1, x, ARRAY),
+    "an op that forgets it": lambda x: Careless()(x),
+}
+
+
+class Careless(Function):
+    """x, with a gradient in float64."""
+
+    def forward(self, x):
+        return x * 1
+
+    def backward(self, gy):
+        return Tensor(gy.numpy().astype("float64"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_gradient_has_the_dtype_of_its_leaf(name, dtype):
+    x = tensor([0.5, 1.5], dtype=dtype, requires_grad=True)
+    for _ in range(2):
+        OTHERS[name](x).sum().backward()
+        assert x.grad.dtype == dtype
+    z = x * 1
+    y = OTHERS[name](z).sum()
+    first = grad(y, [x, z], create_graph=True)
+    assert [g.dtype for g in first] == [dtype, dtype]
+    if first[0].requires_grad:
+        (second,) = grad(first[0].sum(), x, allow_unused=True)
+        assert second is None or second.dtype == dtype
+    exact = tensor(x.numpy(), dtype="float64", requires_grad=True)
+    OTHERS[name](exact).sum().backward()
+    np.testing.assert_allclose(first[0].numpy(), exact.grad.numpy(), rtol=2e-3)
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float16")])
+def test_each_of_two_leaves_keeps_its_dtype(dtypes):
+    a, b = (tensor([2.0, 3.0], dtype=d, requires_grad=True) for d in dtypes)
+    (a * b + a / b).backward(np.array([1, 2]))  # in integers
+    assert (a.grad.dtype, b.grad.dtype) == dtypes
+    np.testing.assert_allclose(a.grad.numpy(), [2.5, 2 * (3 + 1 / 3)], rtol=1e-3)
+    (g,) = grad((a * b).sum(), b, create_graph=True)
+    (mixed,) = grad(g, a, np.ones(2))
+    assert mixed.dtype == dtypes[0]
+    assert mixed.numpy().tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("seed", [np.float64([1, 3]), np.array([1, 3]), np.array([True, False])])
+def test_a_gradient_given_in_another_dtype_is_cast(seed):
+    x = tensor([1.0, 2.0], requires_grad=True)
+    x.backward(seed)
+    (g,) = grad(x * 2, x, seed)
+    assert (x.grad.dtype, g.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(x.grad.numpy() * 2, g.numpy())
+
+
 def test_optional_inputs_may_be_absent():
     class MaybeAdd(Function):
         def forward(self, x, bias):

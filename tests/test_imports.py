@@ -22,7 +22,7 @@ ORDER = [
     {"functional"},
     {"function", "tensor", "graph"},
     {"backend"},
-    {"kernels", "random", "files"},
+    {"decorating", "kernels", "random", "files"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 

@@ -1,10 +1,16 @@
 """The Tensor: what it holds, converts and rejects."""
 
+import functools
+import inspect
+import math
+import threading
+
 import numpy as np
 import pytest
 
 import tinyfcn
 from tinyfcn import Tensor, tensor
+from tinyfcn.tensor import set_grad_enabled
 
 
 def test_python_numbers_become_float32_and_int64_arrays_keep_their_dtype():
@@ -103,6 +109,181 @@ def test_no_grad_records_nothing_and_ends_also_after_an_error():
     assert not double(x).requires_grad
 
 
+X = tensor([1.0], requires_grad=True)
+
+
+def recorded():
+    return (X * 2).requires_grad
+
+
+def counting():
+    """Gives whether the graph is recorded, also when something is thrown in, and in the end."""
+    try:
+        got = yield recorded()
+        assert got == "sent"
+        try:
+            yield recorded()
+        except KeyError:
+            yield recorded()
+        return recorded()
+    finally:
+        ENDED.append(recorded())
+
+
+def using_a_generator(make):
+    """What it gave, and whether the graph was recorded outside between its steps."""
+    steps = make()
+    inside, outside = [next(steps), steps.send("sent"), steps.throw(KeyError)], [recorded()]
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert recorded()
+    with tinyfcn.no_grad():
+        steps = make()
+        inside.append(next(steps))
+        outside.append(not recorded())
+        steps.close()
+    for forgotten in (make(), make()):
+        inside.append(next(forgotten))
+        outside.append(recorded())
+    del steps, forgotten
+    return [*inside, end.value.value], outside
+
+
+ENDED = []
+
+
+@pytest.mark.parametrize("decorate", [tinyfcn.no_grad(), tinyfcn.no_grad])
+def test_no_grad_holds_in_every_step_of_a_generator_and_in_none_of_its_caller(decorate):
+    ENDED.clear()
+    inside, outside = using_a_generator(decorate(counting))
+    assert not any(inside)
+    assert all(outside)
+    assert ENDED == [False] * 4
+    assert tinyfcn.is_grad_enabled()
+    with tinyfcn.no_grad():
+        assert next(set_grad_enabled(True)(counting)())
+        assert not recorded()
+    assert inspect.isgeneratorfunction(decorate(counting))
+    assert decorate(counting).__doc__ == counting.__doc__
+
+
+def test_generators_take_turns():
+    @tinyfcn.no_grad()
+    def without():
+        for _ in range(3):
+            yield recorded()
+
+    def plain():
+        for _ in range(3):
+            yield recorded()
+
+    assert list(zip(without(), plain(), without(), strict=True)) == [(False, True, False)] * 3
+
+    @tinyfcn.no_grad()
+    def outer():
+        return (yield from plain())
+
+    assert list(outer()) == [False] * 3
+    assert tinyfcn.is_grad_enabled()
+
+
+def test_no_grad_can_be_entered_again_also_inside_itself():
+    once = tinyfcn.no_grad()
+    for _ in range(2):
+        with once, once:
+            assert not recorded()
+            with set_grad_enabled(True):
+                assert recorded()
+                with once:
+                    assert not recorded()
+                assert recorded()
+            assert not recorded()
+        assert recorded()
+
+    @once
+    def factorial(n):
+        assert not recorded()
+        return n * factorial(n - 1) if n else 1
+
+    @once
+    def failing():
+        raise KeyError
+
+    assert factorial(5) == 120
+    with pytest.raises(KeyError):
+        failing()
+    assert recorded()
+
+
+def test_no_grad_decorates_methods_and_what_has_no_parentheses():
+    class Model:
+        @tinyfcn.no_grad
+        def method(self, scale=1):
+            return recorded(), scale
+
+        @classmethod
+        @tinyfcn.no_grad()
+        def of_class(cls):
+            return recorded(), cls
+
+        @staticmethod
+        @tinyfcn.no_grad()
+        def of_none():
+            return recorded()
+
+    assert Model().method(scale=3) == (False, 3)
+    assert Model.of_class() == (False, Model)
+    assert not Model.of_none()
+    assert not functools.partial(tinyfcn.no_grad(recorded))()
+
+
+def test_no_grad_rejects_what_it_would_do_nothing_for():
+    async def coroutine():
+        pass
+
+    async def asynchronous():
+        yield
+
+    for wrong in (coroutine, asynchronous, Tensor, 3):
+        with pytest.raises(TypeError, match="only functions and generators can be decorated, got"):
+            tinyfcn.no_grad()(wrong)
+
+
+def test_the_mode_belongs_to_the_thread():
+    seen = []
+    once = tinyfcn.no_grad()
+
+    @once
+    def work(barrier):
+        barrier.wait()
+        seen.append(recorded())
+        barrier.wait()
+
+    barrier = threading.Barrier(4)
+    threads = [threading.Thread(target=work, args=(barrier,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    assert recorded()
+    with once:
+        barrier.wait()
+    for thread in threads:
+        thread.join()
+    assert seen == [False] * 3
+    assert recorded()
+
+    def unfinished():
+        with once:
+            yield
+
+    steps = unfinished()
+    thread = threading.Thread(target=next, args=(steps,))
+    thread.start()
+    thread.join()
+    steps.close()  # here, where nothing was entered
+    assert recorded()
+
+
 def test_comparisons_are_by_element():
     x = tensor([1.0, 2.0, 3.0])
     for given, expected in (
@@ -141,6 +322,31 @@ def test_python_and_numpy_can_read_a_tensor():
     assert np.asarray(x, dtype="float64").dtype == np.float64
     with pytest.raises(ValueError, match="one element"):
         float(tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("value", "spec"),
+    [(2.5, ".3f"), (-0.125, "+.1e"), (7, "5d"), (7, "04x"), (0.5, "%"), (True, ">8"), (2.5, "")],
+)
+def test_a_tensor_without_axes_is_formatted_as_a_number(value, spec):
+    assert format(tensor(value), spec) == format(value, spec)
+    assert format(tensor([value]).sum() if spec == ".3f" else tensor(value), spec)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0], []])
+def test_a_tensor_with_axes_is_not(values):
+    assert f"{tensor(values)}" == str(tensor(values))
+    with pytest.raises(TypeError, match="unsupported format string"):
+        format(tensor(values), ".3f")
+
+
+@pytest.mark.parametrize(
+    "go", [list, tuple, iter, len, lambda t: [*t], lambda t: next(zip(t)), lambda t: math.prod(t)]
+)
+@pytest.mark.parametrize("value", [3.0, 0, True])
+def test_a_tensor_without_axes_has_nothing_to_go_through(go, value):
+    with pytest.raises(TypeError, match="0-d tensor"):
+        go(tensor(value))
 
 
 @pytest.mark.parametrize("data", ["abc", None, [object()], 1j])

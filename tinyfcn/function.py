@@ -39,6 +39,7 @@ class Function:
     Attributes:
         needs_input_grad: for each input, whether anybody wants its gradient; ``backward`` may
             return None for the others.
+        input_shapes: the shape of each input.
     """
 
     needs_input_grad: tuple[bool, ...] = ()
@@ -67,8 +68,9 @@ class Function:
         result = self.forward(*arrays)
         outputs = result if isinstance(result, tuple) else (result,)
         if record:
+            self.input_shapes: list[Any] = [None if t is None else t.shape for t in tensors]
             self.edges = [target(t) if t is not None and t.requires_grad else None for t in tensors]
-            self.output_shapes = [array.shape for array in outputs]
+            self.outputs = [(array.shape, array.dtype) for array in outputs]
             self._saved: list[Any] | None = [
                 _remember(kept, arrays, tensors, outputs) for kept in self._to_save
             ]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn import backend
+from tinyfcn.function import as_tensor
 from tinyfcn.graph import grad
 from tinyfcn.tensor import Tensor, tensor
 
@@ -36,6 +37,7 @@ def gradcheck(
 
     Args:
         fn: takes the inputs, gives a Tensor or a tuple of them; must be smooth near the inputs.
+            Of what else it gives, numbers of a floating dtype must not depend on the inputs.
         inputs: the arguments of ``fn``; those Tensors that require a gradient are checked, and must
             be float64.
         eps: step of the difference quotient.
@@ -48,8 +50,9 @@ def gradcheck(
         True.
 
     Raises:
-        GradientError: with the input, the element and both values of the worst difference.
-        TypeError: for inputs that are not float64.
+        GradientError: with the input, the element and both values of the worst difference; or
+            because nothing that ``fn`` gives has a gradient.
+        TypeError, ValueError: for inputs that are not float64, or if none requires a gradient.
 
     Example:
         >>> import tinyfcn
@@ -59,7 +62,7 @@ def gradcheck(
     """
     arguments, positions = _arguments("gradcheck", inputs)
     checked: list[Tensor] = [arguments[i] for i in positions]
-    outputs = _outputs(fn(*arguments))
+    outputs = _outputs("gradcheck", fn(*arguments))
     if directional:  # ⟨gradient of ⟨outputs, u⟩, v⟩ and its difference quotient along v
         random = _random(seed)
         v = [random.standard_normal(x.shape) for x in checked]
@@ -103,7 +106,7 @@ def gradgradcheck(
     """
     arguments, positions = _arguments("gradgradcheck", inputs)
     wanted = [arguments[i] for i in positions]
-    outputs = _outputs(fn(*arguments))
+    outputs = [y for y in _outputs("gradgradcheck", fn(*arguments)) if y.requires_grad]
     if grad_outputs is None:
         random = _random(seed)
         grad_outputs = [tensor(random.standard_normal(y.shape), None, True) for y in outputs]
@@ -117,10 +120,10 @@ def gradgradcheck(
 
     def gradients(*everything: Any) -> tuple[Tensor, ...]:
         values, seeds = everything[: len(arguments)], list(everything[len(arguments) :])
-        results = _outputs(fn(*values))
+        results = [y for y in _outputs("gradgradcheck", fn(*values)) if y.requires_grad]
         wanted = [values[i] for i in positions]
         found = grad(results, wanted, seeds, create_graph=True, allow_unused=True)
-        return tuple(g for g in found if g is not None and g.requires_grad)
+        return tuple(g for g in found if g is not None)
 
     both = [*arguments, *grad_outputs]
     return gradcheck(gradients, both, eps, atol, rtol, directional, seed)
@@ -141,9 +144,11 @@ def adjointcheck(
         True
     """
     (x,), _ = _arguments("adjointcheck", x)
-    y = fn(x)
-    constant = fn(Tensor(x.data * 0)).numpy()
     random = _random(seed)
+    if not x.numpy().any():  # where both sides are 0, whatever the map
+        x = tensor(random.standard_normal(x.shape), requires_grad=True)
+    (y,) = _outputs("adjointcheck", fn(x))
+    constant = fn(Tensor(x.data * 0)).numpy()
     g = random.standard_normal(y.shape)
     (gx,) = _gradients([y], [x], [g])
     forward = y.numpy() - constant
@@ -159,25 +164,30 @@ def _arguments(op: str, inputs: Any) -> tuple[list[Any], list[int]]:
     """The arguments, and the places of those to check."""
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     positions = [i for i, t in enumerate(arguments) if isinstance(t, Tensor) and t.requires_grad]
-    if not positions:
-        raise ValueError(f"{op}: no input requires a gradient")
+    if not any(arguments[i].size for i in positions):
+        raise ValueError(f"{op}: no input requires a gradient, or they have no elements")
     if any(arguments[i].dtype != np.float64 for i in positions):
         raise TypeError(f"{op}: inputs must be float64, since float32 rounds too coarsely")
     return arguments, positions
 
 
-def _outputs(result: Any) -> list[Tensor]:
-    """The differentiable outputs; indices and masks have no gradient to check."""
+def _outputs(op: str, result: Any) -> list[Tensor]:
+    """The floating outputs; indices and masks have no derivative."""
     results = result if isinstance(result, tuple | list) else (result,)
-    return [y for y in results if isinstance(y, Tensor) and y.requires_grad]
+    tensors = [as_tensor(y) for y in results if y is not None]
+    outputs = [y for y in tensors if y.dtype.kind == "f"]
+    if not any(y.requires_grad and y.size for y in outputs):
+        raise GradientError(f"{op}: nothing to check: no output has elements and a gradient")
+    return outputs
 
 
 def _gradients(outputs: list[Tensor], inputs: list[Tensor], weights: list[Any]) -> list[Any]:
     """Those of Σ ⟨output, weight⟩ with respect to the inputs, as NumPy arrays."""
-    seeds = [Tensor(backend.active().as_array(weight)) for weight in weights]
-    found = grad(outputs, inputs, seeds, retain_graph=True, allow_unused=True)
-    pairs = zip(found, inputs, strict=True)
-    return [np.zeros(x.shape) if g is None else g.numpy() for g, x in pairs]
+    pairs = [(y, w) for y, w in zip(outputs, weights, strict=True) if y.requires_grad]
+    seeds = [Tensor(backend.active().as_array(w)) for _, w in pairs]
+    found = grad([y for y, _ in pairs], inputs, seeds, retain_graph=True, allow_unused=True)
+    both = zip(found, inputs, strict=True)
+    return [np.zeros(x.shape) if g is None else g.numpy() for g, x in both]
 
 
 def _random(seed: int) -> np.random.Generator:
@@ -206,7 +216,7 @@ def _difference(
         for sign in (1.0, -1.0):
             for x, original, step in zip(moved, originals, steps, strict=True):
                 x.data = original + backend.active().as_array(sign * step)
-            values.append([y.numpy().copy() for y in _outputs(fn(*arguments))])
+            values.append([y.numpy().copy() for y in _outputs("gradcheck", fn(*arguments))])
     finally:
         for x, original in zip(moved, originals, strict=True):
             x.data = original

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.function import Edge, Function, Target, active, target
+from tinyfcn.function import Edge, Elementwise, Function, Target, active, as_tensor, target
 from tinyfcn.tensor import Tensor, set_grad_enabled
 
 
@@ -69,6 +69,19 @@ def grad(
     return results
 
 
+class Cast(Elementwise):
+    """The same values in another dtype."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def forward(self, x):
+        return x.astype(self.dtype, copy=False)
+
+    def backward(self, gy):
+        return gy  # the walk casts it back
+
+
 def walk(
     outputs: Sequence[Tensor],
     gradients: Sequence[Any],
@@ -89,7 +102,7 @@ def walk(
         leads = _leads_to(order, wanted)
 
         for node in order:
-            made = [(node, i) for i in range(len(node.output_shapes))]
+            made = [(node, i) for i in range(len(node.outputs))]
             # What nobody asked for is let go as soon as it is used.
             grads = [sums.get(t) if t in wanted else sums.pop(t, None) for t in made]
             if node not in leads or all(g is None for g in grads):
@@ -97,8 +110,7 @@ def walk(
             node.needs_input_grad = tuple(_is_wanted(e, leads, wanted) for e in node.edges)
             for edge, g in zip(node.edges, _input_grads(node, grads), strict=True):
                 if edge is not None and g is not None and _is_wanted(edge, leads, wanted):
-                    _check_shape(node, edge, g)
-                    _add(sums, edge, g)
+                    _add(sums, edge, _fitting(node, edge, g))
             if not retain_graph:
                 node.free()
 
@@ -111,20 +123,19 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
         raise RuntimeError(
             "backward: this tensor was not computed from any that requires a gradient"
         )
-    xp = backend.active().xp
     if gradient is None:
         if output.size != 1:
             raise ValueError(
                 f"backward: only a result with one element has gradient 1; shape {output.shape} "
                 "needs a gradient of that shape"
             )
-        return Tensor(xp.ones(output.shape, output.dtype))
-    gradient = gradient if isinstance(gradient, Tensor) else Tensor(xp.asarray(gradient))
+        return Tensor(backend.active().xp.ones(output.shape, output.dtype))
+    gradient = as_tensor(gradient)
     if gradient.shape != output.shape:
         raise ValueError(
             f"backward: gradient has shape {gradient.shape}, the result has {output.shape}"
         )
-    return gradient
+    return _cast(gradient, output.dtype)
 
 
 def _consumers_first(roots: list[Function]) -> list[Function]:
@@ -166,6 +177,11 @@ def _add(sums: dict[Target, Tensor], target: Target, g: Tensor) -> None:
     sums[target] = g if target not in sums else sums[target] + g
 
 
+def _cast(g: Tensor, dtype: Any) -> Tensor:
+    cast: Tensor = g if g.dtype == dtype else Cast(dtype)(g)
+    return cast
+
+
 def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
     run: Any = node.backward
     for hook in active.hooks:
@@ -180,13 +196,16 @@ def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | N
     return found
 
 
-def _check_shape(node: Function, edge: Target, g: Tensor) -> None:
-    shape = edge.shape if isinstance(edge, Tensor) else edge[0].output_shapes[edge[1]]
+def _fitting(node: Function, edge: Target, g: Tensor) -> Tensor:
+    """A gradient in the shape, which is checked, and in the dtype of the tensor that it is for."""
+    there = (edge.shape, edge.dtype) if isinstance(edge, Tensor) else edge[0].outputs[edge[1]]
+    shape, dtype = there
     if g.shape != shape:
         raise RuntimeError(
             f"{type(node).__name__}.backward gave a gradient of shape {g.shape} for an input of "
             f"shape {shape}"
         )
+    return _cast(g, dtype)
 
 
 def _own(results: dict[Target, Tensor], gradients: Sequence[Any]) -> dict[Target, Tensor]:

@@ -1,14 +1,13 @@
 """Tensor: an array, the op that made it, and its gradient.
 
-Read this file first, then ``function.py`` (what an op is), then ``graph.py`` (how ``backward``
-walks from a result to the leaves).
+Then read ``function.py`` (what an op is) and ``graph.py`` (how ``backward`` walks to the leaves).
 """
 
 from __future__ import annotations
 
-import contextlib
+import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -16,35 +15,51 @@ from numpy.typing import NDArray
 
 import tinyfcn
 from tinyfcn import backend
+from tinyfcn.decorating import Decorating, F
 
 if TYPE_CHECKING:
     from tinyfcn.function import Function
 
 Array = NDArray[Any]
 
-_mode = threading.local()
+
+class _Modes(threading.local):
+    stack: tuple[bool, ...] = (True,)  # outside of all blocks, and of each that the thread is in
+
+
+_modes = _Modes()
 
 
 def is_grad_enabled() -> bool:
     """Whether ops record the graph on this thread (they do, unless inside ``no_grad``)."""
-    return getattr(_mode, "enabled", True)
+    return _modes.stack[-1]
 
 
-@contextlib.contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
+class set_grad_enabled(Decorating):
     """Record the graph inside the ``with`` block, or do not."""
-    previous = is_grad_enabled()
-    _mode.enabled = enabled
-    try:
-        yield
-    finally:
-        _mode.enabled = previous
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> None:
+        _modes.stack += (self.enabled,)
+
+    def __exit__(self, *error: object) -> None:
+        _modes.stack = _modes.stack[:-1] or (True,)  # a generator may end in another thread
 
 
-def no_grad() -> contextlib.AbstractContextManager[None]:
+@overload
+def no_grad(function: None = None) -> set_grad_enabled: ...
+
+
+@overload
+def no_grad(function: F) -> F: ...
+
+
+def no_grad(function: Any = None) -> Any:
     """Inside ``with no_grad():`` ops compute and keep nothing for a backward pass.
 
-    Works as a decorator too.
+    Works as a decorator of functions and generators too, with parentheses or without.
 
     Example:
         >>> import tinyfcn
@@ -54,7 +69,8 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
         >>> y.requires_grad
         False
     """
-    return set_grad_enabled(False)
+    mode = set_grad_enabled(False)
+    return mode if function is None else mode(function)
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -79,6 +95,25 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return Tensor(xp.array(data, dtype=dtype, order="K"), requires_grad)
 
 
+def _operator(name: str, swapped: bool = False) -> Callable[[Tensor, Any], Tensor]:
+    """The method that is the op of this name, which itself is made of Tensors: so found late."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        op: Callable[[Any, Any], Tensor] = getattr(tinyfcn.functional, name)
+        return op(other, self) if swapped else op(self, other)
+
+    return method
+
+
+def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Tensor]:
+    """The method that compares element by element."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        return Tensor(compare(self.data, other.data if isinstance(other, Tensor) else other))
+
+    return method
+
+
 class Tensor:
     """An N-dimensional array that knows how it was computed.
 
@@ -92,11 +127,9 @@ class Tensor:
             backward computes with; optimizers write between steps, where that is safe.
         grad: after ``backward``, a Tensor of the same shape and dtype, or None.
         requires_grad: True for leaves that were asked to, and for all that was computed from them.
-        grad_fn, output_nr: the op that made this tensor, and which of its outputs it is; None for a
-            leaf.
+        grad_fn, output_nr: the op that made this, and which of its outputs it is; None for a leaf.
 
-    Operators and methods broadcast like NumPy's, and are documented under
-    ``tinyfcn.functional``.
+    Operators and methods broadcast like NumPy's; ``tinyfcn.functional`` documents them.
 
     Example:
         >>> import tinyfcn
@@ -145,7 +178,7 @@ class Tensor:
 
     def __len__(self) -> int:
         if self.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
+            raise TypeError("len() of, and iteration over, a 0-d tensor")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -155,6 +188,9 @@ class Tensor:
         text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({text}, dtype={self.dtype}{grad})"
+
+    def __format__(self, spec: str) -> str:  # without axes it is a number, as in PyTorch
+        return format(self.item(), spec) if self.ndim == 0 else super().__format__(spec)
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -204,8 +240,7 @@ class Tensor:
         """Add d(self)/d(leaf) to ``leaf.grad`` for every leaf that requires a gradient.
 
         Args:
-            gradient: d(loss)/d(self), of this tensor's shape; may be left out for one element,
-                where it is 1.
+            gradient: d(loss)/d(self), of this shape; by default 1, if there is one element.
             retain_graph: keep what the ops saved, so that backward can run again; by default the
                 same as ``create_graph``.
             create_graph: record the backward pass itself, so that gradients can be differentiated.
@@ -221,45 +256,17 @@ class Tensor:
                 if isinstance(leaf, Tensor):
                     leaf.grad = g if leaf.grad is None else leaf.grad + g
 
-    # ---- operators: each is the function of the same name in functional/ ----
-    #
-    # Ops are written in terms of Tensor, so their module is looked up when it is called, not
-    # imported here.
+    # ---- operators: each is the op of this name in functional/ ----
 
-    def __add__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.add(self, other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.sub(self, other)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.mul(self, other)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.div(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.sub(other, self)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.div(other, self)
+    __add__ = __radd__ = _operator("add")
+    __mul__ = __rmul__ = _operator("mul")
+    __sub__, __rsub__ = _operator("sub"), _operator("sub", swapped=True)
+    __truediv__, __rtruediv__ = _operator("div"), _operator("div", swapped=True)
+    __pow__, __rpow__ = _operator("pow"), _operator("pow", swapped=True)
+    __matmul__, __rmatmul__ = _operator("matmul"), _operator("matmul", swapped=True)
 
     def __neg__(self) -> Tensor:
         return tinyfcn.functional.neg(self)
-
-    def __pow__(self, exponent: Any) -> Tensor:
-        return tinyfcn.functional.pow(self, exponent)
-
-    def __rpow__(self, base: Any) -> Tensor:
-        return tinyfcn.functional.pow(base, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return tinyfcn.functional.matmul(other, self)
 
     def __getitem__(self, index: Any) -> Tensor:
         return tinyfcn.functional.getitem(self, index)
@@ -269,23 +276,10 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return Tensor(self.data == _array_of(other))
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return Tensor(self.data != _array_of(other))
-
-    def __lt__(self, other: Any) -> Tensor:
-        return Tensor(self.data < _array_of(other))
-
-    def __le__(self, other: Any) -> Tensor:
-        return Tensor(self.data <= _array_of(other))
-
-    def __gt__(self, other: Any) -> Tensor:
-        return Tensor(self.data > _array_of(other))
-
-    def __ge__(self, other: Any) -> Tensor:
-        return Tensor(self.data >= _array_of(other))
+    __eq__ = _comparison(operator.eq)  # type: ignore[assignment]
+    __ne__ = _comparison(operator.ne)  # type: ignore[assignment]
+    __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
+    __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
 
     def exp(self) -> Tensor:
         """Element-wise exponential."""
@@ -373,10 +367,6 @@ class Tensor:
 
 
 Dims = int | Sequence[int] | None
-
-
-def _array_of(value: Any) -> Any:
-    return value.data if isinstance(value, Tensor) else value
 
 
 def _sequence(arguments: tuple[Any, ...]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.reduction import sum_to
+from tinyfcn.functional.selection import Select
 from tinyfcn.tensor import Tensor
 
 __all__ = ["add", "div", "exp", "log", "matmul", "mul", "neg", "pow", "sqrt", "sub", "tanh"]
@@ -20,7 +21,6 @@ class Add(Elementwise):
     """a + b."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         return a + b
 
     def backward(self, gy):
@@ -31,7 +31,6 @@ class Sub(Elementwise):
     """a − b."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         return a - b
 
     def backward(self, gy):
@@ -42,7 +41,6 @@ class Mul(Elementwise):
     """a · b; d/da = b, d/db = a."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
         return a * b
 
@@ -56,7 +54,6 @@ class Div(Elementwise):
     """a / b; d/da = 1 / b, d/db = −a / b²."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
         return a / b
 
@@ -82,7 +79,6 @@ class Pow(Elementwise):
     """aᵇ; d/da = b aᵇ⁻¹, d/db = aᵇ log a."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
         return a**b
 
@@ -92,11 +88,11 @@ class Pow(Elementwise):
         if self.needs_input_grad[0]:
             # b·a^(b−1); where b is 0 the result is 1 whatever a is, also for a = 0.
             nonzero = Tensor((b.data != 0).astype(a.dtype))
-            ga = gy * b * a ** ((b - 1.0) * nonzero)
+            ga = Select()(gy, b.data != 0) * b * a ** ((b - 1.0) * nonzero)
         if self.needs_input_grad[1]:
             # a^b·log a; the log is taken of 1 where a is 0, since 0^b stays 0 for every b > 0.
             is_zero = Tensor((a.data == 0).astype(a.dtype))
-            gb = gy * a**b * log(a + is_zero)
+            gb = Select()(gy, a.data != 0) * a**b * log(a + is_zero)
         return to_inputs(self, ga, gb)
 
 
@@ -155,7 +151,6 @@ class MatMul(Function):
     """Matrix product of the last two axes; leading axes broadcast."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         self.save_for_backward(a, b)
         return backend.active().matmul(a, b)
 
@@ -270,5 +265,5 @@ def to_inputs(op: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     """Sum each gradient back to the shape of its input, where somebody wants it."""
     return tuple(
         sum_to(g, shape) if needed and g is not None else None
-        for g, shape, needed in zip(grads, op.shapes, op.needs_input_grad, strict=True)
+        for g, shape, needed in zip(grads, op.input_shapes, op.needs_input_grad, strict=True)
     )

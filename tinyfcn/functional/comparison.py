@@ -7,6 +7,7 @@ from typing import Any
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, as_tensor
 from tinyfcn.functional.arithmetic import neg, operands, to_inputs
+from tinyfcn.functional.selection import Select
 from tinyfcn.tensor import Tensor
 
 __all__ = ["abs", "clamp", "maximum", "minimum", "where"]
@@ -22,7 +23,7 @@ class Abs(Elementwise):
 
     def backward(self, gy):
         (sign,) = self.saved_tensors
-        return gy * sign
+        return Select()(gy, sign.data != 0) * sign
 
 
 class Less(Elementwise):
@@ -36,26 +37,27 @@ class Where(Elementwise):
     """a where the condition holds, else b; each gradient is 0 where the other was chosen."""
 
     def forward(self, condition, a, b):
-        self.shapes = condition.shape, a.shape, b.shape
         self.save_for_backward(condition)
         return backend.active().xp.where(condition, a, b)
 
     def backward(self, gy):
         (condition,) = self.saved_tensors
-        return to_inputs(self, None, where(condition, gy, 0.0), where(condition, 0.0, gy))
+        chosen = condition.data
+        return to_inputs(self, None, Select()(gy, chosen), Select()(gy, ~chosen))
 
 
 class Maximum(Elementwise):
     """The larger of two; where they are equal, each gets half of the gradient."""
 
     def forward(self, a, b):
-        self.shapes = a.shape, b.shape
         self.save_for_backward((a > b).astype(a.dtype) + (a == b) * a.dtype.type(0.5))
         return backend.active().xp.maximum(a, b)
 
     def backward(self, gy):
         (share,) = self.saved_tensors
-        return to_inputs(self, gy * share, gy * (1.0 - share))
+        ga = Select()(gy, share.data > 0) * share
+        gb = Select()(gy, share.data < 1) * (1.0 - share)
+        return to_inputs(self, ga, gb)
 
 
 def abs(x: Tensor) -> Tensor:

@@ -31,13 +31,12 @@ class MaxPool2d(Function):
         need_indices = self.return_indices or (is_grad_enabled() and self.needs_input_grad[0])
         size = output_size(x.shape, self.window, self.ceil_mode)
         y, indices = backend.active().max_pool2d(x, size, *self.window, need_indices)
-        self.input_size = x.shape[2:]
         self.save_for_backward(indices)
         return (y, indices) if self.return_indices else y
 
     def backward(self, gy, _=None):
         (indices,) = self.saved_tensors
-        return ScatterPlane(self.input_size, self.window)(gy, indices)
+        return ScatterPlane(self.input_shapes[0][2:], self.window)(gy, indices)
 
 
 @overload

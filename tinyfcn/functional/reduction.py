@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function
+from tinyfcn.functional.selection import Select
 from tinyfcn.functional.sizes import axis
 from tinyfcn.tensor import Tensor
 
@@ -23,13 +24,12 @@ class Sum(Function):
         self.dims = dims
 
     def forward(self, x):
-        self.shape = x.shape
         if x.ndim == 4 and self.dims == (0, 2, 3):
             return backend.active().sum_pixels(x).reshape(1, -1, 1, 1)
         return x.sum(axis=self.dims, keepdims=True, dtype=x.dtype if x.dtype.kind == "f" else None)
 
     def backward(self, gy):
-        return broadcast_to(gy, self.shape)
+        return broadcast_to(gy, self.input_shapes[0])
 
 
 class BroadcastTo(Elementwise):
@@ -39,11 +39,10 @@ class BroadcastTo(Elementwise):
         self.shape = shape
 
     def forward(self, x):
-        self.input_shape = x.shape
         return backend.active().xp.broadcast_to(x, self.shape)
 
     def backward(self, gy):
-        return sum_to(gy, self.input_shape)
+        return sum_to(gy, self.input_shapes[0])
 
 
 class Max(Function):
@@ -61,7 +60,7 @@ class Max(Function):
         xp = backend.active().xp
         first = xp.expand_dims(x.data.argmax(self.dim), self.dim)
         positions = xp.arange(x.shape[self.dim]).reshape([-1] + [1] * (x.ndim - 1 - self.dim))
-        return broadcast_to(gy, x.shape) * Tensor((positions == first).astype(x.dtype))
+        return Select()(broadcast_to(gy, x.shape), positions == first)
 
 
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -89,7 +88,8 @@ def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         raise ValueError(f"amax: no elements along axes {dims} of shape {x.shape}")
     others = tuple(d for d in range(x.ndim) if d not in dims)
     kept = tuple(x.shape[d] for d in others)
-    flat = x.permute(*others, *dims).reshape(*kept, -1)  # the reduced axes as one, at the end
+    # The reduced axes as one, at the end.
+    flat = x.permute(*others, *dims).reshape(*kept, math.prod(x.shape[d] for d in dims))
     y = Max(len(kept))(flat)
     shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape)) if keepdim else kept
     return y.reshape(shape)

@@ -9,19 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tinyfcn.function import Elementwise
-from tinyfcn.graph import grad
+from tinyfcn.graph import Cast, grad
 from tinyfcn.tensor import Tensor, is_grad_enabled, set_grad_enabled
-
-
-class Alias(Elementwise):
-    """The same values as a node of its own."""
-
-    def forward(self, x):
-        return x
-
-    def backward(self, gy):
-        return gy
 
 
 def differentiate(
@@ -42,10 +31,11 @@ def differentiate(
     create_graph = is_grad_enabled()
     with set_grad_enabled(True):
         # The inputs may depend on each other outside the formula (gy on x, mostly). As aliases they
-        # do not, so that the gradients are partial ones, and yet stay linked to the graph.
+        # do not, so that the gradients are partial ones, and yet stay linked to the graph: a cast
+        # to the same dtype is a node of its own.
         own = [
             t if t is None
-            else Alias()(t) if create_graph and t.requires_grad
+            else Cast(t.dtype)(t) if create_graph and t.requires_grad
             else Tensor(t.data, t.dtype.kind == "f")
             for t in inputs
         ]  # fmt: skip

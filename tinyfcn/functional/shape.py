@@ -21,11 +21,10 @@ class Reshape(Function):
         self.shape = shape
 
     def forward(self, x):
-        self.input_shape = x.shape
         return x.reshape(self.shape)
 
     def backward(self, gy):
-        return reshape(gy, self.input_shape)
+        return reshape(gy, self.input_shapes[0])
 
 
 class Permute(Function):
@@ -49,13 +48,13 @@ class GetItem(Function):
         self.index = index
 
     def forward(self, x):
-        self.input_shape = x.shape
         return x[self.index]
 
     def backward(self, gy):
-        if gy.shape == self.input_shape and all(_is_forward(part) for part in self.index):
+        (shape,) = self.input_shapes
+        if gy.shape == shape and all(_is_forward(part) for part in self.index):
             return gy  # nothing was cut off, so there are no zeros to put it into
-        return PutItem(self.index, self.input_shape)(gy)
+        return PutItem(self.index, shape)(gy)
 
 
 class PutItem(Function):
@@ -84,13 +83,12 @@ class Cat(Function):
         self.dim = dim
 
     def forward(self, *xs):
-        self.sizes = [x.shape[self.dim] for x in xs]
         return backend.active().concat(xs, self.dim)
 
     def backward(self, gy):
         ends = [0]
-        for size in self.sizes:
-            ends.append(ends[-1] + size)
+        for shape in self.input_shapes:
+            ends.append(ends[-1] + shape[self.dim])
         before = (slice(None),) * self.dim
         return tuple(
             gy[(*before, slice(ends[i], ends[i + 1]))] if needed else None

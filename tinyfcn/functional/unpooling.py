@@ -57,13 +57,12 @@ class GatherPlane(Function):
         self.window = window
 
     def forward(self, x, indices):
-        self.size = x.shape[2:]
         self.save_for_backward(indices)
         return backend.active().gather_plane(x, indices)
 
     def backward(self, gy):
         (indices,) = self.saved_tensors
-        return ScatterPlane(self.size, self.window)(gy, indices), None
+        return ScatterPlane(self.input_shapes[0][2:], self.window)(gy, indices), None
 
 
 def max_unpool2d(

@@ -17,7 +17,6 @@ from tinyfcn.functional.padding import PadConstant
 from tinyfcn.functional.pooling import MaxPool2d
 from tinyfcn.functional.reduction import BroadcastTo, Max, Sum
 from tinyfcn.functional.resampling import Resample2d
-from tinyfcn.functional.second_order import Alias
 from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
 from tinyfcn.functional.sizes import conv_transpose_size
 from tinyfcn.functional.unpooling import ScatterPlane
@@ -161,7 +160,7 @@ RULES: dict[type[Function], Rule] = {
     a.Neg: _same("Neg"), a.Pow: _same("Pow"), a.Exp: _same("Exp"), a.Log: _same("Log"),
     a.Sqrt: _same("Sqrt"), a.Tanh: _same("Tanh"), a.MatMul: _same("MatMul"),
     Abs: _same("Abs"), Less: _same("Less"), Maximum: _same("Max"), Where: _same("Where"),
-    ReLU: _same("Relu"), Sigmoid: _same("Sigmoid"), Alias: _same("Identity"),
+    ReLU: _same("Relu"), Sigmoid: _same("Sigmoid"),
     ELU: _same("Elu", alpha="alpha"), LeakyReLU: _same("LeakyRelu", alpha="slope"),
     Softmax: _same("Softmax", axis="dim"), LogSoftmax: _same("LogSoftmax", axis="dim"),
     Cat: _same("Concat", axis="dim"), Permute: _same("Transpose", perm="dims"),

@@ -43,7 +43,7 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     t, u = pieces.shape[:2]
     z = np.empty((n, oh + t - 1, ow + u - 1, t, u, oc), y.dtype)
     kernels = pieces.reshape(-1, *pieces.shape[3:])
-    tiles.forward(x, kernels, Finish(), window, z.reshape(*z.shape[:3], -1))
+    tiles.forward(x, kernels, Finish(), window, z.reshape(*z.shape[:3], len(kernels)))
     bands = [(image, rows) for image in range(n) for rows in threads.split(oh, 32)]
 
     def task(band: tuple[int, slice]) -> None:
@@ -69,9 +69,8 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     for a, b in np.ndindex(t, u):
         gz[:, a : a + oh, b : b + ow, a, b] = gy
     grads = np.empty(pieces.shape, gw.dtype)
-    tiles.weight_grad(
-        x, gz.reshape(*gz.shape[:3], -1), window, grads.reshape(-1, *pieces.shape[3:])
-    )
+    kernels = grads.reshape(-1, *pieces.shape[3:])
+    tiles.weight_grad(x, gz.reshape(*gz.shape[:3], len(kernels)), window, kernels)
     pieces[...] = grads
 
 
