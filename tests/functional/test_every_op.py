@@ -333,6 +333,36 @@ def test_linear_ops_are_the_transpose_of_their_gradient(name, data):
         assert adjointcheck(lambda t, i=i, held=held: fn(*held[:i], t, *held[i + 1 :]), inputs[i])
 
 
+# What arrives is multiplied by numbers that are 0 by chance, or by zeros around an image.
+MULTIPLYING = {
+    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "conv2d", "conv_transpose2d",
+    "cross_entropy", "interpolate", "log_softmax", "pad", "softmax", "unpool_bed_of_nails",
+    "unpool_nearest",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPS)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_a_gradient_goes_where_it_belongs_and_in_the_dtype_of_what_is_there(name, data):
+    fn, inputs = OPS[name](data.draw)
+    leaves = [Tensor(t.numpy().astype("f4"), requires_grad=True) for t in inputs]
+    y = fn(*leaves)
+    place = data.draw(st.integers(0, y.size - 1))
+
+    def gradients(value: float) -> Any:
+        seed = np.zeros(y.shape)  # float64
+        seed.flat[place] = value
+        mixed = y * np.ones(y.shape)
+        return tinyfcn.grad(mixed, leaves, seed, retain_graph=True, allow_unused=True)
+
+    large = 1e3 if name in MULTIPLYING else np.inf
+    with np.errstate(all="ignore"):
+        for x, one, other in zip(leaves, gradients(1.0), gradients(large), strict=True):
+            assert one is None or one.dtype == other.dtype == x.dtype
+            assert one is None or not other.numpy()[one.numpy() == 0].any()
+
+
 X, WHOLE = tinyfcn.tensor(np.ones((2, 3, 8, 9), "float32")), tinyfcn.tensor([[1, 2, 3]])
 DOUBLE = tinyfcn.tensor(np.ones(3))
 KERNEL = tinyfcn.tensor(np.ones((3, 3, 2, 2), "float32"))

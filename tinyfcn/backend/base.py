@@ -227,12 +227,17 @@ class Backend:
 
     def cross_entropy(self, x: Array, labels: Array) -> Array:
         """log Σ exp(x) − x[label] for each pixel, without overflow: (N, …)."""
-        return -self.take_class(self.log_softmax(x, 1), labels)
+        return -self.take_class(self.log_softmax(self._counted(x, labels), 1), labels)
 
     def cross_entropy_grad(self, gy: Array, x: Array, labels: Array) -> Array:
         """gy · (softmax(x) − one-hot(label)): gy (N, …) → (N, C, …)."""
-        gy = gy * (labels >= 0)
-        return gy[:, None] * self.softmax(x, 1) - self.put_class(gy, labels, x.shape[1])
+        softmax = self.softmax(self._counted(x, labels), 1)
+        gx = self._counted(gy[:, None] * softmax, labels)
+        return gx - self.put_class(gy, labels, x.shape[1])
+
+    def _counted(self, x: Array, labels: Array) -> Array:
+        """x, but 0 where a pixel does not count, whatever it holds there."""
+        return self.xp.where(labels[:, None] < 0, x.dtype.type(0), x)
 
     def take_class(self, x: Array, labels: Array) -> Array:
         """x[n, label, …] for each pixel, 0 where the label is −1: (N, C, …) → (N, …)."""
@@ -242,7 +247,8 @@ class Backend:
     def put_class(self, values: Array, labels: Array, classes: int) -> Array:
         """Adjoint of take_class: (N, …) → (N, C, …) with C = classes."""
         of_class = self.xp.arange(classes).reshape(-1, *[1] * (labels.ndim - 1))
-        return values[:, None] * (labels[:, None] == of_class)
+        zero = values.dtype.type(0)
+        return self.xp.where(labels[:, None] == of_class, values[:, None], zero)
 
     # ---- normalization: x (N, C, …), vectors (C,), invstd = 1 / √(var + eps) ----
 
@@ -282,24 +288,22 @@ class Backend:
     ) -> Array:
         """x / s^beta with s = k + alpha / size · Σ x², over the channels c − size // 2 …
         c + (size − 1) // 2 around channel c that exist."""
-        return x * (k + alpha / size * self._channel_windows(x * x, size)) ** -beta
+        return x * (k + alpha / size * self._channel_windows(x * x, size, size // 2)) ** -beta
 
     def local_response_norm_grad(
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
         """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1), the sum over the
         channels in whose window this one lies."""
-        s = k + alpha / size * self._channel_windows(x * x, size)
-        spread = self._channel_windows(gy * x * s ** (-beta - 1), size, adjoint=True)
+        s = k + alpha / size * self._channel_windows(x * x, size, size // 2)
+        spread = self._channel_windows(gy * x * s ** (-beta - 1), size, (size - 1) // 2)
         return gy * s**-beta - 2 * alpha * beta / size * x * spread
 
-    def _channel_windows(self, x: Array, size: int, adjoint: bool = False) -> Array:
-        """For each channel the sum over its window; as a product with a matrix of 0 and 1."""
-        channels = self.xp.arange(x.shape[1])
-        offset = channels - channels[:, None] + size // 2  # of a column's channel in a row's window
-        window = ((offset >= 0) & (offset < size)).astype(x.dtype)
-        window = window.T if adjoint else window
-        return (window @ _planes(x)).reshape(x.shape)
+    def _channel_windows(self, x: Array, size: int, before: int) -> Array:
+        """For each channel c the sum over ``size`` channels from c − before that exist."""
+        borders = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
+        padded = self.xp.pad(x, borders)
+        return sum(padded[:, i : i + x.shape[1]] for i in range(size))
 
     # ---- dropout: linear and its own adjoint ----
 
@@ -314,7 +318,7 @@ class Backend:
         if x.ndim == 4:
             n, c, h, w = x.shape
             keep = keep.reshape(n, h, w, c).transpose(0, 3, 1, 2)
-        return x * keep.reshape(x.shape) * x.dtype.type(1 / (1 - p))
+        return self.xp.where(keep.reshape(x.shape), x, x.dtype.type(0)) * x.dtype.type(1 / (1 - p))
 
     # ---- optimizers: in place; all arrays have one shape, and may lie differently in memory ----
 

@@ -97,7 +97,7 @@ class Softmax(Function):
         self.dim = dim
 
     def forward(self, x):
-        y = backend.active().softmax(x, self.dim)
+        y = backend.active().softmax(x, self.dim) if x.size else x
         self.save_for_backward(y)
         return y
 
@@ -114,7 +114,7 @@ class LogSoftmax(Function):
         self.dim = dim
 
     def forward(self, x):
-        y = backend.active().log_softmax(x, self.dim)
+        y = backend.active().log_softmax(x, self.dim) if x.size else x
         self.save_for_backward(y)
         return y
 
@@ -144,7 +144,8 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
         >>> leaky_relu(tinyfcn.tensor([-2.0, 3.0]), 0.5)
         Tensor([-1.,  3.], dtype=float32)
     """
-    return LeakyReLU(float(negative_slope))(floating("leaky_relu", x))
+    x = floating("leaky_relu", x)
+    return LeakyReLU(float(negative_slope))(x) if negative_slope else relu(x)
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
@@ -172,7 +173,8 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
             f"x {x.shape}, got {weight.shape}"
         )
     slopes = weight.reshape(-1, *[1] * max(0, x.ndim - 2))
-    return where(Less()(0.0, x), x, x * slopes)
+    positive = Less()(0.0, x)
+    return where(positive, x, where(positive, 0.0, x) * slopes)
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -191,7 +193,8 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """
     if not alpha >= 0:
         raise ValueError(f"elu: alpha must be at least 0, got {alpha!r}")
-    return ELU(float(alpha))(floating("elu", x))
+    x = floating("elu", x)
+    return ELU(float(alpha))(x) if alpha else relu(x)
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tinyfcn import backend, random
 from tinyfcn.function import Elementwise
+from tinyfcn.functional.selection import Select
 from tinyfcn.functional.sizes import floating
 from tinyfcn.tensor import Tensor
 
@@ -59,7 +60,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if not training or p == 0:
         return x
     if p == 1:
-        return x * 0.0
+        return Select()(x, False)
     return Dropout(p, int(random.generator().bit_generator.random_raw()))(x)
 
 
@@ -92,7 +93,7 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if not training or p == 0:
         return x
     ones = backend.active().xp.ones((*x.shape[:2], 1, 1), x.dtype)
-    return x * dropout(Tensor(ones), p)
+    return Select()(x, dropout(Tensor(ones), p) > 0) * (1 / (1 - p) if p < 1 else 1.0)
 
 
 def _probability(op: str, p: float) -> float:

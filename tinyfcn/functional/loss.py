@@ -15,6 +15,7 @@ from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.activation import log_softmax
 from tinyfcn.functional.second_order import differentiate
+from tinyfcn.functional.selection import Select
 from tinyfcn.tensor import Array, Tensor
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -43,7 +44,8 @@ class CrossEntropyGrad(Function):
 
     def backward(self, ggx):
         def formula(x: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
-            return -TakeClass()(log_softmax(x, 1), labels), [x]
+            counted = Select()(x, labels.data[:, None] >= 0)
+            return -TakeClass()(log_softmax(counted, 1), labels), [x]
 
         return differentiate(formula, self.saved_tensors, self.needs_input_grad, (ggx,))
 
@@ -52,13 +54,12 @@ class TakeClass(Function):
     """x[n, label, …] for each pixel, 0 where it does not count; its adjoint is PutClass."""
 
     def forward(self, x, labels):
-        self.classes = x.shape[1]
         self.save_for_backward(labels)
         return backend.active().take_class(x, labels)
 
     def backward(self, gy):
         (labels,) = self.saved_tensors
-        return PutClass(self.classes)(gy, labels), None
+        return PutClass(self.input_shapes[0][1])(gy, labels), None
 
 
 class PutClass(Function):
@@ -178,15 +179,14 @@ def _arguments(
     if on_host:
         target, ignored = (backend.active().as_array(a) for a in (target, ignored))
     labels = xp.where(ignored if look else ignored | wrong, xp.int32(-1), target.astype(xp.int32))
-    pixels = _Pixels(labels, None, None if look else wrong)
-    if weight is None:
-        return x, pixels
-    weights = as_tensor(weight).data
-    if weights.shape != (classes,):
-        raise ValueError(
-            f"{op}: weight must have shape ({classes},), one factor a class, got {weights.shape}"
-        )
-    return x, pixels._replace(weights=weights.astype(x.dtype))
+    weights = None if weight is None else as_tensor(weight).data.astype(x.dtype)
+    if weights is not None:
+        if weights.shape != (classes,):
+            raise ValueError(
+                f"{op}: weight must have shape ({classes},), a factor a class, got {weights.shape}"
+            )
+        labels = xp.where(weights[labels] == 0, xp.int32(-1), labels)  # 0 · ∞ would not be 0
+    return x, _Pixels(labels, weights, None if look else wrong)
 
 
 def _reduce(losses: Tensor, pixels: _Pixels, reduction: str) -> Tensor:

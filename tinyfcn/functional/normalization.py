@@ -7,7 +7,9 @@ from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
+from tinyfcn.functional.padding import pad
 from tinyfcn.functional.second_order import differentiate
+from tinyfcn.functional.selection import Select
 from tinyfcn.tensor import Array, Tensor
 
 __all__ = ["batch_norm", "local_response_norm"]
@@ -84,8 +86,8 @@ class BatchNormGrad(Function):
         bias = Tensor(backend.active().zeros(x.shape[1:2], x.dtype), requires_grad=True)
         weight = bias + 1.0 if weight is None else weight
         normalized = (x - mean) * invstd * weight.reshape(vector) + bias.reshape(vector)
-        passes = 1.0 if y is None else Tensor((y.data > 0).astype(x.dtype))
-        return normalized * passes, (x, weight, bias)
+        result = normalized if y is None else Select()(normalized, y.data > 0)
+        return result, (x, weight, bias)
 
 
 class LocalResponseNorm(Function):
@@ -118,12 +120,10 @@ class LocalResponseNormGrad(Function):
 
     def _formula(self, x: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         size, alpha, beta, k = self.options
-        # Sums over windows of channels, as a matrix: row c is 1 at c − size // 2 and size − 1 on.
-        channels = backend.active().xp.arange(x.shape[1])
-        offset = channels - channels[:, None] + size // 2
-        window = Tensor(((offset >= 0) & (offset < size)).astype(x.dtype))
-        squares = (x * x).reshape((*x.shape[:2], -1))  # (N, C, pixels)
-        s = (window @ squares).reshape(x.shape) * (alpha / size) + k
+        channels = (x * x).flatten(2)[:, None]  # as the rows of an image
+        squares = pad(channels, (0, 0, size // 2, (size - 1) // 2))
+        sums = [squares[:, 0, i : i + x.shape[1]] for i in range(size)]
+        s = sum(sums[1:], sums[0]).reshape(x.shape) * (alpha / size) + k
         return x * s**-beta, [x]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu.elementwise import elementwise
+from tinyfcn.backend.cpu.elementwise import elementwise, select
 
 
 class Activation(Backend):
@@ -21,4 +21,4 @@ class Activation(Backend):
         return elementwise(block, x)
 
     def relu_grad(self, gy: Any, y: Any) -> Any:
-        return elementwise(lambda y, gy, out: np.multiply(gy, y > 0, out=out), y, gy)
+        return elementwise(lambda y, gy, out: select(gy, y > 0, out), y, gy)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
+from tinyfcn.backend.cpu.elementwise import select
 from tinyfcn.backend.cpu.layout import channels_last, logical
 from tinyfcn.backend.cpu.threads import BLOCK, parallel_for, split
 from tinyfcn.backend.splitmix import random_numbers
@@ -31,8 +32,7 @@ class Dropout(Backend):
         def task(word: slice) -> None:
             first, last = 2 * word.start, min(2 * word.stop, flat.size)
             keep = random_numbers(np, seed, word.start, word.stop)[: last - first]
-            keep = keep >= threshold
-            np.multiply(flat[first:last], keep, out=out[first:last])
+            select(flat[first:last], keep >= threshold, out[first:last])
             out[first:last] *= scale
 
         parallel_for(task, words)

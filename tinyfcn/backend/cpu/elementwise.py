@@ -55,6 +55,19 @@ def elementwise(function: Callable[..., Any], x: Any, *others: Any) -> Any:
     return out
 
 
+def select(values: Any, mask: Any, out: Any) -> None:
+    """``values`` where the mask is true, else 0, also of ∞ and NaN: as integers they are numbers.
+
+    Example:
+        >>> out = np.empty(2)
+        >>> select(np.array([np.inf, np.inf]), np.array([True, False]), out)
+        >>> out
+        array([inf,  0.])
+    """
+    bits = f"i{out.dtype.itemsize}"
+    np.multiply(values.view(bits), mask, out=out.view(bits))
+
+
 def rows_of(x: Any) -> Any:
     """``x`` (N, C, …) as a C-contiguous (pixels, C) matrix; a view of channels-last memory."""
     last = np.ascontiguousarray(np.moveaxis(x, 1, -1))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of
+from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of, select
 
 
 class Loss(Backend):
@@ -21,26 +21,24 @@ class Loss(Backend):
         loss = np.empty(labels.size, x.dtype)
 
         def task(rows: Any, labels: Any, pixels: Any) -> None:
-            columns = rows.T.copy()
-            columns -= columns.max(0)
+            columns = _shifted(rows, labels)
             position = np.arange(labels.size)
             position += labels * position.size
             picked = columns.reshape(-1).take(position, mode="clip")  # some number for label −1
             np.exp(columns, out=columns)
             np.log(columns.sum(0), out=pixels)
             pixels -= picked
-            pixels *= labels >= 0
+            select(pixels, labels >= 0, pixels)
 
         by_rows(task, rows_of(x), labels.reshape(-1), loss)
         return loss.reshape(labels.shape)
 
     def cross_entropy_grad(self, gy: Any, x: Any, labels: Any) -> Any:
-        gy = (gy * (labels >= 0)).reshape(-1)
+        gy = np.where(labels < 0, gy.dtype.type(0), gy).reshape(-1)
         out, gx = like_rows_of(x)
 
         def task(rows: Any, labels: Any, g: Any, block: Any) -> None:
-            columns = rows.T.copy()
-            columns -= columns.max(0)
+            columns = _shifted(rows, labels)
             np.exp(columns, out=columns)
             columns *= g / columns.sum(0)
             block[...] = columns.T
@@ -50,3 +48,15 @@ class Loss(Backend):
 
         by_rows(task, rows_of(x), labels.reshape(-1), gy, out)
         return gx
+
+
+def _shifted(rows: Any, labels: Any) -> Any:
+    """The logits of a pixel in a column, less the largest; 0 where one that does not count has ∞ or
+    NaN, which times a gradient of 0 would not be 0."""
+    columns = rows.T.copy()
+    largest = columns.max(0)
+    lost = np.flatnonzero((labels < 0) & ~np.isfinite(largest))
+    columns[:, lost], largest[lost] = 0, 0
+    with np.errstate(over="ignore"):
+        columns -= largest
+    return columns

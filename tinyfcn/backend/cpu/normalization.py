@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of
+from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of, select
 
 
 class Normalization(Backend):
@@ -82,7 +82,8 @@ class Normalization(Backend):
 
         def terms(gy: Any, x: Any, y: Any = None, out: Any = None) -> Iterator[Any]:
             if y is not None:
-                gy = np.multiply(gy, y > 0, out=out)
+                select(gy, y > 0, out)
+                gy = out
             yield gy
             product = x - means
             product *= gy
