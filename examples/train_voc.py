@@ -22,7 +22,7 @@ from tinyfcn.cli.errors import plain_errors, use_backend
 from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.train_options import open_run, parse_options, saved_options
-from tinyfcn.data import VOID, DataLoader
+from tinyfcn.data import VOID, Batch, DataLoader
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
 from tinyfcn.training.evaluation import median_frequency_weights
@@ -117,11 +117,15 @@ def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
 def train(run: Run, pixel_loss: Loss) -> None:
     """The loop. What a long training needs besides is called by name, and stands in ``Run``."""
     model, optimizer, schedule = run.model, run.optimizer, run.schedule
-    with run.safely():  # Ctrl-C ends it between two steps; whatever does, what was learnt is saved
+
+    def loss_of(batch: Batch) -> Tensor:
+        return total_loss(model, Tensor(batch.images), batch.labels, pixel_loss)
+
+    with run.safely(loss_of):  # whatever ends it, Ctrl-C or an error, what was learnt is saved
         for _ in run.epochs():
             for batches, size in run.steps():  # one batch a step, or --accumulate of them
                 for batch in batches:
-                    loss = total_loss(model, Tensor(batch.images), batch.labels, pixel_loss)
+                    loss = loss_of(batch)
                     run.note(loss)  # ends a run that diverged
                     (loss / size).backward()
                 optimizer.step()

@@ -282,3 +282,84 @@ def test_the_next_folder_that_is_free_is_no_stranger_s() -> None:
     Path("runs/fcn8s/log.csv").write_text("ingredients,temperature")
     Path("runs/fcn8s-2").mkdir()
     assert parse_options([]).out == "runs/fcn8s-2"
+
+
+def three(folder: Path) -> None:
+    """A run folder whose checkpoints tell their names."""
+    folder.mkdir(parents=True)
+    for name in ("last", "previous", "best"):
+        checkpoint.save(folder / f"{name}.npz", {"is": name})
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-90])
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[100] ^= 4
+    path.write_bytes(data)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+# What becomes of files, the first that is then good, and what is said of last.npz.
+DAMAGE = {
+    "truncated": ({"last": truncated}, "previous", "truncated"),
+    "flipped": ({"last": flipped}, "previous", "damaged"),
+    "empty": ({"last": lambda path: path.write_bytes(b"")}, "previous", "empty"),
+    "missing": ({"last": Path.unlink}, "previous", "no such file"),
+    "a folder": ({"last": a_folder}, "previous", "folder"),
+    "a picture": ({"last": lambda path: path.write_bytes(b"\x89PNG" * 9)}, "previous", "PNG"),
+    "two": ({"last": truncated, "previous": flipped}, "best", "truncated"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("command", [["--out", "a", "--resume"], ["--resume", "a/last.npz"]])
+def test_where_the_last_is_damaged_the_one_before_is_taken(
+    damage: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    three(Path("a"))
+    changes, good, words = DAMAGE[damage]
+    for name, change in changes.items():
+        change(Path(f"a/{name}.npz"))
+    options = parse_options(command)
+    assert options.state == {"is": good}
+    said = capsys.readouterr().err
+    assert "a/last.npz" in said and words in said and f"going on from a/{good}.npz" in said
+    there = Path("a/last.npz").exists()
+    with open_run(options):
+        assert not Path("a/last.npz").exists(), "it would become the predecessor of the next"
+        assert Path("a/last-2.npz").exists() == there
+    assert checkpoint.load(f"a/{good}.npz") == {"is": good}
+
+
+def test_where_all_are_damaged_the_last_is_named() -> None:
+    three(Path("a"))
+    for path in Path("a").iterdir():
+        truncated(path)
+    with pytest.raises(CheckpointError, match=r"a/last\.npz.*truncated"):
+        parse_options(["--out", "a", "--resume"])
+
+
+@pytest.mark.parametrize("path", ["a/previous.npz", "a/best.npz"])
+def test_no_other_is_taken_where_one_is_asked_for(path: str) -> None:
+    three(Path("a"))
+    truncated(Path(path))
+    for command in (["--resume", path], ["--evaluate", path]):
+        with pytest.raises(CheckpointError, match=path):
+            parse_options(command)
+    truncated(Path("a/last.npz"))
+    with pytest.raises(CheckpointError, match=r"a/last\.npz"):
+        parse_options(["--evaluate", "a/last.npz"])
+
+
+def test_going_back_to_another_checkpoint_keeps_the_last() -> None:
+    three(Path("a"))
+    with open_run(parse_options(["--resume", "a/best.npz"])):
+        assert checkpoint.load("a/last-2.npz") == {"is": "last"}
+        assert checkpoint.load("a/previous.npz") == {"is": "previous"}

@@ -21,8 +21,10 @@ from tinyfcn.data import (
     VOCSegmentation,
     write_voc_tree,
 )
+from tinyfcn.training import checkpoint
 from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
+from tinyfcn.weights import tree as checkpoint_tree
 
 page = cli.load("tinyfcn.examples.train_voc")
 
@@ -91,3 +93,21 @@ def make_trainer(tree: Path) -> Callable[..., Trainer]:
         return run
 
     return make
+
+
+@pytest.fixture
+def outcome() -> Callable[[Path], Any]:
+    """A function that gives what a run has come to, to the last bit, but for the time it took."""
+
+    def of(folder: Path) -> Any:
+        run, found = RunFolder(folder), []
+        for path in (run.last, run.best):
+            state = checkpoint.load(path)
+            for timed in (state["progress"], *state["log"]):
+                del timed["seconds"]
+            arrays = checkpoint_tree.flatten(state).items()
+            found.append({name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays})
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in run.read_log()]
+        return found, repr(rows)
+
+    return of

@@ -16,7 +16,7 @@ import pytest
 import tinyfcn.functional as F
 from tinyfcn import Tensor, metrics, optim, visualize
 from tinyfcn.data import DataError
-from tinyfcn.training import checkpoint
+from tinyfcn.training import checkpoint, saver
 from tinyfcn.training import run as run_module
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped
@@ -336,6 +336,7 @@ def test_saves_inside_long_epochs(
     tmp_path: Path, make_trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(saver, "SHARE", 1e9)
     run = make_trainer(tmp_path, iterations=5)
     saved: list[int] = []
     monkeypatch.setattr(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinyfcn.files import atomic_write
+from tinyfcn.training import run_folder
 from tinyfcn.training.run_folder import RunFolder
 
 COLUMNS = (
@@ -81,3 +83,127 @@ def test_atomic_write_keeps_the_old_file_if_the_block_fails(tmp_path: Path) -> N
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+ROWS = [row(1), row(2)]
+
+
+def written(tmp_path: Path) -> tuple[RunFolder, bytes]:
+    run = RunFolder(tmp_path)
+    run.write_log(ROWS)
+    return run, run.log.read_bytes()
+
+
+# What has become of the log that the two rows made.
+HANDS = {
+    "byte order mark": lambda data: b"\xef\xbb\xbf" + data,
+    "semicolons": lambda data: data.replace(b",", b";"),
+    "UTF-16": lambda data: data.decode().encode("utf-16"),
+    "other line ends": lambda data: data.replace(b"\r\n", b"\n"),
+    "a number rounded": lambda data: data.replace(b"0.14285714285714285", b"0.143"),
+    "a column more": lambda data: data.replace(b"iu dog", b"iu dog,notes"),
+    "half garbage": lambda data: data[: len(data) // 2] + b"\0\xff" * 90,
+    "another file": lambda data: b"epoch,loss\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_a_log_that_another_hand_changed_is_kept_under_another_name(
+    tmp_path: Path, hand: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = written(tmp_path)
+    changed = HANDS[hand](data)
+    for name in ("log-2.csv", "log-3.csv"):
+        run.log.write_bytes(changed)
+        run.claim_log(ROWS)
+        assert f"kept as {name}" in capsys.readouterr().err
+        run.write_log(ROWS)
+    assert run.log.read_bytes() == data
+    assert (tmp_path / "log-2.csv").read_bytes() == changed
+    assert run.read_log()[1]["iteration"] == 20
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link"])
+def test_what_is_no_file_at_all_is_set_aside(tmp_path: Path, kind: str) -> None:
+    run = RunFolder(tmp_path)
+    if kind == "folder":
+        (run.log / "inside").mkdir(parents=True)
+    elif kind == "pipe":
+        os.mkfifo(run.log)
+    else:
+        run.log.symlink_to("nowhere")
+    run.claim_log(ROWS)
+    assert sorted(os.listdir(tmp_path)) == ["log-2.csv"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0, 1.7])
+def test_a_log_that_is_behind_or_ahead_of_the_checkpoint_is_ours(
+    tmp_path: Path, share: float
+) -> None:
+    run, data = written(tmp_path)
+    run.log.write_bytes((data + data[len(data) // 2 :])[: int(share * len(data))])
+    run.claim_log(ROWS)
+    assert os.listdir(tmp_path) == ["log.csv"]
+    run.claim_log([])
+    assert os.listdir(tmp_path) == ["log.csv"]
+
+
+def test_a_checkpoint_without_rows_leaves_the_log_that_is_there(tmp_path: Path) -> None:
+    run, data = written(tmp_path)
+    run.claim_log(None)
+    assert (tmp_path / "log-2.csv").read_bytes() == data
+
+
+def test_leftovers_of_dead_runs_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    ours = [".last.npz.77.tmp", ".best.npz.1.tmp", ".log.csv.4194304.tmp", ".curves.png.9.tmp"]
+    others = [".photo.png.77.tmp", "last.npz.77.tmp", ".last.npz", "notes.tmp", ".last.npz.7.txt"]
+    for name in (*ours, *others):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".scenes.abcd.tmp" / "new").mkdir(parents=True)
+    with run.alone():
+        assert sorted(os.listdir(tmp_path)) == sorted([*others, "run.lock"])
+
+
+def git(folder: Path, *command: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    done = subprocess.run(
+        ["git", *identity, *command], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("change", ["nothing", "a date", "a letter", "a new file", "the index"])
+def test_the_commit_is_read_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    source = tmp_path / "source.py"
+    source.write_text("a")
+    monkeypatch.setattr(run_folder, "__file__", str(source))
+    assert run_folder._commit() is None
+    git(tmp_path, "init")
+    assert run_folder._commit() is None
+    git(tmp_path, "add", "source.py")
+    git(tmp_path, "commit", "-m", "first")
+    if change == "a date":
+        os.utime(source, (1, 1))
+    elif change == "a letter":
+        source.write_text("b")
+    elif change == "a new file":
+        (tmp_path / "new.py").write_text("b")
+    elif change == "the index":
+        source.write_text("b")
+        git(tmp_path, "add", "source.py")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    dirty = "-dirty" * (change in ("a letter", "the index"))
+    before = everything_in(tmp_path)
+    assert run_folder._commit() == head + dirty
+    assert everything_in(tmp_path) == before
+
+
+def everything_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder, with when it was changed: a folder is when a lock comes and goes."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in (folder, *folder.rglob("*"))
+    }

@@ -8,7 +8,6 @@ a damaged file is noticed; a run keeps the checkpoint before the last one too.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import reprlib
@@ -16,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyfcn.files import atomic_write
+from tinyfcn.files import AnyPath, atomic_write
 from tinyfcn.weights import WeightsError, npz, tree
 from tinyfcn.weights.file import LONGEST_MESSAGE
 
@@ -25,18 +24,14 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be written, read, or used for this model."""
 
 
-def save(
-    path: str | os.PathLike[str],
-    state: Mapping[str, Any],
-    previous: str | os.PathLike[str] | None = None,
-) -> None:
+def save(path: AnyPath, state: Mapping[str, Any], previous: AnyPath | None = None) -> None:
     """Write ``state`` to ``path``; the file that was there stays until the new one is whole.
 
     Args:
         path: where to; by convention it ends in ``.npz``.
         state: a dict of dicts, lists, tuples, arrays, numbers, strings, bools and None.
         previous: the name that the file that was there gets then, instead of being replaced. At
-            every instant one of the two is whole.
+            every instant one of the two is there, and whole.
 
     Raises:
         CheckpointError: if the disk is full or the folder cannot be written; what was at ``path``
@@ -59,8 +54,8 @@ def save(
             npz.write(file, arrays)
             if previous is not None and os.path.exists(path):
                 file.flush()
-                os.fsync(file.fileno())  # the new one is whole before the older ones move
-                _move(path, previous)
+                os.fsync(file.fileno())  # the new one is whole before the older one moves
+                os.replace(path, previous)
     except OSError as error:
         kept = "; the checkpoint that was there before is untouched" if Path(path).exists() else ""
         raise CheckpointError(
@@ -68,7 +63,7 @@ def save(
         ) from error
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load(path: AnyPath) -> dict[str, Any]:
     """Read the state that :func:`save` wrote.
 
     Raises:
@@ -116,13 +111,3 @@ def _is_like(own: Any, found: Any) -> bool:
     if type(own) in (int, float) and type(found) is int:
         return 0 <= found < 1 << 128
     return type(own) is type(found) and (own == found or not isinstance(own, str | dict))
-
-
-def _move(path: str | os.PathLike[str], previous: str | os.PathLike[str]) -> None:
-    """Give the file its second name; where there are no links, it is moved there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(previous)
-    try:
-        os.link(path, previous)
-    except OSError:
-        os.replace(path, previous)

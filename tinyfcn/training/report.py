@@ -6,13 +6,12 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from tinyfcn.metrics import Scores
-from tinyfcn.training.errors import Diverged, sentence
 
 HEAD = "  epoch      loss  pixel acc  mean acc  mean IU  f.w. IU   time"
 _INDENT = " " * 9
@@ -71,28 +70,6 @@ def bar(iterable: Any = None, **options: Any) -> Any:
 def note(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     tqdm.write(text, file=sys.stderr)
-
-
-class Attempts:
-    """Writes files that a run goes on without, and says once that one cannot be written."""
-
-    def __init__(self) -> None:
-        self._failed: set[str] = set()
-
-    def __call__(self, name: str, write: Callable[[], None]) -> bool:
-        """Whether ``write`` has written the file of that name."""
-        try:
-            write()
-        except Diverged:  # a reason to end
-            raise
-        except Exception as error:
-            if name not in self._failed:
-                reason = sentence(error) or type(error).__name__
-                note(f"{name} is skipped: {reason}; the run goes on, and tries again")
-            self._failed.add(name)
-            return False
-        self._failed.discard(name)
-        return True
 
 
 def _terminal() -> tuple[int, int]:

@@ -5,12 +5,12 @@ true: everything that changes is in the checkpoint (weights, optimizer, schedule
 that dropout draws from, the loader's epoch and position, the log), a checkpoint is only ever of a
 whole step, and augmentation draws from generators that follow from the seed and position alone.
 
-Whatever is raised inside a step, the run goes back to the last whole one, and saves that. Most of
-what a step changes is small, and a copy is kept. The weights and what the optimizer remembers are
-not; but they change only after the last backward pass, and from there to its end nothing is saved.
+Whatever is raised inside a step, the run goes back to the last whole one, and saves that. Of what
+is large, weights and what the optimizer remembers, there is no copy to go back to; but it changes
+only after the last backward pass, and from there to the end of the step nothing is saved.
 
-Weights come first: where anything else cannot be written (the screen, the log, a picture), the run
-says so once, goes on, and tries again. So it does with a checkpoint, but for the one at its end.
+Weights come first: what cannot be written besides (screen, log, pictures) is said once, and tried
+again. So are checkpoints, but for the one at the end.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ import contextlib
 import copy
 import itertools
 import math
-import signal
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tinyfcn import Tensor, backend, random, visualize
+from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly, random, visualize
 from tinyfcn.data import Batch, DataError, DataLoader, Sample, SegmentationDataset
-from tinyfcn.files import atomic_write
 from tinyfcn.metrics import Scores
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
@@ -37,6 +36,7 @@ from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
+from tinyfcn.training.progress import Progress
 from tinyfcn.training.run_folder import SCORES, Row, RunFolder
 from tinyfcn.training.saver import Saver
 from tinyfcn.training.screen import for_watching
@@ -45,29 +45,6 @@ from tinyfcn.weights import WeightFile
 
 SAVE_EVERY = 180.0  # seconds between checkpoints inside a long epoch
 SHEET_ROWS = 6  # images on the sheet of predictions
-
-
-@dataclass
-class Progress:
-    """How far a run is; part of the checkpoint.
-
-    Attributes:
-        epoch: epochs that are complete, evaluation included.
-        iteration: optimizer steps taken.
-        seconds: spent so far, all parts of an interrupted run together.
-        trained: the steps of the running epoch are all taken, its evaluation is not complete.
-        loss_sum, losses: of the batches since the last evaluation.
-        best_mean_iu, best_epoch: the best evaluation so far; epoch 0 if there is none.
-    """
-
-    epoch: int = 0
-    iteration: int = 0
-    seconds: float = 0.0
-    trained: bool = False
-    loss_sum: float = 0.0
-    losses: int = 0
-    best_mean_iu: float = -math.inf
-    best_epoch: int = 0
 
 
 @dataclass(eq=False)
@@ -105,14 +82,16 @@ class Run:
         self._saved: Any = None  # that of last.npz
         self._sheet: list[visualize.Triple] = []  # to be drawn
         self._saver = Saver(self.folder)
-        self._attempt = report.Attempts()
+        self._said: set[str] = set()  # which files cannot be written
 
     # ---- the loop's parts ----
 
     @contextlib.contextmanager
-    def safely(self) -> Iterator[None]:
+    def safely(self, loss_of: Callable[[Batch], Tensor] | None = None) -> Iterator[None]:
         """In this block Ctrl-C, SIGTERM and SIGHUP end the run between two steps, and before an
-        error is raised the last whole step is saved."""
+        error is raised the last whole step is saved. Where the run diverges, ``loss_of`` a batch
+        is computed once more in anomaly mode, to say in which layer."""
+        self._loss_of: Any = loss_of
         self._begun = time.monotonic() - self.progress.seconds
         with for_watching(), self._stop.noted():
             self.folder.claim_log(self.rows)
@@ -121,10 +100,9 @@ class Run:
             self._saved = self._whole = self._mark()
             try:
                 yield
-            except (Stopped, CheckpointError):  # what was learnt is saved, or cannot be
-                raise
             except BaseException as error:
-                self._rescue(error)
+                if not isinstance(error, Stopped | CheckpointError):  # it is saved, or cannot be
+                    self._rescue(error)
                 raise
 
     def epochs(self) -> Iterator[int]:
@@ -134,7 +112,7 @@ class Run:
         while self.progress.iteration < self.iterations or self.progress.losses:
             yield self.progress.epoch + 1
         if self._saver.best is not None or self._whole is not self._saved:
-            self._save()  # now or never: that it cannot be saved is an error
+            self._save()  # now or never
 
     def steps(self) -> Iterator[tuple[Iterator[Batch], int]]:
         """The batches of each step that is left of this epoch, and how many these are."""
@@ -164,7 +142,7 @@ class Run:
         """
         self._loss = float(loss.item())
         if not math.isfinite(self._loss):
-            raise Diverged(self._when(f"the loss is {self._loss}"))
+            raise self._diverged(f"the loss is {self._loss}", self._in_which_layer())
         self.progress.loss_sum += self._loss
         self.progress.losses += 1
 
@@ -178,7 +156,8 @@ class Run:
         self._whole = self._mark()
         self._move_bar()
         self._stop_if_asked()
-        self._save_if_due(SAVE_EVERY)
+        if self._saver.due(SAVE_EVERY):
+            self._optional("last.npz", self._save)
 
     def finish_epoch(self) -> None:
         """Score the model and save; then write the row of the log and the pictures.
@@ -205,18 +184,17 @@ class Run:
         }
         self.rows = [*(self.rows or []), row]
         if better:
-            state = self.state_dict()
-            # The arrays of the optimizer are its own, and change.
-            self._saver.best = {**state, "optimizer": copy.deepcopy(state["optimizer"])}
-            self._sheet = sheet
+            self._saver.best, self._sheet = copy.deepcopy(self.state_dict()), sheet
         self._whole = self._mark()
-        self._save_if_due(0.0 if now.iteration < self.iterations else -math.inf)
+        if now.iteration == self.iterations or self._saver.due(0.0):
+            self._optional("last.npz", self._save)
 
         line = report.row(self._label(epoch), scores, train_loss, seconds)
         print(line + ("  best" if better else ""))
         print(report.class_lines(scores, names), flush=True)
         self._write_log()
-        if self._sheet and self._attempt("predictions.png", self._write_sheet):
+        draw = self.folder.write_sheet
+        if self._sheet and self._optional("predictions.png", draw, self._sheet, names):
             self._sheet = []
         if now.iteration < self.iterations:
             self._stop_if_asked()
@@ -224,10 +202,11 @@ class Run:
     # ---- resume ----
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a checkpoint holds."""
+        """Everything that a checkpoint holds; on the CPU its arrays are the run's, not copies."""
+        tensors = self.model.state_tensors().items()
         return {
             **self.about,
-            "model": self.model.state_dict(),
+            "model": {name: backend.to_numpy(tensor.data) for name, tensor in tensors},
             "optimizer": self.optimizer.state_dict(),
             **self._position(),
         }
@@ -278,14 +257,21 @@ class Run:
         self.progress = Progress(**position["progress"])
         self.rows = position.get("log")
 
-    def _mark(self) -> tuple[dict[str, Any], list[tuple[Tensor, Any]]]:
+    def _mark(self) -> Any:
         """What a step changes before the weights."""
         return self._position(), [(b, b.data.copy()) for b in self.model.buffers()]
 
-    # ---- inside an epoch ----
+    # ---- inside ----
 
     def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[Batch]:
-        yield from itertools.islice(batches, size)
+        for self._batch in itertools.islice(batches, size):
+            self._drawn = random.get_state()
+            yield self._batch
+        # Whatever spoils a gradient spoils those of biases and norms, which are quick to look at.
+        small = [p.grad.data for p in self.model.parameters() if p.ndim < 2 and p.grad is not None]
+        xp = backend.active().xp
+        if small and not xp.isfinite(xp.concatenate(small, axis=None)).all():
+            raise self._diverged("the gradient is not finite", self._in_which_layer())
         self._whole = None  # weights change from here to after_step
 
     def _evaluate(self) -> tuple[Scores, list[visualize.Triple]]:
@@ -313,12 +299,6 @@ class Run:
             self._save()
             raise Stopped(self._stop.number, self._where())
 
-    # ---- files ----
-
-    def _save_if_due(self, seconds: float) -> None:
-        if self._saver.due(seconds):
-            self._attempt("last.npz", self._save)
-
     def _save(self) -> None:
         self._check_weights()
         self.progress.seconds = time.monotonic() - self._begun
@@ -328,17 +308,16 @@ class Run:
     def _rescue(self, error: BaseException) -> None:
         """Save what was learnt before an error: the last whole step."""
         if self._whole is None or isinstance(error, Diverged):
-            self._attempt("best.npz", self._saver.save_best)
+            self._optional("best.npz", self._saver.save_best)
             if self._whole is None:
                 report.note(f"iteration {self.progress.iteration + 1} is lost; {self._kept()}")
         elif self._whole is not self._saved:
-            position, buffers = self._whole
-            self._go_to(position)
-            for buffer, values in buffers:
+            if isinstance(error, MemoryError):
+                traceback.clear_frames(error.__traceback__)  # what they hold is in the way
+            self._go_to(self._whole[0])
+            for buffer, values in self._whole[1]:
                 buffer.data[...] = values
-            if self._attempt("last.npz", self._save):
-                if isinstance(error, KeyboardInterrupt):
-                    raise Stopped(signal.SIGINT, self._where()) from error
+            if self._optional("last.npz", self._save):
                 if isinstance(error, DataError | OSError):
                     raise Interrupted(f"{sentence(error)}; {self._where()}") from error
                 report.note(self._where())
@@ -346,23 +325,42 @@ class Run:
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
         for name, tensor in self.model.state_tensors().items():
-            if not bool(backend.active().xp.isfinite(tensor.data).all()):
-                raise Diverged(self._when(f"{name} holds values that are not finite"))
+            if not backend.active().xp.isfinite(tensor.data).all():
+                raise self._diverged(f"{name} holds values that are not finite")
+
+    def _diverged(self, what: str, where: str = "") -> Diverged:
+        epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
+        return Diverged(f"{what} in epoch {epoch}, iteration {iteration}{where}; {self._kept()}")
+
+    def _in_which_layer(self) -> str:
+        """What anomaly mode says of the last batch."""
+        random.set_state(self._drawn)
+        try:
+            with detect_anomaly(check_inf=math.isinf(self._loss)):
+                self._loss_of(self._batch).backward()
+        except AnomalyError as error:
+            return str(error).replace("detect_anomaly:", ":", 1)
+        except Exception:  # such as too little memory to do it twice
+            pass
+        return ""
+
+    def _optional(self, name: str, write: Callable[..., None], *arguments: Any) -> bool:
+        """Write a file that the run goes on without; that it cannot be written is said once."""
+        try:
+            write(*arguments)
+            return True
+        except Exception as error:
+            if isinstance(error, Diverged):
+                raise
+            if name not in self._said:
+                report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
+            self._said.add(name)
+            return False
 
     def _write_log(self) -> None:
-        if rows := self.rows:
-            self._attempt("log.csv", lambda: self.folder.write_log(rows))
-            self._attempt("curves.png", lambda: self._write_curves(rows))
-
-    def _write_curves(self, rows: list[Row]) -> None:
-        with atomic_write(self.folder.curves) as file:
-            visualize.plot_curves(rows, file)
-
-    def _write_sheet(self) -> None:
-        height = min(256, max(image.shape[0] for image, _, _ in self._sheet))
-        picture = visualize.sheet(self._sheet, self.validation.classes, height=height)
-        with atomic_write(self.folder.predictions) as file:
-            picture.save(file, format="PNG")
+        if self.rows:
+            self._optional("log.csv", self.folder.write_log, self.rows)
+            self._optional("curves.png", self.folder.write_curves, self.rows)
 
     # ---- screen ----
 
@@ -381,13 +379,9 @@ class Run:
         self._bar.set_postfix_str(f"loss {self._loss:.4g}, {left} left in all", False)
         self._bar.update(self._images(self.loader.position) - self._bar.n)
 
-    def _when(self, what: str) -> str:
-        epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
-        return f"{what} in epoch {epoch}, iteration {iteration}; {self._kept()}"
-
     def _where(self) -> str:
-        done = f"iteration {self.progress.iteration} of {self.iterations}"
-        return f"{done} is saved in {self.folder.last}"
+        done = self.progress.iteration
+        return f"iteration {done} of {self.iterations} is saved in {self.folder.last}"
 
     def _kept(self) -> str:
         if not self.folder.last.exists():

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import tinyfcn
+from tinyfcn import visualize
 from tinyfcn.files import atomic_write, numbered
 from tinyfcn.training.lock import locked
 
@@ -70,10 +71,8 @@ class RunFolder:
         except OSError as error:
             reason = f"the run folder cannot be made or written to ({error.strerror})"
             raise OSError(error.errno, reason, str(self.path)) from error
-        self.config = self.path / "config.json"
-        self.log = self.path / "log.csv"
-        self.curves = self.path / "curves.png"
-        self.predictions = self.path / "predictions.png"
+        records = (self.path / name for name in RECORDS)
+        self.config, self.log, self.curves, self.predictions = records
         self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
 
     @contextlib.contextmanager
@@ -117,12 +116,21 @@ class RunFolder:
         """Set a ``log.csv`` aside that does not begin with these rows, or end within them, because
         another hand has changed it; None, of a checkpoint that knows no rows, takes none."""
         text = _csv(rows) if rows else _FIRST
-        ours = not os.path.lexists(self.log)
-        if self.log.is_file() and rows is not None:
-            with open(self.log, "rb") as file:
-                ours = text.startswith(file.read(len(text)))
-        if not ours:
+        known = rows is not None and self.log.is_file()
+        if not (known and text.startswith(self.log.read_bytes()[: len(text)])):
             self.set_aside(self.log, "not as this run wrote it")
+
+    def write_curves(self, rows: Sequence[Row]) -> None:
+        """Draw the rows of the log; ImportError without matplotlib."""
+        with atomic_write(self.curves) as file:
+            visualize.plot_curves(rows, file)
+
+    def write_sheet(self, sheet: Sequence[visualize.Triple], classes: Sequence[str]) -> None:
+        """Draw images, truths and predictions."""
+        height = min(256, max(image.shape[0] for image, _, _ in sheet))
+        picture = visualize.sheet(sheet, classes, height=height)
+        with atomic_write(self.predictions) as file:
+            picture.save(file, format="PNG")
 
     def read_log(self) -> list[Row]:
         """The rows of ``log.csv``, none if there is no such file; an empty cell is NaN."""
