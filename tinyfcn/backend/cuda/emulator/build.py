@@ -1,16 +1,21 @@
 """From a .cu file to a shared library, with g++; kept in a cache folder.
 
 A library is the .cu file between a header and a table of its kernels, and the runtime. Each is
-compiled alone, and each object is named by the hash of everything that goes into it.
+compiled alone, and each object is named by the hash of everything that goes into it. What is
+compiled is code that will run here: it is kept where no other user can write, and ends with a hash
+of itself, so that a damaged file is not loaded but compiled anew.
 """
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import functools
 import hashlib
 import os
+import platform
 import re
+import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +34,7 @@ FLAGS = [
     "-Wall", "-Wextra", "-Wno-unknown-pragmas",
     "-Wno-unused-parameter",  # all kernels of convolution take the same sizes
 ]  # fmt: skip
+LONGEST = 900  # seconds that one file may take
 DYNAMIC_SHARED = 48 * 1024  # bytes: MOST_DYNAMIC of runtime.h
 
 
@@ -49,34 +55,68 @@ _ALIGNMENT = re.compile(r"(__align__|alignas)\s*\(.*?\)")
 
 
 def cache_folder() -> Path:
-    """$TINYFCN_CACHE, else the user's cache folder, else a temporary one.
+    """$TINYFCN_CACHE, else the user's cache folder, else a new temporary one of this process.
 
     Raises:
-        BuildError: if none can be written.
+        BuildError: if the first cannot be used, others can write to it, or there is none at all.
     """
     named = os.environ.get("TINYFCN_CACHE")
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    wished = Path(named or users / "tinyfcn")
-    for folder in (wished, Path(tempfile.gettempdir()) / f"tinyfcn-{os.getuid()}"):
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # A library is code: what another user could have put there is not run.
-            if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
-                return folder
-    raise BuildError(f"emulator: cannot write compiled kernels to {wished}; set TINYFCN_CACHE")
+    try:
+        users = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        folder = Path(named) if named else Path(users, "tinyfcn")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} cannot be written to")
+        folder = folder.resolve()
+        wrong = _not_mine(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        if not named:
+            return _temporary_folder()
+        wrong = str(error)
+    if wrong:
+        raise BuildError(f"emulator: {wrong}; set TINYFCN_CACHE to a folder of your own")
+    return folder
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """A new folder that only this user can enter; removed when the process ends."""
+    try:
+        folder = tempfile.mkdtemp(prefix="tinyfcn-")
+    except OSError as error:
+        raise BuildError(f"emulator: no folder for kernels ({error}); set TINYFCN_CACHE") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _not_mine(path: Path) -> str:
+    """Why what lies there could be another user's work; "" if it cannot."""
+    state = path.lstat()
+    if state.st_uid not in (0, os.getuid()):
+        return f"{path} belongs to another user"
+    for place in (path, *path.parents):
+        mode = place.lstat().st_mode
+        shared = stat.S_IWOTH if place != path else stat.S_IWOTH | stat.S_IWGRP
+        if mode & shared and not (mode & stat.S_ISVTX and place != path):
+            return f"others can write to {place} (chmod go-w {place})"
+    return ""
+
+
+def _usable(target: Path) -> bool:
+    """Whether a compiled file is there and whole, and nobody else can have written it."""
+    try:
+        if not stat.S_ISREG(target.lstat().st_mode) or _not_mine(target):
+            return False
+        data = target.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(data[:-32]).digest() == data[-32:]
 
 
 @functools.cache
 def compiler_version() -> str:
     """The first line of ``g++ --version``."""
-    try:
-        answer = subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise BuildError(
-            "the emulator compiles kernels with g++, which is not installed (on Debian and "
-            "Ubuntu: apt-get install g++)"
-        ) from None
-    return answer.stdout.splitlines()[0]
+    return _compiler("--version", "--version").stdout.partition("\n")[0]
 
 
 def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
@@ -90,8 +130,8 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
     text = _wrapped(source, instances, str(source) if mode == "debug" else source.name)
     kernels = _object(source, text, kernel_flags)
     target = kernels.with_name(f"{kernels.stem}-{runtime.stem}.so")
-    if not target.exists():
-        _run([COMPILER, "-shared", str(kernels), str(runtime)], target)
+    if not _usable(target):
+        _run(["-shared", str(kernels), str(runtime)], target)
     return target
 
 
@@ -124,29 +164,46 @@ const emulator::Instance instances[] = {{
 def _object(source: Path, text: str, flags: list[str]) -> Path:
     """The object file of what a source becomes; what the compiler warns of is beside, as .log."""
     headers = [*sorted(HERE.glob("*.h")), *sorted(source.parent.glob("*.cuh"))]
-    parts = [text, compiler_version(), *FLAGS, *flags, *(h.read_text() for h in headers)]
+    compiler = [compiler_version(), platform.machine(), *FLAGS, *flags]
+    parts = [text, *compiler, *(h.read_text() for h in headers)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     target = cache_folder() / f"{source.stem}-{digest}.o"
-    if not target.exists():
-        with tempfile.TemporaryDirectory() as temporary:
+    if not _usable(target):
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
             code = Path(temporary) / f"{source.stem}.cu"  # lines are reported under this name
             code.write_text(text)
             include = [f"-I{HERE}", f"-I{source.parent}"]
-            said = _run([COMPILER, *FLAGS, *flags, *include, "-c", str(code)], target)
+            said = _run([*FLAGS, *flags, *include, "-c", str(code)], target)
         target.with_suffix(".log").write_text(said)
     return target
 
 
-def _run(command: list[str], target: Path) -> str:
-    """Runs a compiler; the target is there whole or not at all."""
+def _run(arguments: list[str], target: Path) -> str:
+    """Runs the compiler; the target is there whole or not at all."""
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         made = Path(temporary) / target.name
-        answer = subprocess.run(
-            [*command, "-o", str(made)], capture_output=True, text=True,
-            env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
-        if answer.returncode:
-            name = target.stem.split("-")[0]
-            raise BuildError(f"g++ does not accept {name}:\n{answer.stderr}")
+        answer = _compiler(target.stem.split("-")[0], *arguments, "-o", str(made))
+        data = made.read_bytes()
+        made.write_bytes(data + hashlib.sha256(data).digest())
+        made.chmod(0o700)
         os.replace(made, target)
     return answer.stderr
+
+
+def _compiler(what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs g++; BuildError if it is not there, does not start, does not end or rejects ``what``."""
+    try:
+        answer = subprocess.run(
+            [COMPILER, *arguments], capture_output=True, text=True, errors="replace",
+            timeout=LONGEST, env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise BuildError(
+            "the emulator compiles kernels with g++, which is not installed (on Debian and "
+            "Ubuntu: apt-get install g++)"
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"the emulator compiles kernels with g++, but: {error}") from error
+    if answer.returncode:
+        raise BuildError(f"g++ does not accept {what}:\n{answer.stderr}")
+    return answer
