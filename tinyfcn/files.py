@@ -18,6 +18,14 @@ _LONGEST = 255  # bytes of a name, on nearly every file system
 _LOOKED_AT = 4096  # bytes at either end of a file, where its mark stands
 
 
+def open_regular(path: AnyPath) -> BinaryIO:
+    """Open a file to read bytes; OSError at once for a pipe, which would be waited for."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open() rejects folders
+        raise OSError(errno.EINVAL, "expected a file, got a pipe, socket or device", str(path))
+    return open(path, "rb")
+
+
 @contextlib.contextmanager
 def atomic_write(path: AnyPath) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path``; when the block ends well, rename it to ``path``.

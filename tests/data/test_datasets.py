@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import resource
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from tinyfcn.data import (
     VOC_CLASSES,
@@ -17,6 +22,7 @@ from tinyfcn.data import (
     SBDSegmentation,
     VOCSegmentation,
     index_to_rgb,
+    readers,
     write_mask,
 )
 
@@ -66,6 +72,40 @@ def test_class_names_come_from_the_argument_or_the_file_or_voc(tree):
 def test_lists_of_windows_and_blank_lines_are_read(tree):
     tree.write_list("windows", ["\ufeffscene_2", "", "scene_0 "], end="\r\n")
     assert VOCSegmentation(tree.root, "windows").ids == ("scene_2", "scene_0")
+
+
+LISTS = {
+    "NUL": b"scene_0\0\n",
+    "an escape": b"scene_0\nscene_\x1b[31m1\n",
+    "a tab": b"scene_0\t1\n",
+    "UTF-16": "scene_0\n".encode("utf-16"),
+    "UTF-16 without a mark": "scene_0\n".encode("utf-16-le"),
+    "Latin-1": "Zürich\n".encode("latin-1"),
+    "one long line": b"a" * 999,
+    "more than can be meant": b"scene_0\n" * 200,
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+@pytest.mark.parametrize("name", ["ImageSets/Segmentation/train.txt", "classes.txt", "labels.txt"])
+def test_a_list_that_is_none_is_said_in_one_short_line(tree, monkeypatch, name, what):
+    monkeypatch.setattr(readers, "MOST_BYTES", 1000)
+    (tree.root / name).write_bytes(LISTS[what])
+    with pytest.raises(DataError, match=r"\.txt: expected a (text file|name)") as caught:
+        VOCSegmentation(tree.root)
+    assert len(str(caught.value)) < 400 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["../JPEGImages/scene_0", "/etc/passwd", "scene_0.jpg", ".", "~"])
+def test_an_id_is_a_name_and_no_path(tree, name):
+    tree.write_list("train", [name])
+    with pytest.raises(FileNotFoundError, match="1 of 1 ids have no image file"):
+        VOCSegmentation(tree.root)
+
+
+def test_lists_of_old_macs_are_read(tree):
+    tree.write_list("mac", ["scene_2", "scene_0"], end="\r")
+    assert VOCSegmentation(tree.root, "mac").ids == ("scene_2", "scene_0")
 
 
 def test_missing_root_tree_and_list_are_named(tree, tmp_path):
@@ -156,6 +196,68 @@ def test_sbd_reads_its_masks(tmp_path, place):
     for sample, mask in zip(dataset, masks, strict=True):
         np.testing.assert_array_equal(sample.mask, mask)
         assert sample.mask.dtype == np.uint8
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_sbd_reads_what_its_authors_wrote(tmp_path, packed, dtype):
+    """Their files hold sparse borders of each class beside the mask."""
+    (mask,) = _write_sbd(tmp_path, ["a"])
+    borders = np.empty((20, 1), object)
+    borders[:, 0] = [csc_matrix(mask == label) for label in range(1, 21)]
+    fields = {"Boundaries": borders, "Segmentation": mask, "CategoriesPresent": dtype([[7], [9]])}
+    variables = {"note": "first", "GTcls": fields, "GTinst": fields}
+    savemat(tmp_path / "cls" / "a.mat", variables, do_compression=packed)
+    sample = SBDSegmentation(tmp_path)[0]
+    np.testing.assert_array_equal(sample.mask, mask)
+    assert sample.mask.flags.c_contiguous and sample.mask.dtype == np.uint8
+
+
+def _element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<2I", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def _array(kind: int, shape: tuple[int, ...], *parts: bytes, name: bytes = b"") -> bytes:
+    dims = struct.pack(f"<{len(shape)}i", *shape)
+    head = _element(6, struct.pack("<2I", kind, 0)) + _element(5, dims) + _element(1, name)
+    return _element(14, head + b"".join(parts))
+
+
+def _gtcls(*parts: bytes, shape: tuple[int, ...] = (1, 1)) -> bytes:
+    names = _element(5, struct.pack("<i", 16)) + _element(1, b"Segmentation".ljust(16, b"\0"))
+    return _array(2, shape, names, *parts, name=b"GTcls")
+
+
+def _packed(data: bytes) -> bytes:
+    packed = zlib.compress(data)
+    return struct.pack("<2I", 15, len(packed)) + packed
+
+
+HUGE = (30_000, 30_000)
+HOSTILE = {
+    "a mask of sizes alone": _gtcls(_array(9, HUGE, _element(2, b"12"))),
+    "a size beyond the end": _gtcls(_array(9, HUGE, struct.pack("<2I", 2, 900_000_000))),
+    "structs without end": _gtcls(shape=(2_000_000_000, 1)),
+    "cells without end": _gtcls(_array(1, (2_000_000_000, 3))),
+    "a bomb": _packed(_gtcls(_array(9, (20_000, 5_000), _element(2, bytes(100_000_000))))),
+    "deep": _gtcls(functools.reduce(lambda inner, _: _array(1, (1, 1), inner), range(2000), b"")),
+    "a text": _gtcls(_array(4, (1, 3), _element(16, b"abc"))),
+    "a list": _gtcls(_array(1, (1, 1), _array(9, (1, 1), _element(2, b"1")))),
+    "no element": _gtcls(shape=(0, 0)),
+    "not a struct": _array(9, (1, 1), _element(2, b"1"), name=b"GTcls"),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_sbd_takes_no_size_at_its_word(tmp_path, what):
+    _write_sbd(tmp_path, ["a"])
+    header = b"MATLAB 5.0".ljust(124) + b"\0\1IM"
+    (tmp_path / "cls" / "a.mat").write_bytes(header + HOSTILE[what])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"a.mat: expected a (MATLAB file with GTcls|mask)"):
+        SBDSegmentation(tmp_path)[0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
 def test_sbd_leaves_out_the_excluded(tmp_path):

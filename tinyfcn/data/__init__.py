@@ -1,7 +1,7 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
-To read in this order: conventions, palette, dataset, readers, transforms, preprocessing, loader,
-shapes, scenes, synthetic. Each file lists what it gives in its ``__all__``.
+To read in this order: conventions, image_file, palette, dataset, readers, transforms,
+preprocessing, loader, shapes, scenes, synthetic. Each file lists what it gives in its ``__all__``.
 """
 
 # ruff: noqa: F403  (a star takes what __all__ lists: no name is written twice)

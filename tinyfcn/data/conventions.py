@@ -10,29 +10,28 @@ stays 255 from the file to the metric.
 
 EXIF orientation is not applied: a mask belongs to the pixels as they are stored. Where an
 annotation tool turned a photo upright first, image and mask differ in size and the error says
-why.
+why; where their sizes would agree either way, the photo is rejected.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import Image
 
+from tinyfcn.backend.setting import SettingError
+from tinyfcn.data import image_file
 from tinyfcn.data.palette import VOC_PALETTE, VOID, rgb_to_index
+from tinyfcn.files import open_regular
 
 __all__ = ["DataError", "check_sample", "read_image", "read_mask", "write_mask"]
 
-# What Pillow raises on damaged files: mostly OSError, SyntaxError from the PNG reader.
-_DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_BYTES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")  # Pillow modes
 
-# Pillow stretches grey PNGs of 2 and 4 bits to 0..255; in a mask they are indices.
+# Pillow stretches grey images of 2 and 4 bits to 0..255; in a mask they are indices.
 _STRETCH = {"L;2": 85, "L;4": 17}
 
 
@@ -43,22 +42,24 @@ class DataError(ValueError):
 def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.uint8]:
     """Read an image file as uint8 RGB (H, W, 3).
 
-    Grey, palette, RGBA and CMYK files are converted; transparency is dropped. ``upright=True``
-    turns a photo as its EXIF orientation says, which is right for looking at one and wrong for
-    an image that has a mask.
+    Grey, palette and CMYK files are converted. Alpha that is not opaque everywhere is rejected; the
+    transparent colours of a palette are read as colours. ``upright=True`` turns a photo as its EXIF
+    orientation says, which is right for looking at one and wrong for an image that has a mask.
 
-    Raises FileNotFoundError, or DataError if the file is damaged or has more than 8 bits a channel.
+    Raises FileNotFoundError, or DataError if the file is damaged, larger than
+    ``TINYFCN_MAX_PIXELS``, no JPEG, PNG, BMP, TIFF or WebP, or holds more than an image of 8 bits.
     """
-    with _opened(path, "an image") as image:
-        if image.mode.startswith(("I", "F")):
-            raise DataError(
-                f"{path}: expected an image of 8 bits a channel, got Pillow mode "
-                f"{image.mode!r}; scale it to 0..255 first"
-            )
-        photo: Image.Image = ImageOps.exif_transpose(image) if upright else image
-        if photo.mode in ("P", "PA"):
-            photo = photo.convert("RGBA")
-        return np.array(photo.convert("RGB"))
+    image, _ = _loaded(path, "an image", upright)
+    if image.mode not in _BYTES:
+        raise DataError(
+            f"{path}: expected an image of 8 bits a channel, got Pillow mode "
+            f"{image.mode!r}; scale it to 0..255 first"
+        )
+    if not _is_opaque(image):
+        raise DataError(f"{path}: expected an opaque image, got alpha; lay it on a background")
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_mask(
@@ -70,21 +71,19 @@ def read_mask(
     (colours, 3). Raises FileNotFoundError, or DataError if the file is damaged, lossy (JPEG changes
     indices), of another mode, or has a colour that the palette lacks.
     """
-    with _opened(path, "a mask") as image:
-        if image.format == "JPEG":
-            raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
-        coding = image.tile[0][3] if image.tile else None  # known until the file is loaded
-        stretch = _STRETCH.get(str(coding), 1)
-        values, mode = np.array(image), image.mode
-    if mode == "RGBA" and (values[..., 3] == 255).all():
-        mode, values = "RGB", values[..., :3]
+    image, coding = _loaded(path, "a mask", upright=False)
+    if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
+        raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
+    if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
+        image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)
+    mode, values = image.mode, np.array(image)
     if mode == "RGB":
         try:
             return rgb_to_index(values, palette)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
     if mode in ("P", "L", "1"):
-        return values.astype(np.uint8) // np.uint8(stretch)
+        return values.astype(np.uint8) // np.uint8(_STRETCH.get(coding, 1))
     if mode.startswith("I") and values.min() >= 0 and values.max() <= 255:
         return values.astype(np.uint8)
     raise DataError(
@@ -136,10 +135,10 @@ def check_sample(
         )
     if image.shape[:2] != mask.shape:
         hint = ""
-        if image.shape[1::-1] == mask.shape and _is_turned(image_name):
+        if image.shape[1::-1] == mask.shape:
             hint = (
-                "; the image's EXIF orientation turns it by 90 degrees, which the mask seems to "
-                "follow: store the image upright"
+                "; turned by 90 degrees they agree: if the mask follows the image's EXIF "
+                "orientation, store the image upright"
             )
         raise DataError(
             f"{mask_name}: expected the size of {image_name}, {_size(image)}, "
@@ -174,27 +173,25 @@ def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "class
         raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
 
 
-@contextlib.contextmanager
-def _opened(path: str | PathLike[str], what: str) -> Iterator[ImageFile.ImageFile]:
-    """The file, in a block where it may be read; says whatever is wrong with it."""
+def _loaded(path: str | PathLike[str], what: str, upright: bool) -> tuple[Image.Image, str]:
+    """The image in a file, and how it is coded; says whatever is wrong with the file."""
     try:
-        with Image.open(path) as image:
-            yield image
+        with open_regular(path) as file:
+            return image_file.load(file, upright)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None
-    except DataError:
+    except image_file.Refused as error:
+        raise DataError(f"{path}: {error}") from None
+    except (MemoryError, SettingError):
         raise
-    except _DAMAGED as error:
+    except Exception as error:  # on damaged files Pillow raises many kinds
         raise DataError(f"{path}: damaged, truncated or not {what} at all ({error})") from error
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    alpha = image.getbands()[-1]
+    return alpha not in "Aa" or image.getchannel(alpha).getextrema()[0] == 255
 
 
 def _size(array: NDArray[np.uint8]) -> str:
     return f"{array.shape[0]} high by {array.shape[1]} wide"
-
-
-def _is_turned(path: str | PathLike[str]) -> bool:
-    """Whether a file's EXIF orientation swaps height and width."""
-    if not Path(path).is_file():
-        return False
-    with Image.open(path) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) >= 5

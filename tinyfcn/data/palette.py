@@ -21,6 +21,7 @@ VOC_CLASSES: tuple[str, ...] = (
     "train", "tvmonitor",
 )  # fmt: skip
 
+_BLOCK = 1 << 18  # pixels that are looked up at a time
 VOID = 255  # pixels that are neither learnt nor counted: object borders and difficult objects
 
 
@@ -77,17 +78,21 @@ def rgb_to_index(
             f"rgb_to_index: mask must be uint8 (H, W, 3), but is {rgb.dtype} {rgb.shape}"
         )
     codes, first = np.unique(_code(palette), return_index=True)
-    wanted = _code(rgb)
-    place = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-    unknown = codes[place] != wanted
-    if unknown.any():
-        row, column = np.unravel_index(unknown.argmax(), unknown.shape)
-        colour = tuple(rgb[row, column].tolist())
-        raise ValueError(
-            f"rgb_to_index: colour RGB {colour} at row {row}, column {column} is not in the "
-            f"palette ({unknown.sum()} of {unknown.size} pixels have unknown colours)"
-        )
-    return first[place].astype(np.uint8)
+    indices = np.empty(rgb.shape[:2], np.uint8)
+    rows = max(1, _BLOCK // max(1, rgb.shape[1]))
+    for top in range(0, len(rgb), rows):
+        wanted = _code(rgb[top : top + rows])
+        place = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+        unknown = codes[place] != wanted
+        if unknown.any():
+            row, column = np.unravel_index(unknown.argmax(), unknown.shape)
+            colour = tuple(rgb[top + row, column].tolist())
+            raise ValueError(
+                f"rgb_to_index: colour RGB {colour} at row {top + row}, column {column} is not in "
+                f"the palette ({unknown.sum()} of {unknown.size} pixels there have unknown colours)"
+            )
+        indices[top : top + rows] = first[place]
+    return indices
 
 
 def _code(colours: NDArray[np.uint8]) -> NDArray[np.int32]:

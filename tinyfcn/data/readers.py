@@ -5,9 +5,11 @@ A reader finds the files of its ids; how they are read and checked stands in ``d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from tinyfcn.data.conventions import DataError, check_classes
 from tinyfcn.data.dataset import SegmentationDataset
 from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE
+from tinyfcn.files import open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CLASS_FILES = ("classes.txt", "labels.txt")
+MOST_BYTES = 16 << 20  # of a list: a million names of usual length
 
 
 class VOCSegmentation(SegmentationDataset):
@@ -101,14 +105,15 @@ class SBDSegmentation(SegmentationDataset):
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
         """The field Segmentation of GTcls in a .mat file, uint8 (H, W)."""
-        try:
-            from scipy.io import loadmat  # here, because it is a third of `import tinyfcn`
+        from tinyfcn.weights import mat  # here, because weights know of data
 
-            truth = loadmat(path, variable_names=["GTcls"])["GTcls"]
-            return np.asarray(truth[0]["Segmentation"][0])
+        try:
+            open_regular(path).close()
+            truth: Any = mat.read(path)["GTcls"]
+            return np.ascontiguousarray(truth[0]["Segmentation"])
         except FileNotFoundError:
             raise
-        except Exception as error:  # on damaged files scipy raises many kinds, zlib.error too
+        except (IndexError, KeyError, OSError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: expected a MATLAB file with GTcls.Segmentation "
                 f"({type(error).__name__}: {error})"
@@ -157,17 +162,25 @@ class FolderSegmentation(SegmentationDataset):
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a text file without surrounding blanks and empty lines."""
+    """The lines of a text file without surrounding blanks and empty lines: ids, or class names."""
+    with open_regular(path) as file:
+        data = file.read(MOST_BYTES + 1)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = tuple(filter(None, map(str.strip, data.decode("utf-8-sig").splitlines())))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected a text file in UTF-8 ({error})") from error
-    return tuple(line for line in map(str.strip, text.splitlines()) if line)
+    wrong = [line for line in lines if not re.fullmatch("[^\0-\x1f\x7f-\x9f]{1,255}", line)]
+    if wrong or len(data) > MOST_BYTES:
+        raise DataError(
+            f"{path}: expected a name of at most 255 characters a line, none of them a control "
+            f"character, and {MOST_BYTES:,} bytes at most, got {(wrong or ['more'])[0][:40]!r}"
+        )
+    return lines
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:
     """The image ids of a list, one a line; FileNotFoundError or DataError if there are none."""
-    if not path.is_file():
+    if not path.exists():
         there = sorted({file.name for file in path.parent.glob("*.txt")} - {*CLASS_FILES})
         raise FileNotFoundError(
             f"{path}: there is no such list; image ids should lie there, one a line "
@@ -182,7 +195,7 @@ def _read_ids(path: Path) -> tuple[str, ...]:
 def _read_class_file(folder: Path) -> tuple[str, ...] | None:
     """Class names, one a line, from ``classes.txt`` or ``labels.txt`` of a folder, if there."""
     for path in (folder / name for name in CLASS_FILES):
-        if path.is_file():
+        if path.exists():
             classes = read_lines(path)
             check_classes(classes, path)
             return classes

@@ -103,13 +103,6 @@ def test_a_library_that_another_user_wrote_is_compiled_anew(kernels, monkeypatch
     assert run(kernels).stat().st_ino not in theirs
 
 
-def test_a_library_that_does_not_load_is_compiled_anew(kernels):
-    foreign = build.HERE / "library.py"  # whole by its hash, but no library of this machine
-    data = foreign.read_bytes()
-    found(".so").write_bytes(data + build.hashlib.sha256(data).digest())
-    assert run(kernels).read_bytes()[:4] == b"\x7fELF"
-
-
 OPEN = {
     "to all": lambda folder: folder.chmod(0o777),
     "to the group": lambda folder: folder.chmod(0o770),
@@ -137,7 +130,7 @@ def test_a_folder_that_others_can_write_to_is_refused(
     OPEN[how](folder)
     if how == "a file" and variable == "XDG_CACHE_HOME":
         return  # nothing there that could be run: a temporary folder is taken
-    with pytest.raises(BuildError, match=r"emulator: .*(chmod go-w|File exists).*TINYFCN_CACHE"):
+    with pytest.raises(BuildError, match=r"emulator: .*(chmod go-w|cannot write).*TINYFCN_CACHE"):
         run(kernels)
 
 
@@ -146,7 +139,7 @@ def test_a_folder_of_another_user_is_refused(kernels, monkeypatch):
         monkeypatch.setattr(os, "getuid", lambda: 12345)
     else:  # root's is trusted
         os.chown(os.environ["TINYFCN_CACHE"], 12345, -1)
-    with pytest.raises(BuildError, match="cache belongs to another user; set TINYFCN_CACHE"):
+    with pytest.raises(BuildError, match=r"another user owns .*cache, or .*set TINYFCN_CACHE"):
         run(kernels)
 
 
@@ -169,15 +162,6 @@ def test_a_user_without_a_folder_gets_one_that_is_new_and_private(
     assert folder.is_relative_to(tmp_path) and folder.stat().st_mode & 0o777 == 0o700
     assert build.cache_folder() == folder
     build._temporary_folder.cache_clear()
-
-
-def test_no_temporary_folder_either(monkeypatch):
-    monkeypatch.delenv("TINYFCN_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-    monkeypatch.setattr(build.tempfile, "gettempdir", lambda: "/dev/null")
-    build._temporary_folder.cache_clear()
-    with pytest.raises(BuildError, match=r"emulator: no folder for kernels .*set TINYFCN_CACHE"):
-        build.cache_folder()
 
 
 COMPILERS = {

@@ -74,14 +74,8 @@ class Emulator:
     def library(self, file: str) -> Library:
         """The library of a .cu file; compiled if that was not done before."""
         if file not in self._libraries:
-            source = self.folder / file
-            made = build.library(source, instances(self.kernels, file), self.mode)
-            try:
-                self._libraries[file] = Library(made)
-            except OSError:  # made where other system libraries are
-                made.unlink()
-                made = build.library(source, instances(self.kernels, file), self.mode)
-                self._libraries[file] = Library(made)
+            made = build.library(self.folder / file, instances(self.kernels, file), self.mode)
+            self._libraries[file] = Library(made)
         return self._libraries[file]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:

@@ -9,13 +9,13 @@ of itself, so that a damaged file is not loaded but compiled anew.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import os
 import platform
 import re
 import shutil
-import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -58,59 +58,48 @@ def cache_folder() -> Path:
     """$TINYFCN_CACHE, else the user's cache folder, else a new temporary one of this process.
 
     Raises:
-        BuildError: if the first cannot be used, others can write to it, or there is none at all.
+        BuildError: if the named folder cannot be written to, or another user can write to it.
     """
     named = os.environ.get("TINYFCN_CACHE")
-    try:
+    folder = None
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a user without a home
         users = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         folder = Path(named) if named else Path(users, "tinyfcn")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} cannot be written to")
-        folder = folder.resolve()
-        wrong = _not_mine(folder)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
-        if not named:
-            return _temporary_folder()
-        wrong = str(error)
-    if wrong:
-        raise BuildError(f"emulator: {wrong}; set TINYFCN_CACHE to a folder of your own")
-    return folder
+    if folder and folder.is_dir() and os.access(folder, os.W_OK):
+        return _ours_alone(folder.resolve())
+    if named:
+        raise BuildError(f"emulator: cannot write kernels to {named}; set TINYFCN_CACHE anew")
+    return _temporary_folder()
 
 
 @functools.cache
 def _temporary_folder() -> Path:
     """A new folder that only this user can enter; removed when the process ends."""
-    try:
-        folder = tempfile.mkdtemp(prefix="tinyfcn-")
-    except OSError as error:
-        raise BuildError(f"emulator: no folder for kernels ({error}); set TINYFCN_CACHE") from error
+    folder = tempfile.mkdtemp(prefix="tinyfcn-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 
 
-def _not_mine(path: Path) -> str:
-    """Why what lies there could be another user's work; "" if it cannot."""
+def _ours_alone(path: Path) -> Path:
+    """The path itself; BuildError if what lies there could be another user's work."""
     state = path.lstat()
-    if state.st_uid not in (0, os.getuid()):
-        return f"{path} belongs to another user"
-    for place in (path, *path.parents):
-        mode = place.lstat().st_mode
-        shared = stat.S_IWOTH if place != path else stat.S_IWOTH | stat.S_IWGRP
-        if mode & shared and not (mode & stat.S_ISVTX and place != path):
-            return f"others can write to {place} (chmod go-w {place})"
-    return ""
+    above = any(folder.stat().st_mode & 0o1002 == 0o002 for folder in path.parents)  # not sticky
+    if above or state.st_mode & 0o022 or state.st_uid not in (0, os.getuid()):
+        raise BuildError(
+            f"emulator: another user owns {path}, or can write to it or above it: chmod go-w, or "
+            "set TINYFCN_CACHE to a folder of your own"
+        )
+    return path
 
 
 def _usable(target: Path) -> bool:
     """Whether a compiled file is there and whole, and nobody else can have written it."""
-    try:
-        if not stat.S_ISREG(target.lstat().st_mode) or _not_mine(target):
-            return False
-        data = target.read_bytes()
-    except OSError:
-        return False
-    return hashlib.sha256(data[:-32]).digest() == data[-32:]
+    with contextlib.suppress(OSError, BuildError):
+        if target.is_file() and not target.is_symlink():
+            data = _ours_alone(target).read_bytes()
+            return hashlib.sha256(data[:-32]).digest() == data[-32:]
+    return False
 
 
 @functools.cache

@@ -1,0 +1,105 @@
+"""Opens image files that anybody may have made: a few formats, of bounded size, and none in part.
+
+What Pillow would drop without a word, such as the second byte of a sample, a fourth band, or all
+pages but the first, is refused here with what was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from typing import Any, BinaryIO
+
+from PIL import ExifTags, Image, ImageFile
+
+from tinyfcn.backend.setting import whole_number
+
+# How a file begins, and Pillow's reader for it. Other readers start programs (EPS), or are little
+# used and little tried.
+READERS = {
+    b"\xff\xd8\xff": "Jpeg", b"\x89PNG\r\n\x1a\n": "Png", b"BM": "Bmp", b"II": "Tiff",
+    b"MM": "Tiff", b"RIFF": "WebP",
+}  # fmt: skip
+MOST_PIXELS = 50_000_000
+MOST_SCANNED = 1 << 32  # pixels of all scans of a progressive JPEG
+MOST_TILES = 100_000
+# Of EXIF orientations 2 to 8, what turns the image upright.
+_UPRIGHT = [Image.Transpose(number) for number in (0, 3, 1, 5, 4, 6, 2)]
+
+
+class Refused(ValueError):
+    """An image that may be whole, but is not read; says why, and what to do."""
+
+
+def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
+    """The image, loaded, and how its samples are coded, in Pillow's words: "RGB", "L;2".
+
+    Args:
+        file: at its beginning.
+        upright: turn the image as its EXIF orientation says. Without it, an orientation that a mask
+            of the same size may or may not follow is refused. Damaged EXIF says nothing.
+
+    Raises:
+        Refused: if it is too large, or could be read in part only.
+        Exception: of many kinds, whatever Pillow makes of a damaged file.
+    """
+    start = file.read(30)
+    name = next((name for begin, name in READERS.items() if start.startswith(begin)), None)
+    if name is None:
+        raise ValueError("expected JPEG, PNG, BMP, TIFF or WebP")
+    if name == "WebP":  # whose reader takes the memory at once
+        _check_pixels(*_webp_size(start))
+    file.seek(0)
+    plugin = importlib.import_module(f"PIL.{name}ImagePlugin")
+    image: ImageFile.ImageFile = getattr(plugin, f"{name}ImageFile")(file)
+    tags = getattr(image, "tag_v2", {})  # of TIFF, where a tile may be larger than the image
+    _check_pixels(tags.get(322, 0), tags.get(323, 0))
+    _check_pixels(image.width, image.height)
+    scans = file.read().count(b"\xff\xda") if image.info.get("progressive") else 1
+    if scans * image.width * image.height > MOST_SCANNED or len(image.tile) > MOST_TILES:
+        raise Refused("expected an image of a few scans, strips or tiles, got absurdly many")
+    arguments: Any = image.tile[0][3] if image.tile else ""  # known until the file is loaded
+    coding = str(arguments if isinstance(arguments, str) else arguments[0])
+    if not image.mode.startswith(("I", "F")):
+        bits = 16 if name == "Png" and ";16" in coding else max(tags.get(258, (8,)))
+        if bits > 8:
+            raise Refused(f"expected 8 bits a channel, got {bits}; scale it to 0..255 first")
+    if tags.get(277, 1) > sum(band != "X" for band in image.getbands()):
+        raise Refused(
+            f"expected {image.mode}, got {tags[277]} bands a pixel; save those that count alone"
+        )
+    if getattr(image, "is_animated", False):
+        raise Refused("expected one image, got several pages or frames; save the one that counts")
+    turn = tags.get(274, 1)  # Pillow turns a TIFF itself
+    image.load()
+    with contextlib.suppress(Exception):
+        turn = turn if tags else image.getexif().get(ExifTags.Base.Orientation, 1)
+    if turn not in range(2, 9):
+        return image, coding
+    if not upright and (tags or turn < 5 or image.width == image.height):
+        raise Refused(
+            f"its EXIF orientation, {turn}, turns or mirrors it, and nothing says whether its mask "
+            "follows: if it does, store the image upright, else without the orientation"
+        )
+    return image.transpose(_UPRIGHT[turn - 2]) if upright and not tags else image, coding
+
+
+def _check_pixels(width: int, height: int) -> None:
+    most = whole_number("TINYFCN_MAX_PIXELS", MOST_PIXELS, most=1 << 31)
+    if width * height > most:
+        raise Refused(
+            f"{width * height:,} pixels ({width} x {height}), more than the {most:,} that are "
+            "read; the environment variable TINYFCN_MAX_PIXELS sets another bound"
+        )
+    if most > MOST_PIXELS and Image.MAX_IMAGE_PIXELS:  # the same bound for Pillow's own checks
+        Image.MAX_IMAGE_PIXELS = max(most, Image.MAX_IMAGE_PIXELS)
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """Width and height, as the header of each of the three kinds of WebP has them."""
+    numbers = int.from_bytes(start[20:30], "little")
+    if start[12:16] == b"VP8X":
+        return (numbers >> 32 & 0xFFFFFF) + 1, (numbers >> 56) + 1
+    if start[12:16] == b"VP8L":
+        return (numbers >> 8 & 0x3FFF) + 1, (numbers >> 22 & 0x3FFF) + 1
+    return numbers >> 48 & 0x3FFF, numbers >> 64 & 0x3FFF
