@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import pytest
 
+from tinyfcn.backend.sparse import Sparse
 from tinyfcn.functional.resampling import Adaptive, Average, Bilinear, Bordered, Nearest
 
 AXES = {
@@ -16,11 +17,24 @@ AXES = {
     "reflect": (Bordered(4, 2, 1, "reflect"), Bordered(5, 1, 0, "replicate")),
     "wide": (Adaptive(32, 4), Adaptive(33, 35)),
 }
+
+
+def sparse(rows):
+    matrix = np.array(rows, float)
+    return Sparse(matrix.shape, *np.nonzero(matrix), matrix[matrix != 0])
+
+
 MATRICES = {
     **{name: (rows.matrix(), columns.matrix()) for name, (rows, columns) in AXES.items()},
-    "one pixel": (np.eye(1), np.eye(1)),
-    "with gaps": (np.array([[0.0, 0, 0], [1, 0, 2]]), np.array([[0, 3.0, 0, 4], [0, 0, 0, 0]])),
+    "one pixel": (sparse([[1]]), sparse([[1]])),
+    "with gaps": (sparse([[0, 0, 0], [1, 0, 2]]), sparse([[0, 3, 0, 4], [0, 0, 0, 0]])),
 }
+
+
+def exact(x, rows, columns):
+    """The product in float64, and with absolute values: the scale of its error."""
+    rows, columns, x = rows.dense(), columns.dense(), x.astype("float64")
+    return rows @ x @ columns.T, np.abs(rows) @ np.abs(x) @ np.abs(columns).T
 
 
 @pytest.mark.parametrize("adjoint", [False, True])
@@ -28,9 +42,8 @@ MATRICES = {
 def test_resample(cuda, numbers, close, dtype, name, adjoint):
     rows, columns = (m.T if adjoint else m for m in MATRICES[name])
     x = numbers(2, 3, rows.shape[1], columns.shape[1], dtype=dtype)
-    expected = rows @ x.astype("float64") @ columns.T
-    scale = np.abs(rows) @ np.abs(x, dtype="float64") @ np.abs(columns).T
-    terms = (rows != 0).sum(1).max() * (columns != 0).sum(1).max()
+    expected, scale = exact(x, rows, columns)
+    terms = np.bincount(rows.rows).max(initial=0) * np.bincount(columns.rows).max(initial=0)
     close(cuda.resample2d(x, rows, columns), expected, terms, scale)
 
 
@@ -47,26 +60,19 @@ def test_of_no_images(cuda):
 
 
 def test_bands_are_kept_as_long_as_their_matrix(cuda):
-    matrix = np.eye(3)
-    matrix.flags.writeable = False
+    matrix = sparse(np.eye(3))
     bands = cuda._bands(matrix, "float32")
     assert cuda._bands(matrix, "float32") is bands
-    assert cuda._bands(matrix.T, "float64") is not bands
+    assert cuda._bands(matrix, "float64") is not bands
     known = len(cuda._bands_of)
     del matrix
     gc.collect()
-    assert len(cuda._bands_of) == known - 2
-
-    changing = np.eye(3)
-    first = cuda._bands(changing, "float32").weights
-    changing *= 2
-    assert (cuda._bands(changing, "float32").weights == 2 * first).all()
+    assert len(cuda._bands_of) == known - 1
 
 
 @pytest.mark.parametrize("name", ["bilinear", "with gaps", "wide"])
 def test_every_access_is_allowed(checked, numbers, close, name):
     rows, columns = MATRICES[name]
     x = numbers(2, 3, rows.shape[1], columns.shape[1])
-    scale = np.abs(rows) @ np.abs(x, dtype="float64") @ np.abs(columns).T
-    expected = rows @ x.astype("float64") @ columns.T
+    expected, scale = exact(x, rows, columns)
     close(checked.resample2d(x, rows, columns), expected, 40, scale)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyfcn.backend.sparse import Sparse
 from tinyfcn.backend.splitmix import random_numbers
 
 Array = Any
@@ -194,14 +195,10 @@ class Backend:
 
     # ---- resampling ----
 
-    def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
-        """rows · x · columnsᵀ on every plane: (N, C, H, W) → (N, C, OH, OW).
-
-        rows (OH, H) and columns (OW, W) are read-only float64 NumPy arrays on every backend; few
-        of their elements are not 0, and those of a row lie near each other.
-        """
-        rows, columns = (self.xp.asarray(m.astype(x.dtype)) for m in (rows, columns))
-        return rows @ x @ columns.T
+    def resample2d(self, x: Array, rows: Sparse, columns: Sparse) -> Array:
+        """rows · x · columnsᵀ on every plane: (N, C, H, W) → (N, C, OH, OW)."""
+        down, across = (self.xp.asarray(m.dense(x.dtype)) for m in (rows, columns))
+        return down @ x @ across.T
 
     # ---- activations ----
 

@@ -207,6 +207,9 @@ class MetaBackend(Backend):
         kind = np.int32 if x.shape[2] * x.shape[3] < 2**31 else np.int64
         return empty(shape, x.dtype), empty(shape, kind) if indices else None
 
+    def resample2d(self, x, rows, columns):
+        return empty((*x.shape[:2], len(rows), len(columns)), x.dtype)
+
     def batch_norm(self, x, mean, invstd, weight, bias, relu=False):
         return empty(x.shape, x.dtype)
 

@@ -2,34 +2,38 @@
 
 Average pooling, resizing and padding by reflection all map every plane X to R X Cᵀ with a fixed
 matrix R (OH, H) and C (OW, W), so one op serves them, and its backward pass is the same op with the
-transposed matrices. What happens along an axis is a small record that knows its matrix, float64 and
-kept; the matrix is cast to the dtype of the image.
+transposed matrices. What happens along an axis is a small record that knows its matrix, of which
+few elements are not 0, float64 and kept; they are cast to the dtype of the image.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinyfcn import backend
+from tinyfcn.backend.sparse import Sparse
 from tinyfcn.function import Function
 from tinyfcn.functional.sizes import pool_size
 
-Matrix = NDArray[np.float64]
+KEPT = 1 << 18  # elements of the matrices that are kept of a kind of axis, some 24 bytes each
 
 
-def _kept(make: Callable[[Any], Matrix]) -> Callable[[Any], Matrix]:
-    """The last 64 matrices are kept, so nobody may write into them."""
+def _kept(make: Callable[[Any], Sparse]) -> Callable[[Any], Sparse]:
+    """The last matrices are kept, as long as they are small together."""
+    elements = 0
 
     @functools.lru_cache(maxsize=64)
-    def matrix(axis: Any) -> Matrix:
+    def matrix(axis: Any) -> Sparse:
+        nonlocal elements
         made = make(axis)
-        made.flags.writeable = False
+        elements += len(made.values)
+        if elements > KEPT:
+            matrix.cache_clear()
+            elements = len(made.values)
         return made
 
     return matrix
@@ -38,7 +42,7 @@ def _kept(make: Callable[[Any], Matrix]) -> Callable[[Any], Matrix]:
 class Axis(Protocol):
     """What happens along one axis."""
 
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Sparse:
         """(OUT, IN)."""
 
 
@@ -63,7 +67,7 @@ class Average(NamedTuple):
     """The means of windows that slide over the axis.
 
     Example:
-        >>> Average(3, k=2, s=2, p=0, ceil_mode=True, count_include_pad=True).matrix()
+        >>> Average(3, k=2, s=2, p=0, ceil_mode=True, count_include_pad=True).matrix().dense()
         array([[0.5, 0.5, 0. ],
                [0. , 0. , 1. ]])
     """
@@ -76,23 +80,19 @@ class Average(NamedTuple):
     count_include_pad: bool
 
     @_kept
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Sparse:
         n, k, s, p, ceil_mode, count_include_pad = self
-        out = pool_size(n, k, s, p, 1, ceil_mode)
-        matrix = np.zeros((out, n))
-        for i in range(out):
-            start, stop = i * s - p, min(i * s - p + k, n + p)
-            inside = slice(max(start, 0), min(stop, n))
-            count = stop - start if count_include_pad else inside.stop - inside.start
-            matrix[i, inside] = 1 / count
-        return matrix
+        start = np.arange(pool_size(n, k, s, p, 1, ceil_mode)) * s - p
+        stop = np.minimum(start + k, n + p)
+        first, last = np.maximum(start, 0), np.minimum(stop, n)
+        return _means(n, first, last, stop - start if count_include_pad else last - first)
 
 
 class Adaptive(NamedTuple):
     """The means of the inputs ⌊i·n / out⌋ … ⌈(i + 1)·n / out⌉ − 1.
 
     Example:
-        >>> Adaptive(3, 2).matrix()
+        >>> Adaptive(3, 2).matrix().dense()
         array([[0.5, 0.5, 0. ],
                [0. , 0.5, 0.5]])
     """
@@ -101,13 +101,10 @@ class Adaptive(NamedTuple):
     out: int
 
     @_kept
-    def matrix(self) -> Matrix:
-        n, out = self
-        matrix = np.zeros((out, n))
-        for i in range(out):
-            start, stop = i * n // out, -(-(i + 1) * n // out)
-            matrix[i, start:stop] = 1 / (stop - start)
-        return matrix
+    def matrix(self) -> Sparse:
+        i = np.arange(self.out)
+        first, last = i * self.n // self.out, -(-(i + 1) * self.n // self.out)
+        return _means(self.n, first, last, last - first)
 
 
 class Bilinear(NamedTuple):
@@ -117,7 +114,7 @@ class Bilinear(NamedTuple):
     inputs for each output, by default n / out.
 
     Example:
-        >>> Bilinear(2, 4).matrix()
+        >>> Bilinear(2, 4).matrix().dense()
         array([[1.  , 0.  ],
                [0.75, 0.25],
                [0.25, 0.75],
@@ -130,7 +127,7 @@ class Bilinear(NamedTuple):
     align_corners: bool = False
 
     @_kept
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Sparse:
         n, out, scale, align_corners = self
         i = np.arange(out)
         if align_corners:
@@ -139,17 +136,16 @@ class Bilinear(NamedTuple):
             position = (i + 0.5) * (n / out if scale is None else scale) - 0.5
         position = position.clip(0, n - 1)
         lower = position.astype(int)
-        matrix = np.zeros((out, n))
-        matrix[i, lower] = 1 - (position - lower)
-        matrix[i, np.minimum(lower + 1, n - 1)] += position - lower
-        return matrix
+        rest = position - lower  # 0 at the last pixel, which has no neighbour behind it
+        columns = np.stack([lower, lower + 1], 1).reshape(-1)
+        return Sparse((out, n), i.repeat(2), columns, np.stack([1 - rest, rest], 1).reshape(-1))
 
 
 class Nearest(NamedTuple):
     """Output i is input ⌊i · scale⌋; scale as for :class:`Bilinear`.
 
     Example:
-        >>> Nearest(2, 3).matrix()
+        >>> Nearest(2, 3).matrix().dense()
         array([[1., 0.],
                [1., 0.],
                [0., 1.]])
@@ -160,18 +156,19 @@ class Nearest(NamedTuple):
     scale: float | None = None
 
     @_kept
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Sparse:
         n, out, scale = self
         # In integers where possible: the float i · (n / out) may fall below an integer.
-        exact = [i * n // out if scale is None else math.floor(i * scale) for i in range(out)]
-        return _picking(n, [min(i, n - 1) for i in exact])
+        i = np.arange(out)
+        exact = i * n // out if scale is None else np.floor(i * scale).astype(int)
+        return _picking(n, np.minimum(exact, n - 1))
 
 
 class Spread(NamedTuple):
     """Input i becomes output i · factor; 0 in between.
 
     Example:
-        >>> Spread(2, 2).matrix()
+        >>> Spread(2, 2).matrix().dense()
         array([[1., 0.],
                [0., 0.],
                [0., 1.],
@@ -182,10 +179,9 @@ class Spread(NamedTuple):
     factor: int
 
     @_kept
-    def matrix(self) -> Matrix:
-        matrix = np.zeros((self.n * self.factor, self.n))
-        matrix[:: self.factor] = np.eye(self.n)
-        return matrix
+    def matrix(self) -> Sparse:
+        i = np.arange(self.n)
+        return Sparse((self.n * self.factor, self.n), i * self.factor, i, np.ones(self.n))
 
 
 class Bordered(NamedTuple):
@@ -193,7 +189,7 @@ class Bordered(NamedTuple):
     and fro where there are more of the new ones than of the old.
 
     Example:
-        >>> Bordered(2, 1, 0, "reflect").matrix()
+        >>> Bordered(2, 1, 0, "reflect").matrix().dense()
         array([[0., 1.],
                [1., 0.],
                [0., 1.]])
@@ -205,14 +201,14 @@ class Bordered(NamedTuple):
     mode: str
 
     @_kept
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Sparse:
         n, before, after, mode = self
-        positions = range(-before, n + after)
+        positions = np.arange(-before, n + after)
         if mode == "replicate":
-            return _picking(n, [min(max(i, 0), n - 1) for i in positions])
+            return _picking(n, positions.clip(0, n - 1))
         # Mirrored at 0 and at n − 1, each of which stands once in a period.
         period = max(1, 2 * (n - 1))
-        return _picking(n, [n - 1 - abs(n - 1 - i % period) for i in positions])
+        return _picking(n, n - 1 - abs(n - 1 - positions % period))
 
 
 class Transposed(NamedTuple):
@@ -220,7 +216,7 @@ class Transposed(NamedTuple):
 
     of: Axis
 
-    def matrix(self) -> Matrix:
+    def matrix(self) -> Sparse:
         return self.of.matrix().T
 
 
@@ -228,8 +224,14 @@ def _transposed(axis: Axis) -> Axis:
     return axis.of if isinstance(axis, Transposed) else Transposed(axis)
 
 
-def _picking(n: int, picked: list[int]) -> Matrix:
+def _picking(n: int, picked: Any) -> Sparse:
     """Row i copies input ``picked[i]``."""
-    matrix = np.zeros((len(picked), n))
-    matrix[np.arange(len(picked)), picked] = 1
-    return matrix
+    return Sparse((len(picked), n), np.arange(len(picked)), picked, np.ones(len(picked)))
+
+
+def _means(n: int, first: Any, last: Any, counts: Any) -> Sparse:
+    """Row i is 1 / counts[i] from ``first[i]`` until before ``last[i]``."""
+    sizes = last - first
+    rows = np.arange(len(sizes)).repeat(sizes)
+    columns = np.arange(len(rows)) - (sizes.cumsum() - sizes - first).repeat(sizes)
+    return Sparse((len(sizes), n), rows, columns, (1 / counts).repeat(sizes))

@@ -59,7 +59,7 @@ def _adaptive(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
 def _means(graph: Graph, axis: Any) -> str:
     """The matrix of :class:`resampling.Adaptive` (OUT, IN), for an IN that nodes compute."""
     if graph.is_fixed(axis.n) and graph.is_fixed(axis.out):
-        return graph.constant(axis.matrix(), np.float32)
+        return graph.constant(axis.matrix().dense(), np.float32)
     # With both axes as long as n · out, output i covers i·n … (i + 1)·n and input j j·out …
     n, out, one = (graph.integers([size]) for size in (axis.n, axis.out, 1))
     column = graph.node("Unsqueeze", [_range(graph, axis.out), one])  # (OUT, 1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.layout import channels_last, logical
 from tinyfcn.backend.cpu.threads import parallel_for, split
+from tinyfcn.backend.sparse import Sparse
 
 Array = NDArray[Any]
 
@@ -25,19 +26,24 @@ BLOCK = 32  # outputs a block: more waste multiplications by 0, fewer make matri
 class Resample(Backend):
     """Blocks of outputs, each with the inputs that it needs."""
 
-    def resample2d(self, x: Array, rows: Array, columns: Array) -> Array:
+    def resample2d(self, x: Array, rows: Sparse, columns: Sparse) -> Array:
         x = channels_last(x)
         n, h, w, c = x.shape
         y = np.empty((n, len(rows), len(columns), c), x.dtype)
         picked_rows, picked_columns = _picked(rows), _picked(columns)
+        if picked_rows is not None and picked_columns is not None:
+
+            def pick(item: tuple[int, slice]) -> None:
+                image, outputs = item
+                strip = x[image, picked_rows[outputs]]
+                np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
+
+            parallel_for(pick, [*itertools.product(range(n), split(len(rows), BLOCK))])
+            return logical(y)
         row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
 
         def task(item: tuple[int, Any]) -> None:
             image, (outputs, inputs, weights) = item
-            if picked_rows is not None and picked_columns is not None:
-                strip = x[image, picked_rows[outputs]]
-                np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
-                return
             strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
             for columns_out, columns_in, weights in column_bands:
                 np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
@@ -46,17 +52,20 @@ class Resample(Backend):
         return logical(y)
 
 
-def _bands(matrix: Array, dtype: Any) -> list[tuple[slice, slice, Array]]:
+def _bands(matrix: Sparse, dtype: Any) -> list[tuple[slice, slice, Array]]:
     """(outputs, inputs, the part of the matrix between them) for each block of outputs."""
     bands = []
     for outputs in split(len(matrix), BLOCK):
-        used = np.flatnonzero(matrix[outputs].any(axis=0))
-        inputs = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
-        bands.append((outputs, inputs, np.ascontiguousarray(matrix[outputs, inputs], dtype)))
+        elements = slice(*np.searchsorted(matrix.rows, (outputs.start, outputs.stop)))
+        columns = matrix.columns[elements]
+        first, last = (columns.min(), columns.max() + 1) if columns.size else (0, 1)
+        part = np.zeros((outputs.stop - outputs.start, last - first), dtype)
+        part[matrix.rows[elements] - outputs.start, columns - first] = matrix.values[elements]
+        bands.append((outputs, slice(first, last), part))
     return bands
 
 
-def _picked(matrix: Array) -> Array | None:
+def _picked(matrix: Sparse) -> Array | None:
     """The input that each output copies, if the matrix does nothing else: ∞ and NaN stay alone."""
-    copies = (np.count_nonzero(matrix, axis=1) == 1).all() and (matrix.max(axis=1) == 1.0).all()
-    return matrix.argmax(axis=1) if copies else None
+    copies = np.array_equal(matrix.rows, np.arange(len(matrix))) and (matrix.values == 1).all()
+    return matrix.columns if copies else None

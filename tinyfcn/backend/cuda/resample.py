@@ -11,6 +11,7 @@ import numpy as np
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.launcher import Engine
+from tinyfcn.backend.sparse import Sparse
 
 DIRECT = 16  # inputs of an output that are worth less than an array in between
 
@@ -29,9 +30,11 @@ class Resample(Family):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         # Matrices come again at every step; their bands stay on the device while they live.
-        self._bands_of: dict[Any, Bands] = {}
+        self._bands_of: weakref.WeakKeyDictionary[Sparse, dict[Any, Bands]] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def resample2d(self, x: Array, rows: Any, columns: Any) -> Array:
+    def resample2d(self, x: Array, rows: Sparse, columns: Sparse) -> Array:
         (oh, h), (ow, w) = rows.shape, columns.shape
         widths = [self._bands(matrix, x.dtype).width for matrix in (rows, columns)]
         # In two passes an output costs the sum of the widths and not their product. First comes
@@ -49,32 +52,25 @@ class Resample(Family):
             x = self.compute("resample2d", shape, x, *down, *across, *x.shape[2:], *size)
         return x
 
-    def _bands(self, matrix: Any, dtype: Any) -> Bands:
-        """The bands of a matrix; kept for one that nobody can change."""
-        if matrix.flags.writeable:
-            return self._pack(matrix, dtype)
-        owner = matrix if matrix.base is None else matrix.base
-        key = matrix.ctypes.data, matrix.shape, matrix.strides, np.dtype(dtype)
-        if key not in self._bands_of:
-            self._bands_of[key] = self._pack(matrix, dtype)
-            weakref.finalize(owner, self._bands_of.pop, key, None)
-        return self._bands_of[key]
+    def _bands(self, matrix: Sparse, dtype: Any) -> Bands:
+        known = self._bands_of.setdefault(matrix, {})
+        if dtype not in known:
+            known[dtype] = self._pack(matrix, dtype)
+        return known[dtype]
 
-    def _pack(self, matrix: Any, dtype: Any) -> Bands:
-        inputs, used = np.arange(matrix.shape[1]), matrix != 0
-        start = np.where(used, inputs, len(inputs)).min(1, initial=len(inputs))
-        stop = np.where(used, inputs + 1, 0).max(1, initial=0)  # before start where nothing is used
-        width = int((stop - start).max(initial=1))
-        places = start[:, None] + np.arange(width)
-        inside = places < stop[:, None]
-        weights = np.where(inside, np.take_along_axis(matrix, places * inside, 1), 0)
-        bounds = np.stack([start, stop], 1).astype(np.int32)
-        return Bands(self.xp.asarray(bounds), self.xp.asarray(weights.astype(dtype)), width)
+    def _pack(self, matrix: Sparse, dtype: Any) -> Bands:
+        rows, columns = matrix.rows, matrix.columns
+        bounds = np.zeros((len(matrix), 2), np.int32)  # from 0 to 0 where nothing is used
+        bounds[rows[::-1], 0] = columns[::-1]  # of each row the first one is written last
+        bounds[rows, 1] = columns + 1
+        width = int((bounds[:, 1] - bounds[:, 0]).max(initial=1))
+        weights = np.zeros((len(matrix), width), dtype)
+        weights[rows, columns - bounds[rows, 0]] = matrix.values
+        return Bands(self.xp.asarray(bounds), self.xp.asarray(weights), width)
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(n: int) -> Any:
-    """The matrix that leaves an axis of n pixels as it is; read-only, so its bands are kept."""
-    matrix = np.eye(n)
-    matrix.flags.writeable = False
-    return matrix
+def _identity(n: int) -> Sparse:
+    """The matrix that leaves an axis of n pixels as it is, kept so that its bands are."""
+    places = np.arange(n)
+    return Sparse((n, n), places, places, np.ones(n))
