@@ -1,0 +1,226 @@
+"""The kill drill: trainings that are killed again and again must end as if nothing had been.
+
+    python tests/drills/kill.py [--kills 1000] [--signals 100] [--seed 0] [--jobs 2] [--only CHAIN]
+
+A try is one blow to a running ``tinyfcn train``: SIGKILL (--kills of them), and --signals each of
+SIGTERM, SIGINT, SIGHUP, and SIGINT to the process group while the reader of the output ends, as
+with ``train 2>&1 | tee log``. It falls at a random moment between start-up and end, or at a random
+file operation: a write, sync, rename or removal. Blows come in chains, as in life: killed, resumed,
+killed again. Now and then the last checkpoint is damaged in between, one run in eight draws its
+curves, one in 25 is a new Python instead of a fork, and checkpoints are written after every step.
+
+Held: the process ends within 10 s of the blow, with the exit status of the signal and without a
+traceback; what it says is saved is saved; and when the chain has ended, weights, optimizer, log and
+the names of all files are those of an undisturbed run, bit by bit.
+
+--only CHAIN tries one chain again, such as KILL/17, and says what happened. The moments follow from
+the seed; where a blow by the clock hits, the machine has a say.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
+
+import drilling
+import tiny_run
+from tiny_run import Ended, FileOperations, Process
+
+# The signal of each kind, and the exit statuses that are right after it.
+KINDS = {
+    "KILL": (signal.SIGKILL, {-9}),
+    "TERM": (signal.SIGTERM, {143, -15}),
+    "INT": (signal.SIGINT, {130, -2}),
+    "HUP": (signal.SIGHUP, {129, -1}),
+    "PIPE": (signal.SIGINT, {130, -2, 141, -13}),
+}
+LONGEST = 8  # blows of a chain
+
+
+class Undisturbed(NamedTuple):
+    """A run that nothing happened to: what it left, how long it took, its file operations."""
+
+    contents: dict[str, Any]
+    seconds: float
+    operations: int
+
+
+class Chain(NamedTuple):
+    """What became of a chain: its blows, and what went wrong."""
+
+    name: str
+    tries: int
+    problems: list[str]
+
+
+def undisturbed(folder: Path) -> dict[str, Undisturbed]:
+    """One run of each variant, to compare with."""
+    found = {}
+    for variant in tiny_run.OPTIONS:
+        out, operations = folder / f"undisturbed {variant}", FileOperations()
+
+        def prepare(operations: FileOperations = operations) -> None:
+            tiny_run.quickly(curves=False)
+            operations.watch()
+
+        ended = tiny_run.undisturbed(
+            tiny_run.arguments(folder / "data", out, variant), prepare=prepare
+        )
+        found[variant] = Undisturbed(tiny_run.contents(out), ended.seconds, operations.done)
+    return found
+
+
+def run_chain(
+    kind: str, number: int, seed: int, folder: Path, straight: dict[str, Undisturbed],
+    tell: Callable[[str], object] = str,
+) -> Chain:  # fmt: skip
+    """Start, strike, resume, strike, ... let it end, and compare."""
+    name = f"{kind}/{number}"
+    draw = random.Random(f"{seed} {name}")
+    variant = draw.choice(list(tiny_run.OPTIONS))
+    curves, real = draw.random() < 0.125, draw.random() < 0.04
+    right, out = straight[variant], folder / f"{kind}{number}"
+    begin = tiny_run.arguments(folder / "data", out, variant)
+    tell(f"{name}: {variant}, curves {curves}, real {real}")
+    tries, problems = 0, []
+    for _ in range(draw.randint(2, LONGEST)):
+        damaged = damage(out, draw) if draw.random() < 0.2 else ""
+        ended = strike(kind, draw, resumed(begin, out), out, right, curves, real)
+        tell(f"  {damaged} → {ended.code} after {ended.seconds:.3f} s: {ended.last_line}")
+        if damaged and ended.code == 2:
+            problems.append(f"{name}: {damaged}, and then: {ended.last_line}")
+            break
+        if ended.code == 0:
+            break
+        tries += 1
+        problems += [f"{name}, blow {tries}: {text}" for text in wrong(kind, ended, out)]
+    if not problems:
+        ended = Process(resumed(begin, out), functools.partial(tiny_run.quickly, curves)).wait()
+        tell(f"  → {ended.code} after {ended.seconds:.3f} s")
+        if ended.code != 0:
+            problems.append(f"{name}: cannot be resumed ({ended.code}): {ended.last_line}")
+        elif found := tiny_run.differences(right.contents, tiny_run.contents(out)):
+            problems.append(f"{name}: {found} ({variant})")
+    return Chain(name, tries, problems)
+
+
+def resumed(command: list[str], out: Path) -> list[str]:
+    """The command that goes on; before there is a checkpoint, the one that begins."""
+    return [*command, "--resume"] if tiny_run.can_go_on(out) else command
+
+
+def strike(
+    kind: str, draw: random.Random, command: list[str], out: Path, right: Undisturbed,
+    curves: bool, real: bool,
+) -> Ended:  # fmt: skip
+    """Run the command until the blow falls."""
+    number = KINDS[kind][0]
+    steps = right.contents["last.npz"]["progress"]["iteration"]
+    left = 1 - (tiny_run.iteration(out) / steps if out.exists() else 0)
+    operation = 0
+    if kind != "PIPE" and not real and draw.random() < 0.5:
+        operation = draw.randint(1, 5 + int(left * right.operations))
+
+    def hit(done: int, operation_name: str, path: str) -> None:
+        if done == operation:
+            os.kill(os.getpid(), number)
+
+    def prepare() -> None:
+        tiny_run.quickly(curves)
+        if operation:
+            FileOperations().watch(hit)
+
+    process = Process(command, prepare, real)
+    if operation:
+        return process.wait()
+
+    def blow() -> None:
+        if kind == "PIPE":
+            process.close_pipe()
+            os.killpg(process.pid, number)
+        else:
+            os.kill(process.pid, number)
+
+    after = draw.random() * (0.05 + left * right.seconds + (curves * 0.3) + (real * 1.0))
+    return process.wait(blow, after)
+
+
+def wrong(kind: str, ended: Ended, out: Path) -> list[str]:
+    """What was not as it must be at a blow."""
+    if ended.code is None:
+        return [f"no end {tiny_run.PATIENCE:g} s after the blow"]
+    found = []
+    if ended.code not in KINDS[kind][1]:
+        found.append(f"exit status {ended.code}: {ended.last_line}")
+    if "Traceback" in ended.output:
+        found.append(f"a traceback: {ended.last_line}")
+    saved = re.search(r"iteration (\d+) of \d+ is saved", ended.output)
+    if saved and int(saved[1]) != tiny_run.iteration(out):
+        found.append(f"{saved[0]}, it says; iteration {tiny_run.iteration(out)} is")
+    return found
+
+
+def damage(out: Path, draw: random.Random) -> str:
+    """Cut the last checkpoint short or change a byte, if there is one before it."""
+    last = out / "last.npz"
+    if not last.exists() or sum(p.name != "best.npz" for p in out.glob("*.npz")) < 2:
+        return ""
+    data = bytearray(last.read_bytes())
+    place = draw.randrange(len(data))
+    if cut := draw.random() < 0.5:
+        del data[place:]
+    else:
+        data[place] ^= 1 << draw.randrange(8)
+    last.write_bytes(data)
+    return f"last.npz {'cut at' if cut else 'changed in'} byte {place}"
+
+
+def main() -> int:
+    """The drill; gives the exit status."""
+    parser = drilling.options(__doc__ or "", kills=1000, signals=100)
+    parser.add_argument("--only", metavar="CHAIN", help="one chain, such as KILL/17")
+    chosen = parser.parse_args()
+    since, tries, problems = time.monotonic(), 0, []
+    with tempfile.TemporaryDirectory(prefix="drill-") as name:
+        folder = Path(name)
+        tiny_run.write_data(folder / "data")
+        straight = undisturbed(folder)
+        if chosen.only:
+            kind, number = chosen.only.split("/")
+            one = run_chain(kind, int(number), chosen.seed, folder, straight, print)
+            return drilling.summary("kill", one.tries, one.problems, since)
+        for kind in KINDS:
+            wanted, done, number = chosen.kills if kind == "KILL" else chosen.signals, 0, 0
+            failed = []
+            task = functools.partial(_task, kind, chosen.seed, folder, straight)
+            while done < wanted:
+                more = range(number, number + max(1, (wanted - done) // LONGEST))
+                number = more.stop
+                for chain in drilling.spread(task, more, min(chosen.jobs, len(more))):
+                    done += chain.tries
+                    failed += chain.problems
+            print(f"{kind:4}  tries {done:4}, failed {len(failed)}, in {number} chains", flush=True)
+            tries, problems = tries + done, problems + failed
+    return drilling.summary("kill", tries, problems, since)
+
+
+def _task(
+    kind: str, seed: int, folder: Path, straight: dict[str, Undisturbed], number: int
+) -> Chain:
+    return run_chain(kind, number, seed, folder, straight)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
