@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -12,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,14 +38,11 @@ def forked(job: Callable[[], Any], limit: float = 30.0) -> Ended:
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
-        os.close(read)
-        try:
-            said = pickle.dumps(Ended(job(), ""))
-        except BaseException as error:
-            lines = traceback.format_exception(error, limit=-2)
-            said = pickle.dumps(Ended(None, "".join(lines[-3:]).strip()))
-        with open(write, "wb") as file:
-            file.write(said)
+        with contextlib.suppress(BaseException):  # the child must never go on as its parent
+            os.close(read)
+            said = pickle.dumps(_called(job))
+            with open(write, "wb") as file:
+                file.write(said)
         os._exit(0)
     os.close(write)
     deadline = time.monotonic() + limit
@@ -64,6 +62,15 @@ def forked(job: Callable[[], Any], limit: float = 30.0) -> Ended:
     return pickle.loads(b"".join(parts))
 
 
+def _called(job: Callable[[], Any]) -> Ended:
+    try:
+        return Ended(job(), "")
+    except BaseException as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return Ended(None, f"{type(error).__name__}: {error} ({where})")
+
+
 def resident() -> float:
     """MB of memory that this process has."""
     with open("/proc/self/statm") as file:
@@ -80,15 +87,24 @@ def options(text: str, **numbers: int) -> argparse.ArgumentParser:
     return parser
 
 
-def spread(task: Callable[[Any], Any], items: Iterable[Any], jobs: int) -> Iterator[Any]:
+def spread(task: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Iterator[Any]:
     """``task(item)`` of each, as they come, over so many forked processes."""
-    if jobs == 1:
+    if min(jobs, len(items)) <= 1:
         yield from map(task, items)
         return
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap_unordered(task, items)
+    _Pool.task = task  # what was there before the fork need not be pickled
+    with multiprocessing.get_context("fork").Pool(min(jobs, len(items))) as pool:
+        yield from pool.imap_unordered(_call, items)
         pool.close()
         pool.join()
+
+
+class _Pool:
+    task: Callable[[Any], Any]
+
+
+def _call(item: Any) -> Any:
+    return _Pool.task(item)
 
 
 def summary(name: str, tries: int, failures: list[str], since: float) -> int:

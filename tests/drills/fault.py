@@ -75,7 +75,7 @@ def make_data(folder: Path) -> None:
         (root / "classes.txt").write_text("\n".join([*names[:-1], "Zürich"]), encoding="utf-8")
         if name:
             last = (root / "ImageSets/Segmentation" / f"{name}.txt").read_text().split()[-1]
-            side = 640 if name == "train" else 1400  # learning takes more memory than scoring
+            side = 900 if name == "train" else 1400  # learning takes more memory than scoring
             pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(root / "JPEGImages" / f"{last}.jpg")
             write_mask(root / "SegmentationClass" / f"{last}.png", pixels[..., 0] % 3)

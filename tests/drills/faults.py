@@ -173,11 +173,15 @@ def no_memory_for(module: Any, name: str) -> Act:
     return act
 
 
-def little_memory(stage: Stage, run: Any) -> None:
+def room_for(megabytes: int) -> Act:
     """Room for the small images, and not for the large one."""
-    with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + (24 << 20), resource.RLIM_INFINITY))
+
+    def act(stage: Stage, run: Any) -> None:
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (megabytes << 20), resource.RLIM_INFINITY))
+
+    return act
 
 
 # ---- screen, signals, files of an earlier part ----
@@ -252,8 +256,8 @@ def faults() -> list[Fault]:
         Fault("no memory in a step, epoch 2", no_memory_for(page, "total_loss"), 6),
         Fault("no memory in scoring, epoch 1", no_memory_for(run_module, "evaluate"), 2),
         Fault("no memory in scoring, epoch 2", no_memory_for(run_module, "evaluate"), 6),
-        Fault("RLIMIT_AS, a large image to train on", little_memory, 1, large="train"),
-        Fault("RLIMIT_AS, a large image to score", little_memory, 2, large="val"),
+        Fault("RLIMIT_AS, a large image to train on", room_for(80), 1, large="train"),
+        Fault("RLIMIT_AS, a large image to score", room_for(80), 2, large="val"),
         Fault("output to a dead pipe, from the start", dead_pipe, 0, codes=(0, 141)),
         Fault("output to a dead pipe, epoch 2", dead_pipe, 6, codes=(0, 141)),
         Fault("an ASCII terminal", ascii_screen, 0, codes=(0,)),

@@ -204,22 +204,18 @@ def main() -> int:
         for kind in KINDS:
             wanted, done, number = chosen.kills if kind == "KILL" else chosen.signals, 0, 0
             failed = []
-            task = functools.partial(_task, kind, chosen.seed, folder, straight)
+            task = functools.partial(
+                run_chain, kind, seed=chosen.seed, folder=folder, straight=straight
+            )
             while done < wanted:
                 more = range(number, number + max(1, (wanted - done) // LONGEST))
                 number = more.stop
-                for chain in drilling.spread(task, more, min(chosen.jobs, len(more))):
+                for chain in drilling.spread(task, more, chosen.jobs):
                     done += chain.tries
                     failed += chain.problems
             print(f"{kind:4}  tries {done:4}, failed {len(failed)}, in {number} chains", flush=True)
             tries, problems = tries + done, problems + failed
     return drilling.summary("kill", tries, problems, since)
-
-
-def _task(
-    kind: str, seed: int, folder: Path, straight: dict[str, Undisturbed], number: int
-) -> Chain:
-    return run_chain(kind, number, seed, folder, straight)
 
 
 if __name__ == "__main__":
