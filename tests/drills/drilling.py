@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,11 +33,18 @@ class Ended(NamedTuple):
     problem: str
 
 
+def fork() -> int:
+    """``os.fork``, also where other threads are idle, of which newer Pythons warn."""
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def forked(job: Callable[[], Any], limit: float = 30.0) -> Ended:
     """Call ``job`` in a forked process, which is killed after ``limit`` seconds."""
-    sys.stdout.flush()
     read, write = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if not pid:
         with contextlib.suppress(BaseException):  # the child must never go on as its parent
             os.close(read)
@@ -59,7 +67,7 @@ def forked(job: Callable[[], Any], limit: float = 30.0) -> Ended:
         return Ended(None, f"no end after {limit:g} s")
     if code < 0:
         return Ended(None, f"killed by {signal.Signals(-code).name}")
-    return pickle.loads(b"".join(parts))
+    return pickle.loads(b"".join(parts) or pickle.dumps(Ended(None, "it ended without a word")))
 
 
 def _called(job: Callable[[], Any]) -> Ended:

@@ -149,23 +149,23 @@ def resume(fault: Fault, stage: Stage, right: dict[str, Any]) -> str:
     return tiny_run.differences(right, found) or "yes"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The drill; gives the exit status."""
     parser = drilling.options(__doc__ or "")
     parser.add_argument("--only", metavar="WORD", default="", help="faults whose name has it")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     since, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)
         make_data(folder)
+        names = [fault.name for fault in faults()]
+        played = [number for number, name in enumerate(names) if chosen.only in name]
         straight = {}
-        for large in ("", "train", "val"):
+        for large in {faults()[number].large for number in played}:
             stage = Stage(folder / f"data{large}", folder / f"undisturbed{large}")
             prepare = functools.partial(tiny_run.quickly, curves=False)
             tiny_run.undisturbed(command(stage, large), prepare=prepare)
             straight[large] = tiny_run.contents(stage.out)
-        names = [fault.name for fault in faults()]
-        played = [number for number, name in enumerate(names) if chosen.only in name]
         width = max(map(len, names))
         print(f"{'fault':{width}}  exit  seconds  lost  same  what the user saw last", flush=True)
         task = functools.partial(play, folder=folder, straight=straight)

@@ -224,7 +224,7 @@ class Trial(NamedTuple):
     @property
     def kinds(self) -> list[str]:
         """What inputs are drawn from; checkpoints, which hold most, are three."""
-        return [*self.known, "checkpoint", "checkpoint"]
+        return [*self.known, *(["checkpoint"] * 2 * ("checkpoint" in self.known))]
 
 
 def run_block(trial: Trial, block: int) -> list[Row]:
@@ -336,12 +336,12 @@ def _out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The drill; gives the exit status."""
     parser = drilling.options(__doc__ or "", inputs=10_000)
     parser.add_argument("--only", type=int, metavar="NUMBER")
     parser.add_argument("--kind", metavar="WORD", default="")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     since, only = time.monotonic(), chosen.only
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)

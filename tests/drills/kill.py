@@ -65,25 +65,27 @@ class Chain(NamedTuple):
     problems: list[str]
 
 
-def undisturbed(folder: Path) -> dict[str, Undisturbed]:
-    """One run of each variant, to compare with."""
-    found = {}
-    for variant in tiny_run.OPTIONS:
-        out, operations = folder / f"undisturbed {variant}", FileOperations()
+class Straight(dict[str, Undisturbed]):
+    """An undisturbed run of each variant, made when it is asked for."""
 
-        def prepare(operations: FileOperations = operations) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, variant: str) -> Undisturbed:
+        out, operations = self.folder / f"{variant} {os.getpid()}", FileOperations()
+
+        def prepare() -> None:
             tiny_run.quickly(curves=False)
             operations.watch()
 
-        ended = tiny_run.undisturbed(
-            tiny_run.arguments(folder / "data", out, variant), prepare=prepare
-        )
-        found[variant] = Undisturbed(tiny_run.contents(out), ended.seconds, operations.done)
-    return found
+        command = tiny_run.arguments(self.folder / "data", out, variant)
+        seconds = tiny_run.undisturbed(command, prepare).seconds
+        self[variant] = Undisturbed(tiny_run.contents(out), seconds, operations.done)
+        return self[variant]
 
 
 def run_chain(
-    kind: str, number: int, seed: int, folder: Path, straight: dict[str, Undisturbed],
+    kind: str, number: int, seed: int, folder: Path, straight: Straight,
     tell: Callable[[str], object] = str,
 ) -> Chain:  # fmt: skip
     """Start, strike, resume, strike, ... let it end, and compare."""
@@ -187,20 +189,23 @@ def damage(out: Path, draw: random.Random) -> str:
     return f"last.npz {'cut at' if cut else 'changed in'} byte {place}"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The drill; gives the exit status."""
     parser = drilling.options(__doc__ or "", kills=1000, signals=100)
     parser.add_argument("--only", metavar="CHAIN", help="one chain, such as KILL/17")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     since, tries, problems = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)
         tiny_run.write_data(folder / "data")
-        straight = undisturbed(folder)
+        straight = Straight(folder)
         if chosen.only:
             kind, number = chosen.only.split("/")
             one = run_chain(kind, int(number), chosen.seed, folder, straight, print)
             return drilling.summary("kill", one.tries, one.problems, since)
+        if chosen.jobs > 1:  # else each process would make its own
+            for variant in tiny_run.OPTIONS:
+                straight[variant]
         for kind in KINDS:
             wanted, done, number = chosen.kills if kind == "KILL" else chosen.signals, 0, 0
             failed = []

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import drilling
 import numpy as np
 
 from tinyfcn import cli, visualize
@@ -100,8 +101,7 @@ class Process:
                 file_actions=[(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_DUP2, write, 2)],
             )  # fmt: skip
         else:
-            sys.stdout.flush()
-            self.pid = os.fork() or self._child(command, write, prepare)
+            self.pid = drilling.fork() or self._child(command, write, prepare)
         os.close(write)
 
     def _child(self, command: list[str], output: int, prepare: Callable[[], None]) -> NoReturn:
@@ -164,9 +164,9 @@ class Process:
         return Ended(None if hangs else code, text, ended - self.begun, ended - struck)
 
 
-def undisturbed(command: list[str], **more: Any) -> Ended:
+def undisturbed(command: list[str], prepare: Callable[[], None] = lambda: None) -> Ended:
     """Run it to its end, which must be a good one."""
-    ended = Process(command, **more).wait()
+    ended = Process(command, prepare).wait()
     if ended.code != 0:
         raise RuntimeError(f"the undisturbed run ended with {ended.code}:\n{ended.output}")
     return ended

@@ -1,0 +1,108 @@
+"""The drills in short: that they run, and that they notice what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import drilling
+import fork
+import fuzz
+import kill
+import numpy as np
+import pytest
+import tiny_run
+from inputs import Kind
+
+from tinyfcn.data import DataError
+
+
+def test_a_forked_job_that_fails_dies_or_hangs() -> None:
+    assert drilling.forked(lambda: 6 * 7).value == 42
+    assert "ZeroDivisionError" in drilling.forked(lambda: 1 // 0).problem
+    assert drilling.forked(lambda: os.kill(os.getpid(), signal.SIGSEGV)).problem.endswith("SIGSEGV")
+    assert "no end after" in drilling.forked(lambda: time.sleep(60), limit=0.1).problem
+
+
+def test_the_summary_tells_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert drilling.summary("drill", 3, ["one"], time.monotonic()) == 1
+    assert drilling.summary("drill", 3, [], time.monotonic()) == 0
+    said = capsys.readouterr().out
+    assert "FAILED one\ndrill: tries 3, held 2, failed 1" in said
+
+
+def test_the_kill_drill_sees_what_is_wrong(tmp_path: Path) -> None:
+    right = tiny_run.Ended(143, "stopped by SIGTERM: iteration 0 of 12 is saved", 1.0, 0.1)
+    assert kill.wrong("TERM", right, tmp_path) == []
+    for change in (
+        {"code": None},
+        {"code": 1},
+        {"output": "Traceback (most recent call last):\nKeyError"},
+        {"output": "iteration 5 of 12 is saved"},
+    ):
+        assert len(kill.wrong("TERM", right._replace(**change), tmp_path)) == 1
+
+
+def test_runs_that_differ_in_a_bit_differ() -> None:
+    one = {"files": ["a"], "last.npz": tiny_run._plain({"w": np.zeros(3), "seconds": 1.0})}
+    assert tiny_run.differences(one, {**one}) == ""
+    other = tiny_run._plain({"w": np.array([0.0, -0.0, 0.0]), "seconds": 2.0})
+    assert tiny_run.differences(one, {**one, "last.npz": other}) == "last.npz differs"
+    assert "files differs" in tiny_run.differences(one, {**one, "files": ["a", "b"]})
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        (lambda path: None, ""),
+        (lambda path: _raise(DataError("no")), ""),
+        (lambda path: sys.exit(2), ""),
+        (lambda path: sys.exit(1), "status 1"),
+        (lambda path: _raise(KeyError("x")), "KeyError"),
+        (lambda path: np.ones(1 << 28), "MemoryError"),
+        (lambda path: time.sleep(60), "SIGALRM"),
+        (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "SIGSEGV"),
+    ],
+)
+def test_the_fuzzer_sees_what_a_reader_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Any, problem: str
+) -> None:
+    monkeypatch.setattr(fuzz, "SECONDS", 0.2)
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    ended = drilling.forked(lambda: fuzz.attempt(read, path, show=False))
+    found = ended.problem or ended.value[1]
+    assert problem in found and bool(found) == bool(problem)
+
+
+def test_a_seed_gives_the_same_inputs_again(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    seen = tmp_path / "seen"
+
+    def keep(path: Path) -> None:
+        with open(seen, "ab") as file:
+            file.write(path.read_bytes() + b"\n")
+
+    found = []
+    for seed in (0, 0, 1):
+        seen.write_bytes(b"")
+        trial = fuzz.Trial({"text": Kind([b"once upon a time"], [keep])}, tmp_path, seed)
+        assert len(fuzz.run_block(trial, 3)) == fuzz.BLOCK
+        found.append(seen.read_bytes())
+    assert found[0] == found[1] != found[2]
+
+
+def test_the_drill_of_forks_sees_other_bits_and_leaks() -> None:
+    kept: list[Any] = []
+    assert fork.same(lambda: "a", 3, "a") == ""
+    assert fork.same(lambda: "b", 3, "a") == "other bits in 3 of 3 calls"
+    leak = fork.same(lambda: kept.append(np.ones(1 << 20)) or "a", 3, "a")
+    assert leak.endswith("MB kept after 3 calls")
