@@ -37,6 +37,7 @@ from tiny_run import Process
 
 from tinyfcn.data import write_mask
 from tinyfcn.training.run import Run
+from tinyfcn.training.run_folder import holds_run
 
 
 class Row(NamedTuple):
@@ -137,14 +138,15 @@ def play(number: int, folder: Path, straight: dict[str, Any]) -> Row:
 def resume(fault: Fault, stage: Stage, right: dict[str, Any]) -> str:
     """Go on; "yes" if the end is as it must be, else what is wrong with it."""
     line = command(stage, fault.large)
-    if tiny_run.can_go_on(stage.out):
+    if holds_run(stage.out):
         line.append("--resume")
     ended = Process(line, functools.partial(tiny_run.quickly, curves=False)).wait()
     if ended.code != 0:
         return f"{ended.code}, {ended.last_line}"
     found = tiny_run.contents(stage.out)
     for name in ("log.csv", "predictions.png", "curves.png"):
-        if f"disk full: {name}" in fault.name:  # it may miss, if the run went on without it
+        # They may miss, if the run went on without them.
+        if f": {name}" in fault.name or fault.name == "folder removed":
             found = {**found, "files": right["files"], name: right.get(name)}
     return tiny_run.differences(right, found) or "yes"
 

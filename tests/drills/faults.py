@@ -20,6 +20,8 @@ from tiny_run import FileOperations, page
 from tinyfcn.data import Preprocessing, write_mask
 from tinyfcn.training import run as run_module
 
+ALL = 99  # steps
+
 
 class Stage(NamedTuple):
     """Where a fault is played."""
@@ -44,7 +46,8 @@ class Fault(NamedTuple):
         step: after how many optimizer steps; 0: before the run; of 12, four an epoch.
         repair: puts it right, after the process has ended.
         codes: the exit statuses that are right; with 0 the run goes on to its end.
-        lost: so many steps may be lost, of those that were taken.
+        lost: so many steps may be lost, of those that were taken: all that came after it, where
+            nothing can be written any more.
         save: checkpoints are written after every step, else only by epoch.
         large: the list, train or val, that has an image which takes much memory.
     """
@@ -105,9 +108,11 @@ def move_away(stage: Stage, run: Any) -> None:
 
 
 def move_back(stage: Stage, run: Any = None) -> None:
-    assert stage.out.with_name("moved").exists(), "the fault was not played"
-    shutil.rmtree(stage.out, ignore_errors=True)
-    stage.out.with_name("moved").rename(stage.out)
+    """If the run has not made a new folder and gone on there."""
+    moved = stage.out.with_name("moved")
+    assert moved.exists(), "the fault was not played"
+    if not stage.out.exists():
+        moved.rename(stage.out)
 
 
 def remove(stage: Stage, run: Any) -> None:
@@ -218,26 +223,24 @@ def faults() -> list[Fault]:
     found = [
         Fault("disk full: config.json", full_disk("config.json"), 0),
         Fault("disk full: everything, from the start", full_disk(), 0),
-        Fault("disk full: everything, epoch 1", full_disk(), 2, lost=1, save=True),
-        Fault("disk full: everything, epoch 2", full_disk(), 6, lost=1, save=True),
-        Fault("files of 50 kB at most, epoch 2", small_files, 6, lost=1, save=True),
+        Fault("files of 50 kB at most, epoch 2", small_files, 6, lost=ALL, save=True),
     ]
-    for name in ("log.csv", "curves.png", "predictions.png", "best.npz", "last.npz"):
-        weights = name.endswith(".npz")
+    for name in ("", "log.csv", "curves.png", "predictions.png", "best.npz", "last.npz"):
         for step in (2, 6):
-            where = f"disk full: {name}, epoch {1 + step // 4}"
-            codes = (0,) if name.endswith(".png") else (0, 2)
-            once = not weights
-            # Of the weights' file there is the one before, saved a step ago.
+            where = f"{name or 'everything'}, epoch {1 + step // 4}"
+            codes = (0, 2) if name.endswith("npz") else (0,)  # 2 if it was the last time
             found.append(
-                Fault(where, full_disk(name, once), step, codes=codes, lost=1, save=weights)
+                Fault(f"disk full once: {where}", full_disk(name, True), step, codes=codes)
             )
+            if name.endswith("npz") or not name:
+                more = {"lost": ALL, "save": True}
+                found.append(Fault(f"disk full: {where}", full_disk(name), step, **more))
     found += [
         Fault("folder read-only from the start", read_only, 0, writable),
-        Fault("folder read-only, epoch 1", read_only, 2, writable, lost=1, save=True),
-        Fault("folder read-only, epoch 2", read_only, 6, writable, lost=1, save=True),
+        Fault("folder read-only, epoch 1", read_only, 2, writable, lost=ALL, save=True),
+        Fault("folder read-only, epoch 2", read_only, 6, writable, lost=ALL, save=True),
         Fault("folder moved away", move_away, 6, move_back, lost=1, save=True, codes=(0, 2)),
-        Fault("folder removed", remove, 6, codes=(0, 2), lost=99),
+        Fault("folder removed", remove, 6, codes=(0, 2), lost=ALL),
     ]
     for split, step in (("train", 2), ("val", 1), ("val", 6)):
         for name, kind, spoil in (
@@ -262,13 +265,15 @@ def faults() -> list[Fault]:
         Fault("output to a dead pipe, epoch 2", dead_pipe, 6, codes=(0, 141)),
         Fault("an ASCII terminal", ascii_screen, 0, codes=(0,)),
     ]
-    for name, file, change in (
-        ("log.csv with a BOM", "log.csv", lambda data: b"\xef\xbb\xbf" + data),
-        ("log.csv with semicolons", "log.csv", lambda data: data.replace(b",", b";")),
-        ("log.csv of noise", "log.csv", lambda data: bytes(range(256))),
-        ("log.csv empty", "log.csv", lambda data: b""),
-        ("last.npz cut short", "last.npz", lambda data: data[: len(data) // 2]),
-        ("last.npz of zeros", "last.npz", lambda data: bytes(len(data))),
+    for name, change in (
+        ("log.csv with a BOM", lambda data: b"\xef\xbb\xbf" + data),
+        ("log.csv with semicolons", lambda data: data.replace(b",", b";")),
+        ("log.csv of noise", lambda data: bytes(range(256))),
+        ("log.csv empty", lambda data: b""),
+        ("last.npz cut short", lambda data: data[: len(data) // 2]),
+        ("last.npz of zeros", lambda data: bytes(len(data))),
     ):
-        found.append(Fault(f"SIGTERM, {name}", stop, 6, rewritten(file, change), (143,)))
+        file = name.split()[0]
+        lost = 2 if file == "last.npz" else 0  # what the one before it has not
+        found.append(Fault(f"SIGTERM, {name}", stop, 6, rewritten(file, change), (143,), lost))
     return found

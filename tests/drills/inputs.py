@@ -73,7 +73,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
             "voc/classes.txt",
         ),
         "SBD": Kind(_sbd_masks(), [_open_sbd], "sbd/cls/a.mat"),
-        "log.csv": Kind(_logs(), [lambda path: RunFolder(path.parent).read_log()], "run/log.csv"),
+        "log.csv": Kind(_logs(), [claim_log], "run/log.csv"),
         "checkpoint": Kind(
             _checkpoints(folder),
             [checkpoint.load, weights.read, predict, evaluate, resume, init_from],
@@ -93,6 +93,13 @@ def _open_voc(path: Path) -> None:
 
 def _open_sbd(path: Path) -> None:
     SBDSegmentation(path.parents[1])[0]
+
+
+def claim_log(path: Path) -> None:
+    """What a resumed run does with the log that it finds."""
+    RunFolder(path.parent).claim_log([{"epoch": 1, "iteration": 4}])
+    for aside in path.parent.glob("log-*.csv"):
+        aside.unlink()
 
 
 def predict(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,11 +21,33 @@ from inputs import Kind
 
 from tinyfcn.data import DataError
 
+SHORT = """
+import fault, fork, fuzz, kill
+status = kill.main("--kills 2 --signals 0 --jobs 1".split())
+status |= fault.main("--only terminal".split())
+status |= fuzz.main("--inputs 100".split())
+status |= fork.main("--tries 1 --only learn".split())
+raise SystemExit(status)
+"""
+
+
+def test_short_drills_hold() -> None:
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = [line for line in done.stdout.splitlines() if ": tries " in line]
+    assert [line.partition(":")[0] for line in last] == ["kill", "fault", "fuzz", "fork"]
+    assert all("failed 0," in line for line in last)
+
 
 def test_a_forked_job_that_fails_dies_or_hangs() -> None:
     assert drilling.forked(lambda: 6 * 7).value == 42
     assert "ZeroDivisionError" in drilling.forked(lambda: 1 // 0).problem
-    assert drilling.forked(lambda: os.kill(os.getpid(), signal.SIGSEGV)).problem.endswith("SIGSEGV")
+    assert drilling.forked(lambda: os.kill(os.getpid(), signal.SIGKILL)).problem.endswith("SIGKILL")
     assert "no end after" in drilling.forked(lambda: time.sleep(60), limit=0.1).problem
 
 
@@ -69,7 +92,7 @@ def _raise(error: BaseException) -> None:
         (lambda path: _raise(KeyError("x")), "KeyError"),
         (lambda path: np.ones(1 << 28), "MemoryError"),
         (lambda path: time.sleep(60), "SIGALRM"),
-        (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "SIGSEGV"),
+        (lambda path: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
     ],
 )
 def test_the_fuzzer_sees_what_a_reader_does(
@@ -83,7 +106,10 @@ def test_the_fuzzer_sees_what_a_reader_does(
     assert problem in found and bool(found) == bool(problem)
 
 
-def test_a_seed_gives_the_same_inputs_again(tmp_path: Path) -> None:
+def test_a_seed_gives_the_same_inputs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "BLOCK", 20)
     (tmp_path / "place").mkdir()
     seen = tmp_path / "seen"
 
@@ -104,5 +130,5 @@ def test_the_drill_of_forks_sees_other_bits_and_leaks() -> None:
     kept: list[Any] = []
     assert fork.same(lambda: "a", 3, "a") == ""
     assert fork.same(lambda: "b", 3, "a") == "other bits in 3 of 3 calls"
-    leak = fork.same(lambda: kept.append(np.ones(1 << 20)) or "a", 3, "a")
+    leak = fork.same(lambda: kept.append(np.ones(1 << 23)) or "a", 3, "a")
     assert leak.endswith("MB kept after 3 calls")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import math
 import mmap
 import os
+import re
 import select
 import signal
 import sys
@@ -25,7 +27,7 @@ import numpy as np
 
 from tinyfcn import cli, visualize
 from tinyfcn.data import write_voc_tree
-from tinyfcn.training import checkpoint, datasets
+from tinyfcn.training import checkpoint, datasets, saver
 from tinyfcn.training import run as run_module
 from tinyfcn.training.run_folder import RunFolder
 
@@ -217,7 +219,7 @@ class FileOperations:
 def quickly(curves: bool = True, save: bool = True) -> None:
     """Score three scenes where they are drawn; perhaps draw no curves, save after each step."""
     if save:
-        run_module.SAVE_EVERY = 0.0
+        run_module.SAVE_EVERY, saver.SHARE = 0.0, math.inf
     datasets.SCENES_TO_SCORE = 3
     if not curves:
         visualize.plot_curves = lambda rows, file: file.write(b"curves")  # type: ignore[assignment]
@@ -228,29 +230,28 @@ def quickly(curves: bool = True, save: bool = True) -> None:
 
 def contents(folder: Path) -> dict[str, Any]:
     """What must be the same after a disturbed run: weights and all state, the log, the names of
-    the files, the picture of predictions. Times and places are left out."""
-    return {
-        "files": sorted(path.name for path in folder.iterdir()),
-        "last.npz": _plain(checkpoint.load(folder / "last.npz")),
-        "best.npz": _plain(checkpoint.load(folder / "best.npz")),
-        "log.csv": [_plain(row) for row in RunFolder(folder).read_log()],
-        "predictions.png": (folder / "predictions.png").read_bytes(),
-    }
+    the files, the picture of predictions. Left out are times, places, which checkpoint was the one
+    before the last, and what a run has set aside because others had changed it."""
+    names = sorted(path.name for path in folder.iterdir())
+    left_out = re.compile(r"previous\.npz|(log|last)-\d+\.\w+")
+    found: dict[str, Any] = {"files": [name for name in names if not left_out.fullmatch(name)]}
+    for name in ("last.npz", "best.npz"):
+        if name in names:
+            found[name] = _plain(checkpoint.load(folder / name))
+    found["log.csv"] = [_plain(row) for row in RunFolder(folder).read_log()]
+    if "predictions.png" in names:
+        found["predictions.png"] = (folder / "predictions.png").read_bytes()
+    return found
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """What differs between two :func:`contents`, "" if nothing does."""
     parts = []
     for key in one:
-        if one[key] != other[key]:
+        if one[key] != other.get(key):
             found = f": {other[key]} instead of {one[key]}" if key == "files" else ""
             parts.append(f"{key} differs{found}")
     return ", ".join(parts)
-
-
-def can_go_on(folder: Path) -> bool:
-    """Whether there is a checkpoint that ``--resume`` may take."""
-    return any(path.name != "best.npz" for path in folder.glob("*.npz"))
 
 
 def iteration(folder: Path) -> int:
