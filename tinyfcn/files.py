@@ -14,9 +14,6 @@ from typing import BinaryIO
 
 AnyPath = str | os.PathLike[str]
 
-_LONGEST = 255  # bytes of a name, on nearly every file system
-_LOOKED_AT = 4096  # bytes at either end of a file, where its mark stands
-
 
 def open_regular(path: AnyPath) -> BinaryIO:
     """Open a file to read bytes; OSError at once for a pipe, which would be waited for."""
@@ -70,12 +67,10 @@ def atomic_write(path: AnyPath) -> Iterator[BinaryIO]:
             # A full disk names no file.
             error.filename = str(path if target.parent.is_dir() else target.parent)
         raise
-    with contextlib.suppress(OSError):  # not every system flushes folders
+    with contextlib.suppress(OSError), contextlib.ExitStack() as at_last:
         folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        at_last.callback(os.close, folder)
+        os.fsync(folder)  # not every system does this to folders
 
 
 def _mode_to_keep(path: AnyPath) -> int | None:
@@ -145,7 +140,7 @@ def bears(path: AnyPath, *marks: str) -> bool:
     text = b""
     if os.path.isfile(path):  # a pipe would be waited for
         with contextlib.suppress(OSError), open(path, "rb") as file:
-            text = file.read(_LOOKED_AT)
+            text = file.read(4096)
             file.seek(-len(text), os.SEEK_END)
             text += file.read()
     return any(mark.encode() in text for mark in marks)
@@ -167,8 +162,8 @@ def _folded(path: Path) -> str:
 
 
 def shortened(name: str, more: int) -> str:
-    """The beginning of a name that leaves room for some bytes more."""
-    while len(os.fsencode(name)) + more > _LONGEST:
+    """The beginning of a name that leaves room for some bytes more, of 255 in all."""
+    while len(os.fsencode(name)) + more > 255:
         name = name[:-1]
     return name
 
