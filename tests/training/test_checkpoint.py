@@ -214,10 +214,10 @@ def test_foreign_contents(tmp_path: Path, text: str) -> None:
     """The checksums are right."""
     np.savez(tmp_path / "a.npz", **{tree.JSON: np.array(text), "w": np.ones(2)})
     for read, kind in ((checkpoint.load, CheckpointError), (weights.read, weights.WeightsError)):
-        start = time.monotonic()
+        start = time.process_time()
         with pytest.raises(kind) as caught:
             read(tmp_path / "a.npz")
-        assert time.monotonic() - start < 5
+        assert time.process_time() - start < 5
         assert len(str(caught.value)) < 1000
 
 

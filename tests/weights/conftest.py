@@ -81,14 +81,14 @@ def reject() -> Callable[[Path], None]:
 
     def check(path: Path) -> None:
         tracemalloc.start()
-        start = time.monotonic()
+        start = time.process_time()
         try:
             with pytest.raises(weights.WeightsError) as caught:
                 weights.load(path)
             assert tracemalloc.get_traced_memory()[1] < path.stat().st_size + (200 << 20)
         finally:
             tracemalloc.stop()
-        assert time.monotonic() - start < 5
+        assert time.process_time() - start < 5
         assert len(str(caught.value)) < 1000
 
     return check

@@ -73,7 +73,7 @@ def load(path: AnyPath) -> dict[str, Any]:
     try:
         return tree.unflatten(npz.arrays(Path(path)))
     except WeightsError as error:
-        reason = str(error)[:LONGEST_MESSAGE]
+        reason = f"{error!s:.{LONGEST_MESSAGE}}"
         raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
 
 

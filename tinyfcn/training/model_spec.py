@@ -65,9 +65,8 @@ class ModelSpec:
         named = (values["model"], *classes)
         if not all(isinstance(one, str) and 0 < len(one.encode()) <= 1000 for one in named):
             raise ValueError("the name of the model or of a class is empty, too long, or no text")
-        wrong = [name for name, value in arguments.items() if not _is_argument(value)]
-        if wrong:
-            raise ValueError(f"its argument {wrong[0]!r:.40} is nothing that a model takes")
+        if not all(map(_is_argument, arguments.values())):
+            raise ValueError("an argument is nothing that a model takes")
         preprocessing = Preprocessing(**values["preprocessing"])
         return cls(values["model"], classes, arguments, preprocessing)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn import backend, models, weights
+from tinyfcn import weights
 from tinyfcn.data import TORCHVISION, VOC_CLASSES
 from tinyfcn.models.fcn import SKIPS
 from tinyfcn.models.registry import entry
@@ -27,6 +27,9 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "depth": (50, 101),
     "context": ("basic", "large", None),
 }
+
+
+_MOST_CLASSES = 100_000  # an array may have an axis of any length, if another has none
 
 
 class UnknownModel(weights.WeightsError):
@@ -85,10 +88,11 @@ def _published(
     for arguments in _candidates(file, name, given):
         try:
             arrays = _without_scales(file.arrays)
-            shapes = _shapes(name, 2, arguments)
-            count = weights.count_classes(shapes, _shapes(name, 3, arguments), arrays)
-            count = count or len(VOC_CLASSES)
-            matched = weights.match_names(_shapes(name, count, arguments), arrays)
+            two, three = (ModelSpec(name, ("",) * n, arguments).shapes() for n in (2, 3))
+            count = weights.count_classes(two, three, arrays) or len(VOC_CLASSES)
+            count = min(count, _MOST_CLASSES)
+            shapes = ModelSpec(name, ("",) * count, arguments).shapes()
+            matched = weights.match_names(shapes, arrays)
             found.append((len(matched.new), len(matched.unused), count, arguments))
         except ValueError as error:
             errors.append(error)
@@ -127,10 +131,3 @@ def _without_scales(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any
         if name in arrays and not np.allclose(arrays[name], factor):
             raise weights.WeightsError(f"{name} is not {factor:g} everywhere, as at_once has it")
     return {name: array for name, array in arrays.items() if name not in known}
-
-
-def _shapes(name: str, num_classes: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The shapes of a network that takes no memory."""
-    with backend.using("meta"):
-        model = models.create(name, num_classes=num_classes, **arguments)
-    return {key: array.shape for key, array in model.state_tensors().items()}

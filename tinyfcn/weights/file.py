@@ -44,7 +44,9 @@ class WeightFile:
             numeric = isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
             if not isinstance(name, str) or not numeric:
                 raise WeightsError(f"{name!r:.100} is not an array of numbers")
-            if not _is_finite(array):
+            with np.errstate(all="ignore"):  # as the float32 that they become
+                ends = np.array([array.min(), array.max()] if array.size else [], np.float32)
+            if not np.isfinite(ends).all():
                 raise WeightsError(f"{name} holds NaN, or numbers beyond the range of float32")
 
 
@@ -120,11 +122,3 @@ def allowance(path: Path) -> int:
     Weights hardly shrink, unless they were stored with twice the digits that they have.
     """
     return 64 * MEBIBYTE + 2 * path.stat().st_size
-
-
-def _is_finite(array: NDArray[Any]) -> bool:
-    """Whether all numbers are, as the float32 that they become."""
-    if array.dtype.kind != "f" or not array.size:
-        return True
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.array([array.min(), array.max()], np.float32)).all())

@@ -15,7 +15,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -120,10 +120,10 @@ def _read_zip(path: Path, found: Storages) -> Contents:
 def _read_legacy(path: Path, found: Storages) -> Contents:
     content = path.read_bytes()
     file = io.BytesIO(content)
-    run = partial(unpickle, file, persistent=partial(_storage, found))
-    if run(_nothing) != MAGIC_NUMBER:
+    run = partial(unpickle, file, _admitted, partial(_storage, found))
+    if run() != MAGIC_NUMBER:
         raise WeightsError("a pickle, but not one that torch.save wrote")
-    version, system, tree, keys = map(run, (_nothing, _nothing, _admitted, _nothing))
+    version, system, tree, keys = (run() for _ in range(4))
     if version != 1001 or not isinstance(system, dict) or not isinstance(keys, list):
         raise WeightsError("damaged, or of another version of PyTorch's format than 1001")
     order: Order = "little" if system.get("little_endian", True) else "big"
@@ -164,39 +164,22 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _ordered(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
-    """Python 2 saved an OrderedDict as a list of pairs, Python 3 fills it later."""
-    return set_items({}, *itertools.chain(*pairs))
-
-
-def _first(value: Any, *_: Any) -> Any:
-    """A parameter as its tensor, a size as its tuple."""
-    return value
-
-
-def _of_class(make: Any, _: Any, arguments: Any, *__: Any) -> Any:
-    """A tensor of a class of its own, or with attributes, as a tensor."""
-    return make(*arguments)
-
-
-def _nothing(*_: Any) -> None:
-    """What is beside the weights."""
-
-
 # What the names in a pickle stand for here: None for types, which are known by their last word.
 _NAMES: dict[str, Callable[..., Any] | None] = {
     r"torch(\.\w+)* \w*(Storage|Tensor)": None,
     r"torch (bool|b?float\d\w*|complex\d+|q?u?int\w+|bits\w+|per_\w+)": None,
     r"torch\._utils _rebuild_tensor(_v2)?": _rebuild_tensor,
-    r"torch\._tensor _rebuild_from_type_v2": _of_class,
-    r"collections OrderedDict": _ordered,
-    r"torch Size|torch\.nn\.parameter Parameter": _first,
-    r"torch\._utils _rebuild_(parameter\w*|device_tensor_from_cpu_tensor)": _first,
-    # Beside the weights, the tensors of types that NumPy lacks among it.
+    # A parameter as its tensor, a size as its tuple; a tensor of a class of its own as a tensor.
+    r"torch Size|torch\.nn\.parameter Parameter|torch\._utils _rebuild_(parameter\w*"
+    r"|device_tensor_from_cpu_tensor)": lambda value, *_: value,
+    r"torch\._tensor _rebuild_from_type_v2": lambda make, _, values, *__: make(*values),
+    # Python 2 saved an OrderedDict as a list of pairs, Python 3 fills it later.
+    r"collections OrderedDict": lambda pairs=(): set_items({}, *itertools.chain(*pairs)),
+    # What lies beside the weights, tensors of types that NumPy lacks among it.
     r"torch device|torch\.serialization _get_layout|torch\._utils _rebuild_(tensor_v3|qtensor"
     r"|sparse_tensor|meta_tensor_no_storage|nested_tensor|wrapper_subclass|device_tensor_\w+)"
     r"|(builtins|__builtin__) (bytearray|complex|set)|_codecs encode|collections Counter"
-    r"|numpy (dtype|ndarray)|numpy\._?core\.multiarray (scalar|_reconstruct)": _nothing,
+    r"|numpy (dtype|ndarray)|numpy\._?core\.multiarray (scalar|_reconstruct)": lambda *_: None,
 }
 
 

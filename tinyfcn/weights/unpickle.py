@@ -43,10 +43,10 @@ def unpickle(
 
     stack: list[Any] = []
     marks: list[int] = []  # sizes that the stack had
-    memo: dict[int, Any] = {}
+    memo: dict[str, Any] = {}  # by text, since numbers can be chosen to have one hash
     functions: dict[str, Callable[..., Any]] = {
         **_FUNCTIONS,
-        **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), memo.__getitem__),
+        **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda i: memo[str(i)]),
         "GLOBAL": named,
         "STACK_GLOBAL": lambda module, name: named(f"{module} {name}"),
         "BINPERSID": persistent,
@@ -58,9 +58,7 @@ def unpickle(
             if op.name == "MARK":
                 marks.append(len(stack))
             elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-                if not is_key(argument or 0):
-                    raise ValueError(f"{op.name} far away")
-                memo[len(memo) if argument is None else argument] = stack[-1]
+                memo[str(len(memo) if argument is None else argument)] = stack[-1]
             elif op.name in functions:
                 operands = _take(op, stack, marks) if op.stack_before else []
                 operands += [] if op.arg is None else [argument]
@@ -72,9 +70,7 @@ def unpickle(
         return stack.pop()
     except WeightsError:
         raise
-    except (
-        AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError,
-    ) as error:  # fmt: skip
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise WeightsError(f"damaged pickle ({error!r})") from error
 
 
