@@ -13,6 +13,7 @@ import pytest
 
 from tinyfcn import cli
 from tinyfcn.cli.errors import UsageError, plain_errors
+from tinyfcn.training.screen import for_watching
 
 COMMANDS = ["--help", "--version", "kernels list", "summary unet width=0.02", "train --help"]
 
@@ -117,3 +118,13 @@ def test_an_ascii_terminal(arguments: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
     assert status_of(arguments) == 0
     assert written.getvalue().isascii() and written.getvalue().strip()
+
+
+@pytest.mark.parametrize("kind", SCREENS)
+def test_what_is_only_watched_is_no_failure(kind: str) -> None:
+    """As what training prints, whose results are in its folder."""
+    with printing_to(kind, "stdout"), plain_errors():
+        print("begun", flush=True)
+        with for_watching():
+            print("an epoch", flush=True)
+        print("done")

@@ -21,11 +21,12 @@ from tinyfcn.training.lock import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
-import sys
+import os, sys
 from pathlib import Path
 from tinyfcn.training.lock import locked
 with locked(Path(sys.argv[1])):
-    print("held", flush=True)
+    if os.fork() == 0:
+        print("held", flush=True)
     sys.stdin.read()
 """
 
@@ -60,8 +61,9 @@ def test_the_second_says_who_is_there_and_death_frees(
         assert f"in use by process {process.pid} on " in said and "another --out" in said
         assert os.listdir(tmp_path) == ["run.lock"]
         process.send_signal(signal.SIGKILL)
-    with locked(path):
-        assert f"process {os.getpid()} on " in path.read_text()
+        process.wait()
+        with locked(path):  # though the child that it has forked lives on
+            assert f"process {os.getpid()} on " in path.read_text()
 
 
 def _fork(path: Path) -> None:

@@ -156,7 +156,8 @@ class DataLoader:
                 rng = np.random.default_rng([self.seed, epoch, _AUGMENT, index])
                 sample = self.transform(sample, rng)
             return sample
-        except (DataError, OSError) as error:
-            raise DataError(f"sample {name}: {error}") from error
+        except (DataError, MemoryError, OSError) as error:
+            kind = MemoryError if isinstance(error, MemoryError) else DataError
+            raise kind(f"sample {name}: {error}") from error
         except Exception as error:
             raise RuntimeError(f"sample {name}: {type(error).__name__}: {error}") from error
