@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import resource
 import struct
 import zlib
@@ -258,6 +259,14 @@ def test_sbd_takes_no_size_at_its_word(tmp_path, what):
     with pytest.raises(DataError, match=r"a.mat: expected a (MATLAB file with GTcls|mask)"):
         SBDSegmentation(tmp_path)[0]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_sbd_waits_for_no_pipe(tmp_path):
+    _write_sbd(tmp_path, ["a"])
+    (tmp_path / "cls" / "a.mat").unlink()
+    os.mkfifo(tmp_path / "cls" / "a.mat")
+    with pytest.raises(DataError, match=r"a.mat: expected a MATLAB file .*got a pipe"):
+        SBDSegmentation(tmp_path)[0]
 
 
 def test_sbd_leaves_out_the_excluded(tmp_path):
