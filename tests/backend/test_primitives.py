@@ -147,6 +147,7 @@ ARGUMENTS = {
     "resample2d": resample2d,
     "scatter_plane": scatter_plane,
     "sgd_update": lambda a: (a.image(), a.image(), a.image(), 0.9, 0.7, 0.1, 0.01, True),
+    "sum": lambda a: (a.image(), (0, 2)),
     "sum_pixels": lambda a: (a.image(),),
 }
 # The same with other options, said after the name.

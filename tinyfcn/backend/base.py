@@ -125,9 +125,13 @@ class Backend:
             matrices[...] = (pixels @ met.swapaxes(2, 3)).sum(0)
         return gw
 
+    def sum(self, x: Array, axes: tuple[int, ...]) -> Array:
+        """The sum over ``axes``, each kept as size 1, of a floating x; no worse than pairwise."""
+        return x.sum(axes, keepdims=True, dtype=np.float64).astype(x.dtype)
+
     def sum_pixels(self, x: Array) -> Array:
         """(N, C, H, W) → (C,): the sum over images and pixels."""
-        return x.sum((0, 2, 3))
+        return self.sum(x, (0, 2, 3)).reshape(-1)
 
     def _padded(self, x: Array, before: Pair, after: Pair, value: float = 0.0) -> Array:
         """x with rows and columns of ``value`` around it."""
@@ -179,11 +183,11 @@ class Backend:
         which helps to be fast, but the result must be right for any.
         """
         n, c, *out = x.shape
-        y = self.zeros((n * c, size[0] * size[1]), x.dtype)
+        y = self.xp.zeros((n * c, size[0] * size[1]))  # float64: many may meet at one place
         flat = n * c, math.prod(out)
         planes = self.xp.arange(n * c)[:, None]
         self.xp.add.at(y, (planes, indices.reshape(flat)), x.reshape(flat))
-        return y.reshape(n, c, *size)
+        return y.astype(x.dtype).reshape(n, c, *size)
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
         """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW).
@@ -213,12 +217,12 @@ class Backend:
     def softmax(self, x: Array, dim: int) -> Array:
         """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""
         powers = self.xp.exp(x - x.max(dim, keepdims=True))
-        return powers / powers.sum(dim, keepdims=True)
+        return powers / self.sum(powers, (dim,))
 
     def log_softmax(self, x: Array, dim: int) -> Array:
         """x − log Σ exp(x) along ``dim`` ≥ 0, without overflow."""
         x = x - x.max(dim, keepdims=True)
-        return x - self.xp.log(self.xp.exp(x).sum(dim, keepdims=True))
+        return x - self.xp.log(self.sum(self.xp.exp(x), (dim,)))
 
     # ---- losses: x (N, C, …); labels int32 (N, …) in [0, C), or −1 for a pixel without loss ----
 
@@ -253,7 +257,7 @@ class Backend:
         """Mean and biased variance of each channel; exact also where the mean is large."""
         axes = (0, *range(2, x.ndim))
         mean = x.mean(axes, dtype=np.float64)
-        var = ((x - _along_channels(mean, x)) ** 2).mean(axes)
+        var = ((x - _along_channels(mean, x)) ** 2).mean(axes, dtype=np.float64)
         return mean.astype(x.dtype), var.astype(x.dtype)
 
     def batch_norm(
@@ -276,7 +280,7 @@ class Backend:
         gy = gy if y is None else self.relu_grad(gy, y)
         axes, scale = (0, *range(2, x.ndim)), _along_channels(weight * invstd, x)
         xhat = (x - _along_channels(mean, x)) * _along_channels(invstd, x)
-        sum_gy, sum_gy_xhat = gy.sum(axes), (gy * xhat).sum(axes)
+        sum_gy, sum_gy_xhat = (self.sum(v, axes).reshape(-1) for v in (gy, gy * xhat))
         shared = _along_channels(sum_gy, x) + xhat * _along_channels(sum_gy_xhat, x)
         return scale * (gy - share * shared), sum_gy, sum_gy_xhat
 

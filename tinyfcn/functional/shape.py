@@ -65,12 +65,14 @@ class PutItem(Function):
         self.shape = shape
 
     def forward(self, gy):
-        y = backend.active().zeros(self.shape, gy.dtype)
+        xp = backend.active().xp
         if _is_basic(self.index):
+            y = backend.active().zeros(self.shape, gy.dtype)
             y[self.index] = gy
-        else:
-            backend.active().xp.add.at(y, self.index, gy)
-        return y
+            return y
+        y = xp.zeros(self.shape)  # float64: many may meet in one place
+        xp.add.at(y, self.index, gy)
+        return y.astype(gy.dtype)
 
     def backward(self, gy):
         return GetItem(self.index)(gy)

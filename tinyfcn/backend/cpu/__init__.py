@@ -17,10 +17,20 @@ from tinyfcn.backend.cpu.normalization import Normalization
 from tinyfcn.backend.cpu.optimizer import Optimizer
 from tinyfcn.backend.cpu.pooling import Pooling
 from tinyfcn.backend.cpu.resample import Resample
+from tinyfcn.backend.cpu.sums import Sums
 
 
 class NumpyBackend(
-    Activation, Convolution, Dropout, Loss, MatMul, Normalization, Optimizer, Pooling, Resample
+    Activation,
+    Convolution,
+    Dropout,
+    Loss,
+    MatMul,
+    Normalization,
+    Optimizer,
+    Pooling,
+    Resample,
+    Sums,
 ):
     """Computes on the CPU with NumPy alone, on every core; 4-D arrays are channels-last."""
 

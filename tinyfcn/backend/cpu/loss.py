@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of, select
+from tinyfcn.backend.cpu.sums import sum_axis
 
 
 class Loss(Backend):
@@ -26,7 +27,7 @@ class Loss(Backend):
             position += labels * position.size
             picked = columns.reshape(-1).take(position, mode="clip")  # some number for label −1
             np.exp(columns, out=columns)
-            np.log(columns.sum(0), out=pixels)
+            np.log(sum_axis(columns, 0)[0], out=pixels)
             pixels -= picked
             select(pixels, labels >= 0, pixels)
 
@@ -40,7 +41,7 @@ class Loss(Backend):
         def task(rows: Any, labels: Any, g: Any, block: Any) -> None:
             columns = _shifted(rows, labels)
             np.exp(columns, out=columns)
-            columns *= g / columns.sum(0)
+            columns *= g / sum_axis(columns, 0)[0]
             block[...] = columns.T
             position = np.arange(0, block.size, block.shape[1])
             position += np.maximum(labels, 0)  # for label −1 some place of the same pixel: g is 0

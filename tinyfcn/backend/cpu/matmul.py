@@ -15,6 +15,7 @@ from tinyfcn.backend.cpu.threads import parallel_for, split
 
 PIECE = 1 << 22  # multiplications of a piece, at least
 MOST = 8  # pieces
+LONG = 1 << 15  # products that BLAS adds up in float32
 
 
 class MatMul(Backend):
@@ -23,6 +24,10 @@ class MatMul(Backend):
     def matmul(self, a: Any, b: Any) -> Any:
         leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         y = np.empty((*leading, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+        runs = split(a.shape[-1], LONG)
+        if len(runs) > 1:
+            parts = parallel_for(lambda run: a[..., run] @ b[..., run, :], runs)
+            return np.sum(parts, axis=0, dtype=np.result_type(y, np.float64)).astype(y.dtype)
         by_rows = y.shape[-2] > y.shape[-1]
 
         def task(piece: slice) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.sums import RUN, sum_axis
 
 BLOCK = 1 << 18  # elements of a block
 LARGEST_KERNEL = 225  # elements, each repeated over a row; larger ones go to groups.py
@@ -54,17 +55,18 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
         lines = grads.reshape(len(grads), -1)
         sums = scratch.get("sums", (kh, kw, lines.shape[1]), gw.dtype)
         np.einsum("klrx,rx->klx", shifted, lines, out=sums)
-        return sums.reshape(kh, kw, -1, c).sum(axis=2)
+        return sum_axis(sums.reshape(kh, kw, -1, c), 2)[:, :, 0]
 
-    gw[...] = 0
+    total = np.zeros((kh, kw, c))  # float64
     for partial in threads.parallel_for(task, _blocks(gy)):
-        gw[..., 0] += partial.transpose(2, 0, 1)
+        total += partial
+    gw[..., 0] = total.transpose(2, 0, 1)
 
 
 def _blocks(y: Array) -> list[tuple[int, slice]]:
     """(image, rows) in blocks of about BLOCK elements."""
     n, h, w, c = y.shape
-    bands = threads.split(h, BLOCK // (w * c))
+    bands = threads.split(h, min(RUN, BLOCK // (w * c)))
     return [(image, rows) for image in range(n) for rows in bands]
 
 
