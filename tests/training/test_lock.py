@@ -54,12 +54,17 @@ def test_the_second_says_who_is_there_and_death_frees(
         with pytest.raises(FolderInUse, match=expected), locked(path):
             pass
         command = ["train", "--scenes", "4", "--iterations", "1", "--out", str(tmp_path)]
-        with pytest.raises(SystemExit) as exit:
-            cli.main(command)
-        assert exit.value.code == 2
-        said = capsys.readouterr().err
-        assert f"in use by process {process.pid} on " in said and "another --out" in said
-        assert os.listdir(tmp_path) == ["run.lock"]
+        for found in [], ["config.json"], ["best.npz"], ["last.npz"]:
+            for name in found:
+                (tmp_path / name).write_bytes(b"")
+            with pytest.raises(SystemExit) as exit:
+                cli.main(command)
+            assert exit.value.code == 2
+            said = capsys.readouterr().err
+            assert f"in use by process {process.pid} on " in said and "another --out" in said
+            assert sorted(os.listdir(tmp_path)) == sorted([*found, "run.lock"])
+            for name in found:
+                (tmp_path / name).unlink()
         process.send_signal(signal.SIGKILL)
         process.wait()
         with locked(path):  # though the child that it has forked lives on

@@ -25,6 +25,7 @@ from tinyfcn.files import bears, numbered
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.lock import locked
 from tinyfcn.training.run_folder import CHECKPOINTS as NEWEST
 from tinyfcn.training.run_folder import CONFIG_MARK, RECORDS, RunFolder, holds_run
 
@@ -296,6 +297,9 @@ def open_run(options: argparse.Namespace) -> contextlib.AbstractContextManager[R
     out, resumed = Path(options.out), Path(options.resume or "nothing")
     goes_on = options.resume and resumed.parent.resolve() == out.resolve()
     if not goes_on and (reason := _why_not_free(options.out)):
+        if (lock := out / "run.lock").exists():
+            with locked(lock):  # who trains there is told first
+                pass
         raise UsageError(reason)
     return RunFolder(options.out).alone(options.resume)
 
