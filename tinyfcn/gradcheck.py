@@ -186,8 +186,8 @@ def _gradients(outputs: list[Tensor], inputs: list[Tensor], weights: list[Any]) 
     pairs = [(y, w) for y, w in zip(outputs, weights, strict=True) if y.requires_grad]
     seeds = [Tensor(backend.active().as_array(w)) for _, w in pairs]
     found = grad([y for y, _ in pairs], inputs, seeds, retain_graph=True, allow_unused=True)
-    both = zip(found, inputs, strict=True)
-    return [np.zeros(x.shape) if g is None else g.numpy() for g, x in both]
+    zeros = [np.zeros(x.shape) for x in inputs]
+    return [z if g is None else g.numpy() for g, z in zip(found, zeros, strict=True)]
 
 
 def _random(seed: int) -> np.random.Generator:

@@ -196,10 +196,9 @@ def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | N
     return found
 
 
-def _fitting(node: Function, edge: Target, g: Tensor) -> Tensor:
+def _fitting(node: Function, to: Target, g: Tensor) -> Tensor:
     """A gradient in the shape, which is checked, and in the dtype of the tensor that it is for."""
-    there = (edge.shape, edge.dtype) if isinstance(edge, Tensor) else edge[0].outputs[edge[1]]
-    shape, dtype = there
+    shape, dtype = (to.shape, to.dtype) if isinstance(to, Tensor) else to[0].outputs[to[1]]
     if g.shape != shape:
         raise RuntimeError(
             f"{type(node).__name__}.backward gave a gradient of shape {g.shape} for an input of "

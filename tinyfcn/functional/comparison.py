@@ -42,8 +42,8 @@ class Where(Elementwise):
 
     def backward(self, gy):
         (condition,) = self.saved_tensors
-        chosen = condition.data
-        return to_inputs(self, None, Select()(gy, chosen), Select()(gy, ~chosen))
+        a, b = Select()(gy, condition.data), Select()(gy, ~condition.data)
+        return to_inputs(self, None, a, b)
 
 
 class Maximum(Elementwise):

@@ -48,7 +48,7 @@ class BroadcastTo(Elementwise):
 
 
 class Max(Function):
-    """Maximum along one axis (kept as size 1)."""
+    """Maximum along the axis ``dim`` (kept as size 1), which is the last."""
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -60,9 +60,8 @@ class Max(Function):
     def backward(self, gy):
         (x,) = self.saved_tensors
         xp = backend.active().xp
-        first = xp.expand_dims(x.data.argmax(self.dim), self.dim)
-        positions = xp.arange(x.shape[self.dim]).reshape([-1] + [1] * (x.ndim - 1 - self.dim))
-        return Select()(broadcast_to(gy, x.shape), positions == first)
+        is_first = xp.arange(x.shape[self.dim]) == x.data.argmax(self.dim)[..., None]
+        return Select()(broadcast_to(gy, x.shape), is_first)
 
 
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:

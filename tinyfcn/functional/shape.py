@@ -51,10 +51,9 @@ class GetItem(Function):
         return x[self.index]
 
     def backward(self, gy):
-        (shape,) = self.input_shapes
-        if gy.shape == shape and all(_is_forward(part) for part in self.index):
+        if gy.shape == self.input_shapes[0] and all(_is_forward(part) for part in self.index):
             return gy  # nothing was cut off, so there are no zeros to put it into
-        return PutItem(self.index, shape)(gy)
+        return PutItem(self.index, self.input_shapes[0])(gy)
 
 
 class PutItem(Function):

@@ -55,17 +55,15 @@ def elementwise(function: Callable[..., Any], x: Any, *others: Any) -> Any:
     return out
 
 
-def select(values: Any, mask: Any, out: Any) -> None:
+def select(values: Any, mask: Any, out: Any) -> Any:
     """``values`` where the mask is true, else 0, also of ∞ and NaN: as integers they are numbers.
 
     Example:
-        >>> out = np.empty(2)
-        >>> select(np.array([np.inf, np.inf]), np.array([True, False]), out)
-        >>> out
+        >>> select(np.array([np.inf, np.inf]), np.array([True, False]), out=np.empty(2))
         array([inf,  0.])
     """
     bits = f"i{out.dtype.itemsize}"
-    np.multiply(values.view(bits), mask, out=out.view(bits))
+    return np.multiply(values.view(bits), mask, out=out.view(bits)).view(out.dtype)
 
 
 def rows_of(x: Any) -> Any:

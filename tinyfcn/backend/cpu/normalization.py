@@ -82,8 +82,7 @@ class Normalization(Backend):
 
         def terms(gy: Any, x: Any, y: Any = None, out: Any = None) -> Iterator[Any]:
             if y is not None:
-                select(gy, y > 0, out)
-                gy = out
+                gy = select(gy, y > 0, out)
             yield gy
             product = x - means
             product *= gy
