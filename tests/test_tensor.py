@@ -259,8 +259,8 @@ def test_the_mode_belongs_to_the_thread():
         seen.append(recorded())
         barrier.wait()
 
-    barrier = threading.Barrier(4)
-    threads = [threading.Thread(target=work, args=(barrier,)) for _ in range(3)]
+    barrier = threading.Barrier(4, timeout=10)
+    threads = [threading.Thread(target=work, args=(barrier,), daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     barrier.wait()
