@@ -138,7 +138,8 @@ def conv2d(
 
     y[n, o, i, j] = b[o] + Σ over c, h, w of W[o, c, h, w] · x[n, c, i·SH − PH + h·DH, j·SW − PW +
     w·DW], where x is 0 outside the image. With groups, output channel o sees only the C / groups
-    input channels of its own group.
+    input channels of its own group. ∞ and NaN in x may make NaN of near outputs that do not see
+    them, unless ``TINYFCN_CONV=tiles`` is set.
 
     Args:
         x: (N, C, H, W).

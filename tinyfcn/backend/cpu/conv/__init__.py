@@ -15,6 +15,12 @@ transforms; both are as exact as direct convolution. A kernel of several wide st
 channels goes to blocks, everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names
 another one for where it applies: ``winograd4`` multiplies less still, and is about a digit less
 exact in float32.
+
+∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
+neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of
+m × m outputs, or in the channels of other groups. Under ``im2col`` and ``tiles`` an output, and the
+gradient of a pixel, is what its own window makes it. In the gradient of a weight, a pixel meets the
+zeros of the padding under all of them, so elements that reach beyond the image may become NaN too.
 """
 
 from __future__ import annotations
@@ -49,6 +55,7 @@ WINOGRAD2 = 192, 512
 WINOGRAD_ROWS = 32, 2048
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
+EXACT = "im2col", "tiles"  # those that keep ∞ and NaN to the windows that see them
 
 
 def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window) -> Algorithm:
@@ -86,7 +93,7 @@ def parts(weight: Array, groups: int, pixels: int, window: Window) -> Iterator[P
     if per_channel and algorithm() == "auto" and depthwise.applies((kh, kw), window):
         yield Part(slice(groups), slice(oc), weight, depthwise)
         return
-    count = merged(c, groups)
+    count = 1 if algorithm() in EXACT else merged(c, groups)
     inputs, outputs = count * c, count * oc // groups
     for part in range(groups // count):
         ins = slice(part * inputs, (part + 1) * inputs)
