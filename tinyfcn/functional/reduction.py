@@ -26,9 +26,8 @@ class Sum(Function):
     def forward(self, x):
         if x.ndim == 4 and self.dims == (0, 2, 3):
             return backend.active().sum_pixels(x).reshape(1, -1, 1, 1)
-        if x.dtype.kind != "f":
-            return x.sum(axis=self.dims, keepdims=True)
-        return backend.active().sum(x, self.dims)
+        floating = x.dtype.kind == "f"
+        return backend.active().sum(x, self.dims) if floating else x.sum(self.dims, keepdims=True)
 
     def backward(self, gy):
         return broadcast_to(gy, self.input_shapes[0])

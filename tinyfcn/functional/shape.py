@@ -64,14 +64,13 @@ class PutItem(Function):
         self.shape = shape
 
     def forward(self, gy):
-        xp = backend.active().xp
-        if _is_basic(self.index):
-            y = backend.active().zeros(self.shape, gy.dtype)
+        basic = _is_basic(self.index)  # else many may meet in one place
+        y = backend.active().zeros(self.shape, gy.dtype if basic else "float64")
+        if basic:
             y[self.index] = gy
-            return y
-        y = xp.zeros(self.shape)  # float64: many may meet in one place
-        xp.add.at(y, self.index, gy)
-        return y.astype(gy.dtype)
+        else:
+            backend.active().xp.add.at(y, self.index, gy)
+        return y.astype(gy.dtype, copy=False)
 
     def backward(self, gy):
         return GetItem(self.index)(gy)

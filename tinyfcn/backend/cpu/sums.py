@@ -44,8 +44,7 @@ def sum_axis(x: Any, axis: int) -> Any:
     size = x.shape[axis]
     if size <= RUN or axis == x.ndim - 1:
         return x.sum(axis, keepdims=True, dtype=x.dtype)
-    before, behind = x.shape[:axis], x.shape[axis + 1 :]
-    runs = size // RUN
-    whole, rest = np.split(x, [runs * RUN], axis)
-    sums = whole.reshape(*before, runs, RUN, *behind).sum(axis + 1, dtype=x.dtype)
+    whole, rest = np.split(x, [size // RUN * RUN], axis)
+    runs = whole.reshape(*x.shape[:axis], -1, RUN, *x.shape[axis + 1 :])
+    sums = runs.sum(axis + 1, dtype=x.dtype)
     return sum_axis(sums, axis) + rest.sum(axis, keepdims=True, dtype=x.dtype)
