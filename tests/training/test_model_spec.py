@@ -100,6 +100,17 @@ def test_a_foreign_description_builds_nothing(
     assert len(str(caught.value)) < 2000
 
 
+@pytest.mark.parametrize(
+    "value",
+    [10**7, -1, float("inf"), {"a": 1}, [0.5] * 100, [[1]], [10**7], np.ones(2)],
+    ids=range(8),
+)
+def test_arguments_that_cost_time(value: Any) -> None:
+    values = {**description("same_resolution").to_dict(), "arguments": {"depth": value}}
+    with pytest.raises(ValueError, match="nothing that a model takes"):
+        ModelSpec.from_dict(values)
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
     """A checkpoint that can be loaded."""

@@ -76,14 +76,14 @@ def damage(tmp_path: Path) -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def reject() -> Callable[[Path], None]:
+def reject() -> Callable[..., None]:
     """A file is rejected in our words, within 5 seconds and its size and 200 MB of memory."""
 
-    def check(path: Path) -> None:
+    def check(path: Path, words: str | None = None) -> None:
         tracemalloc.start()
         start = time.process_time()
         try:
-            with pytest.raises(weights.WeightsError) as caught:
+            with pytest.raises(weights.WeightsError, match=words) as caught:
                 weights.load(path)
             assert tracemalloc.get_traced_memory()[1] < path.stat().st_size + (200 << 20)
         finally:

@@ -106,10 +106,15 @@ def test_sizes_that_lie(tmp_path: Path) -> None:
         weights.load(tmp_path / "a")
 
 
+def test_values_without_end(tmp_path: Path, reject: Callable[..., None]) -> None:
+    for value in (b"[],", b'{"a":[]},', b"0,"):
+        header = b'{"w":[' + value * 400_000 + b"0]}"
+        reject(write(tmp_path / "a", header), "absurdly many values")
+
+
 @pytest.mark.parametrize(
     "header",
     [
-        b'{"w":[' + b"[]," * 400_000 + b"[]]}",
         b'{"w":[' + b"[" * 50_000,
         b'{"w": ' + b"9" * 5000 + b"}",
         b'{"w": {"dtype": ["F32"], "shape": [6], "data_offsets": [0, 24]}}',

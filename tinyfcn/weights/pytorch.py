@@ -46,7 +46,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 # What wrappers of networks put before every name.
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
-_MOST_ENTRIES, _LONGEST_NAME = 100_000, 1000
+_MOST_ENTRIES, _MOST_TENSORS, _LONGEST_NAME = 400_000, 20_000, 1000
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def read(path: Path) -> WeightFile:
             tree = tree[wrapper]
             break
     tensors = [(name, one, flat(one.storage)) for name, one in _tensors(tree)]
-    if not tensors:
-        raise WeightsError("it holds no dense tensors of real numbers")
+    if not 0 < len(tensors) <= _MOST_TENSORS:
+        raise WeightsError(f"it holds {len(tensors):,} dense tensors of real numbers")
     # A number of an expanded tensor is in many places, until somebody copies it.
     more = (max(0, math.prod(one.shape) - own.size) * own.itemsize for _, one, own in tensors)
     if sum(more) > file.allowance(path):
@@ -204,7 +204,8 @@ def _tensors(tree: Any) -> Iterator[tuple[str, _Tensor]]:
                 entries += 1
                 if entries > _MOST_ENTRIES or len(name) + len(str(key)) > _LONGEST_NAME:
                     raise WeightsError("its containers are nested without end: rejected")
-                left.append((f"{name}.{key}" if name else str(key), part))
+                if isinstance(part, _Tensor | dict | list | tuple):
+                    left.append((f"{name}.{key}" if name else str(key), part))
 
 
 def _numbers(storage: _Storage, data: Data, order: Order) -> NDArray[Any]:

@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, bytearray]:
 def _member(archive: zipfile.ZipFile, name: str) -> bytearray:
     data = bytearray()
     with archive.open(name) as file:
-        while piece := file.read(MEBIBYTE):  # all at once would take the memory twice
+        while piece := file.read(1 << 16):  # all at once would take the memory twice
             data += piece
     return data
 
