@@ -15,6 +15,7 @@ as the table of faults says for each), and --resume ends as if nothing had been.
 from __future__ import annotations
 
 import functools
+import itertools
 import mmap
 import shutil
 import struct
@@ -151,6 +152,22 @@ def resume(fault: Fault, stage: Stage, right: dict[str, Any]) -> str:
     return tiny_run.differences(right, found) or "yes"
 
 
+def two_runs(folder: Path, right: dict[str, Any]) -> Row:
+    """Begin two runs in one folder: one is told by whom it is used, the other is undisturbed."""
+    stage, since = Stage(folder / "data", folder / "two runs"), time.monotonic()
+    prepare = functools.partial(tiny_run.quickly, curves=False)
+    runs = [Process(command(stage, ""), prepare) for _ in range(2)]
+    refused, done = sorted((run.wait() for run in runs), key=lambda ended: ended.code == 0)
+    problems = []
+    if (refused.code, done.code) != (2, 0) or "in use by process" not in refused.last_line:
+        problems.append(f"exit status {refused.code} and {done.code}: {refused.last_line}")
+    if found := tiny_run.differences(right, tiny_run.contents(stage.out)):
+        problems.append(found)
+    same, name = found or "yes", "two runs into one folder"
+    seconds = time.monotonic() - since
+    return Row(name, str(refused.code), seconds, 0, same, refused.last_line, problems)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The drill; gives the exit status."""
     parser = drilling.options(__doc__ or "")
@@ -163,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         names = [fault.name for fault in faults()]
         played = [number for number, name in enumerate(names) if chosen.only in name]
         straight = {}
-        for large in {faults()[number].large for number in played}:
+        for large in {"", *(faults()[number].large for number in played)}:
             stage = Stage(folder / f"data{large}", folder / f"undisturbed{large}")
             prepare = functools.partial(tiny_run.quickly, curves=False)
             tiny_run.undisturbed(command(stage, large), prepare=prepare)
@@ -171,7 +188,8 @@ def main(arguments: list[str] | None = None) -> int:
         width = max(map(len, names))
         print(f"{'fault':{width}}  exit  seconds  lost  same  what the user saw last", flush=True)
         task = functools.partial(play, folder=folder, straight=straight)
-        for row in drilling.spread(task, played, chosen.jobs):
+        more = [two_runs(folder, straight[""])] if chosen.only in "two runs" else []
+        for row in itertools.chain(more, drilling.spread(task, played, chosen.jobs)):
             rows.append(row)
             same = "yes" if row.same == "yes" else "NO"
             saw = row.saw.replace(str(folder), "…")[:150]

@@ -3,11 +3,11 @@
     python tests/drills/fuzz.py [--inputs 10000] [--seed 0] [--jobs 2] [--only NUMBER] [--kind WORD]
 
 Whole small files of every kind (``inputs.py``) are mutated: bits, fields of 1 to 8 bytes that may
-be lengths, cuts, insertions, repetitions, the tail of another file; in zip archives the members are
-changed and packed again with right CRCs; in checkpoints and safetensors the JSON tree is, and the
-headers and values of arrays. Hypothesis draws all that, in blocks of 100, so that a seed and a
-number give the same input again: --only NUMBER shows one, with its traceback; --kind tries those
-kinds alone whose name holds WORD.
+be lengths, cuts, insertions, repetitions, the tail of another file. Members of zip archives and
+chunks of PNGs are changed and packed again with right CRCs; so are the JSON trees in checkpoints
+and safetensors, and the headers and values of arrays. Hypothesis draws all that, in blocks of 100,
+so that a seed and a number give the same input again: --only NUMBER shows one, with its traceback;
+--kind tries those kinds alone whose name holds WORD.
 
 Held: the reader gives a result or one of the project's own errors, for a command the exit status 2,
 within 5 s, in at most 200 MB more memory than the process had and the file is long (RLIMIT_AS).
@@ -40,6 +40,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
+import containers
 import drilling
 import inputs
 import tiny_run
@@ -73,14 +74,15 @@ OPERATIONS = ["flip", "length", "cut", "remove", "insert", "repeat", "splice"]
 def mutated(draw: Callable[[Any], Any], data: bytes, others: list[bytes]) -> bytes:
     """A file of the kind of ``others``, changed in one of the ways above."""
     way = draw(st.sampled_from(["tree", "tree", "members", "bytes"]))
-    parts = inputs.members(data)
-    if parts and way == "tree":
-        name, content = next(iter(parts.items()))
-        if tree := inputs.json_of(content):
-            return inputs.packed([*{**parts, name: tree[1](_tree_changed(draw, tree[0]))}.items()])
-    if parts and way != "bytes":
-        return _members_changed(draw, [*parts.items()])
-    if way != "bytes" and (tree := inputs.json_of(data)):
+    if way != "bytes" and (container := containers.apart(data)):
+        parts, together = container
+        name, content = parts[0]
+        if way == "tree" and (tree := containers.json_of(content)):
+            parts[0] = name, tree[1](_tree_changed(draw, tree[0]))
+        else:
+            _change_parts(draw, parts)
+        return together(parts)
+    if way != "bytes" and (tree := containers.json_of(data)):
         return tree[1](_tree_changed(draw, tree[0]))
     return _bytes_changed(draw, data, others)
 
@@ -115,8 +117,8 @@ def _bytes_changed(draw: Callable[[Any], Any], data: bytes, others: list[bytes])
     return bytes(new)
 
 
-def _members_changed(draw: Callable[[Any], Any], parts: list[tuple[str, bytes]]) -> bytes:
-    """Change, rename, double or drop members of a zip archive."""
+def _change_parts(draw: Callable[[Any], Any], parts: containers.Parts) -> None:
+    """Change, rename, double or drop some of them."""
     for _ in range(draw(st.integers(1, 2))):
         place = draw(st.just(0) | st.integers(0, len(parts) - 1))  # the first is the head of all
         name, data = parts[place]
@@ -135,7 +137,6 @@ def _members_changed(draw: Callable[[Any], Any], parts: list[tuple[str, bytes]])
         parts[place : place + 1] = [(name, data)] * {"drop": 0, "twice": 2}.get(what, 1)
         if not parts:
             break
-    return inputs.packed(parts)
 
 
 def _header(draw: Callable[[Any], Any], data: bytes) -> bytes:

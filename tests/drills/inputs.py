@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import io
-import json
-import warnings
-import zipfile
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import containers
 import numpy as np
 import tiny_run
 from PIL import Image
@@ -145,6 +144,7 @@ def _pictures() -> dict[str, Kind]:
         saved(photo, "JPEG"), saved(photo, "JPEG", progressive=True, exif=turned),
         saved(photo.convert("CMYK"), "JPEG"), saved(photo, "BMP"), saved(photo, "WEBP"),
         saved(photo, "WEBP", lossless=True, exif=turned), saved(photo, "TIFF", exif=turned),
+        huge_png(), saved(photo, "TIFF", save_all=True, append_images=[photo]),
         *(saved(photo, "TIFF", compression=c) for c in ("tiff_lzw", "tiff_deflate", "jpeg")),
     ]  # fmt: skip
     labels = rng.integers(0, 21, (17, 23)).astype(np.uint8)
@@ -168,6 +168,14 @@ def saved(image: Image.Image, form: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
+
+
+def huge_png() -> bytes:
+    """20 kB that unpack to 300 million pixels, of a byte each in memory."""
+    side = 17_320
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + -(-side // 8))))
+    return containers.png([("IHDR", head), ("IDAT", rows), ("IEND", b"")])
 
 
 def _sbd_masks() -> list[bytes]:
@@ -240,44 +248,3 @@ def _tests(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def members(data: bytes) -> dict[str, bytes] | None:
-    """The members of a zip archive, None if it is none."""
-    if not data.startswith(b"PK\3\4"):
-        return None
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def packed(parts: list[tuple[str, bytes]]) -> bytes:
-    """A zip archive whose CRCs are right."""
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two of one name are meant
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, data in parts:
-                archive.writestr(name or "no name", data)
-    return file.getvalue()
-
-
-def json_of(data: bytes) -> tuple[Any, Callable[[Any], bytes]] | None:
-    """The tree in a checkpoint.json.npy or at the head of a safetensors file, and what writes the
-    file again with another tree; None if there is none."""
-    size = int.from_bytes(data[:8], "little")
-    with contextlib.suppress(Exception):  # mutated before
-        if data.startswith(b"\x93NUMPY"):
-            return json.loads(str(np.load(io.BytesIO(data)))), _npy_of
-        return json.loads(data[8 : 8 + size]), lambda tree: _head_of(tree) + data[8 + size :]
-    return None
-
-
-def _npy_of(tree: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, np.array(json.dumps(tree)))
-    return file.getvalue()
-
-
-def _head_of(tree: Any) -> bytes:
-    text = json.dumps(tree).encode()
-    return len(text).to_bytes(8, "little") + text

@@ -177,7 +177,8 @@ def wrong(kind: str, ended: Ended, out: Path) -> list[str]:
     found = []
     if ended.code not in KINDS[kind][1]:
         found.append(f"exit status {ended.code}: {ended.last_line}")
-    if "Traceback" in ended.output:
+    # Python itself says so, where a signal ends it before the command line is loaded.
+    if "Traceback" in ended.output and ended.code > 0:
         found.append(f"a traceback: {ended.last_line}")
     saved = re.search(r"iteration (\d+) of \d+ is saved", ended.output)
     if saved and int(saved[1]) != tiny_run.iteration(out):
