@@ -82,6 +82,22 @@ def conv2d_weight_grad(a):
     return x, gy, weight.shape[2:], *WINDOW
 
 
+def single_pixels(a):
+    """The gradient of the output of 1×1 kernels, their weight, and an image that is larger."""
+    n, c, h, w = a.shape
+    return a(n, 6, h, w), a(6, c, 1, 1), a(n, c, h + 1, w + 2), ((1, 1), (0, 0), (2, 3), 1)
+
+
+def input_grad_of_single_pixels(a):
+    gy, weight, x, window = single_pixels(a)
+    return gy, weight, a(x.shape[1]), x.shape[2:], *window
+
+
+def weight_grad_of_single_pixels(a):
+    gy, weight, x, window = single_pixels(a)
+    return x, gy, weight.shape[2:], *window
+
+
 def pool(a):
     """An image large enough for POOL, and indices in its windows."""
     n, c, h, w = a.shape
@@ -155,6 +171,8 @@ ARGUMENTS |= {
     "batch_norm without_relu": lambda a: (*batch_norm(a)[:-1], False),
     "batch_norm_grad without_relu": lambda a: batch_norm_grad(a)[:-1],
     "conv2d without_bias": lambda a: (*conv2d(a)[:2], None, *WINDOW),
+    "conv2d_input_grad of_single_pixels": input_grad_of_single_pixels,
+    "conv2d_weight_grad of_single_pixels": weight_grad_of_single_pixels,
     "max_pool2d without_indices": lambda a: (*max_pool2d(a)[:-1], False),
     "sgd_update heavy_ball": lambda a: (a.image(), a.image(), a.image(), 0.9, 1, 0.1, 0, False),
     "sgd_update without_momentum": lambda a: (a.image(), a.image(), None, 0, 1, 0.1, 0.01, False),

@@ -120,10 +120,11 @@ def convolution(draw: Draw) -> Case:
 
 def transposed_convolution(draw: Draw) -> Case:
     groups, c, oc = draw(small(2)), draw(small(2)), draw(small(2))
-    stride = draw(pair(1, 3))
+    stride, dilation = draw(pair(1, 3)), draw(pair(1, 2))
+    extra = (draw(st.integers(0, max(axis) - 1)) for axis in zip(stride, dilation, strict=True))
     options = {
-        "stride": stride, "padding": draw(pair(0, 1)), "dilation": draw(pair(1, 2)),
-        "output_padding": tuple(draw(st.integers(0, s - 1)) for s in stride),
+        "stride": stride, "padding": draw(pair(0, 1)), "dilation": dilation,
+        "output_padding": tuple(extra),
     }  # fmt: skip
     x = image(draw, least=3, channels=c * groups)
     weight, bias = numbers(draw, c * groups, oc, *draw(pair(1, 3))), numbers(draw, oc * groups)

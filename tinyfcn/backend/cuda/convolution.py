@@ -150,7 +150,7 @@ class Convolution(Gemm):
         if wanted != "auto":
             return wanted
         pointwise = (g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.groups) == (1, 1, 1, 1, 0, 0, 1)
-        if pointwise and g.h * g.w >= TILE and g.n <= LARGEST_AXIS:
+        if pointwise and (g.h, g.w) == (g.oh, g.ow) and g.h * g.w >= TILE and g.n <= LARGEST_AXIS:
             return "1x1"
         return "direct" if g.groups * FEW_CHANNELS > max(g.c, g.oc) else "implicit"
 

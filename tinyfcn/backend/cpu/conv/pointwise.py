@@ -26,13 +26,15 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
-    """gx = gy W."""
-    _product(_rows(gy), weight[:, 0, 0], Finish(), gx)
+    """gx = gy W; where an output_padding made gx larger than gy, the rest is 0."""
+    _, h, w, _ = gy.shape
+    gx[:, h:], gx[:, :, w:] = 0, 0
+    _product(_rows(gy), weight[:, 0, 0], Finish(), gx[:, :h, :w])
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gW = gyᵀ x: pixels in fixed runs whose sums are added in order; few pixels by channels."""
-    rows, grads = _rows(x), _rows(gy)
+    rows, grads = _rows(x[:, : gy.shape[1], : gy.shape[2]]), _rows(gy)
     oc, _, _, c = gw.shape
     total = gw.reshape(oc, c)
     runs = threads.split(len(rows), max(1024, -(-len(rows) // 8)))
