@@ -21,7 +21,7 @@ from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
 from tinyfcn.functional.sizes import conv_transpose_size
 from tinyfcn.functional.unpooling import ScatterPlane
 from tinyfcn.onnx.graph import Graph, Value
-from tinyfcn.onnx.resampling import pooling, resample2d
+from tinyfcn.onnx.resampling import pooling, resample2d, unpadded
 from tinyfcn.onnx.trace import CannotExport
 
 Rule = Callable[..., Any]
@@ -44,8 +44,16 @@ def _conv_transpose2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Valu
         int(size) - int(conv_transpose_size(n, k, s, p, d, output_padding=0))
         for n, k, s, p, d, size in axes
     ]
-    options = _window(op.window, weight)
-    return graph.node("ConvTranspose", [x, weight, bias], output_padding=extra, **options)
+    options, name = _window(op.window, weight), x.name
+    if any(e >= s for e, s in zip(extra, stride, strict=True)):
+        # More than onnxruntime adds (1.19 gives wrong numbers): less is cut off at the end instead,
+        # behind rows and columns of zeros where that is not enough.
+        cut = list(zip(extra, stride, pad, strict=True))
+        zeros = [-(min(0, p - e) // s) for e, s, p in cut]
+        name = graph.node("Pad", [x, graph.integers([*[0] * 6, *zeros])])
+        ends = [p - e + m * s for (e, s, p), m in zip(cut, zeros, strict=True)]
+        options, extra = {**options, "pads": (*pad, *ends)}, [0, 0]
+    return graph.node("ConvTranspose", [name, weight, bias], output_padding=extra, **options)
 
 
 def _window(window: ConvWindow, weight: Value) -> dict[str, Any]:
@@ -65,8 +73,8 @@ def _max_pool2d(graph: Graph, op: Any, x: Value) -> Any:
     kernel, stride, pad, dilation = op.window
     options = pooling("max_pool2d", kernel, stride, pad, op.ceil_mode) | {"dilations": dilation}
     if not op.return_indices:
-        return graph.node("MaxPool", [x], **options)
-    y, where = graph.node("MaxPool", [x], outputs=2, **options)
+        return graph.node("MaxPool", [unpadded(graph, x)], **options)
+    y, where = graph.node("MaxPool", [unpadded(graph, x)], outputs=2, **options)
     # ONNX counts through the whole array, we through the plane of each channel: h · W + w.
     return y, graph.node("Mod", [where, graph.integers([x.shape[2] * x.shape[3]])])
 
@@ -75,7 +83,7 @@ def _max_unpool2d(graph: Graph, op: Any, x: Value, indices: Value) -> str:
     # Not MaxUnpool: onnxruntime gives no map of odd sides back with it, and where windows
     # overlap it keeps one value instead of adding them up.
     (batch, channels), (height, width) = x.shape[:2], op.size
-    flat = graph.integers([batch, channels, -1])
+    flat = graph.integers([batch, channels, x.shape[2] * x.shape[3]])
     plane = graph.integers([batch, channels, height * width])
     zeros = graph.node("Expand", [graph.constant(0, np.float32), plane])
     where, values = (graph.node("Reshape", [name, flat]) for name in (indices, x))

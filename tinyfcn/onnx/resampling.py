@@ -41,11 +41,23 @@ def pooling(op: str, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool)
     return {**window, "ceil_mode": int(ceil_mode)}
 
 
+def unpadded(graph: Graph, x: Value | str) -> Value | str:
+    """What a pooling is given: no Pad, which onnxruntime 1.19 would make one of the pooling's own,
+    where zeros do not count."""
+    name = x if isinstance(x, str) else x.name
+    return graph.node("Max", [x]) if name.startswith("Pad_") else x  # the maximum of one is itself
+
+
 def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
     window = (rows.k, columns.k), (rows.s, columns.s), (rows.p, columns.p)
     options = pooling("avg_pool2d", *window, rows.ceil_mode)
-    options["count_include_pad"] = int(rows.count_include_pad)
-    return graph.node("AveragePool", [x], **options)
+    in_border = rows.count_include_pad and rows.p + columns.p > 0
+    if in_border and rows.ceil_mode:
+        # Older onnxruntimes count what sticks out beyond the padding too.
+        x = graph.node("Pad", [x, graph.integers([0, 0, rows.p, columns.p] * 2)])
+        in_border, options = False, {**options, "pads": [0] * 4}
+    options["count_include_pad"] = int(in_border)
+    return graph.node("AveragePool", [unpadded(graph, x)], **options)
 
 
 def _adaptive(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
