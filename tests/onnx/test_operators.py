@@ -128,7 +128,7 @@ OPS = {
 # What belongs to training: gradients, losses, dropout.
 NOT_EXPORTED = {
     "BatchNormGrad", "ChannelSums", "Conv2dWeightGrad", "CrossEntropy", "CrossEntropyGrad",
-    "Dropout", "GatherPlane", "LocalResponseNormGrad", "PutClass", "PutItem", "ReLUGrad",
+    "Dropout", "GatherPlane", "LocalResponseNormGrad", "PutClass", "PutItem", "ReLUGrad", "Select",
     "TakeClass",
 }  # fmt: skip
 
