@@ -11,7 +11,6 @@ dilation; a dilated kernel spans d·(k − 1) + 1 elements:
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -56,7 +55,7 @@ def at_least_one(op: str, **counts: int) -> None:
 def at_least_zero(op: str, **numbers: float) -> None:
     """Reject options that are not finite numbers of at least 0."""
     for name, x in numbers.items():
-        if not isinstance(x, Real) or isinstance(x, bool) or not 0 <= x < math.inf:
+        if not isinstance(x, Real) or isinstance(x, bool) or not 0 <= x < float("inf"):
             raise ValueError(f"{op}: {name} must be a finite number of at least 0, got {x!r}")
 
 

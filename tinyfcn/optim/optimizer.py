@@ -67,10 +67,8 @@ class Optimizer:
                     reason = "comes twice" if tensor in seen else "was computed, it is no leaf"
                     raise ValueError(f"{what}[{k}], of shape {tensor.shape}, {reason}")
                 seen.add(tensor)
-            whole = {**defaults, **group, "params": tensors}
-            plain = {k: x.item() if isinstance(x, np.generic) else x for k, x in whole.items()}
-            self.param_groups.append(plain)
-            self._check(plain)
+            self.param_groups.append({**defaults, **group, "params": tensors})
+            self._check(self.param_groups[-1])
         if not seen:
             raise ValueError(f"{name}: got no parameters")
 
@@ -123,8 +121,7 @@ class Optimizer:
                 state[parameter] = _restored(f"of parameter {number}", start, kept)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             said = error if type(error) is ValueError else repr(error)
-            name = type(self).__name__
-            raise ValueError(f"{name}.load_state_dict: not its state: {said}") from error
+            raise ValueError(f"{type(self).__name__}.load_state_dict: {said}") from error
         self.state = state
         for group, saved in zip(self.param_groups, groups, strict=True):
             group.update({**saved, "params": group["params"]})
