@@ -7,7 +7,6 @@ that stands below and ends with the examples of its ``--help``. It is imported w
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,12 +63,9 @@ def load(module: str) -> Any:
     """Import the module of a command.
 
     ``tinyfcn.examples`` is the folder examples/, which lies inside the package where tinyfcn is
-    installed, and beside it in a checkout that is not.
+    installed, and beside it in a checkout that is not: that is looked into last.
     """
-    package = "tinyfcn.examples"
-    if module.startswith(package) and importlib.util.find_spec(package) is None:
-        folder = Path(__file__).resolve().parents[2] / "examples"
-        spec = importlib.util.spec_from_file_location(package, folder / "__init__.py")
-        assert spec is not None
-        sys.modules[package] = importlib.util.module_from_spec(spec)
+    beside = str(Path(__file__).resolve().parents[2])
+    if beside not in tinyfcn.__path__:
+        tinyfcn.__path__.append(beside)
     return importlib.import_module(module)

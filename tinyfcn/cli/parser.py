@@ -6,13 +6,12 @@ import argparse
 import contextlib
 import difflib
 import itertools
-import math
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-T = TypeVar("T", int, float)
+T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
@@ -97,47 +96,43 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 # ---- types of options ----
 
 
-def one_of(names: Collection[str]) -> Callable[[str], str]:
-    """For the type of an option that is one of some words."""
+def checked(
+    kind: Callable[[str], T], what: str, holds: Callable[[T], bool], words: Collection[str] = ()
+) -> Callable[[str], T]:
+    """For the type of an option: what ``kind`` makes of the text, if that ``holds``.
 
-    def parse(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(
-                f"expected one of {', '.join(names)}, got {text!r}{did_you_mean(text, names)}"
-            )
-        return text
+    Raises:
+        argparse.ArgumentTypeError: else, with what was expected and the nearest of ``words``.
+    """
+
+    def parse(text: str) -> T:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if holds(value):
+                return value
+        near = did_you_mean(text, words)
+        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}{near}")
 
     return parse
+
+
+def one_of(names: Collection[str]) -> Callable[[str], str]:
+    """For the type of an option that is one of some words."""
+    return checked(str, f"one of {', '.join(names)}", lambda text: text in names, names)
 
 
 def integer(least: int) -> Callable[[str], int]:
     """For the type of an option that is an integer."""
-    return _number(int, f"an integer of at least {least}", least, math.inf)
+    return checked(int, f"an integer of at least {least}", lambda n: n >= least)
 
 
 def number(least: float, most: float) -> Callable[[str], float]:
     """For the type of an option that is a number."""
-    return _number(float, f"a number between {least:g} and {most:g}", least, most)
+    return checked(float, f"a number between {least:g} and {most:g}", lambda x: least <= x <= most)
 
 
-def _number(kind: Callable[[str], T], what: str, least: float, most: float) -> Callable[[str], T]:
-    def parse(text: str) -> T:
-        with contextlib.suppress(ValueError):
-            value = kind(text)
-            if least <= value <= most:
-                return value
-        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
-
-    return parse
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split("x")))
 
 
-def image_size(text: str) -> tuple[int, ...]:
-    """``3x500x500`` as integers; for the type of an option.
-
-    Raises:
-        argparse.ArgumentTypeError: if it is not written like that.
-    """
-    try:
-        return tuple(map(int, text.split("x")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected 3x500x500, got {text!r}") from None
+image_size = checked(_sizes, "3x500x500", lambda sizes: True)  # as integers
