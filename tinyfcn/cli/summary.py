@@ -15,10 +15,11 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from tinyfcn import backend, models, summary
+from tinyfcn import models
 from tinyfcn.cli.errors import usage_errors
 from tinyfcn.cli.parser import Parser, image_size, integer, one_of
 from tinyfcn.models.registry import entry
+from tinyfcn.models.table import summary_of
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -31,16 +32,10 @@ def main(arguments: Sequence[str]) -> None:
     add("--num-classes", type=integer(1), metavar="N", help="(default: 21, classifiers 1000)")
     options = parser.parse(arguments)
     # Where nothing else is asked for, the figures are those of the table.
-    network = entry(options.name)
-    chosen = {
-        "num_classes": options.num_classes or network.classes,
-        **network.forms[0],
-        **dict(options.arguments),
-    }
+    classes = {"num_classes": options.num_classes} if options.num_classes else {}
+    chosen = {**entry(options.name).forms[0], **classes, **dict(options.arguments)}
     with usage_errors("the network"):
-        with backend.using("meta"):
-            model = models.create(options.name, **chosen)
-        print(summary(model, options.input or (3, network.side, network.side)))
+        print(summary_of(options.name, chosen, options.input))
 
 
 def _argument(text: str) -> tuple[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyfcn import backend, models
 from tinyfcn.models.registry import entry
-from tinyfcn.summary import amount, pixels, summary
+from tinyfcn.summary import Summary, amount, pixels, summary
 
 
 def table() -> str:
@@ -25,11 +25,19 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, arguments: Mapping[str, Any]) -> str:
+def summary_of(
+    name: str, arguments: Mapping[str, Any], input_size: Sequence[int] | None = None
+) -> Summary:
+    """A network in figures: with arguments, else with the table's number of classes, and for an
+    image of a size (C, H, W), else for that of the table. Takes no memory."""
     known = entry(name)
     with backend.using("meta"):
-        model = models.create(name, num_classes=known.classes, **arguments)
-    s = summary(model, (3, known.side, known.side))
+        model = models.create(name, **{"num_classes": known.classes, **arguments})
+    return summary(model, input_size or (3, known.side, known.side))
+
+
+def _row(name: str, arguments: Mapping[str, Any]) -> str:
+    known, s = entry(name), summary_of(name, arguments)
     call = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
     return (
         f"| `{call}` | {known.side} x {known.side} | {s.parameters:,} | {amount(s.multiply_adds)} "
