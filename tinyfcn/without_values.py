@@ -1,4 +1,5 @@
-"""A network on the backend "meta", to see what it does without computing it."""
+"""A network that only runs to be looked at: in evaluation mode, also on the backend "meta", where
+nothing is computed."""
 
 from __future__ import annotations
 
@@ -10,16 +11,30 @@ import numpy as np
 from tinyfcn import backend
 from tinyfcn.backend.meta import empty
 from tinyfcn.nn.module import Module
-from tinyfcn.tensor import Tensor
+from tinyfcn.tensor import Tensor, no_grad
 
 
 @contextlib.contextmanager
-def without_values(*modules: Module, using: str | backend.Backend = "meta") -> Iterator[None]:
-    """Inside the block the active backend is "meta", on this thread, and the modules are in
-    evaluation mode with parameters and buffers that have no values; then all is as before.
+def evaluating(model: Module) -> Iterator[None]:
+    """In this block a model runs as ``model.eval()``, without a graph; then all of its modules are
+    in the modes they were in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextlib.contextmanager
+def without_values(model: Module, using: str | backend.Backend = "meta") -> Iterator[None]:
+    """Inside the block the active backend is "meta", on this thread, and the model is in evaluation
+    mode with parameters and buffers that have no values; then all is as before.
 
     Args:
-        modules: no other thread may use them meanwhile.
+        model: no other thread may use it meanwhile.
         using: the backend "meta", or an instance of its class.
 
     Example:
@@ -31,22 +46,15 @@ def without_values(*modules: Module, using: str | backend.Backend = "meta") -> I
         >>> y.shape, type(y.data).__name__
         ((1, 8, 4, 5), 'MetaArray')
     """
-    inside = [module for outer in modules for module in outer.modules()]
-    modes = [(module, module.training) for module in inside]
-    tensors = [t for outer in modules for t in (*outer.parameters(), *outer.buffers())]
-    arrays = [(tensor, tensor.data) for tensor in tensors]
-    for module in inside:
-        module.training = False
+    arrays = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
     for tensor, data in arrays:
         tensor.data = empty(data.shape, data.dtype, ())
     try:
-        with backend.using(using):
+        with evaluating(model), backend.using(using):
             yield
     finally:
-        for tensor, data in reversed(arrays):
+        for tensor, data in arrays:
             tensor.data = data
-        for module, training in reversed(modes):
-            module.training = training
 
 
 def empty_images(model: Module, shape: tuple[int, ...]) -> Tensor:

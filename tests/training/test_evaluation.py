@@ -103,6 +103,13 @@ def test_runs_in_eval_mode_without_graph_and_restores_the_mode() -> None:
         assert model.training is training
 
 
+def test_a_layer_that_was_frozen_in_eval_mode_stays_so() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    model[1].eval()
+    predict(model, [samples((4, 4))[0].image], PLAIN)
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
 def test_preprocessing_is_that_of_the_model() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     image[..., 0] = 200  # red is channel 0 of RGB, channel 2 of BGR

@@ -53,7 +53,7 @@ from tinyfcn.models.geometry import SIDE, crop_offsets
 from tinyfcn.models.network import GEOMETRIES, SegmentationNetwork
 from tinyfcn.models.registry import SGD, member, register
 from tinyfcn.receptive_field_rules import ReceptiveFields
-from tinyfcn.tensor import Tensor, no_grad
+from tinyfcn.tensor import Tensor
 from tinyfcn.without_values import empty_images, without_values
 
 __all__ = ["FCN", "fcn8s", "fcn16s", "fcn32s"]
@@ -226,7 +226,7 @@ class FCN(SegmentationNetwork):
         setattr(self, self.last, upsampling(stride))
         self.offsets: dict[str, Pair] = {}
         images = empty_images(self, (1, 3, SIDE, SIDE))
-        with without_values(self), no_grad(), ReceptiveFields(images) as fields:
+        with without_values(self), ReceptiveFields(images) as fields:
             self._scores(images, fields)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,7 +30,6 @@ from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair
 from tinyfcn.receptive_field import Field
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
-from tinyfcn.tensor import no_grad
 from tinyfcn.without_values import empty_images, without_values
 
 SIDE = 640  # of an image on which all layers of the networks here fit
@@ -148,6 +147,6 @@ def _run(layers: Iterable[nn.Module], size: Pair) -> tuple[tuple[int, ...], Fiel
     model = nn.Sequential(*layers)
     channels = next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 1)
     images = empty_images(model, (1, channels, *size))
-    with without_values(model), no_grad(), ReceptiveFields(images) as fields:
+    with without_values(model), ReceptiveFields(images) as fields:
         y = model(images)
         return y.shape, fields.of(y)

@@ -19,7 +19,7 @@ from tinyfcn.backend import meta
 from tinyfcn.function import Function, Hook, as_tensor
 from tinyfcn.nn import Module
 from tinyfcn.onnx.sizes import Size
-from tinyfcn.tensor import Tensor, no_grad
+from tinyfcn.tensor import Tensor
 from tinyfcn.without_values import empty_images, without_values
 
 INPUT = "images"
@@ -74,7 +74,7 @@ def trace(model: Module, input_size: Sequence[int]) -> Trace:
         CannotExport: if what the network does depends on values, or it changes some itself.
         ValueError: if the result is not one tensor; and what the model itself raises.
     """
-    with without_values(model, using=_Recording()), no_grad():
+    with without_values(model, using=_Recording()):
         own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         arrays: dict[str, Any] = {name: tensor.data for name, tensor in own.items()}
         for name, array in arrays.items():

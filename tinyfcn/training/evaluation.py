@@ -15,7 +15,8 @@ from tinyfcn.data import DataError, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
-from tinyfcn.training.overlap_tile import evaluating, overlap_tile, tile_for
+from tinyfcn.training.overlap_tile import overlap_tile, tile_for
+from tinyfcn.without_values import evaluating
 
 # Of the images that are scored at once, whatever batches the memory of a training allows: eight of
 # 128 x 128, which is faster than one by one, but one of 375 x 500.

@@ -9,15 +9,13 @@ window shows the image mirrored. Beside image and scores, memory depends on the 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from itertools import product
 
-import tinyfcn
 from tinyfcn import backend
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.tensor import Array, Tensor
+from tinyfcn.without_values import evaluating
 
 
 def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 92) -> Tensor:
@@ -68,18 +66,6 @@ def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 9
             bottom, right = min(top + tile, height), min(left + tile, width)
             scores[n, :, top:bottom, left:right] = part[0, :, : bottom - top, : right - left]
     return Tensor(scores)
-
-
-@contextlib.contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """In this block a model runs as ``model.eval()``, without a graph; then in its former mode."""
-    training = model.training
-    model.eval()
-    try:
-        with tinyfcn.no_grad():
-            yield
-    finally:
-        model.train(training)
 
 
 def tile_for(model: Module, height: int, width: int) -> int:
