@@ -145,9 +145,10 @@ def resume(fault: Fault, stage: Stage, right: dict[str, Any]) -> str:
     if ended.code != 0:
         return f"{ended.code}, {ended.last_line}"
     found = tiny_run.contents(stage.out)
-    for name in ("log.csv", "predictions.png", "curves.png"):
-        # They may miss, if the run went on without them.
-        if f": {name}" in fault.name or fault.name == "folder removed":
+    for name in ("log.csv", "predictions.png", "curves.png", "best.npz"):
+        # They may miss, or be older, if the run went on without them; a picture is not drawn again.
+        removed = fault.name == "folder removed" and name.endswith(".png")
+        if f"disk full: {name}" in fault.name or removed:
             found = {**found, "files": right["files"], name: right.get(name)}
     return tiny_run.differences(right, found) or "yes"
 
