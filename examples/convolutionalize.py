@@ -92,8 +92,7 @@ def main(size: int, seed: int) -> None:
     print(f"  {dense[12]}\n  {dense[14]}")
     print(f"one score sees {field} x {field} pixels of the image; the next is {stride} pixels on\n")
 
-    pixels = np.random.default_rng(seed).random((1, 3, size, size), dtype=np.float32)
-    image = Tensor(pixels - 0.5)
+    image = nn.init.uniform_(Tensor(np.empty((1, 3, size, size), np.float32)), -0.5, 0.5)
     with tinyfcn.no_grad():
         one_by_one, seconds_crops = timed(crop_by_crop, classifier, image)
         batch, seconds_batch = timed(all_at_once, classifier, image)

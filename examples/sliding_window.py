@@ -39,8 +39,7 @@ def seconds(model: nn.Module, image: Tensor, repetitions: int) -> float:
 def main(size: int, width: float, seed: int) -> None:
     """Print a table of three networks of random weights on a random image."""
     tinyfcn.manual_seed(seed)
-    pixels = np.random.default_rng(seed).random((1, 3, size, size), dtype=np.float32)
-    image = Tensor(pixels - 0.5)
+    image = nn.init.uniform_(Tensor(np.empty((1, 3, size, size), np.float32)), -0.5, 0.5)
 
     with usage_errors("--width"):
         window = models.sliding_window(CLASSES, width).eval()
