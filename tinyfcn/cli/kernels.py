@@ -207,8 +207,8 @@ def debug(options: argparse.Namespace) -> int:
     thread = [min(i, n - 1) for i, n in zip(options.thread, launch.block, strict=False)]
     block = [min(i, n - 1) for i, n in zip(options.block, launch.grid, strict=False)]
     where = "blockIdx.x == {} && blockIdx.y == {} && threadIdx.x == {} && threadIdx.y == {}"
-    file = engine.kernels[name].file
-    stop = f"{file}:{_first_line(engine.folder / file, name)} if {where.format(*block, *thread)}"
+    kernel = engine.kernels[name]
+    stop = f"{kernel.file}:{kernel.body} if {where.format(*block, *thread)}"
     again = [sys.executable, "-m", "tinyfcn", "kernels", "run", name, "--dtype", options.dtype]
     again += ["--size", *map(str, size)] if options.size else []
     again += ["--kernels", str(options.kernels)] if options.kernels else []
@@ -226,14 +226,6 @@ def debug(options: argparse.Namespace) -> int:
         raise UsageError("--gdb: gdb is not installed (on Debian and Ubuntu: apt-get install gdb)")
     environment = {**os.environ, "TINYFCN_EMULATOR": "debug"}
     return subprocess.run(command, env=environment, check=False).returncode
-
-
-def _first_line(file: Path, name: str) -> int:
-    """The line behind the head of a kernel."""
-    text = file.read_text(encoding="utf-8")
-    found = re.search(rf"\b{name}\([^{{]*\{{\n", text)
-    assert found, f"{name} is not in {file}"
-    return text[: found.end()].count("\n") + 1
 
 
 def _list(values: Any) -> str:

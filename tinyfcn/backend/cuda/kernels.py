@@ -47,6 +47,7 @@ class Kernel(NamedTuple):
     name: str
     parameters: tuple[Parameter, ...]
     templated: bool
+    body: int  # the line of the file in which it begins
 
     @property
     def instances(self) -> list[str]:
@@ -129,7 +130,8 @@ def _read(path: Path) -> Iterator[Kernel]:
         listed = re.sub(r"\w+", lambda name: macros.get(name[0], name[0]), found["parameters"])
         parts = [part for part in listed.split(",") if part.split() not in ([], ["void"])]
         parameters = tuple(_parameter(part, found["T"]) for part in parts)
-        yield Kernel(path.name, found["name"], parameters, found["T"] is not None)
+        body = code[: head.end()].count("\n") + 2
+        yield Kernel(path.name, found["name"], parameters, found["T"] is not None, body)
 
 
 def _parameter(text: str, T: str | None) -> Parameter:
