@@ -41,7 +41,7 @@ def _network(text: str) -> str:
 
 
 class Option(NamedTuple):
-    """An option; its type is a function of the text, bool, or the words to choose from."""
+    """An option; its type is a function of the text, or bool."""
 
     name: str
     default: Any
@@ -50,12 +50,16 @@ class Option(NamedTuple):
     help: str
 
 
+def _choice(name: str, default: str, words: Sequence[str], help: str) -> Option:
+    return Option(name, default, one_of(words), f"{{{','.join(words)}}}", help)
+
+
 _FACTOR, _PART = number(0, 1e6), number(0, 0.99)
 OPTIONS = {
     "data": [
         Option("data-root", None, str, "PATH",
                "VOC tree, or a folder with images/, masks/ and lists of ids train.txt, val.txt"),
-        Option("preprocessing", "torchvision", ["torchvision", "caffe"], "",
+        _choice("preprocessing", "torchvision", ["torchvision", "caffe"],
                "RGB in 0..1, or BGR in 0..255"),
         Option("sbd-root", None, str, "PATH", "SBD, to train on as well"),
         Option("classes", None, str, "NAMES", "a,b,c or a file of names"),
@@ -77,7 +81,7 @@ OPTIONS = {
         Option("recompute", False, bool, "", "less memory, more time"),
         Option("at-once", False, bool, "", "scale skips as published"),
         Option("init-from", None, str, "PATH", "checkpoint to begin with"),
-        Option("geometry", "aligned", ["aligned", "reference"], "",
+        _choice("geometry", "aligned", ["aligned", "reference"],
                "how maps are padded; reference as published"),
         Option("pretrained", None, str, "PATH",
                "other people's weights: .pth, .safetensors, .caffemodel, .mat, .npz"),
@@ -89,14 +93,14 @@ OPTIONS = {
         Option("accumulate", 1, integer(1), "N", "batches a step"),
         Option("lr", 1e-2, _FACTOR, "X", "learning rate"),
         Option("bias-lr", 1.0, _FACTOR, "X", "factor for biases"),
-        Option("optimizer", "adam", ["adam", "sgd"], "", "how to step"),
+        _choice("optimizer", "adam", ["adam", "sgd"], "how to step"),
         Option("momentum", 0.9, number(0, 0.9999), "X", "of SGD"),
         Option("weight-decay", 1e-4, _FACTOR, "X", "not of biases"),
         Option("warmup", 20, integer(0), "N", "steps of rising lr"),
-        Option("preset", "default", ["default", "paper"], "", "settings"),
-        Option("loss-reduction", "mean", ["mean", "sum"], "", "over pixels"),
-        Option("schedule", "poly", ["constant", "cosine", "poly", "step"], "", "how lr falls"),
-        Option("class-weights", "none", ["none", "median-frequency"], "", "in the loss"),
+        _choice("preset", "default", ["default", "paper"], "settings"),
+        _choice("loss-reduction", "mean", ["mean", "sum"], "over pixels"),
+        _choice("schedule", "poly", ["constant", "cosine", "poly", "step"], "how lr falls"),
+        _choice("class-weights", "none", ["none", "median-frequency"], "in the loss"),
     ],
     "run": [
         Option("out", None, str, "PATH", "run folder (runs/MODEL, or the next that is free)"),
@@ -162,8 +166,6 @@ def add_option(group: Any, option: Option) -> None:
     more: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
     if option.type is bool:
         more = {"action": argparse.BooleanOptionalAction}
-    elif isinstance(option.type, list):
-        more = {"type": one_of(option.type), "metavar": f"{{{','.join(option.type)}}}"}
     if option.name in CHECKPOINTS:
         more["nargs"] = "?"
     text = option.help
@@ -251,10 +253,9 @@ def _saved(arguments: Any, path: Path) -> dict[str, Any]:
 def _could_be_typed(option: Option, value: Any) -> bool:
     if value is None or option.type is bool:
         return value is option.default or option.name == "epochs" or isinstance(value, bool)
-    parse = one_of(option.type) if isinstance(option.type, list) else option.type
     with contextlib.suppress(argparse.ArgumentTypeError):
         known = isinstance(value, str | int | float) and "\0" not in str(value)
-        return known and parse(str(value)) == value
+        return known and option.type(str(value)) == value
     return False
 
 
