@@ -238,12 +238,9 @@ def _tensors(result: Any) -> Iterator[Tensor]:
     """The tensors in a result: one, or several in tuples, lists and dicts."""
     if isinstance(result, Tensor):
         yield result
-    elif isinstance(result, dict):
-        for value in result.values():
-            yield from _tensors(value)
-    elif isinstance(result, list | tuple):
-        for value in result:
-            yield from _tensors(value)
+    elif isinstance(result, dict | list | tuple):
+        for part in result.values() if isinstance(result, dict) else result:
+            yield from _tensors(part)
 
 
 def _coarsest(result: Field, maps: Sequence[Field]) -> tuple[float, float]:
