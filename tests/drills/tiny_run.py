@@ -39,6 +39,7 @@ except ImportError:
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 3
+BLOWS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 PATIENCE = 10.0  # seconds that a process may take to end, once it was told to
 OPTIONS = {
     "one batch a step": ("--workers", "2"),
@@ -96,14 +97,19 @@ class Process:
         self.reader, write = os.pipe()
         self.reading = True
         self.begun = time.monotonic()
+        # A signal must not meet the child before it is ready, and still its parent in all but name.
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOWS)
         if real:
             self.pid = os.posix_spawn(
                 sys.executable, [sys.executable, "-m", "tinyfcn", *command],
-                {**os.environ, "PYTHONPATH": str(ROOT)}, setpgroup=0,
+                {**os.environ, "PYTHONPATH": str(ROOT)}, setpgroup=0, setsigmask=[],
                 file_actions=[(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_DUP2, write, 2)],
             )  # fmt: skip
         else:
             self.pid = drilling.fork() or self._child(command, write, prepare)
+            with contextlib.suppress(ProcessLookupError):
+                os.setpgid(self.pid, self.pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOWS)
         os.close(write)
 
     def _child(self, command: list[str], output: int, prepare: Callable[[], None]) -> NoReturn:
@@ -111,12 +117,12 @@ class Process:
         with contextlib.suppress(BaseException):  # the child must never go on as its parent
             try:
                 os.close(self.reader)
-                os.setpgid(0, 0)
                 os.dup2(output, 1)
                 os.dup2(output, 2)
                 sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
                 sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOWS)
                 prepare()
                 status = cli.main(command)
                 sys.stdout.flush()
