@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, padded_windows
 from tinyfcn.backend.cpu.layout import Array
 
 TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
@@ -57,19 +57,7 @@ class Tiles:
 
     def columns(self, place: Place) -> Array:
         """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""
-        images, rows = place
-        count = images.stop - images.start, rows.stop - rows.start
-        (kh, kw), ((sh, sw), (ph, pw), (dh, dw)), c = self.kernel, self.window, self.x.shape[3]
-        height = (count[1] - 1) * sh + (kh - 1) * dh + 1
-        width = (self.ow - 1) * sw + (kw - 1) * dw + 1
-        block = region(self.x, images, rows.start * sh - ph, -pw, height, width, self.scratch)
-        s_n, s_h, s_w, s_c = block.strides
-        windows = np.lib.stride_tricks.as_strided(
-            block,
-            (*count, self.ow, kh, kw, c),
-            (s_n, s_h * sh, s_w * sw, s_h * dh, s_w * dw, s_c),
-            writeable=False,
-        )
+        windows = padded_windows(self.x, *place, self.ow, self.kernel, self.window, self.scratch)
         columns = self.scratch.get("columns", windows.shape, self.x.dtype)
         np.copyto(columns, windows)
         return columns.reshape(-1, self.depth)  # (pixels, KH·KW·C)

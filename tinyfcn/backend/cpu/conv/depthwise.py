@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, padded_windows
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.sums import RUN, sum_axis
 
@@ -74,12 +74,6 @@ def _shifts(
     x: Array, block: tuple[int, slice], width: int, kernel: Pair, window: Window, scratch: Scratch
 ) -> Array:
     """(KH, KW, rows, width · C): what of x lies under each kernel element, zero outside; a view."""
-    (kh, kw), (dh, dw), (image, rows) = kernel, window.dilation, block
-    top, left = rows.start - window.padding[0], -window.padding[1]
-    height = rows.stop - rows.start
-    span = height + dh * (kh - 1), width + dw * (kw - 1)
-    pixels = region(x, slice(image, image + 1), top, left, *span, scratch)[0]
-    s_h, s_w, s_c = pixels.strides
-    shape = (kh, kw, height, width * pixels.shape[2])
-    strides = (dh * s_h, dw * s_w, s_h, s_c)
-    return np.lib.stride_tricks.as_strided(pixels, shape, strides, writeable=False)
+    image, rows = block
+    (windows,) = padded_windows(x, slice(image, image + 1), rows, width, kernel, window, scratch)
+    return windows.transpose(2, 3, 0, 1, 4).reshape(*kernel, len(windows), -1)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
+from tinyfcn.backend.base import conv_sizes
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window, windows
 from tinyfcn.backend.cpu.layout import Array
 
 
@@ -53,13 +54,10 @@ def im2col(x: Array, kernel: Pair, window: Window) -> Array:
         >>> im2col(x, (2, 2), Window((1, 1), (0, 0), (1, 1))).ravel()
         array([0., 1., 2., 3.])
     """
-    (kh, kw), ((sh, sw), (ph, pw), (dh, dw)) = kernel, window
+    ph, pw = window.padding
     padded = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
-    span = dh * (kh - 1) + 1, dw * (kw - 1) + 1
-    windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(1, 2))
-    # (N, OH, OW, C, KH, KW)
-    windows = windows[:, ::sh, ::sw, :, ::dh, ::dw]
-    return windows.transpose(0, 1, 2, 4, 5, 3)
+    size = conv_sizes(x.shape[1:3], kernel, *window)
+    return windows(padded, size, kernel, window.stride, window.dilation)
 
 
 def col2im(columns: Array, size: Pair, window: Window) -> Array:

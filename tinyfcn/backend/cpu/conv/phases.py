@@ -20,7 +20,7 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.columns import Product, Tiles, multiply
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, windows
 from tinyfcn.backend.cpu.layout import Array
 
 
@@ -90,14 +90,9 @@ def _pixels(gx: Array, stride: Pair, row: Phases, col: Phases) -> Array:
 
     Of a single phase (N, rows, columns, C): for stride 1 these are rows of a matrix.
     """
-    n, _, _, c = gx.shape
-    s_n, s_h, s_w, s_c = gx.strides
-    pixels = np.lib.stride_tricks.as_strided(
-        gx[:, row.first :, col.first :],
-        (n, row.pixels, col.pixels, len(row.taps), len(col.taps), c),
-        (s_n, stride[0] * s_h, stride[1] * s_w, s_h, s_w, s_c),
-    )
-    return pixels[:, :, :, 0, 0] if len(row.taps) == len(col.taps) == 1 else pixels
+    phases = len(row.taps), len(col.taps)
+    pixels = windows(gx[:, row.first :, col.first :], (row.pixels, col.pixels), phases, stride)
+    return pixels[:, :, :, 0, 0] if phases == (1, 1) else pixels
 
 
 def _kernels(weight: Array, row: Phases, col: Phases) -> Array:

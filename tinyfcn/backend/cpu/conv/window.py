@@ -106,6 +106,35 @@ def region(
     return out
 
 
+def windows(
+    x: Array, size: Pair, kernel: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)
+) -> Array:
+    """(N, H, W, C) → (N, OH, OW, KH, KW, C), (OH, OW) = size: for each output pixel the window that
+    it sees. A view of x, inside of which they are known to lie.
+
+    Example:
+        >>> x = np.arange(4).reshape(1, 1, 4, 1)
+        >>> windows(x, size=(1, 2), kernel=(1, 2), dilation=(1, 2)).reshape(2, 2)
+        array([[0, 2],
+               [1, 3]])
+    """
+    s_n, s_h, s_w, s_c = x.strides
+    (sh, sw), (dh, dw) = stride, dilation
+    strides = s_n, sh * s_h, sw * s_w, dh * s_h, dw * s_w, s_c
+    return np.lib.stride_tricks.as_strided(x, (len(x), *size, *kernel, x.shape[3]), strides)
+
+
+def padded_windows(
+    x: Array, images: slice, rows: slice, width: int, kernel: Pair, window: Window, scratch: Scratch
+) -> Array:
+    """The windows of some rows of outputs, which see zeros outside the image."""
+    (kh, kw), ((sh, sw), (ph, pw), (dh, dw)) = kernel, window
+    count = rows.stop - rows.start
+    span = (count - 1) * sh + (kh - 1) * dh + 1, (width - 1) * sw + (kw - 1) * dw + 1
+    block = region(x, images, rows.start * sh - ph, -pw, *span, scratch)
+    return windows(block, (count, width), kernel, window.stride, window.dilation)
+
+
 def meeting(inputs: slice, outputs: slice, stride: int, offset: int) -> tuple[slice, slice]:
     """The outputs o and the inputs o · stride + offset, as far as both lie inside their slices.
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, region
+from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, region, windows
 from tinyfcn.backend.cpu.conv.winograd import Block, Winograd
 from tinyfcn.backend.cpu.layout import Array
 
@@ -51,10 +51,8 @@ class Rows(Winograd):
         points[..., last - left :, :] = 0
         for point, (function, a, b) in zip(points, _COMBINED, strict=True):
             function(d[a], d[b], out=point[:, :, first - left : last - left])
-        s_p, s_n, s_r, s_w, s_c = points.strides
-        shape, strides = (4, n, pairs, ow, kw, c), (s_p, s_n, s_r, s_w, step * s_w, s_c)
-        windows = np.lib.stride_tricks.as_strided(points, shape, strides, writeable=False)
-        np.copyto(out.reshape(shape), windows)
+        seen = windows(points.reshape(4 * n, pairs, -1, c), (pairs, ow), (1, kw), (1, 1), (1, step))
+        np.copyto(out.reshape(seen.shape), seen)
 
     def spread(self, gy: Array, block: Block, scratch: Scratch, out: Array) -> None:
         """g0, g0 + g1, g0 − g1 and −g1 of each pair of rows."""

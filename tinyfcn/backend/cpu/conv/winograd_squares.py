@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window
+from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, windows
 from tinyfcn.backend.cpu.conv.winograd import Block, Winograd
 from tinyfcn.backend.cpu.layout import Array
 
@@ -76,10 +76,9 @@ class Squares(Winograd):
         """out = matrix · the block's tiles of size × size pixels, m apart; x is zero outside."""
         m, size = self.tile[0], math.isqrt(matrix.shape[1])
         pixels = self.pixels(x, block, origin, (size - m, size - m), scratch)
-        windows = np.lib.stride_tricks.sliding_window_view(pixels, (size, size), axis=(1, 2))
-        windows = windows[:, ::m, ::m].transpose(4, 5, 0, 1, 2, 3)
-        tiles = scratch.get("gathered", windows.shape, x.dtype)
-        np.copyto(tiles, windows)
+        seen = windows(pixels, block.shape[1:], (size, size), self.tile).transpose(3, 4, 0, 1, 2, 5)
+        tiles = scratch.get("gathered", seen.shape, x.dtype)
+        np.copyto(tiles, seen)
         flat = tiles.reshape(size * size, -1)
         np.matmul(matrix.astype(x.dtype), flat, out=out.reshape(len(matrix), -1))
 
