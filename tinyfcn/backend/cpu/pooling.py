@@ -16,12 +16,11 @@ import numpy as np
 from tinyfcn.backend.base import Backend, Pair
 from tinyfcn.backend.cpu.conv.window import Window, meeting
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
-from tinyfcn.backend.cpu.threads import parallel_for, split
+from tinyfcn.backend.cpu.threads import Place, parallel_for, places
 
 BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
 
 Slices = tuple[slice, slice, slice]  # images, rows, columns
-Place = tuple[slice, slice]  # images and rows
 
 
 class Pooling(Backend):
@@ -74,7 +73,7 @@ class Pooling(Backend):
             index += winner * number(dilation[1])
             index += _origins(rows, index.shape[1:], w, window, index.dtype)
 
-        parallel_for(task, _row_blocks(n, size[0], size[1] * c))
+        parallel_for(task, places(n, size[0], BLOCK // (size[1] * c)))
         return logical(y), None if where is None else logical(where)
 
     def scatter_plane(
@@ -109,7 +108,7 @@ class Pooling(Backend):
                     plane[inputs] = chosen
             return found
 
-        tasks = _row_blocks(n, h, -(-w * c // (stride[0] * stride[1])))
+        tasks = places(n, h, BLOCK * stride[0] * stride[1] // (w * c))
         if sum(parallel_for(task, tasks)) == x.size:
             return logical(y)
         # Slow, and needed by nobody who unpools what was pooled.
@@ -119,7 +118,6 @@ class Pooling(Backend):
         x, indices = channels_last(x), channels_last(indices)
         n, oh, ow, c = indices.shape
         y = np.empty((n, oh, ow, c), x.dtype)
-        tasks = _row_blocks(n, oh, ow * c)
 
         def task(place: Place) -> None:
             images, rows = place
@@ -130,17 +128,8 @@ class Pooling(Backend):
                 # Indices are known to be inside; with any mode but "raise", take needs no buffer.
                 np.take(image, index, out=out, mode="clip")
 
-        parallel_for(task, tasks)
+        parallel_for(task, places(n, oh, BLOCK // (ow * c)))
         return logical(y)
-
-
-def _row_blocks(n: int, height: int, row: int) -> list[Place]:
-    """(images, rows): several images or a part of one, about BLOCK elements, ``row`` in a row."""
-    return [
-        (images, rows)
-        for images in split(n, BLOCK // (height * row))
-        for rows in split(height, BLOCK // row)
-    ]
 
 
 def _taps(

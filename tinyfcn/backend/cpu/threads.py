@@ -34,6 +34,8 @@ from tinyfcn.backend.setting import whole_number
 # tens of microseconds; with short calls that is all they do.
 BLOCK = 1 << 19
 
+Place = tuple[slice, slice]  # images and rows
+
 _blas = threadpoolctl.ThreadpoolController()
 _blas_libraries = _blas.select(user_api="blas").lib_controllers
 _lock = threading.RLock()
@@ -233,3 +235,14 @@ def split(size: int, length: int) -> list[slice]:
     pieces = max(1, -(-size // max(1, length)))
     edges = [size * i // pieces for i in range(pieces + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def places(n: int, height: int, length: int) -> list[Place]:
+    """Cut n images into parts of at most ``length`` rows: several images, or a band of one.
+
+    Example:
+        >>> places(3, height=4, length=8)
+        [(slice(0, 1, None), slice(0, 4, None)), (slice(1, 3, None), slice(0, 4, None))]
+    """
+    images, rows = split(n, length // height), split(height, length)
+    return [*itertools.product(images, rows)] if n else []

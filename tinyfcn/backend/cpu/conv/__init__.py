@@ -37,7 +37,7 @@ from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd_rows import Rows
 from tinyfcn.backend.cpu.conv.winograd_squares import Squares
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
-from tinyfcn.backend.cpu.threads import parallel_for, split
+from tinyfcn.backend.cpu.threads import parallel_for, places
 from tinyfcn.backend.setting import Setting
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -132,8 +132,7 @@ class Convolution(Backend):
             part.algorithm.input_grad(grads, part.weight, window, outputs)
         if bias is not None:  # now, as some pixels of gx come from several of the products
             finish = Finish(bias)
-            bands = [image[rows] for image in gx for rows in split(size[0], 64)]
-            parallel_for(lambda band: finish(band), bands)
+            parallel_for(lambda place: finish(gx[place]), places(n, size[0], 64))
         return logical(gx)
 
     def conv2d_weight_grad(

@@ -44,20 +44,19 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     z = np.empty((n, oh + t - 1, ow + u - 1, t, u, oc), y.dtype)
     kernels = pieces.reshape(-1, *pieces.shape[3:])
     tiles.forward(x, kernels, Finish(), window, z.reshape(*z.shape[:3], len(kernels)))
-    bands = [(image, rows) for image in range(n) for rows in threads.split(oh, 32)]
 
-    def task(band: tuple[int, slice]) -> None:
-        image, rows = band
-        block = y[image, rows]
+    def task(place: threads.Place) -> None:
+        images, rows = place
+        block = y[place]
         for a, b in np.ndindex(t, u):
-            part = z[image, rows.start + a : rows.stop + a, b : b + ow, a, b]
+            part = z[images, rows.start + a : rows.stop + a, b : b + ow, a, b]
             if (a, b) == (0, 0):
                 block[...] = part
             else:
                 block += part
         finish(block)
 
-    threads.parallel_for(task, bands)
+    threads.parallel_for(task, threads.places(n, oh, 32))
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:

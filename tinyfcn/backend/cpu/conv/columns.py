@@ -20,14 +20,12 @@ import numpy as np
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, padded_windows
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.threads import Place
 
 TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
 TILE_PIXELS = (1024, 8192)  # wait for each other between tiles, do not; and bounds on its rows
 LARGEST_TILE = 8 << 20  # elements; layers with huge kernels have fewer rows
 MIN_TILES = 4  # with fewer, the threads share out channels
-
-
-Place = tuple[slice, slice]  # images and rows
 
 
 class Tiles:
@@ -51,9 +49,7 @@ class Tiles:
         pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
         share = max(256, -(-n * oh * self.ow // MIN_TILES))
         pixels = max(1, min(pixels, LARGEST_TILE // self.depth, share))
-        images = threads.split(n, pixels // (oh * self.ow))
-        rows = threads.split(oh, pixels // self.ow)
-        self.places = [(i, r) for i in images for r in rows] if n else []
+        self.places = threads.places(n, oh, pixels // self.ow)
 
     def columns(self, place: Place) -> Array:
         """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""

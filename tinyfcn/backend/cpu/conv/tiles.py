@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import phases, taps
-from tinyfcn.backend.cpu.conv.columns import MIN_TILES, Place, Product, Tiles, multiply
+from tinyfcn.backend.cpu.conv.columns import MIN_TILES, Product, Tiles, multiply
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window
 from tinyfcn.backend.cpu.layout import Array
 
@@ -39,7 +39,7 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     oc, total = len(gw), gw.reshape(len(gw), -1)  # (OC, KH·KW·C)
     narrow = oc <= NARROW  # then up to a third faster; NumPy multiplies in the order of ``out``
 
-    def add(place: Place, columns: Array, channels: slice, out: Array, first: bool) -> None:
+    def add(place: threads.Place, columns: Array, channels: slice, out: Array, first: bool) -> None:
         block = gy[place][..., channels]
         grads = block.reshape(-1, block.shape[3])  # (pixels, OC)
         if first:

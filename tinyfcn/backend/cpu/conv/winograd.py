@@ -26,7 +26,7 @@ import numpy as np
 
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
-from tinyfcn.backend.cpu.threads import parallel_for, split
+from tinyfcn.backend.cpu.threads import parallel_for, places, split
 
 BLOCK_ELEMENTS = 1 << 20  # of the transformed tiles of one task, for the cache
 BLOCK_TILES = 256  # at least: fewer rows make slow matrix products
@@ -222,12 +222,11 @@ class Winograd(ABC):
         rows, columns = (
             -(-s // (m * d)) for s, m, d in zip(y.shape[1:3], self.tile, dilation, strict=True)
         )
-        phases = [*itertools.product(*map(range, dilation))] if n else []
+        phases = [(h, w) for h in range(dilation[0]) for w in range(dilation[1])]
 
         def blocks(tiles: int) -> list[Block]:
-            images, bands = split(n, tiles // (rows * columns)), split(rows, tiles // columns)
-            found = itertools.product(phases, images, bands)
-            return [Block(phase, dilation, i, band, columns) for phase, i, band in found]
+            found = itertools.product(phases, places(n, rows, tiles // columns))
+            return [Block(phase, dilation, *place, columns) for phase, place in found]
 
         count = len(phases) * n * rows * columns
         if not self.shares_points or (count > FEW_TILES and depth < MANY_CHANNELS):
