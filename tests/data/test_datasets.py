@@ -121,7 +121,7 @@ def test_missing_root_tree_and_list_are_named(tree, tmp_path):
 
 def test_an_empty_list_is_rejected(tree):
     tree.write_list("nothing", ["", " "])
-    with pytest.raises(DataError, match=r"nothing.txt: the list is empty"):
+    with pytest.raises(DataError, match=r"nothing.txt: expected at least one image id"):
         VOCSegmentation(tree.root, "nothing")
 
 

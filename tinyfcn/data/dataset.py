@@ -15,13 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.conventions import (
-    DataError,
-    check_classes,
-    check_sample,
-    read_image,
-    read_mask,
-)
+from tinyfcn.data.conventions import DataError, check_classes, check_sample, read_image, read_mask
 from tinyfcn.data.palette import VOC_PALETTE
 
 __all__ = ["ConcatDataset", "Sample", "SegmentationDataset"]

@@ -116,16 +116,13 @@ class DataLoader:
 
     def _prepare(self, batches: list[NDArray[np.intp]], epoch: int) -> Iterator[Batch]:
         """The batches in order, made ahead by the workers."""
-        if self.workers == 0:
-            for indices in batches:
-                yield self._batch(indices, epoch)
-            return
         ahead: deque[Future[Batch]] = deque()
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tinyfcn-loader")
+        pool = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="tinyfcn-loader")
         process = os.getpid()
         try:
             for done, indices in enumerate(batches):
-                if os.getpid() != process:  # in the child of a fork the pool has no threads
+                # In the child of a fork the pool has no threads.
+                if self.workers == 0 or os.getpid() != process:
                     yield self._batch(indices, epoch)
                     continue
                 for later in batches[done + len(ahead) : done + self.workers + 1]:

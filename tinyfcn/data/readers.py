@@ -179,17 +179,14 @@ def read_lines(path: Path) -> tuple[str, ...]:
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:
-    """The image ids of a list, one a line; FileNotFoundError or DataError if there are none."""
+    """The image ids of a list, one a line; FileNotFoundError if it is not there."""
     if not path.exists():
         there = sorted({file.name for file in path.parent.glob("*.txt")} - {*CLASS_FILES})
         raise FileNotFoundError(
             f"{path}: there is no such list; image ids should lie there, one a line "
             f"(lists there: {', '.join(there) or 'none'})"
         )
-    ids = read_lines(path)
-    if not ids:
-        raise DataError(f"{path}: the list is empty; expected image ids, one a line")
-    return ids
+    return read_lines(path)
 
 
 def _read_class_file(folder: Path) -> tuple[str, ...] | None:

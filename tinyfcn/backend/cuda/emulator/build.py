@@ -158,20 +158,17 @@ def _object(source: Path, text: str, flags: list[str]) -> Path:
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     target = cache_folder() / f"{source.stem}-{digest}.o"
     if not _usable(target):
-        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-            code = Path(temporary) / f"{source.stem}.cu"  # lines are reported under this name
-            code.write_text(text)
-            include = [f"-I{HERE}", f"-I{source.parent}"]
-            said = _run([*FLAGS, *flags, *include, "-c", str(code)], target)
+        include = [f"-I{HERE}", f"-I{source.parent}"]
+        said = _run([*FLAGS, *flags, *include, "-c", "-"], target, text)
         target.with_suffix(".log").write_text(said)
     return target
 
 
-def _run(arguments: list[str], target: Path) -> str:
+def _run(arguments: list[str], target: Path, text: str = "") -> str:
     """Runs the compiler; the target is there whole or not at all."""
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         made = Path(temporary) / target.name
-        answer = _compiler(target.stem.split("-")[0], *arguments, "-o", str(made))
+        answer = _compiler(target.stem.split("-")[0], *arguments, "-o", str(made), text=text)
         data = made.read_bytes()
         made.write_bytes(data + hashlib.sha256(data).digest())
         made.chmod(0o700)
@@ -179,11 +176,11 @@ def _run(arguments: list[str], target: Path) -> str:
     return answer.stderr
 
 
-def _compiler(what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _compiler(what: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Runs g++; BuildError if it is not there, does not start, does not end or rejects ``what``."""
     try:
         answer = subprocess.run(
-            [COMPILER, *arguments], capture_output=True, text=True, errors="replace",
+            [COMPILER, *arguments], input=text, capture_output=True, text=True, errors="replace",
             timeout=LONGEST, env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except FileNotFoundError:
