@@ -108,9 +108,8 @@ def _between(
     """Element i depends on ⌊i · step + lower⌋ … ⌈i · step + upper⌉."""
 
     def places(i: Any) -> Any:
-        per = math.lcm(step.denominator, lower.denominator, upper.denominator)
-        a, b = (i * int(step * per) + int(start * per) for start in (lower, upper))
-        return np.concatenate([a // per, -(-b // per)], 1)
+        at = [m * step for m in i.ravel().tolist()]
+        return np.array([(math.floor(x + lower), math.ceil(x + upper)) for x in at])
 
     return x.windows(axis, n, places, step, Fraction(lower + upper) / 2)
 
