@@ -132,7 +132,6 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     """
     try:
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise ImportError(
             "drawing curves needs matplotlib: install the extra with `pip install tinyfcn[plot]`"
@@ -155,7 +154,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     right.set(title="scores on the validation set", xlabel="epoch", ylim=(0, 1))
     right.legend(loc="lower right", frameon=False)
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params("x", integer=True)
         if len(epochs) == 1:  # around a single one there would be parts of epochs
             axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
         axes.grid(alpha=0.3)
