@@ -95,8 +95,7 @@ def measure(work: Work, sides: Sequence[Side], seconds: float, least: int) -> li
 def sgemm(side: Side, seconds: float) -> tuple[dict[str, Any], float]:
     """What the side says about itself, and the GFLOP/s of a matrix product at best."""
     (worker,) = measure(SGEMM, [side], seconds, 5)
-    size: int = SGEMM.arguments["size"]
-    return worker.about, 2 * size**3 / min(worker.seconds) / 1e9
+    return worker.about, 2 * SGEMM.arguments["size"] ** 3 / min(worker.seconds) / 1e9
 
 
 def figures(work: Work, workers: Sequence[Worker], peak: float) -> dict[str, Any]:
