@@ -222,19 +222,16 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
 
 def _load(path: Path, older: bool) -> tuple[Path, dict[str, Any]]:
     """The checkpoint; with ``older``, where a run's last is damaged or missing, the one before."""
-    names = NEWEST if older and path.name == "last.npz" else ()
-    reason = None
-    for candidate in dict.fromkeys((path, *map(path.with_name, names))):
-        try:
-            state = checkpoint.load(candidate)
-        except (CheckpointError, FileNotFoundError) as error:
-            reason = reason or error
-        else:
-            if reason:
-                print(f"{reason}; going on from {candidate} instead", file=sys.stderr)
-            return candidate, state
-    assert reason is not None
-    raise reason
+    try:
+        return path, checkpoint.load(path)
+    except (CheckpointError, FileNotFoundError) as error:
+        for name in NEWEST[1:] if older and path.name == "last.npz" else ():
+            other = path.with_name(name)
+            with contextlib.suppress(CheckpointError, FileNotFoundError):
+                state = checkpoint.load(other)
+                print(f"{error}; going on from {other} instead", file=sys.stderr)
+                return other, state
+        raise
 
 
 def _saved(arguments: Any, path: Path) -> dict[str, Any]:
