@@ -35,13 +35,14 @@ from tinyfcn.cli.errors import plain_errors
 from tinyfcn.cli.parser import Parser, integer, one_of
 from tinyfcn.data import Sample, SegmentationDataset
 from tinyfcn.files import Outputs, atomic_write, bears
+from tinyfcn.metrics import SCORES
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate, predict
 from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.published import load_model
-from tinyfcn.training.run_folder import SCORES, holds_run
+from tinyfcn.training.run_folder import holds_run
 from tinyfcn.visualize import made_by, sheet
 
 # Name of a network, what it is called in the table, and its options for train_voc.py.
@@ -56,10 +57,7 @@ NETWORKS = {
     "unet": ("U-Net", "--width 0.09375 --dropout 0 --weight-decay 0"),
     "deeplab_largefov": ("DeepLab", "--width 0.11"),
 }
-HEAD = (
-    "network", "parameters", "multiply-adds", "minutes",
-    "pixel accuracy", "mean accuracy", "mean IU", "f.w. IU",
-)  # fmt: skip
+HEAD = "network", "parameters", "multiply-adds", "minutes", *SCORES.values()
 MARK = "compare_architectures.py"
 MARKS = ",".join(HEAD), " | ".join(HEAD), MARK  # of the table in two forms, and of the picture
 SHOWN = 5  # images in the picture

@@ -26,6 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# The four by the names of their attributes, and what they are called in tables and pictures.
+SCORES = {
+    "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy",
+    "mean_iu": "mean IU", "fw_iu": "f.w. IU",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Scores:

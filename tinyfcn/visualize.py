@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from tinyfcn.data.conventions import borders
 from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
+from tinyfcn.metrics import SCORES
 
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
 _GAP = 8  # pixels between the parts of a picture
@@ -143,12 +144,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     line = "o-" if len(rows) == 1 else "-"
     left.plot(epochs, [row["train_loss"] for row in rows], line, color="black")
     left.set(title="training loss", xlabel="epoch")
-    for name, label in (
-        ("pixel_accuracy", "pixel accuracy"),
-        ("mean_accuracy", "mean accuracy"),
-        ("mean_iu", "mean IU"),
-        ("fw_iu", "frequency-weighted IU"),
-    ):
+    for name, label in SCORES.items():
         width = 2.4 if name == "mean_iu" else 1.2
         right.plot(epochs, [row[name] for row in rows], line, label=label, linewidth=width)
     right.set(title="scores on the validation set", xlabel="epoch", ylim=(0, 1))

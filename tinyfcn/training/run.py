@@ -29,7 +29,7 @@ import numpy as np
 
 from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly, random, visualize
 from tinyfcn.data import Batch, DataError, DataLoader, Sample, SegmentationDataset
-from tinyfcn.metrics import Scores
+from tinyfcn.metrics import SCORES, Scores
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.training import checkpoint, report
@@ -37,7 +37,7 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.progress import Progress
-from tinyfcn.training.run_folder import SCORES, Row, RunFolder
+from tinyfcn.training.run_folder import Row, RunFolder
 from tinyfcn.training.saver import Saver
 from tinyfcn.training.screen import for_watching
 from tinyfcn.training.signals import StopSignals

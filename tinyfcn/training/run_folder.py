@@ -31,9 +31,9 @@ from typing import Any
 import tinyfcn
 from tinyfcn import visualize
 from tinyfcn.files import atomic_write, numbered
+from tinyfcn.metrics import SCORES
 from tinyfcn.training.lock import locked
 
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")  # columns of the log
 _FIRST = ",".join(("epoch", "iteration", "seconds", "train_loss", *SCORES)).encode()
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
