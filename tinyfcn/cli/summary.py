@@ -10,14 +10,14 @@ tinyfcn summary fcn8s width=0.25 geometry=reference        with other arguments
 
 from __future__ import annotations
 
-import argparse
 import ast
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from tinyfcn import models
 from tinyfcn.cli.errors import usage_errors
-from tinyfcn.cli.parser import Parser, image_size, integer, one_of
+from tinyfcn.cli.parser import Parser, checked, image_size, integer, one_of
 from tinyfcn.models.registry import entry
 from tinyfcn.models.table import summary_of
 
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(__doc__, prog="tinyfcn summary")
     add = parser.add_argument
     add("name", type=one_of(models.names()), metavar="NAME", help="which network")
-    add("arguments", nargs="*", type=_argument, metavar="KEY=VALUE", help="its other arguments")
+    setting = checked(_setting, "KEY=VALUE", lambda pair: True)
+    add("arguments", nargs="*", type=setting, metavar="KEY=VALUE", help="its other arguments")
     add("--input", type=image_size, metavar="CxHxW", help="size of an image (default: the table's)")
     add("--num-classes", type=integer(1), metavar="N", help="(default: 21, classifiers 1000)")
     options = parser.parse(arguments)
@@ -38,12 +39,9 @@ def main(arguments: Sequence[str]) -> None:
         print(summary_of(options.name, chosen, options.input))
 
 
-def _argument(text: str) -> tuple[str, Any]:
+def _setting(text: str) -> tuple[str, Any]:
     """``width=0.25`` as a name and a Python value; what is no number or word of Python is text."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
-    try:
+    name, value = text.split("=", 1)
+    with contextlib.suppress(SyntaxError, ValueError):
         return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return name, value
+    return name, value
