@@ -139,10 +139,7 @@ def write_table(as_csv: Path, as_markdown: Path, table: list[tuple[str, ...]]) -
     lines = [f"| {' | '.join(row)} |\n" for row in (HEAD, ["---"] * len(HEAD), *table[1:])]
     with atomic_write(as_markdown) as file:
         file.write("".join(lines).encode())
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    print()
-    for row in table:
-        print("  ".join(f"{text:>{n}}" for text, n in zip(row, widths, strict=True)))
+    print("\n" + "".join(lines), end="")
 
 
 def write_picture(
