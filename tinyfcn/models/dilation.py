@@ -106,9 +106,7 @@ class Dilation(SegmentationNetwork):
         return F.crop(upsampled, 0, (height, width))
 
 
-dilation_context = register(
-    "segmentation", source="Yu, Koltun 2016", name="dilation_context"
-)(Dilation)  # fmt: skip
+dilation_context = register("segmentation", "Yu, Koltun 2016", name="dilation_context")(Dilation)
 
 
 def context_module(channels: int, kind: str = "basic") -> nn.Sequential:

@@ -26,6 +26,9 @@ from tinyfcn.tensor import Tensor
 __all__ = ["pspnet"]
 
 BINS = (1, 2, 3, 6)  # rows and columns of the grids
+PUBLISHED = TRAINING | {
+    "lr": 0.01, "epochs": None, "iterations": 30_000, "batch_size": 16, "accumulate": 1,
+}  # fmt: skip
 
 
 class PyramidPooling(nn.Module):
@@ -48,15 +51,7 @@ class PyramidPooling(nn.Module):
         return F.cat([x, *means], 1)
 
 
-@register(
-    "segmentation",
-    source="Zhao et al. 2017",
-    presets=[
-        TRAINING | {
-            "lr": 0.01, "epochs": None, "iterations": 30_000, "batch_size": 16, "accumulate": 1,
-        }
-    ],
-)  # fmt: skip
+@register("segmentation", source="Zhao et al. 2017", presets=[PUBLISHED])
 def pspnet(
     num_classes: int = 21, width: float = 1.0, depth: int = 50, aux_loss: bool = True
 ) -> DilatedResNet:

@@ -58,6 +58,4 @@ class SameResolution(SegmentationNetwork):
         return self.layers(x)
 
 
-same_resolution = register(
-    "segmentation", source="for comparison", name="same_resolution"
-)(SameResolution)  # fmt: skip
+same_resolution = register("segmentation", "for comparison", name="same_resolution")(SameResolution)

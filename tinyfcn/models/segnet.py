@@ -19,6 +19,8 @@ eps 1e-5 (there 1e-9, and statistics computed after training), and its shift beg
 
 from __future__ import annotations
 
+from functools import partial
+
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import scaled, with_relu
 from tinyfcn.models.backbones.vgg import VGGBackbone
@@ -78,14 +80,6 @@ class SegNet(SegmentationNetwork):
         return self.score(decode(self.decoder, y, switches))
 
 
-segnet = register(
-    "segmentation",
-    source="Badrinarayanan et al. 2017",
-    presets=[TRAINING | {"lr": 1e-3, "iterations": 40_000}],
-    name="segnet",
-)(SegNet)
-
-
 class SegNetBasic(SegmentationNetwork):
     """SegNet-Basic, the small one for experiments: images (N, 3, H, W) → scores (N, num_classes, H,
     W); 1,416,587 parameters for 11 classes, and a context of 106 × 106 pixels.
@@ -128,9 +122,8 @@ class SegNetBasic(SegmentationNetwork):
         return self.score(decode(self.decoder, y, switches))
 
 
-segnet_basic = register(
-    "segmentation",
-    source="Badrinarayanan et al. 2017",
-    presets=[TRAINING | {"lr": 0.1, "iterations": 10_000}],
-    name="segnet_basic",
-)(SegNetBasic)
+_network = partial(register, "segmentation", "Badrinarayanan et al. 2017")
+segnet = _network([TRAINING | {"lr": 1e-3, "iterations": 40_000}], name="segnet")(SegNet)
+segnet_basic = _network(
+    [TRAINING | {"lr": 0.1, "iterations": 10_000}], name="segnet_basic"
+)(SegNetBasic)  # fmt: skip

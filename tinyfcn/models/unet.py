@@ -33,6 +33,11 @@ from tinyfcn.tensor import Tensor
 __all__ = ["unet"]
 
 CHANNELS = (64, 128, 256, 512, 1024)
+# Neither the learning rate nor the number of steps was published.
+TRAINING = SGD | {
+    "geometry": "reference", "batch_size": 1, "crop": 388, "momentum": 0.99, "weight_decay": 0.0,
+    "preprocessing": "torchvision",
+}  # fmt: skip
 
 
 class UNet(SegmentationNetwork):
@@ -130,17 +135,7 @@ class UNet(SegmentationNetwork):
 
 
 unet = register(
-    "segmentation",
-    source="Ronneberger et al. 2015",
-    # Neither the learning rate nor the number of steps was published.
-    presets=[
-        SGD | {
-            "geometry": "reference", "batch_size": 1, "crop": 388, "momentum": 0.99,
-            "weight_decay": 0.0, "preprocessing": "torchvision",
-        }
-    ],
-    forms=[{"geometry": "aligned"}],
-    name="unet",
+    "segmentation", "Ronneberger et al. 2015", [TRAINING], [{"geometry": "aligned"}], name="unet"
 )(UNet)  # fmt: skip
 
 
