@@ -63,19 +63,20 @@ def detect_anomaly(check_nan: bool = True, check_inf: bool = False) -> Iterator[
 
 
 class _Anomaly(Hook):
-    """Knows which modules run, where each op was called, and what it was given."""
+    """Knows which modules run, which of them called each op, and what that was given."""
 
     def __init__(self, unwanted: Sequence[str]) -> None:
         self._unwanted = unwanted
-        self._names: dict[Module, str] = {}
+        self._names: dict[Module | Tensor, str] = {}  # of modules that ran, and of what they hold
         self._running: list[Module] = []  # since the block or a backward pass began, outer first
         self._node: Function | None = None  # whose backward pass it is
-        self._places: WeakKeyDictionary[Function, str | None] = WeakKeyDictionary()
+        self._callers: WeakKeyDictionary[Function, Module | None] = WeakKeyDictionary()
 
     def enter(self, module: Module, inputs: Sequence[Any]) -> None:
         if self._running[:1] == [module]:
             self._running.clear()  # an error has left it, and was caught
-        inside = {inner: name for name, inner in module.named_modules()}
+        named = module.named_modules, module.named_parameters, module.named_buffers
+        inside: dict[Any, str] = {thing: name for things in named for name, thing in things()}
         # The outermost module gives the names; one that is made on the way (a slice of it), or
         # computed again for a backward pass, adds those that are new.
         outermost = not (self._running or self._node)
@@ -88,15 +89,12 @@ class _Anomaly(Hook):
 
     def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
         if self._node is not None and not self._running:  # a step of a backward pass
-            self._places[function] = self._places.get(self._node)
+            self._callers[function] = self._callers.get(self._node)
             return
+        self._callers[function] = caller = self._running[-1] if self._running else None
         given = [(x, f"input {i}") for i, x in enumerate(inputs)]
-        self._places[function] = None
-        if self._running:
-            module = self._running[-1]
-            place = f"{self._names[module]} ({type(module).__name__})"
-            self._places[function] = place if self._names[module] else type(module).__name__
-            given += [(x, "") for x in vars(module).values() if isinstance(x, Tensor)]
+        own = {} if caller is None else vars(caller)
+        given += [(x, name) for name, x in own.items() if isinstance(x, Tensor)]
         self._look(function, "", given, outputs)
 
     def backward(self, function: Function, run: Callable[..., Any], *gradients: Any) -> Any:
@@ -115,27 +113,23 @@ class _Anomaly(Hook):
     def _look(
         self, function: Function, way: str, given: list[tuple[Any, str]], results: Sequence[Any]
     ) -> None:
-        op, module = type(function).__name__, self._places.get(function)
-        what = f"{way}{op} in {module}" if module else f"{way}{op}, outside of modules,"
-        for result, fault in [(result, _fault(result)) for result in results if _fault(result)]:
-            spoilt = [(_fault(x), self._name(x) or label, x) for x, label in given if _fault(x)]
+        op, caller, place = type(function).__name__, self._callers.get(function), None
+        if caller is not None:
+            kind = type(caller).__name__
+            place = f"{self._names[caller]} ({kind})" if self._names[caller] else kind
+        what = f"{way}{op} in {place}" if place else f"{way}{op}, outside of modules,"
+        for result in filter(_fault, results):
+            spoilt = [(_fault(x), x, label) for x, label in given if _fault(x)]
             cause = "what it was given was finite"
             vars(result)["origin"] = what  # of infinity: handed on from tensor to tensor
             if spoilt:
-                before, name, x = min(spoilt, key=lambda entry: entry[0])
+                before, x, label = min(spoilt, key=lambda entry: entry[0])
+                name = self._names.get(x, label) if isinstance(x, Tensor) else label
                 origin = vars(result)["origin"] = getattr(x, "origin", None)
                 cause = f"{name} held {before} before" + f", first from {origin}" * bool(origin)
-            if fault in self._unwanted:
+            if (fault := _fault(result)) in self._unwanted:
                 message = f"detect_anomaly: {what} gave {fault}; {cause}"
-                raise AnomalyError(message, op, module)
-
-    def _name(self, tensor: Any) -> str:
-        """The name of a parameter or buffer of a module that has run."""
-        for module, name in self._names.items():
-            for key, value in vars(module).items():
-                if value is tensor:
-                    return f"{name}.{key}".lstrip(".")
-        return ""
+                raise AnomalyError(message, op, place)
 
 
 def _fault(x: Any) -> str:
