@@ -85,13 +85,10 @@ class SGD(Optimizer):
 
     def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
         momentum, lr = group["momentum"], group["lr"]
-        velocity, gain = None, 1.0
-        if momentum != 0:
-            if state:
-                gain = 1.0 - group["dampening"]
-            else:
-                state.update(self._start(param))
-            velocity = state["velocity"]
+        gain = 1.0 - group["dampening"] if state else 1.0
+        if momentum != 0 and not state:
+            state.update(self._start(param))
+        velocity = state["velocity"] if momentum != 0 else None
         inside = group["caffe_momentum"] and velocity is not None
         gain, step = (gain * lr, 1.0) if inside else (gain, lr)
         backend.active().sgd_update(
