@@ -73,11 +73,8 @@ def export(
         raise CannotExport(
             f"onnx: the model's parameters must be float32, not {first.images.dtype}"
         )
-    others: list[Trace] = []
-    differing: Dynamic = frozenset()
-    for other in _on_other_sizes(model, size) if dynamic else ():
-        differing |= _differing(first, other)
-        others.append(other)
+    others = list(_on_other_sizes(model, size)) if dynamic else []
+    differing = Dynamic().union(*(_differing(first, other) for other in others))
     constants: Constants = {}
     graph = _written(first, differing, constants)
     for other in others:
