@@ -43,20 +43,13 @@ def parameter_groups(
         [(1, 0.1, 0.01), (1, 0.2, 0.0), (2, 0.1, 0.0)]
     """
     named = dict(model.named_parameters())
-    weights, biases, vectors = [], [], []
+    weights: dict[str, Any] = {"params": [], "lr": lr, "weight_decay": weight_decay}
+    biases: dict[str, Any] = {"params": [], "lr": bias_lr_factor * lr, "weight_decay": 0.0}
+    vectors: dict[str, Any] = {"params": [], "lr": lr, "weight_decay": 0.0}
     for name, parameter in named.items():
-        if not parameter.requires_grad:
-            continue
+        # The bias of a layer stands beside a weight with several axes.
         sibling = named.get(name.removesuffix("bias") + "weight", parameter)
-        if parameter.ndim > 1:
-            weights.append(parameter)
-        elif sibling.ndim > 1:  # the bias beside a weight with several axes
-            biases.append(parameter)
-        else:
-            vectors.append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "lr": lr, "weight_decay": weight_decay},
-        {"params": biases, "lr": bias_lr_factor * lr, "weight_decay": 0.0},
-        {"params": vectors, "lr": lr, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+        group = weights if parameter.ndim > 1 else biases if sibling.ndim > 1 else vectors
+        if parameter.requires_grad:
+            group["params"].append(parameter)
+    return [group for group in (weights, biases, vectors) if group["params"]]
