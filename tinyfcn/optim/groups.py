@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tinyfcn.nn import Module
 
 __all__ = ["parameter_groups"]
-
-if TYPE_CHECKING:
-    from tinyfcn.nn import Module
 
 
 def parameter_groups(
