@@ -8,6 +8,7 @@ the op is written once more as a formula of elementary ops, and the graph differ
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tinyfcn.graph import Cast, grad
 from tinyfcn.tensor import Tensor, is_grad_enabled, set_grad_enabled
@@ -42,12 +43,7 @@ def differentiate(
         y, by = formula(*own[1:])
         first = grad(y, by, own[0], create_graph=True)
     pairs = [(t, g) for t, g in zip(first, grad_outputs, strict=True) if g is not None]
-    wanted = [t for t, is_needed in zip(own, needed, strict=True) if t is not None and is_needed]
-    if not pairs or not wanted:
-        return (None,) * len(inputs)
     outputs, seeds = zip(*pairs, strict=True)
+    wanted: list[Any] = [t for t, is_needed in zip(own, needed, strict=True) if is_needed]
     found = iter(grad(outputs, wanted, seeds, create_graph=create_graph, allow_unused=True))
-    return tuple(
-        next(found) if t is not None and is_needed else None
-        for t, is_needed in zip(own, needed, strict=True)
-    )
+    return tuple(next(found) if is_needed else None for is_needed in needed)
