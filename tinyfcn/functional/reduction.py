@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function
@@ -72,7 +71,7 @@ def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         Tensor([4., 6.], dtype=float32)
     """
     dims = _dims("sum", x, dim)
-    return _squeeze(Sum(dims)(x), dims, keepdim)
+    return Sum(dims)(x).reshape(_reduced(x, dims, keepdim))
 
 
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -90,9 +89,7 @@ def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     kept = tuple(x.shape[d] for d in others)
     # The reduced axes as one, at the end.
     flat = x.permute(*others, *dims).reshape(*kept, math.prod(x.shape[d] for d in dims))
-    y = Max(len(kept))(flat)
-    shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape)) if keepdim else kept
-    return y.reshape(shape)
+    return Max(len(kept))(flat).reshape(_reduced(x, dims, keepdim))
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -120,7 +117,6 @@ def _dims(op: str, x: Tensor, dim: Dims) -> tuple[int, ...]:
     return tuple(normal)
 
 
-def _squeeze(y: Tensor, dims: tuple[int, ...], keepdim: bool) -> Any:
-    if keepdim or not dims:
-        return y
-    return y.reshape(tuple(n for d, n in enumerate(y.shape) if d not in dims))
+def _reduced(x: Tensor, dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+    """What is left of the shape of x."""
+    return tuple(1 if d in dims else n for d, n in enumerate(x.shape) if keepdim or d not in dims)
