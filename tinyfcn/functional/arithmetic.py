@@ -238,13 +238,11 @@ def matmul(a: Any, b: Any) -> Tensor:
         raise ValueError(
             f"matmul: inner sizes differ: {a.shape[-1]} of a {a.shape} and {inner} of b {b.shape}"
         )
-    if a.ndim == 1:
-        y = matmul(a.reshape(1, -1), b)
-        return y.reshape(y.shape[:-2] + y.shape[-1:]) if b.ndim > 1 else y.reshape(())
-    if b.ndim == 1:
-        y = MatMul()(a, b.reshape(-1, 1))
-        return y.reshape(y.shape[:-1])
-    return MatMul()(a, b)
+    left = a.reshape(1, -1) if a.ndim == 1 else a
+    right = b.reshape(-1, 1) if b.ndim == 1 else b
+    y = MatMul()(left, right)
+    rows, columns = y.shape[-2:-1] if a.ndim > 1 else (), y.shape[-1:] if b.ndim > 1 else ()
+    return y.reshape(y.shape[:-2] + rows + columns)
 
 
 def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
