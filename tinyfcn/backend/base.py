@@ -101,10 +101,8 @@ class Backend:
     ) -> Array:  # fmt: skip
         """Adjoint of conv2d in x: (N, OC, OH, OW) → (N, C, H, W) with (H, W) = size; bias (C,)."""
         n, oc, *out = gy.shape
-        gx = self.zeros(
-            (n, weight.shape[1] * groups, *(s + 2 * p for s, p in zip(size, padding, strict=True))),
-            gy.dtype,
-        )
+        padded = (s + 2 * p for s, p in zip(size, padding, strict=True))
+        gx = self.zeros((n, weight.shape[1] * groups, *padded), gy.dtype)
         pixels = gy.reshape(n, groups, oc // groups, math.prod(out))
         for at, matrices in _kernel_elements(weight, out, stride, dilation, groups):
             gx[at] += (matrices.swapaxes(1, 2) @ pixels).reshape(gx[at].shape)
@@ -155,11 +153,9 @@ class Backend:
         may stick out at the bottom and on the right; each has at least one pixel of x.
         """
         xp, (height, width) = self.xp, x.shape[2:]
+        axes = zip((height, width), size, kernel, stride, padding, dilation, strict=True)
         beyond = tuple(
-            max(0, (out - 1) * s + d * (k - 1) + 1 - p - n)
-            for n, out, k, s, p, d in zip(
-                (height, width), size, kernel, stride, padding, dilation, strict=True
-            )
+            max(0, (out - 1) * s + d * (k - 1) + 1 - p - n) for n, out, k, s, p, d in axes
         )
         kind = np.int32 if height * width < 2**31 else np.int64
         where = xp.arange(height * width, dtype=kind).reshape(1, 1, height, width)

@@ -34,6 +34,8 @@ from tinyfcn.tensor import Tensor
 
 __all__ = ["conv2d", "conv_transpose2d"]
 
+AXES = "height", "width"
+
 
 class ConvWindow(NamedTuple):
     """How a kernel slides: what the three ops hand to each other unchanged."""
@@ -177,7 +179,8 @@ def conv2d(
             f"weight {weight.shape}"
         )
     bias = optional_bias("conv2d", x, bias, weight.shape[0])
-    for axis, (n, k, s, p, d) in _axes(x.shape[2:], weight.shape[2:], window):
+    axes = zip(AXES, x.shape[2:], weight.shape[2:], *window[:3], strict=True)
+    for axis, n, k, s, p, d in axes:
         if conv_size(n, k, s, p, d) < 1:
             raise ValueError(
                 f"conv2d: the kernel spans {d * (k - 1) + 1} pixels of {axis}, but x has only "
@@ -243,9 +246,8 @@ def conv_transpose2d(
         )
     bias = optional_bias(op, x, bias, weight.shape[1] * groups)
     size = []
-    for (axis, (n, k, s, p, d)), e in zip(
-        _axes(x.shape[2:], weight.shape[2:], window), extra, strict=True
-    ):
+    axes = zip(AXES, x.shape[2:], weight.shape[2:], *window[:3], extra, strict=True)
+    for axis, n, k, s, p, d, e in axes:
         if e >= max(s, d):
             raise ValueError(
                 f"{op}: output_padding must be smaller than stride or dilation, got {e} with "
@@ -277,9 +279,3 @@ def _operands(
         raise ValueError(f"{op}: weight must have 4 axes, none empty, got shape {weight.shape}")
     check_dtype(op, x, "weight", weight)
     return x, weight, window
-
-
-def _axes(size: Any, kernel: Any, window: ConvWindow) -> list[tuple[str, tuple[int, ...]]]:
-    """For height and width: (n, k, s, p, d)."""
-    numbers = zip(size, kernel, window.stride, window.padding, window.dilation, strict=True)
-    return list(zip(("height", "width"), numbers, strict=True))

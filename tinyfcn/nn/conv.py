@@ -45,13 +45,12 @@ class _Convolution(Window):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.dilation = pair(layer, "dilation", dilation, minimum=1)
         first, second = out_channels, in_channels
-        if self.transposed:
-            first, second = in_channels, out_channels
-        self.weight = _weight(first, second // groups, *self.kernel_size)
-        self.bias = _bias(out_channels) if bias else None
         terms: float = in_channels // groups * math.prod(self.kernel_size)
         if self.transposed:
+            first, second = in_channels, out_channels
             terms /= math.prod(self.stride)  # over so many pixels a kernel's elements are spread
+        self.weight = _weight(first, second // groups, *self.kernel_size)
+        self.bias = _bias(out_channels) if bias else None
         init.normal_(self.weight, std=math.sqrt(2.0 / max(1.0, terms)))
 
 
