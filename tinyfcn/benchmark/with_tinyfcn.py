@@ -66,11 +66,6 @@ def normal(*shape: int, requires_grad: bool = False) -> Tensor:
     return nn.init.normal_(made).requires_grad_(requires_grad)
 
 
-def labels(classes: int, *shape: int) -> np.ndarray:
-    """Random classes of pixels."""
-    return np.random.default_rng(0).integers(0, classes, shape)
-
-
 def matrix_product(size: int) -> Callable[[], object]:
     """A matrix product, its rows shared out to the threads."""
     a, b, y = (normal(size, size).data for _ in range(3))

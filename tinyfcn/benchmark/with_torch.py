@@ -41,11 +41,6 @@ def count_flops(step: Callable[[], object]) -> None:
     step()
 
 
-def labels(classes: int, *shape: int) -> Tensor:
-    """Random classes of pixels."""
-    return torch.randint(classes, shape)
-
-
 class FCN8s(nn.Module):
     """FCN-8s on VGG16 in aligned geometry, see ``tinyfcn/models/fcn.py``.
 

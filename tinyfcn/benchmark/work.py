@@ -33,7 +33,7 @@ def train(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
     model = lib.fcn8s(num_classes=CLASSES, **options)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = lib.optim.SGD(learned, lr=1e-4, momentum=0.9, weight_decay=5e-4)
-    images, labels = lib.normal(n, 3, h, w), lib.labels(CLASSES, n, h, w)
+    images, labels = lib.normal(n, 3, h, w), lib.normal(n, CLASSES, h, w).argmax(1)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -98,7 +98,8 @@ def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
 
 def cross_entropy(lib: Any, n: int, h: int, w: int) -> Step:
     """The loss of every pixel, averaged."""
-    x, labels = lib.normal(n, CLASSES, h, w, requires_grad=True), lib.labels(CLASSES, n, h, w)
+    labels = lib.normal(n, CLASSES, h, w).argmax(1)
+    x = lib.normal(n, CLASSES, h, w, requires_grad=True)
     return _forward_backward(lambda x: lib.F.cross_entropy(x, labels, ignore_index=255), x)
 
 
