@@ -73,7 +73,8 @@ def tile_for(model: Module, height: int, width: int) -> int:
     the longer side as of the largest, ``model.tile``, and no larger than they need to be.
 
     Example:
-        >>> model = tinyfcn.models.unet(width=1 / 64)
+        >>> from tinyfcn import models
+        >>> model = models.unet(width=1 / 64)
         >>> [tile_for(model, n, n) for n in (1, 128, 388, 389, 512)]
         [4, 132, 388, 196, 260]
     """
