@@ -57,7 +57,7 @@ class SegmentationDataset:
         self.palette = palette
         check_classes(self.classes)
         if not self.ids:
-            raise DataError(f"{source}: expected at least one image id, got none")
+            raise DataError(f"{source}: expected at least one image id, but it is empty")
         for what, files in (("image", images), ("mask", masks)):
             missing = [name for name in self.ids if name not in files]
             if missing:
