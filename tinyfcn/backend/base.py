@@ -293,8 +293,9 @@ class Backend:
         """gy / s^beta − 2 alpha beta / size · x · Σ gy x / s^(beta + 1), the sum over the
         channels in whose window this one lies."""
         s = k + alpha / size * self._channel_windows(x * x, size, size // 2)
-        spread = self._channel_windows(gy * x * s ** (-beta - 1), size, (size - 1) // 2)
-        return gy * s**-beta - 2 * alpha * beta / size * x * spread
+        gx = gy * s**-beta
+        spread = self._channel_windows(gx * x / s, size, (size - 1) // 2)
+        return gx - 2 * alpha * beta / size * x * spread
 
     def _channel_windows(self, x: Array, size: int, before: int) -> Array:
         """For each channel c the sum over ``size`` channels from c − before that exist."""

@@ -51,7 +51,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "score2": ("upscore2",),
     "score4": ("upscore_pool4",),
     "upsample": ("upscore8",),
-    # BVLC's GoogLeNet. Its blocks are below.
+    # BVLC's GoogLeNet.
     "conv1/7x7_s2": ("conv1.conv",),
     "conv2/3x3_reduce": ("conv2.conv",),
     "conv2/3x3": ("conv3.conv",),
@@ -61,10 +61,14 @@ NAMES: dict[str, tuple[str, ...]] = {
         for i in (1, 2)
         for theirs, ours in (("conv", "conv.conv"), ("fc", "fc1"), ("classifier", "fc2"))
     },
-}
-INCEPTION = {
-    "1x1": "branch1", "3x3_reduce": "branch2.0", "3x3": "branch2.1", "5x5_reduce": "branch3.0",
-    "5x5": "branch3.1", "pool_proj": "branch4.1",
+    **{
+        f"inception_{block}/{theirs}": (f"inception{block}.branch{ours}.conv",)
+        for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+        for theirs, ours in (
+            ("1x1", "1"), ("3x3_reduce", "2.0"), ("3x3", "2.1"), ("5x5_reduce", "3.0"),
+            ("5x5", "3.1"), ("pool_proj", "4.1"),
+        )
+    },
 }  # fmt: skip
 
 
@@ -216,11 +220,7 @@ def _own_names(layer: str, renamed: Mapping[str, str]) -> Iterator[str]:
         if layer in renamed:
             yield renamed[layer]
         return
-    names = [layer, *NAMES.get(layer, ())]
-    block = re.fullmatch(r"inception_(\d\w)/(\w+)", layer)
-    if block and block[2] in INCEPTION:
-        names.append(f"inception{block[1]}.{INCEPTION[block[2]]}.conv")
-    for name in names:
+    for name in (layer, *NAMES.get(layer, ())):
         yield name
         yield "backbone." + name.removeprefix("features.")  # a classifier's, as a backbone
 

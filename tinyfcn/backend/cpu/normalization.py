@@ -106,55 +106,36 @@ class Normalization(Backend):
         by_rows(task, gy_rows, rows, out)
         return gx, sum_gy, sum_gy_xhat
 
-    def local_response_norm(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-        out, y = like_rows_of(x)
+    def local_response_norm(self, x: Any, *options: Any) -> Any:
+        return _by_pixels(super().local_response_norm, options, x)
 
-        def task(x: Any, y: Any) -> None:
-            s = _window_sums(x * x, size // 2, size)
-            s *= alpha / size
-            s += k
-            np.multiply(x, np.power(s, -beta, out=s), out=y)
+    def local_response_norm_grad(self, gy: Any, x: Any, *options: Any) -> Any:
+        return _by_pixels(super().local_response_norm_grad, options, gy, x)
 
-        by_rows(task, rows_of(x), out)
-        return y
-
-    def local_response_norm_grad(
-        self, gy: Any, x: Any, size: int, alpha: float, beta: float, k: float
-    ) -> Any:
-        out, gx = like_rows_of(x)
-
-        def task(gy: Any, x: Any, gx: Any) -> None:
-            s = _window_sums(x * x, size // 2, size)
-            s *= alpha / size
-            s += k
-            np.multiply(gy, np.power(s, -beta), out=gx)
-            sums = _window_sums(gx * x / s, (size - 1) // 2, size)
-            sums *= 2 * alpha * beta / size
-            sums *= x
-            gx -= sums
-
-        by_rows(task, rows_of(gy), rows_of(x), out)
-        return gx
+    def _channel_windows(self, x: Any, size: int, before: int) -> Any:
+        """Between the pixels stand size − 1 zeros, so that the whole block can be shifted and added
+        as one flat row: no window reaches into the channels of the next pixel."""
+        pixels, channels = x.shape
+        after = min(size - 1 - before, channels - 1)  # what is further away does not exist
+        before = min(before, channels - 1)
+        padded = np.zeros((pixels, before + channels + after), x.dtype)
+        padded[:, before : before + channels] = x
+        flat = padded.reshape(-1)
+        sums = flat.copy()
+        for shift in range(1, before + after + 1):
+            sums[: flat.size - shift] += flat[shift:]
+        return sums.reshape(padded.shape)[:, :channels]
 
 
-def _window_sums(rows: Any, before: int, size: int) -> Any:
-    """For each channel c the sum over channels c − before … c − before + size − 1 that exist.
+def _by_pixels(function: Callable[..., Any], options: Any, *arrays: Any) -> Any:
+    """What a function of images gives, a block of pixels at a time."""
+    out, y = like_rows_of(arrays[0])
 
-    Between the pixels stand size − 1 zeros, so that the whole block can be shifted and added as
-    one flat row: no window reaches into the channels of the next pixel.
-    """
-    pixels, channels = rows.shape
-    after = min(size - 1 - before, channels - 1)  # what is further away does not exist
-    before = min(before, channels - 1)
-    size = before + after + 1
-    width = channels + size - 1
-    padded = np.zeros((pixels, width), rows.dtype)
-    padded[:, before : before + channels] = rows
-    flat = padded.reshape(-1)
-    sums = flat.copy()
-    for shift in range(1, size):
-        sums[: flat.size - shift] += flat[shift:]
-    return np.ascontiguousarray(sums.reshape(pixels, width)[:, :channels])
+    def task(block: Any, *inputs: Any) -> None:
+        block[...] = function(*inputs, *options)
+
+    by_rows(task, out, *map(rows_of, arrays))
+    return y
 
 
 def _image_rows(x: Any) -> tuple[Any, Callable[[Any], Any]]:

@@ -156,12 +156,9 @@ _helpers: list[threading.Thread] = []
 
 def _help_for_ever() -> None:
     while True:
-        _help(_jobs.get()())
-
-
-def _help(job: _Job | None) -> None:
-    if job is not None:
-        job.help()
+        if job := _jobs.get()():
+            job.help()
+        del job  # a helper that waits keeps no arrays
 
 
 def _start_helpers(count: int) -> int:
