@@ -21,6 +21,7 @@ from tinyfcn.functional.resampling import Bilinear
 ALIGNMENT = 256  # bytes: where arrays begin on a GPU
 CLASSES = 5
 ONE = (1, 1)
+PASSES = "conv2d", "conv2d_input_grad", "conv2d_weight_grad"  # of a convolution
 POOLING = (2, 2), (2, 2), (0, 0), ONE  # kernel, stride, padding, dilation
 LRN = 3, 0.5, 0.75, 1.0  # size, alpha, beta, k
 
@@ -184,13 +185,9 @@ CASES: dict[str, Case] = {
     "batch_norm": of("batch_norm", "image channels channels channels channels"),
     "batch_norm_grad_parts": NORM_GRAD,
     "batch_norm_grad": NORM_GRAD,
-    "conv2d": conv("implicit", "conv2d"),
-    "conv2d_input_grad": conv("implicit", "conv2d_input_grad"),
-    "conv2d_weight_grad": conv("implicit", "conv2d_weight_grad"),
+    **{name: conv("implicit", name) for name in PASSES},
+    **{name.replace("conv2d", "conv2d_direct"): conv("direct", name) for name in PASSES},
     "sum_parts": conv("implicit", "conv2d_weight_grad"),
-    "conv2d_direct": conv("direct", "conv2d"),
-    "conv2d_direct_input_grad": conv("direct", "conv2d_input_grad"),
-    "conv2d_direct_weight_grad": conv("direct", "conv2d_weight_grad"),
     "conv1x1": conv("auto", "conv2d", kernel=1),
     "im2col": conv("im2col", "conv2d"),
     "col2im": conv("im2col", "conv2d_input_grad"),
