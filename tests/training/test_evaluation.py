@@ -145,6 +145,24 @@ def test_rejects() -> None:
         predict(Smaller(), [data[0].image], PLAIN)
 
 
+@pytest.mark.parametrize("spoilt", [(0, 0, 0, 0), (1, 2, 3, 4), (1, ...), ...])
+def test_nan_is_no_class(spoilt: Any) -> None:
+    class Gives(Brightest):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.value = value
+
+        def forward(self, x: Tensor) -> Tensor:
+            x.data[...] = -np.inf  # is one, of a class that cannot be
+            x.data[spoilt] = self.value
+            return x
+
+    images = [sample.image for sample in samples((5, 7), (5, 7))]
+    assert predict(Gives(1.0), images, PLAIN).shape == (2, 5, 7)
+    with pytest.raises(DataError, match="gave NaN"):
+        predict(Gives(np.nan), images, PLAIN)
+
+
 def test_median_frequency_weights(tmp_path: Path) -> None:
     masks = [
         np.array([[0, 0, 0, 0], [0, 0, 1, 255]]),  # 8 pixels: 6 of class 0, 1 of class 1, 1 void

@@ -212,7 +212,7 @@ def test_the_logged_loss_is_the_mean_over_the_batches_of_the_epoch(
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
+def test_a_loss_that_is_not_finite_stops_before_its_step(
     tmp_path: Path, make_trainer: Make, bad: float
 ) -> None:
     run = make_trainer(tmp_path, iterations=15)
@@ -225,7 +225,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     with pytest.raises(Diverged, match=r"epoch 2, iteration 8.*last\.npz"):
         run.fit()
     state = checkpoint.load(run.folder.last)
-    assert state["progress"]["iteration"] == 5
+    assert state["progress"]["iteration"] == 7
+    assert checkpoint.load(run.folder.previous)["progress"]["iteration"] == 5
     assert all(np.isfinite(array).all() for array in state["model"].values())
 
 

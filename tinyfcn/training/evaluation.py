@@ -38,6 +38,9 @@ def predict(
 
     Returns:
         Class indices, uint8 (N, H, W).
+
+    Raises:
+        DataError: if a logit is NaN.
     """
     batch = np.stack([preprocessing.apply(image) for image in images])
     margin = as_network(model).margin
@@ -51,6 +54,11 @@ def predict(
         raise ValueError(
             f"predict: the model gave logits {logits.shape} for images {batch.shape}; "
             "height and width must be equal"
+        )
+    if np.isnan(logits.data.min()):
+        raise DataError(
+            "predict: the network gave NaN, which is no class; its weights, or what it was shown, "
+            "are beyond float32"
         )
     return backend.to_numpy(logits.data.argmax(axis=1)).astype(np.uint8)
 

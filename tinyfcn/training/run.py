@@ -100,9 +100,16 @@ class Run:
             self._saved = self._whole = self._mark()
             try:
                 yield
+            except (Stopped, CheckpointError):  # what was learnt is saved, or cannot be
+                raise
             except BaseException as error:
-                if not isinstance(error, Stopped | CheckpointError):  # it is saved, or cannot be
-                    self._rescue(error)
+                kept = self._rescue(error)
+                if isinstance(error, Diverged):
+                    raise Diverged(f"{error}; {kept}") from error
+                if not isinstance(error, DataError | OSError):
+                    report.note(kept)
+                elif self.folder.last.exists():
+                    raise Interrupted(f"{sentence(error)}; {kept}") from error
                 raise
 
     def epochs(self) -> Iterator[int]:
@@ -138,7 +145,7 @@ class Run:
         """Add the loss of a batch to the mean of the epoch.
 
         Raises:
-            Diverged: if it is not finite; the checkpoints are from before.
+            Diverged: if it is not finite; this step is not made.
         """
         self._loss = float(loss.item())
         if not math.isfinite(self._loss):
@@ -305,32 +312,34 @@ class Run:
         self._saver.save(self.state_dict())
         self._saved = self._whole
 
-    def _rescue(self, error: BaseException) -> None:
-        """Save what was learnt before an error: the last whole step."""
-        if self._whole is None or isinstance(error, Diverged):
-            self._optional("best.npz", self._saver.save_best)
-            if self._whole is None:
-                report.note(f"iteration {self.progress.iteration + 1} is lost; {self._kept()}")
-        elif self._whole is not self._saved:
+    def _rescue(self, error: BaseException) -> str:
+        """Save what was learnt before an error, the last whole step; says what is saved."""
+        if self._whole is self._saved:
+            return self._kept()
+        if self._whole is not None:
             if isinstance(error, MemoryError):
                 traceback.clear_frames(error.__traceback__)  # what they hold is in the way
             self._go_to(self._whole[0])
             for buffer, values in self._whole[1]:
                 buffer.data[...] = values
-            if self._optional("last.npz", self._save):
-                if isinstance(error, DataError | OSError):
-                    raise Interrupted(f"{sentence(error)}; {self._where()}") from error
-                report.note(self._where())
+            if not self._spoilt() and self._optional("last.npz", self._save):
+                return self._where()
+        self._optional("best.npz", self._saver.save_best)
+        return f"iteration {self.progress.iteration + 1} is lost; {self._kept()}"
 
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
-        for name, tensor in self.model.state_tensors().items():
-            if not backend.active().xp.isfinite(tensor.data).all():
-                raise self._diverged(f"{name} holds values that are not finite")
+        if name := self._spoilt():
+            raise self._diverged(f"{name} holds values that are not finite")
+
+    def _spoilt(self) -> str | None:
+        """The name of a weight that is not finite."""
+        is_finite, tensors = backend.active().xp.isfinite, self.model.state_tensors()
+        return next((name for name, x in tensors.items() if not is_finite(x.data).all()), None)
 
     def _diverged(self, what: str, where: str = "") -> Diverged:
         epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
-        return Diverged(f"{what} in epoch {epoch}, iteration {iteration}{where}; {self._kept()}")
+        return Diverged(f"{what} in epoch {epoch}, iteration {iteration}{where}")
 
     def _in_which_layer(self) -> str:
         """What anomaly mode says of the last batch."""
