@@ -37,7 +37,7 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.progress import Progress
-from tinyfcn.training.run_folder import Row, RunFolder
+from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
 from tinyfcn.training.saver import Saver
 from tinyfcn.training.screen import for_watching
 from tinyfcn.training.signals import StopSignals
@@ -181,14 +181,9 @@ class Run:
         epoch, seconds = now.epoch + 1, time.monotonic() - self._begun
         best = (scores.mean_iu, epoch) if better else (now.best_mean_iu, now.best_epoch)
         self.progress = Progress(epoch, now.iteration, seconds, False, 0.0, 0, *best)
-        row = {
-            "epoch": epoch,
-            "iteration": now.iteration,
-            "seconds": round(seconds, 2),
-            "train_loss": train_loss,
-            **{name: getattr(scores, name) for name in SCORES},
-            **{f"iu {name}": float(iu) for name, iu in zip(names, scores.iu, strict=True)},
-        }
+        figures = [epoch, now.iteration, round(seconds, 2), train_loss]
+        figures += [getattr(scores, name) for name in SCORES]
+        row = dict(zip(self._columns(), [*figures, *scores.iu.tolist()], strict=True))
         self.rows = [*(self.rows or []), row]
         if better:
             self._saver.best, self._sheet = copy.deepcopy(self.state_dict()), sheet
@@ -249,13 +244,13 @@ class Run:
         }
 
     def _check_position(self, state: Mapping[str, Any]) -> None:
-        names = [f"iu {name}" for name in self.validation.classes]
-        row = dict.fromkeys(
-            ("epoch", "iteration", "seconds", "train_loss", *SCORES, *names), math.nan
-        )
+        row = dict.fromkeys(self._columns(), math.nan)
         for key, own in {**self._position(), "log": [row]}.items():
             if key != "log" or state.get(key) is not None:
                 checkpoint.check_like(own, state[key], f"its {key}")
+
+    def _columns(self) -> list[str]:
+        return [*COLUMNS, *(f"iu {name}" for name in self.validation.classes)]
 
     def _go_to(self, position: Mapping[str, Any]) -> None:
         self.schedule.load_state_dict(position["schedule"])

@@ -34,7 +34,7 @@ from tinyfcn.files import atomic_write, numbered
 from tinyfcn.metrics import SCORES
 from tinyfcn.training.lock import locked
 
-_FIRST = ",".join(("epoch", "iteration", "seconds", "train_loss", *SCORES)).encode()
+COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)  # of the log, before the classes
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
 RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png")
@@ -115,7 +115,7 @@ class RunFolder:
     def claim_log(self, rows: Sequence[Row] | None) -> None:
         """Set a ``log.csv`` aside that does not begin with these rows, or end within them, because
         another hand has changed it; None, of a checkpoint that knows no rows, takes none."""
-        text = _csv(rows) if rows else _FIRST
+        text = _csv(rows) if rows else ",".join(COLUMNS).encode()
         known = rows is not None and self.log.is_file()
         if not (known and text.startswith(self.log.read_bytes()[: len(text)])):
             self.set_aside(self.log, "not as this run wrote it")
@@ -161,10 +161,8 @@ def environment() -> dict[str, Any]:
     """Versions, commit and machine, as far as they can be found out."""
     packages = {}
     for name in ("numpy", "scipy", "pillow", "matplotlib", "cupy"):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "tinyfcn": tinyfcn.__version__,
         "commit": _commit(),

@@ -57,9 +57,7 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
         np.einsum("klrx,rx->klx", shifted, lines, out=sums)
         return sum_axis(sums.reshape(kh, kw, -1, c), 2)[:, :, 0]
 
-    total = np.zeros((kh, kw, c))  # float64
-    for partial in threads.parallel_for(task, _blocks(gy)):
-        total += partial
+    total = sum(threads.parallel_for(task, _blocks(gy)), np.zeros((kh, kw, c)))  # float64
     gw[..., 0] = total.transpose(2, 0, 1)
 
 
