@@ -25,8 +25,8 @@ from tinyfcn.functional.sizes import (
     Pair,
     at_least_one,
     check_dtype,
-    check_image,
     conv_transpose_size,
+    images,
     optional_bias,
     pair,
 )
@@ -266,7 +266,7 @@ def _operands(
     op: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> tuple[Tensor, Tensor, ConvWindow]:
     """Checked, as far as convolution and its transpose ask for the same."""
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight = images(op, x), as_tensor(weight)
     at_least_one(op, groups=groups)
     window = ConvWindow(
         pair(op, "stride", stride, minimum=1),
@@ -274,7 +274,6 @@ def _operands(
         pair(op, "dilation", dilation, minimum=1),
         groups,
     )
-    check_image(op, x)
     if weight.ndim != 4 or 0 in weight.shape:
         raise ValueError(f"{op}: weight must have 4 axes, none empty, got shape {weight.shape}")
     check_dtype(op, x, "weight", weight)

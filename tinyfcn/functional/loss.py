@@ -16,6 +16,7 @@ from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.activation import log_softmax
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.functional.selection import Select
+from tinyfcn.functional.sizes import floating
 from tinyfcn.tensor import Array, Tensor
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -154,11 +155,9 @@ def _arguments(
 ) -> tuple[Tensor, _Pixels]:
     """The logits, checked, and the labels and class weights."""
     xp = backend.active().xp
-    x = as_tensor(x)
+    x = floating(op, x)
     on_host = isinstance(target, np.ndarray)  # so that looking at it waits for nothing
     target = target if on_host else as_tensor(target).data
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: x must have a floating dtype, got {x.dtype}")
     if target.dtype.kind not in "iu":
         raise TypeError(f"{op}: target must have an integer dtype, got {target.dtype}")
     if x.ndim < 2 or x.shape[1] == 0 or target.shape != x.shape[:1] + x.shape[2:]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tinyfcn import backend
-from tinyfcn.function import Function, as_tensor
+from tinyfcn.function import Function
 from tinyfcn.functional.resampling import Bordered, Resample2d
-from tinyfcn.functional.sizes import Pair, check_image, pair
+from tinyfcn.functional.sizes import Pair, images, pair
 from tinyfcn.tensor import Tensor
 
 __all__ = ["crop", "pad"]
@@ -59,8 +59,7 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
         >>> pad(x, (-1, 2))
         Tensor([[[[2., 3., 0., 0.]]]], dtype=float32)
     """
-    x = as_tensor(x)
-    check_image("pad", x)
+    x = images("pad", x)
     left, right, top, bottom = _borders(pad)
     height, width = x.shape[2:]
     left_over = (
@@ -106,8 +105,7 @@ def crop(x: Tensor, offset: int | Pair, size: int | Pair) -> Tensor:
         >>> crop(tinyfcn.tensor([[[[1.0, 2.0, 3.0]]]]), (0, 1), (1, 2))
         Tensor([[[[2., 3.]]]], dtype=float32)
     """
-    x = as_tensor(x)
-    check_image("crop", x)
+    x = images("crop", x)
     top, left = pair("crop", "offset", offset, minimum=0)
     height, width = pair("crop", "size", size, minimum=1)
     if top + height > x.shape[2] or left + width > x.shape[3]:

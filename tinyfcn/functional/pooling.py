@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, Literal, overload
 
 from tinyfcn import backend
-from tinyfcn.function import Function, as_tensor
+from tinyfcn.function import Function
 from tinyfcn.functional.resampling import Adaptive, Average, Resample2d
-from tinyfcn.functional.sizes import Pair, check_image, pair, pool_size
+from tinyfcn.functional.sizes import Pair, images, pair, pool_size
 from tinyfcn.functional.unpooling import PoolWindow, ScatterPlane
 from tinyfcn.tensor import Tensor, is_grad_enabled
 
@@ -91,7 +91,7 @@ def max_pool2d(
         >>> max_pool2d(x, 2, return_indices=True)
         (Tensor([[[[4.]]]], dtype=float32), Tensor([[[[3]]]], dtype=int32))
     """
-    x = as_tensor(x)
+    x = images("max_pool2d", x)
     window = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     return MaxPool2d(window, bool(ceil_mode), return_indices)(x)
 
@@ -128,7 +128,7 @@ def avg_pool2d(
         >>> avg_pool2d(tinyfcn.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
         Tensor([[[[2.5]]]], dtype=float32)
     """
-    x = as_tensor(x)
+    x = images("avg_pool2d", x)
     window = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     rows, columns = (
         Average(n, k, s, p, bool(ceil_mode), bool(count_include_pad))
@@ -159,8 +159,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
         Tensor([[[[1.5, 4. ]]]], dtype=float32)
     """
     op = "adaptive_avg_pool2d"
-    x = as_tensor(x)
-    check_image(op, x)
+    x = images(op, x)
     wanted = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     if len(wanted) == 2:
         wanted = tuple(n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=True))
@@ -180,7 +179,6 @@ def _window(
     op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> PoolWindow:
     """The checked window."""
-    check_image(op, x)
     kernel = pair(op, "kernel_size", kernel_size, minimum=1)
     dh, dw = pair(op, "dilation", dilation, minimum=1)
     window = PoolWindow(

@@ -93,14 +93,14 @@ def optional_bias(op: str, x: Tensor, bias: Any, outputs: int) -> Tensor | None:
     return bias
 
 
-def check_image(op: str, x: Tensor, name: str = "x") -> None:
-    """Reject anything but a floating tensor with the four axes N, C, H, W, the last three ≥ 1."""
+def images(op: str, x: Any) -> Tensor:
+    """``x`` as a Tensor, which must be floating with the axes N, C, H, W, the last three ≥ 1."""
+    x = as_tensor(x)
     if x.ndim != 4:
-        raise ValueError(f"{op}: {name} must have 4 axes (N, C, H, W), got shape {x.shape}")
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: {name} must have a floating dtype, got {x.dtype}")
+        raise ValueError(f"{op}: x must have 4 axes (N, C, H, W), got shape {x.shape}")
     if 0 in x.shape[1:]:
-        raise ValueError(f"{op}: {name} has an empty axis, shape {x.shape}")
+        raise ValueError(f"{op}: x has an empty axis, shape {x.shape}")
+    return floating(op, x)
 
 
 def smaller(m: int, n: int) -> int:

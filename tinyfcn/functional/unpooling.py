@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.resampling import Axis, Nearest, Resample2d, Spread
-from tinyfcn.functional.sizes import Pair, check_image, pair
+from tinyfcn.functional.sizes import Pair, conv_transpose_size, images, pair
 from tinyfcn.tensor import Tensor
 
 __all__ = ["max_unpool2d", "unpool_bed_of_nails", "unpool_nearest"]
@@ -107,8 +107,7 @@ def max_unpool2d(
                  [0., 4.]]]], dtype=float32)
     """
     op = "max_unpool2d"
-    x, indices = as_tensor(x), as_tensor(indices)
-    check_image(op, x)
+    x, indices = images(op, x), as_tensor(indices)
     kernel = pair(op, "kernel_size", kernel_size, minimum=1)
     steps = pair(op, "stride", kernel if stride is None else stride, minimum=1)
     margin = pair(op, "padding", padding, minimum=0)
@@ -130,10 +129,8 @@ def max_unpool2d(
 def _unpooled_size(
     op: str, shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, output_size: Any
 ) -> Pair:
-    default = tuple(
-        (n - 1) * s - 2 * p + k
-        for n, k, s, p in zip(shape[2:], kernel, stride, padding, strict=True)
-    )
+    axes = zip(shape[2:], kernel, stride, padding, strict=True)
+    default = tuple(conv_transpose_size(*axis, d=1, output_padding=0) for axis in axes)
     if output_size is None:
         size = default
     else:
@@ -202,8 +199,7 @@ def unpool_bed_of_nails(x: Tensor, factor: int | Pair) -> Tensor:
 
 def _unpool(op: str, x: Tensor, factor: Any, axis: Callable[[int, int], Axis]) -> Tensor:
     """A pixel becomes a cell of FH × FW pixels: what that means along an axis is resampling."""
-    x = as_tensor(x)
-    check_image(op, x)
+    x = images(op, x)
     factors = pair(op, "factor", factor, minimum=1)
     rows, columns = (axis(n, f) for n, f in zip(x.shape[2:], factors, strict=True))
     return Resample2d(rows, columns)(x)

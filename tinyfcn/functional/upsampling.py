@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinyfcn.function import as_tensor
 from tinyfcn.functional.resampling import Axis, Bilinear, Nearest, Resample2d
-from tinyfcn.functional.sizes import Pair, check_image, pair
+from tinyfcn.functional.sizes import Pair, images, pair
 from tinyfcn.tensor import Tensor
 
 __all__ = ["interpolate"]
@@ -48,8 +47,7 @@ def interpolate(
         Tensor([[[[0., 1., 3., 4.]]]], dtype=float32)
     """
     op = "interpolate"
-    x = as_tensor(x)
-    check_image(op, x)
+    x = images(op, x)
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"{op}: mode must be 'nearest' or 'bilinear', got {mode!r}")
     if align_corners and mode == "nearest":

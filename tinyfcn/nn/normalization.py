@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
-from tinyfcn.functional.sizes import at_least_one, check_image
+from tinyfcn.functional.sizes import at_least_one, images
 from tinyfcn.nn.module import Buffer, Module, Parameter
 from tinyfcn.tensor import Tensor
 
@@ -56,7 +56,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """(N, C, H, W) → the same shape; with ``relu`` max(that, 0)."""
-        check_image("BatchNorm2d", x)
+        x = images("BatchNorm2d", x)
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data[...] += 1
         return F.batch_norm(
