@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tinyfcn.functional.resampling import Axis, Bilinear, Nearest, Resample2d
@@ -74,15 +76,10 @@ def interpolate(
             None if out in (n * m for m in exact) else 1 / f
             for n, out, f in zip(x.shape[2:], sizes, factors, strict=True)
         )
-    rows, columns = (
-        _axis(mode, n, out, scale, bool(align_corners))
-        for n, out, scale in zip(x.shape[2:], sizes, scales, strict=True)
-    )
+    bilinear = partial(Bilinear, align_corners=bool(align_corners))
+    axis: Callable[..., Axis] = Nearest if mode == "nearest" else bilinear
+    rows, columns = map(axis, x.shape[2:], sizes, scales)
     return Resample2d(rows, columns)(x)
-
-
-def _axis(mode: str, n: int, out: int, scale: float | None, align_corners: bool) -> Axis:
-    return Nearest(n, out, scale) if mode == "nearest" else Bilinear(n, out, scale, align_corners)
 
 
 def _times(n: int, factor: float) -> int:
