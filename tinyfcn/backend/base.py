@@ -190,7 +190,7 @@ class Backend:
 
         Where values cannot be looked at (``eager``), an index may lie elsewhere, and gives NaN.
         """
-        planes, flat = _planes(x), _planes(indices)
+        planes, flat = (a.reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in (x, indices))
         return self.xp.take_along_axis(planes, flat, 2).reshape(indices.shape)
 
     # ---- resampling ----
@@ -382,11 +382,6 @@ def _kernel_elements(
     places = _strided(kernel, size, stride, dilation)
     for element, at in zip(np.ndindex(*kernel), places, strict=True):
         yield at, grouped[(..., *element)]
-
-
-def _planes(x: Array) -> Array:
-    """(N, C, …) with the pixels of a plane in one axis."""
-    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 def _along_channels(vector: Array, x: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tinyfcn import backend
@@ -86,13 +87,11 @@ class Cat(Function):
         return backend.active().concat(xs, self.dim)
 
     def backward(self, gy):
-        ends = [0]
-        for shape in self.input_shapes:
-            ends.append(ends[-1] + shape[self.dim])
+        ends = accumulate((shape[self.dim] for shape in self.input_shapes), initial=0)
         before = (slice(None),) * self.dim
         return tuple(
-            gy[(*before, slice(ends[i], ends[i + 1]))] if needed else None
-            for i, needed in enumerate(self.needs_input_grad)
+            gy[(*before, slice(*part))] if needed else None
+            for part, needed in zip(pairwise(ends), self.needs_input_grad, strict=True)
         )
 
 

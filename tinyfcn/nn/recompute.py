@@ -10,8 +10,6 @@ Source: Chen, Xu, Zhang, Guestrin: Training deep nets with sublinear memory cost
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinyfcn import random
 from tinyfcn.function import Function
 from tinyfcn.graph import grad
@@ -72,6 +70,5 @@ def recompute(module: Module, x: Tensor) -> Tensor:
     """
     if not is_grad_enabled():
         return module(x)  # nothing is kept anyway
-    parameters: list[Any] = list(module.parameters())
-    result: Tensor = Recompute(module)(x, *parameters)
+    result: Tensor = Recompute(module)(x, *module.parameters())
     return result
