@@ -56,7 +56,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> sorted({round(value, 4) for value in y.numpy().tolist()})
         [0.0, 1.3333]
     """
-    x, p = floating("dropout", x), _probability("dropout", p)
+    x, p = floating("dropout", x), probability("dropout", p)
     if not training or p == 0:
         return x
     if p == 1:
@@ -87,7 +87,7 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> bool((y[..., 0] == y[..., 1]).all())
         True
     """
-    x, p = floating("dropout2d", x), _probability("dropout2d", p)
+    x, p = floating("dropout2d", x), probability("dropout2d", p)
     if x.ndim != 4:
         raise ValueError(f"dropout2d: x must have 4 axes (N, C, H, W), got shape {x.shape}")
     if not training or p == 0:
@@ -96,7 +96,8 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return Select()(x, dropout(Tensor(ones), p) > 0) * (1 / (1 - p) if p < 1 else 1.0)
 
 
-def _probability(op: str, p: float) -> float:
+def probability(op: str, p: float) -> float:
+    """``p``, checked."""
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p must be between 0 and 1, got {p!r}")
     return float(p)

@@ -29,8 +29,9 @@ class MaxPool2d(Function):
 
     def forward(self, x):
         need_indices = self.return_indices or (is_grad_enabled() and self.needs_input_grad[0])
-        size = output_size(x.shape, self.window, self.ceil_mode)
-        y, indices = backend.active().max_pool2d(x, size, *self.window, need_indices)
+        axes = zip(x.shape[2:], *self.window, strict=True)
+        oh, ow = (pool_size(*axis, self.ceil_mode) for axis in axes)
+        y, indices = backend.active().max_pool2d(x, (oh, ow), *self.window, need_indices)
         self.save_for_backward(indices)
         return (y, indices) if self.return_indices else y
 
@@ -166,13 +167,6 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     size = pair(op, "output_size", wanted, minimum=1)
     rows, columns = (Adaptive(n, m) for n, m in zip(x.shape[2:], size, strict=True))
     return Resample2d(rows, columns)(x)
-
-
-def output_size(shape: tuple[int, ...], window: PoolWindow, ceil_mode: bool) -> Pair:
-    """(OH, OW) of a pooling of (N, C, H, W)."""
-    axes = zip(shape[2:], *window, strict=True)
-    height, width = (pool_size(*axis, ceil_mode) for axis in axes)
-    return height, width
 
 
 def _window(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinyfcn import functional as F
+from tinyfcn.functional.dropout import probability
 from tinyfcn.nn.module import Module
 from tinyfcn.tensor import Tensor
 
@@ -16,9 +17,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
-        self.p = p
+        self.p = probability(type(self).__name__, p)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""

@@ -53,12 +53,11 @@ class Adam(Optimizer):
 
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check({key: x for key, x in group.items() if key != "betas"})
-        betas = group["betas"] if isinstance(group["betas"], tuple | list) else ()
+        given = group["betas"]
+        betas = given if isinstance(given, tuple | list) else ()
         if len(betas) != 2 or not all(isinstance(b, int | float) and 0 <= b < 1 for b in betas):
-            raise ValueError(
-                f"{type(self).__name__}: betas must be two numbers in [0, 1), got "
-                f"{group['betas']!r}"
-            )
+            name = type(self).__name__
+            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {given!r}")
 
     def _start(self, param: Array) -> dict[str, Any]:
         zeros_like = backend.active().xp.zeros_like
