@@ -138,11 +138,10 @@ class Outputs:
 def bears(path: AnyPath, *marks: str) -> bool:
     """Whether there is a regular file that one of the marks begins or ends."""
     text = b""
-    if os.path.isfile(path):  # a pipe would be waited for
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            text = file.read(4096)
-            file.seek(-len(text), os.SEEK_END)
-            text += file.read()
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        text = file.read(4096)
+        file.seek(-len(text), os.SEEK_END)
+        text += file.read()
     return any(mark.encode() in text for mark in marks)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,19 @@ _MOST_VALUES = 300_000  # of a JSON text, beside one in 40 letters: a list takes
 
 class WeightsError(ValueError):
     """A file of weights that is damaged, dangerous, of an unknown format, or does not fit."""
+
+
+@contextlib.contextmanager
+def reading(what: str, *more: type[Exception]) -> Iterator[None]:
+    """In this block, what Python says of values that are not as they should be, and ``more``, is a
+    WeightsError of the file: ``what`` is wrong with it."""
+    wrong = AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError
+    try:
+        yield
+    except WeightsError:
+        raise
+    except wrong + more as error:
+        raise WeightsError(f"{what} ({error!r:.200})") from error
 
 
 @dataclass(frozen=True)
@@ -82,24 +96,20 @@ def parse_json(text: str | bytes, what: str, **hooks: Any) -> Any:
     Raises:
         WeightsError: if it is damaged, nested too deeply, or of more values than any file needs.
     """
-    try:
+    with reading(f"truncated or damaged {what}"):
         text = text if isinstance(text, str) else text.decode()
         if sum(map(text.count, "[{,")) > _MOST_VALUES + len(text) // 40:
             raise ValueError("absurdly many values")
         value = json.loads(text, **hooks)
         return None if value is None else dict(value)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f"truncated or damaged {what} ({error!r})") from error
 
 
 def shaped(
     name: str, flat: NDArray[Any], shape: tuple[int, ...], order: Literal["C", "F"] = "C"
 ) -> NDArray[Any]:
     """The same numbers in a shape; WeightsError if they are not as many as it has places."""
-    try:
+    with reading(f"{name}: {flat.size:,} numbers are not of shape {shape[:8]}"):
         return flat.reshape(shape, order=order)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise WeightsError(f"{name}: {flat.size:,} numbers are not of shape {shape[:8]}") from error
 
 
 def preprocessing_of(description: Any) -> Preprocessing | None:
@@ -110,10 +120,8 @@ def preprocessing_of(description: Any) -> Preprocessing | None:
     """
     if description is None:
         return None
-    try:
+    with reading("damaged description of the model"):
         return Preprocessing(**description["preprocessing"])
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
-        raise WeightsError(f"damaged description of the model ({error!r})") from error
 
 
 def allowance(path: Path) -> int:

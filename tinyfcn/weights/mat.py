@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.weights.file import WeightsError, allowance, numbers, shaped
+from tinyfcn.weights.file import WeightsError, allowance, numbers, reading, shaped
 
 MATRIX, COMPRESSED = 14, 15
 CELL, STRUCT, CHAR = 1, 2, 4
@@ -72,10 +72,8 @@ class _Mat:
 
     def _unpack(self, content: memoryview) -> memoryview:
         unpacker = zlib.decompressobj()
-        try:
+        with reading("damaged: a variable cannot be unpacked", zlib.error):
             data = unpacker.decompress(content, self.left + 1)
-        except zlib.error as error:
-            raise WeightsError(f"damaged: a variable cannot be unpacked ({error})") from error
         self.left -= len(data)
         if self.left < 0 or not unpacker.eof:
             raise WeightsError("a variable is truncated, or unpacks to absurdly many bytes")

@@ -23,6 +23,7 @@ from tinyfcn.weights.file import (
     first_bytes,
     numbers,
     preprocessing_of,
+    reading,
     shaped,
 )
 
@@ -73,12 +74,10 @@ def _array(name: str, data: bytearray) -> NDArray[Any]:
     if not name.endswith(".npy"):
         raise WeightsError(f"a zip archive that holds {name}, which is not a .npy")
     file = io.BytesIO(memoryview(data)[: 2 * _LONGEST_HEADER])
-    try:
+    with reading(f"{name}: its header cannot be read", Exception):  # which can be of many kinds
         first = formats.read_magic(file) == (1, 0)
         read_header = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
         shape, fortran, dtype = read_header(file, _LONGEST_HEADER)
-    except Exception as error:  # NumPy and Python's parser raise many kinds
-        raise WeightsError(f"{name}: its header cannot be read ({error!r})") from error
     if dtype.kind not in "fiubU" or dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise WeightsError(f"{name} holds {dtype} of shape {shape[:8]}, not numbers")
     flat = numbers(name, memoryview(data)[file.tell() :], dtype)

@@ -87,10 +87,8 @@ def read(path: Path) -> WeightFile:
     found: Storages = {}
     tree, data, order = (_read_zip if is_zip else _read_legacy)(path, found)
     flat = cache(lambda storage: _numbers(storage, data.get(storage.key, b""), order))
-    for wrapper in WRAPPERS:
-        if isinstance(tree, dict) and isinstance(tree.get(wrapper), dict):
-            tree = tree[wrapper]
-            break
+    if isinstance(tree, dict):
+        tree = next((tree[key] for key in WRAPPERS if isinstance(tree.get(key), dict)), tree)
     tensors = [(name, one, flat(one.storage)) for name, one in _tensors(tree)]
     if not 0 < len(tensors) <= _MOST_TENSORS:
         raise WeightsError(f"it holds {len(tensors):,} dense tensors of real numbers")

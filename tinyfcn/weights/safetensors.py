@@ -28,6 +28,7 @@ from tinyfcn.weights.file import (
     numbers,
     parse_json,
     preprocessing_of,
+    reading,
     shaped,
 )
 
@@ -129,10 +130,8 @@ def _header(text: bytes) -> dict[str, Any]:
 
 
 def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
-    try:
+    with reading(f"damaged header: {name} is {str(entry)[:80]}"):
         kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"damaged header: {name} is {str(entry)[:80]}") from error
     if not isinstance(kind, str) or kind not in DTYPES:
         raise WeightsError(f"{name}: dtype {str(kind)[:20]!r} is not one of {', '.join(DTYPES)}")
     if not all(type(n) is int and 0 <= n < 1 << 62 for n in (*shape, begin, end)):

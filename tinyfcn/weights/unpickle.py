@@ -12,7 +12,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from tinyfcn.weights.file import WeightsError, is_key
+from tinyfcn.weights.file import WeightsError, is_key, reading
 
 MOST_INSTRUCTIONS = 400_000
 
@@ -51,7 +51,7 @@ def unpickle(
         "STACK_GLOBAL": lambda module, name: named(f"{module} {name}"),
         "BINPERSID": persistent,
     }
-    try:
+    with reading("damaged pickle"):
         for count, (op, argument, _) in enumerate(pickletools.genops(file)):
             if count == MOST_INSTRUCTIONS:
                 raise WeightsError(f"its pickle has more than {count:,} instructions: rejected")
@@ -68,10 +68,6 @@ def unpickle(
                     f"its pickle uses the instruction {op.name}, which no weights need"
                 )
         return stack.pop()
-    except WeightsError:
-        raise
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise WeightsError(f"damaged pickle ({error!r})") from error
 
 
 def _take(op: pickletools.OpcodeInfo, stack: list[Any], marks: list[int]) -> list[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from tinyfcn.weights.file import WeightsError
+from tinyfcn.weights.file import WeightsError, reading
 
 FIXED = {1: 8, 5: 4}  # bytes of a field of that kind
 VARINT, BYTES = 0, 2
@@ -85,7 +85,5 @@ def content(value: Value) -> memoryview:
 
 def text(values: list[Value]) -> str:
     """A field of text; empty if it is not there."""
-    try:
+    with reading("damaged: a name is not text"):
         return "".join(str(content(value), "utf-8") for value in values[-1:])
-    except UnicodeDecodeError as error:
-        raise WeightsError(f"damaged: a name is not text ({error})") from error

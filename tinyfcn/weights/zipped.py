@@ -9,15 +9,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from tinyfcn.weights.file import MEBIBYTE, WeightsError, allowance
+from tinyfcn.weights.file import MEBIBYTE, WeightsError, allowance, reading
 
 MAGIC = b"PK\x03\x04"
 _MOST_MEMBERS = 20_000
-# What zipfile raises for damaged archives, found by damaging many.
-_DAMAGE = (
-    EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError,
-    ValueError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+# What else zipfile raises for damaged archives, found by damaging many.
+_DAMAGE = EOFError, OSError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error
 
 
 class _File(io.FileIO):
@@ -43,14 +40,13 @@ def read(path: Path) -> dict[str, bytearray]:
     Raises:
         WeightsError: if it is truncated, damaged, encrypted, or unpacks to absurdly much.
     """
-    try:
-        with _File(path) as file, zipfile.ZipFile(file) as archive:
-            _check(archive.infolist(), path)
-            return {name: _member(archive, name) for name in archive.namelist()}
-    except WeightsError:
-        raise
-    except _DAMAGE as error:
-        raise WeightsError(f"truncated or damaged zip archive ({error})") from error
+    with (
+        reading("truncated or damaged zip archive", *_DAMAGE),
+        _File(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        _check(archive.infolist(), path)
+        return {name: _member(archive, name) for name in archive.namelist()}
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytearray:

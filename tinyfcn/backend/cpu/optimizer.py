@@ -57,11 +57,9 @@ class Optimizer(Backend):
 
 
 def _decayed(grad: Any, param: Any, weight_decay: float) -> Any:
-    """A new block with grad + weight_decay · param, in the memory order of param."""
-    d = np.empty_like(param)
+    """A new block with grad + weight_decay · param."""
     if weight_decay == 0:
-        d[...] = grad
-    else:
-        np.multiply(param, weight_decay, out=d)
-        d += grad
+        return grad.copy("K")
+    d = param * weight_decay
+    d += grad
     return d
