@@ -58,16 +58,12 @@ class ASPP(nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        self.convs = nn.ModuleList(
-            [
-                nn.Sequential(*_conv(in_channels, out_channels, 1)),
-                *(nn.Sequential(*_conv(in_channels, out_channels, 3, rate)) for rate in RATES),
-                ASPPPooling(in_channels, out_channels),
-            ]
-        )
-        self.project = nn.Sequential(
-            *_conv(len(self.convs) * out_channels, out_channels, 1), nn.Dropout(0.5)
-        )
+        views = [_conv(in_channels, out_channels, 1)]
+        views += [_conv(in_channels, out_channels, 3, rate) for rate in RATES]
+        self.convs = nn.ModuleList(nn.Sequential(*view) for view in views)
+        self.convs.append(ASPPPooling(in_channels, out_channels))
+        together = _conv(len(self.convs) * out_channels, out_channels, 1)
+        self.project = nn.Sequential(*together, nn.Dropout(0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         """All views of x, joined."""
@@ -78,11 +74,8 @@ class DeepLabHead(nn.Sequential):
     """ASPP, a 3 × 3 convolution, scores: (N, C, h, w) → (N, num_classes, h, w)."""
 
     def __init__(self, in_channels: int, num_classes: int, channels: int = 256) -> None:
-        super().__init__(
-            ASPP(in_channels, channels),
-            *_conv(channels, channels, 3),
-            nn.Conv2d(channels, num_classes, 1),
-        )
+        views, joined = ASPP(in_channels, channels), _conv(channels, channels, 3)
+        super().__init__(views, *joined, nn.Conv2d(channels, num_classes, 1))
 
 
 def _deeplabv3_resnet(

@@ -30,11 +30,8 @@ class FCNHead(nn.Sequential):
 
     def __init__(self, in_channels: int, num_classes: int, reduction: int = 4) -> None:
         between = scaled(in_channels, 1 / reduction)
-        super().__init__(
-            *with_relu(nn.Conv2d(in_channels, between, 3, padding=1, bias=False)),
-            nn.Dropout(0.1),
-            nn.Conv2d(between, num_classes, 1),
-        )
+        hidden = with_relu(nn.Conv2d(in_channels, between, 3, padding=1, bias=False))
+        super().__init__(*hidden, nn.Dropout(0.1), nn.Conv2d(between, num_classes, 1))
 
 
 class DilatedResNet(SegmentationNetwork):

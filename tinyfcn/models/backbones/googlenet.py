@@ -19,6 +19,8 @@ Source: Szegedy et al.: Going deeper with convolutions (CVPR 2015), table 1.
 
 from __future__ import annotations
 
+from functools import partial
+
 from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.models.backbones.backbone import Backbone, check_choice, scaled
@@ -49,20 +51,16 @@ class Inception(nn.Module):
 
     def __init__(self, in_channels: int, channels: tuple[int, ...], form: str) -> None:
         ones, before_threes, threes, before_fives, fives, pooled = channels
-        large = 5 if form == "bvlc" else 3
+        conv, large = partial(convolution, form=form), 5 if form == "bvlc" else 3
         self.out_channels = ones + threes + fives + pooled
-        self.branch1 = convolution(in_channels, ones, 1, form)
+        self.branch1 = conv(in_channels, ones, 1)
         self.branch2 = nn.Sequential(
-            convolution(in_channels, before_threes, 1, form),
-            convolution(before_threes, threes, 3, form),
+            conv(in_channels, before_threes, 1), conv(before_threes, threes, 3)
         )
         self.branch3 = nn.Sequential(
-            convolution(in_channels, before_fives, 1, form),
-            convolution(before_fives, fives, large, form),
+            conv(in_channels, before_fives, 1), conv(before_fives, fives, large)
         )
-        self.branch4 = nn.Sequential(
-            nn.MaxPool2d(3, stride=1, padding=1), convolution(in_channels, pooled, 1, form)
-        )
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), conv(in_channels, pooled, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """What the branches find, one after the other in the channels."""
