@@ -158,9 +158,7 @@ def _native_map(linear: nn.Linear, channels: int, size: Pair | None) -> Pair:
 
 def _convolution(linear: nn.Linear, channels: int, kernel: Pair) -> nn.Conv2d:
     """The same weights as a kernel over a whole map."""
-    has_bias = linear.bias is not None
-    conv = nn.Conv2d(channels, linear.out_features, kernel, bias=has_bias)
-    conv.astype(linear.weight.dtype)
+    conv = nn.Conv2d(channels, linear.out_features, kernel, bias=linear.bias is not None)
     weight = linear.weight.data.reshape(linear.out_features, channels, *kernel)
-    conv.load_state_dict({"weight": weight, **({"bias": linear.bias} if has_bias else {})})
+    conv.astype(weight.dtype).load_state_dict({**linear.state_tensors(), "weight": weight})
     return conv

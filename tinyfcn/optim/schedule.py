@@ -92,8 +92,7 @@ class StepLR(Schedule):
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         at_least_one("StepLR", step_size=step_size)
         at_least_zero("StepLR", gamma=gamma)
-        self.step_size = step_size
-        self.gamma = gamma
+        self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
     def factor(self, iteration: int) -> float:
@@ -117,8 +116,7 @@ class PolyLR(Schedule):
     def __init__(self, optimizer: Optimizer, total: int, power: float = 0.9) -> None:
         at_least_one("PolyLR", total=total)
         at_least_zero("PolyLR", power=power)
-        self.total = total
-        self.power = power
+        self.total, self.power = total, power
         super().__init__(optimizer)
 
     def factor(self, iteration: int) -> float:
