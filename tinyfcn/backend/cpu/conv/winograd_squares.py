@@ -23,32 +23,28 @@ from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, windows
 from tinyfcn.backend.cpu.conv.winograd import Block, Winograd
 from tinyfcn.backend.cpu.layout import Array
 
-_BT: dict[int, list[list[float]]] = {
-    2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-    4: [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-}
-_G: dict[int, list[list[float]]] = {
-    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-    4: [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ],
-}
-_AT: dict[int, list[list[float]]] = {
-    2: [[1, 1, 1, 0], [0, 1, -1, -1]],
-    4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-}
+POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}  # where the polynomials are evaluated, besides ∞
+
+
+def matrices(points: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Bᵀ, G and Aᵀ as Toom and Cook have them: G and A evaluate polynomials at the points, B holds
+    those that are 0 at all points but one. At ∞ the highest coefficient counts.
+
+    Example:
+        >>> data, kernel, output = matrices((0, 1, -1))
+        >>> output
+        array([[ 1.,  1.,  1.,  0.],
+               [ 0.,  1., -1.,  1.]])
+    """
+    n = len(points)
+    data, kernel, output = np.zeros((n + 1, n + 1)), np.zeros((n + 1, 3)), np.zeros((n - 1, n + 1))
+    for i, point in enumerate(points):
+        others = points[:i] + points[i + 1 :]
+        data[i, :n] = np.poly(others)[::-1]
+        kernel[i] = point ** np.arange(3) / math.prod(point - other for other in others)
+        output[:, i] = point ** np.arange(n - 1)
+    data[n], kernel[n, 2], output[-1, n] = np.poly(points)[::-1], 1, 1
+    return data, kernel, output
 
 
 class Squares(Winograd):
@@ -58,7 +54,7 @@ class Squares(Winograd):
 
     def __init__(self, m: int) -> None:
         self.tile = m, m
-        self.data, self.kernel, self.output = (np.kron(a, a) for a in (_BT[m], _G[m], _AT[m]))
+        self.data, self.kernel, self.output = (np.kron(a, a) for a in matrices(POINTS[m]))
 
     def applies(self, kernel: Pair, window: Window) -> bool:
         """3×3 kernels without stride."""
