@@ -272,11 +272,7 @@ class FCN(SegmentationNetwork):
 
 _network = partial(register, "segmentation", "Long et al. 2015")
 fcn32s = _network(
-    presets=[
-        HEAVY | {"lr": 1e-10},
-        ALEXNET | {"backbone": "alexnet"},
-        ALEXNET | {"backbone": "caffenet"},
-    ],
+    presets=[HEAVY | {"lr": 1e-10}, *(ALEXNET | {"backbone": b} for b in ("alexnet", "caffenet"))],
     forms=[{}, {"backbone": "caffenet"}, {"backbone": "googlenet"}],
     name="fcn32s",
 )(member(FCN, 32))
