@@ -134,6 +134,13 @@ def test_a_running_mean():
     assert str(error).endswith("backbone.suspect.running_mean held NaN before")
 
 
+def test_a_tensor_that_is_neither():
+    layer = Fn(lambda x: x + layer.offset)
+    layer.offset = tensor([np.nan])
+    error = found(lambda: network(layer)(image()))
+    assert str(error).endswith("backbone.suspect.offset held NaN before")
+
+
 def test_the_data():
     x = image()
     x.data[0, 0, 1, 1] = np.nan

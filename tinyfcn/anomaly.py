@@ -75,8 +75,8 @@ class _Anomaly(Hook):
     def enter(self, module: Module, inputs: Sequence[Any]) -> None:
         if self._running[:1] == [module]:
             self._running.clear()  # an error has left it, and was caught
-        named = module.named_modules, module.named_parameters, module.named_buffers
-        inside: dict[Any, str] = {thing: name for things in named for name, thing in things()}
+        named = *module.named_modules(), *module.named_tensors(Tensor)
+        inside: dict[Any, str] = {thing: name for name, thing in reversed(named)}  # the first name
         # The outermost module gives the names; one that is made on the way (a slice of it), or
         # computed again for a backward pass, adds those that are new.
         outermost = not (self._running or self._node)

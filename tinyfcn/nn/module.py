@@ -113,7 +113,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters under their full names, in a fixed order; a shared one comes once."""
-        return _once(self._tensors(Parameter))
+        return _once(self.named_tensors(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, frozen ones too (their ``requires_grad`` is False)."""
@@ -121,7 +121,7 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """All buffers under their full names."""
-        return _once(self._tensors(Buffer))
+        return _once(self.named_tensors(Buffer))
 
     def buffers(self) -> Iterator[Buffer]:
         """All buffers."""
@@ -129,19 +129,20 @@ class Module:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Every parameter and buffer under its full name; a shared one under each of its names."""
-        return dict(self._tensors(Parameter, Buffer))
+        return dict(self.named_tensors(Parameter, Buffer))
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._walk(_join(prefix, name))
-
-    def _tensors(self, *kinds: type[Tensor]) -> Iterator[tuple[str, Any]]:
+    def named_tensors(self, *kinds: type[Tensor]) -> Iterator[tuple[str, Any]]:
+        """What is a tensor of one of the ``kinds``, under each of its names."""
         for prefix, module in self._walk(""):
             for kind in kinds:
                 for name, value in list(vars(module).items()):
                     if isinstance(value, kind):
                         yield _join(prefix, name), value
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._walk(_join(prefix, name))
 
     # ---- changing all of it ----
 
