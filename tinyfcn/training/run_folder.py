@@ -30,7 +30,7 @@ from typing import Any
 
 import tinyfcn
 from tinyfcn import visualize
-from tinyfcn.files import atomic_write, numbered
+from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.metrics import SCORES
 from tinyfcn.training.lock import locked
 
@@ -96,8 +96,7 @@ class RunFolder:
     def set_aside(self, path: Path, why: str) -> None:
         """Give what is at ``path``, if anything, the next name that is free, and say so."""
         if os.path.lexists(path):
-            names = (path.with_name(f"{name}{path.suffix}") for name in numbered(path.stem))
-            free = next(name for name in names if not os.path.lexists(name))
+            (free,), _ = Outputs([]).free(path.parent, path.stem, path.suffix)
             path.rename(free)
             print(f"{path}: {why}; it is kept as {free.name}", file=sys.stderr)
 

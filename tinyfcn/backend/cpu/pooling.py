@@ -15,6 +15,7 @@ import numpy as np
 
 from tinyfcn.backend.base import Backend, Pair
 from tinyfcn.backend.cpu.conv.window import Window, meeting
+from tinyfcn.backend.cpu.elementwise import select
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import Place, parallel_for, places
 
@@ -83,8 +84,6 @@ class Pooling(Backend):
         grads, where = channels_last(x), channels_last(indices)
         window, (n, oh, ow, c), (h, w) = Window(stride, padding, dilation), grads.shape, size
         y = np.empty((n, h, w, c), x.dtype)
-        # Selecting bits instead of multiplying by 0 and 1, because 0 · ∞ would not be 0.
-        bits = np.dtype(f"i{x.dtype.itemsize}")
         overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
 
         # A task owns rows of the result, so that windows which overlap never meet in another task.
@@ -92,7 +91,7 @@ class Pooling(Backend):
             images, rows = place
             found = 0
             windows = _reaching(rows, oh, kernel[0], stride[0], padding[0], dilation[0])
-            values, plane = grads[images, windows].view(bits), y[images, rows]
+            values, plane = grads[images, windows], y[images, rows]
             plane.fill(0)
             origins = _origins(windows, values.shape[1:], w, window, _index_dtype(h * w))
             offsets = where[images, windows] - origins
@@ -100,8 +99,7 @@ class Pooling(Backend):
                 kh, kw = divmod(tap, kernel[1])
                 mask = offsets[outputs] == kh * dilation[0] * w + kw * dilation[1]
                 found += int(np.count_nonzero(mask))
-                negated = np.negative(mask.view(np.int8))  # all bits set where the mask is true
-                chosen = (values[outputs] & negated).view(x.dtype)
+                chosen = select(values[outputs], mask, np.empty(mask.shape, x.dtype))
                 if overlap:
                     plane[inputs] += chosen
                 else:

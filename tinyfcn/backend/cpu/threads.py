@@ -208,11 +208,10 @@ def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     if _thread.working and len(items) == 1:
         return [task(items[0])]
     helpers = _start_helpers(min(num_threads(), len(items)) - 1)
-    if helpers <= 0:
-        with single_threaded_blas():
-            return [task(item) for item in items]
-    job = _Job(task, items)
     with single_threaded_blas():
+        if helpers <= 0:
+            return [task(item) for item in items]
+        job = _Job(task, items)
         for _ in range(helpers):
             _jobs.put(weakref.ref(job))
         try:
