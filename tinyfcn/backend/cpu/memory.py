@@ -32,23 +32,19 @@ def keep() -> bool:
     """Let the C library keep freed memory for this process; whether it will."""
     if keeping() == "0" or any(name in os.environ for name in SETTLED):
         return False
-    mallopt = _function("mallopt")
-    if mallopt is None:
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, NEVER))
+    kept = _call("mallopt", M_MMAP_THRESHOLD, LARGEST) and _call("mallopt", M_TRIM_THRESHOLD, NEVER)
+    return bool(kept)
 
 
 def release() -> None:
     """Give freed memory back to the system now."""
-    malloc_trim = _function("malloc_trim")
-    if malloc_trim is not None:
-        malloc_trim(0)
+    _call("malloc_trim", 0)
 
 
-def _function(name: str) -> Any:
-    """A function of GNU's C library; None where that is not the one in use."""
+def _call(name: str, *numbers: int) -> Any:
+    """Call a function of GNU's C library; 0 where that is not the one in use."""
     try:
         library = ctypes.CDLL(None)
-        return getattr(library, name) if hasattr(library, "gnu_get_libc_version") else None
+        return getattr(library, name)(*numbers) if hasattr(library, "gnu_get_libc_version") else 0
     except (OSError, TypeError):  # no such way to look it up on this system
-        return None
+        return 0
