@@ -53,8 +53,8 @@ class AlexNetBackbone(Backbone):
         pool_padding: int = 0,
     ) -> None:
         channels = [scaled(n, width) for n in (64, 192, 384, 256, 256)]
-        convolutions = _convolutions(channels, (1,) * 5, first_padding)
-        stages = _stages(convolutions, batch_norm, False, pool_padding, ceil_mode)
+        options = batch_norm, ceil_mode, first_padding, pool_padding
+        stages = _stages(channels, (1, 1, 1, 1), False, *options)
         super().__init__(stage.values() for stage in stages)
 
 
@@ -82,27 +82,19 @@ class CaffeNetBackbone(Backbone):
     ) -> None:
         # Two groups need even numbers of channels.
         channels = [2 * scaled(n // 2, width) for n in (96, 256, 384, 384, 256)]
-        convolutions = _convolutions(channels, (1, 2, 1, 2, 2), first_padding)
-        super().__init__(_stages(convolutions, batch_norm, True, pool_padding, ceil_mode))
-
-
-def _convolutions(
-    channels: Sequence[int], groups: Sequence[int], first_padding: int
-) -> list[nn.Conv2d]:
-    """The five convolutions; all but the first keep the size of their maps."""
-    first = nn.Conv2d(3, channels[0], 11, 4, first_padding, groups=groups[0])
-    others = zip(pairwise(channels), (5, 3, 3, 3), groups[1:], strict=True)
-    return [first, *(nn.Conv2d(a, b, k, 1, k // 2, groups=g) for (a, b), k, g in others)]
+        options = batch_norm, ceil_mode, first_padding, pool_padding
+        super().__init__(_stages(channels, (2, 1, 2, 2), True, *options))
 
 
 def _stages(
-    convolutions: Sequence[nn.Conv2d],
-    batch_norm: bool,
-    response_norm: bool,
-    pool_padding: int,
-    ceil_mode: bool,
-) -> list[dict[str, nn.Module]]:
-    """The layers of every stage under their names in Caffe."""
+    channels: Sequence[int], groups: Sequence[int], response_norm: bool,
+    batch_norm: bool, ceil_mode: bool, first_padding: int, pool_padding: int,
+) -> list[dict[str, nn.Module]]:  # fmt: skip
+    """The layers of every stage under their names in Caffe; conv1 is not in groups, and all other
+    convolutions keep the size of their maps."""
+    others = zip(pairwise(channels), (5, 3, 3, 3), groups, strict=True)
+    convolutions = [nn.Conv2d(3, channels[0], 11, 4, first_padding)]
+    convolutions += [nn.Conv2d(a, b, k, 1, k // 2, groups=g) for (a, b), k, g in others]
 
     def unit(i: int) -> dict[str, nn.Module]:
         convolution = convolutions[i - 1]
