@@ -20,13 +20,8 @@ import numpy as np
 from tinyfcn import backend, nn
 from tinyfcn import functional as F
 from tinyfcn.functional.reduction import broadcast_to
+from tinyfcn.models import deeplab
 from tinyfcn.models.backbones.backbone import scaled
-from tinyfcn.models.deeplab import (
-    FOV_CHANNELS,
-    largefov_backbone,
-    largefov_layers,
-    upsample_from_corner,
-)
 from tinyfcn.models.network import SegmentationNetwork
 from tinyfcn.models.registry import register
 from tinyfcn.tensor import Tensor
@@ -93,9 +88,9 @@ class ParseNet(SegmentationNetwork):
         batch_norm: bool = False,
         dropout: float = 0.5,
     ) -> None:
-        channels = scaled(FOV_CHANNELS, width)
-        self.backbone = largefov_backbone(width, batch_norm, average=True)
-        self.head = nn.Sequential(largefov_layers(12, width, batch_norm, dropout))
+        channels = scaled(deeplab.FOV_CHANNELS, width)
+        self.backbone = deeplab.largefov_backbone(width, batch_norm, average=True)
+        self.head = nn.Sequential(deeplab.largefov_layers(12, width, batch_norm, dropout))
         self.local_norm, self.global_norm = L2Norm(channels), L2Norm(channels)
         self.score = nn.Conv2d(2 * channels, num_classes, 1)
 
@@ -105,7 +100,7 @@ class ParseNet(SegmentationNetwork):
         everywhere = self.global_norm(F.mean(features, (2, 3), keepdim=True))
         context = broadcast_to(everywhere, features.shape)
         scores = self.score(F.cat([self.local_norm(features), context], 1))
-        return upsample_from_corner(scores, x)
+        return deeplab.upsample_from_corner(scores, x)
 
 
 parsenet = register("segmentation", source="Liu et al. 2016", name="parsenet")(ParseNet)
