@@ -159,7 +159,7 @@ def _csv(rows: Sequence[Row]) -> bytes:
 def environment() -> dict[str, Any]:
     """Versions, commit and machine, as far as they can be found out."""
     packages = {}
-    for name in ("numpy", "scipy", "pillow", "matplotlib", "cupy"):
+    for name in ("numpy", "pillow", "matplotlib", "cupy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             packages[name] = metadata.version(name)
     return {
