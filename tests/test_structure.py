@@ -21,8 +21,8 @@ CORE = [
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
-CORE_LINES = 3260
-ALL_LINES = 14_260
+CORE_LINES = 3200
+ALL_LINES = 14_465
 FILE_LINES = 400
 
 
