@@ -35,7 +35,7 @@ class Loss(Backend):
         return loss.reshape(labels.shape)
 
     def cross_entropy_grad(self, gy: Any, x: Any, labels: Any) -> Any:
-        gy = np.where(labels < 0, gy.dtype.type(0), gy).reshape(-1)
+        gy = select(gy, labels >= 0, np.empty_like(gy)).reshape(-1)
         out, gx = like_rows_of(x)
 
         def task(rows: Any, labels: Any, g: Any, block: Any) -> None:
@@ -56,8 +56,10 @@ def _shifted(rows: Any, labels: Any) -> Any:
     NaN, which times a gradient of 0 would not be 0."""
     columns = rows.T.copy()
     largest = columns.max(0)
-    lost = np.flatnonzero((labels < 0) & ~np.isfinite(largest))
-    columns[:, lost], largest[lost] = 0, 0
+    finite = np.isfinite(largest)
+    if not finite.all():
+        lost = (labels < 0) & ~finite
+        columns[:, lost], largest[lost] = 0, 0
     with np.errstate(over="ignore"):
         columns -= largest
     return columns
