@@ -261,6 +261,12 @@ def test_a_run_that_saved_nothing_may_begin_again() -> None:
         folder.curves.write_text("of that run")
     with open_run(parse_options(["--out", "run"])):
         assert folder.curves.read_text() == "of that run"
+    for more in ([], ["run/last.npz"], ["run/best.npz"]):
+        with pytest.raises(UsageError, match="run: nothing was saved yet; without --resume"):
+            parse_options(["--out", "run", "--resume", *more])
+    checkpoint.save("run/last.npz", {})
+    with pytest.raises(FileNotFoundError):
+        parse_options(["--resume", "run/best.npz"])
 
 
 def test_a_run_of_its_own_goes_on_and_another_one_stays() -> None:

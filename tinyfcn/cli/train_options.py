@@ -231,6 +231,10 @@ def _load(path: Path, older: bool) -> tuple[Path, dict[str, Any]]:
                 state = checkpoint.load(other)
                 print(f"{error}; going on from {other} instead", file=sys.stderr)
                 return other, state
+        began = bears(path.with_name("config.json"), CONFIG_MARK)
+        if older and began and not holds_run(path.parent):
+            reason = "nothing was saved yet; without --resume the run begins anew"
+            raise UsageError(f"{path.parent}: {reason}") from error
         raise
 
 
