@@ -49,11 +49,13 @@ class set_grad_enabled(Decorating):
 
 
 @overload
-def no_grad(function: None = None) -> set_grad_enabled: ...
+def no_grad(function: None = None) -> set_grad_enabled:
+    """The context manager."""
 
 
 @overload
-def no_grad(function: F) -> F: ...
+def no_grad(function: F) -> F:
+    """The function, decorated."""
 
 
 def no_grad(function: Any = None) -> Any:

@@ -44,14 +44,16 @@ class MaxPool2d(Function):
 def max_pool2d(
     x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
     dilation: int | Pair = 1, ceil_mode: bool = False, return_indices: Literal[False] = False,
-) -> Tensor: ...  # fmt: skip
+) -> Tensor:  # fmt: skip
+    """The maxima alone."""
 
 
 @overload
 def max_pool2d(
     x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
     dilation: int | Pair = 1, ceil_mode: bool = False, *, return_indices: Literal[True],
-) -> tuple[Tensor, Tensor]: ...  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The maxima, and the index of each."""
 
 
 def max_pool2d(

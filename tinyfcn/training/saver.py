@@ -16,8 +16,8 @@ class Saver:
     """Writes ``best.npz`` and ``last.npz``, and keeps the last one's predecessor.
 
     After a save that took t seconds the next one is due t / SHARE later. Where epochs are shorter,
-    the best state so far waits in memory. It is written before the next last one, so that no
-    ``last.npz`` tells of a best that is not there.
+    the best state so far waits in memory. It is written before the next last one: a ``last.npz``
+    tells of a best that is not there only if that could not be written.
 
     Attributes:
         best: the state that waits to become ``best.npz``, or None.
