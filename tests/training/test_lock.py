@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,16 +72,6 @@ def test_the_second_says_who_is_there_and_death_frees(
             assert f"process {os.getpid()} on " in path.read_text()
 
 
-def _fork(path: Path) -> None:
-    reading, writing = os.pipe()
-    if os.fork() == 0:
-        os.close(writing)
-        os.read(reading, 1)  # stays until its parent has looked
-        os._exit(0)
-    os.close(reading)
-    children.append(writing)
-
-
 def _pool(path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     process.start()
@@ -96,12 +87,20 @@ def _child_that_leaves(path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-children: list[int] = []
 processes: list[multiprocessing.process.BaseProcess] = []
 
 
+def test_who_has_just_begun_is_waited_for_until_it_says_who(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    with open(path, "w") as file:
+        lock.fcntl.flock(file, lock.fcntl.LOCK_EX)
+        threading.Timer(0.3, path.write_text, ["process 7 on another"]).start()
+        with pytest.raises(FolderInUse, match="in use by process 7 on another"), locked(path):
+            pass
+
+
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("fork", [_fork, _pool, _child_that_leaves])
+@pytest.mark.parametrize("fork", [_pool, _child_that_leaves])
 def test_a_forked_child_does_not_keep_it(tmp_path: Path, fork: Callable[[Path], None]) -> None:
     path = tmp_path / "run.lock"
     with locked(path):
@@ -110,9 +109,6 @@ def test_a_forked_child_does_not_keep_it(tmp_path: Path, fork: Callable[[Path], 
             pass
     with locked(path):  # though the child lives on
         pass
-    while children:
-        os.close(children.pop())
-        os.wait()
     while processes:
         process = processes.pop()
         process.terminate()

@@ -41,9 +41,12 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.register_at_fork(after_in_child=file.close)  # a copy would keep the lock
         except BlockingIOError:
-            file.seek(0)
-            who = file.read(200) or "another process"
-            raise FolderInUse(f"{path.parent} is in use by {who}") from None
+            for _ in range(20):  # it may be about to write who it is
+                time.sleep(0.05)
+                file.seek(0)
+                if who := file.read(200):
+                    break
+            raise FolderInUse(f"{path.parent} is in use by {who or 'another process'}") from None
         except (AttributeError, OSError):  # no locks here
             pass
         with contextlib.suppress(OSError):  # where the disk is full, it holds without a word
