@@ -1,0 +1,91 @@
+"""Group: the processes that train one network together; here it is one process alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from tinyfcn.tensor import Array
+
+Value = TypeVar("Value")
+Wait = Callable[[], None]  # returns when what was begun is done
+
+
+class Group:
+    """All ranks call the same methods in the same order. Arrays are those of the active backend,
+    contiguous, of the same shape and dtype on all ranks, and are changed in place.
+
+    This class is the group of one process. A rank whose partner failed gets a :class:`RankFailed`
+    from the method that it waits in.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: how many there are.
+        local_rank, local_size: the same, of those on this machine.
+
+    Example:
+        >>> alone = Group()
+        >>> alone.rank, alone.size, alone.gather("ready")
+        (0, 1, ['ready'])
+    """
+
+    rank, size = 0, 1
+    local_rank, local_size = 0, 1
+
+    def broadcast(self, arrays: Sequence[Array]) -> None:
+        """Make the arrays equal to those of rank 0."""
+
+    def start_sum(self, array: Array) -> Wait:
+        """Begin to sum an array over the ranks, each of which gets the same bits. Until the wait is
+        over, its memory belongs to the sum. What is begun in one order ends in any."""
+        return _done
+
+    def start_exchange(self, sent: Array, received: Array, counts: Sequence[int]) -> Wait:
+        """Begin to send each rank its row of ``sent`` (size, n), and to get a row from each.
+
+        Args:
+            sent: row i is for rank i; n may differ from rank to rank.
+            received: (Σ counts,); what rank i sends comes in its order.
+            counts: for each rank, the length of what it sends to this one.
+        """
+        received[:] = sent.reshape(-1)
+        return _done
+
+    def start_collect(self, part: Array, whole: Array) -> Wait:
+        """Begin to put the parts of all ranks, of one size, one behind the other."""
+        whole[:] = part
+        return _done
+
+    def gather(self, value: Value) -> list[Value]:
+        """Small objects of all ranks, by rank, on each of them."""
+        return [value]
+
+    def sum(self, array: Array) -> None:
+        """Sum an array over the ranks."""
+        self.start_sum(array)()
+
+    def mean(self, arrays: Sequence[Array]) -> None:
+        """The mean over the ranks of many arrays, such as the gradients of a loop of one's own."""
+        for wait, array in [(self.start_sum(array), array) for array in arrays]:
+            wait()
+            array /= self.size
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        self.gather(None)
+
+
+def _done() -> None:
+    pass
+
+
+class RankFailed(Exception):
+    """Another rank ended with an error.
+
+    Attributes:
+        status: the exit status that it asked for.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
