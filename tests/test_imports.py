@@ -16,6 +16,7 @@ ORDER = [
     {"cli", "examples"},
     {"benchmark", "kernel_lab"},
     {"training"},
+    {"parallel"},
     {"data", "weights", "onnx", "metrics", "visualize"},
     {"models", "summary", "multiply_adds", "receptive_field", "receptive_field_rules"},
     {"anomaly", "nn", "optim", "gradcheck", "without_values"},

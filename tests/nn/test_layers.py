@@ -261,9 +261,12 @@ def test_sequential_fuses_a_layer_and_its_relu_without_changing_a_bit(monkeypatc
 
     def spy_on(name):
         op = getattr(F, name)
-        monkeypatch.setattr(
-            F, name, lambda *args, relu: fused.append((name, relu)) or op(*args, relu=relu)
-        )
+
+        def spy(*args, relu, **options):
+            fused.append((name, relu))
+            return op(*args, relu=relu, **options)
+
+        monkeypatch.setattr(F, name, spy)
 
     spy_on("conv2d")
     spy_on("batch_norm")

@@ -14,7 +14,7 @@ size, G groups. "Adjoint" is the transposed linear map: ⟨A x, g⟩ = ⟨x, A�
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -266,19 +266,20 @@ class Backend:
 
     def batch_norm_grad(
         self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
-        y: Array | None = None,
+        y: Array | None = None, total: Callable[[Array, Array], Sequence[Array]] | None = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)), and for each channel Σ gy and
         Σ gy · x̂, with x̂ = (x − mean) · invstd.
 
-        With the output y of a batch_norm with ``relu``, gy is taken as 0 where y ≤ 0.
+        With the output y of a batch_norm with ``relu``, gy is taken as 0 where y ≤ 0. Where the
+        batch has further parts, ``total`` gives the sums over all for those over this one.
         """
         gy = gy if y is None else self.relu_grad(gy, y)
         axes, scale = (0, *range(2, x.ndim)), _along_channels(weight * invstd, x)
         xhat = (x - _along_channels(mean, x)) * _along_channels(invstd, x)
-        sum_gy, sum_gy_xhat = (self.sum(v, axes).reshape(-1) for v in (gy, gy * xhat))
-        shared = _along_channels(sum_gy, x) + xhat * _along_channels(sum_gy_xhat, x)
-        return scale * (gy - share * shared), sum_gy, sum_gy_xhat
+        sums = [self.sum(v, axes).reshape(-1) for v in (gy, gy * xhat)]
+        gbias, gweight = (_along_channels(v, x) for v in (total(*sums) if total else sums))
+        return scale * (gy - share * (gbias + xhat * gweight)), *sums
 
     def local_response_norm(
         self, x: Array, size: int, alpha: float, beta: float, k: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyfcn import backend
@@ -26,16 +26,17 @@ class BatchNorm(Function):
     ReLU it also needs y, which the layer behind mostly keeps anyway.
     """
 
+    total: Any = None  # where the batch has further parts: see Backend.batch_norm_grad
+
     def __init__(self, eps: float, relu: bool, mean: Any = None, var: Any = None) -> None:
-        self.eps = eps
-        self.relu = relu
-        self.training = mean is None
-        self.mean, self.var = mean, var  # fixed ones, or those of the batch after forward
+        self.eps, self.relu, self.training = eps, relu, mean is None
+        # Fixed ones, or those of the batch after forward; and the share of each value in them.
+        self.mean, self.var, self.share = mean, var, 0.0
 
     def forward(self, x, weight, bias):
         xp = backend.active().xp
         if self.training:
-            self.mean, self.var = backend.active().batch_norm_stats(x)
+            self.count, self.mean, self.var = self.statistics(x)
         mean = self.mean.astype(x.dtype)  # a copy: running values change in place
         invstd = (1.0 / xp.sqrt(self.var + self.eps)).astype(x.dtype)
         shift = xp.zeros_like(mean) if bias is None else bias
@@ -44,10 +45,19 @@ class BatchNorm(Function):
         self.save_for_backward(x, weight, mean, invstd, y if self.relu else None)
         return y
 
+    def statistics(self, x: Any) -> tuple[Any, Any, Any]:
+        """How many values a channel has, their mean and (biased) variance; sets ``share``."""
+        count = x.size // max(1, x.shape[1])
+        if count <= 1:
+            raise BatchTooSmall(
+                f"batch_norm: expected more than 1 value per channel when training, got x {x.shape}"
+            )
+        self.share = 1 / count
+        return count, *backend.active().batch_norm_stats(x)
+
     def backward(self, gy):
         *inputs, y = self.saved_tensors
-        y = None if y is None else y.detach()
-        return BatchNormGrad(self.eps, self.training)(gy, *inputs, y)
+        return BatchNormGrad(self)(gy, *inputs, None if y is None else y.detach())
 
 
 class BatchNormGrad(Function):
@@ -60,16 +70,14 @@ class BatchNormGrad(Function):
     With the output y of a ReLU behind, gy is first set to 0 where y ≤ 0.
     """
 
-    def __init__(self, eps: float, training: bool) -> None:
-        self.eps = eps
-        self.training = training
+    def __init__(self, norm: BatchNorm) -> None:
+        self.norm = norm
 
     def forward(self, gy, x, weight, mean, invstd, y):
         self.save_for_backward(gy, x, weight, mean, invstd, y)
-        share = x.shape[1] / x.size if self.training else 0.0
-        gx, gbias, gweight = backend.active().batch_norm_grad(
-            gy, x, mean, invstd, _or_ones(weight, mean), share, y
-        )
+        arrays = gy, x, mean, invstd, _or_ones(weight, mean)
+        options = self.norm.share, y, self.norm.total
+        gx, gbias, gweight = backend.active().batch_norm_grad(*arrays, *options)
         return gx, gweight, gbias
 
     def backward(self, *grad_outputs):
@@ -80,9 +88,9 @@ class BatchNormGrad(Function):
     ) -> tuple[Tensor, Sequence[Tensor]]:
         pixels, vector = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
         mean, invstd = mean.reshape(vector), invstd.reshape(vector)
-        if self.training:
+        if self.norm.training:
             mean = x.mean(pixels, keepdim=True)
-            invstd = (((x - mean) ** 2).mean(pixels, keepdim=True) + self.eps) ** -0.5
+            invstd = (((x - mean) ** 2).mean(pixels, keepdim=True) + self.norm.eps) ** -0.5
         bias = Tensor(backend.active().zeros(x.shape[1:2], x.dtype), requires_grad=True)
         weight = bias + 1.0 if weight is None else weight
         normalized = (x - mean) * invstd * weight.reshape(vector) + bias.reshape(vector)
@@ -138,6 +146,7 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     relu: bool = False,
+    op: Callable[[float, bool], BatchNorm] = BatchNorm,
 ) -> Tensor:
     """Normalise each channel: (x − mean) / √(var + eps) · weight + bias.
 
@@ -154,6 +163,7 @@ def batch_norm(
         eps: added to the variance.
         relu: give max(y, 0), the same as ``relu(batch_norm(…))`` in fewer passes over memory;
             ``nn.Sequential`` asks for it where a ReLU follows a batch norm.
+        op: for training, makes of eps and relu the op that has the statistics of the batch.
 
     Raises:
         BatchTooSmall: when training with a single value a channel; a ValueError.
@@ -177,17 +187,15 @@ def batch_norm(
         raise ValueError(
             f"batch_norm: x must be floating with axes (N, C, …), got {x.dtype} {x.shape}"
         )
-    channels = x.shape[1]
-    vectors = {
-        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
-    }  # fmt: skip
-    for name, vector in vectors.items():
+    vectors = running_mean, running_var, weight, bias
+    names = "running_mean", "running_var", "weight", "bias"
+    for name, vector in zip(names, vectors, strict=True):
         if vector is not None and not hasattr(vector, "shape"):
             raise TypeError(f"batch_norm: {name} must be a Tensor or an array, got {vector!r}")
-        if vector is not None and tuple(vector.shape) != (channels,):
+        if vector is not None and tuple(vector.shape) != x.shape[1:2]:
             raise ValueError(
-                f"batch_norm: {name} must have shape ({channels},), one value for each channel of "
-                f"x {x.shape}, got {tuple(vector.shape)}"
+                f"batch_norm: {name} must have shape {x.shape[1:2]}, one value for each channel "
+                f"of x {x.shape}, got {tuple(vector.shape)}"
             )
     if not eps >= 0:
         raise ValueError(f"batch_norm: eps must be at least 0, got {eps!r}")
@@ -196,15 +204,9 @@ def batch_norm(
         if running[0] is None or running[1] is None:
             raise ValueError("batch_norm: needs running_mean and running_var when not training")
         return BatchNorm(eps, relu, *running)(x, weight, bias)
-    count = x.size // max(1, channels)
-    if count <= 1:
-        raise BatchTooSmall(
-            "batch_norm: expected more than 1 value per channel when training, got x of shape "
-            f"{x.shape}"
-        )
-    op = BatchNorm(eps, relu)
-    y = op(x, weight, bias)
-    batch = op.mean, op.var * (count / (count - 1))
+    norm = op(eps, relu)
+    y = norm(x, weight, bias)
+    batch = norm.mean, norm.var * (norm.count / (norm.count - 1))
     for values, new in zip(running, batch, strict=True):
         if values is not None:
             values *= 1 - momentum

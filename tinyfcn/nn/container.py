@@ -78,7 +78,7 @@ class Sequential(_Ordered):
         modules = deque(self.children())
         while modules:
             module = modules.popleft()
-            fuses = type(module) in (Conv2d, BatchNorm2d)
+            fuses = type(module).forward in (Conv2d.forward, BatchNorm2d.forward)
             if fuses and modules and type(modules[0]) is ReLU:
                 modules.popleft()
                 x = module(x, relu=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinyfcn import backend
 from tinyfcn import functional as F
+from tinyfcn.functional.normalization import BatchNorm
 from tinyfcn.functional.sizes import at_least_one, images
 from tinyfcn.nn.module import Buffer, Module, Parameter
 from tinyfcn.tensor import Tensor
@@ -33,6 +34,8 @@ class BatchNorm2d(Module):
 
     Source: Ioffe, Szegedy: Batch normalization (2015).
     """
+
+    op = BatchNorm  # of the batch; ranks that share theirs have another
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class BatchNorm2d(Module):
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or self.running_mean is None, self.momentum, self.eps, relu=relu,
+            op=self.op,
         )  # fmt: skip
 
 

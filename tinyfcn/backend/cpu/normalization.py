@@ -71,8 +71,9 @@ class Normalization(Backend):
         return y
 
     def batch_norm_grad(
-        self, gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, share: float, y: Any = None
-    ) -> tuple[Any, Any, Any]:
+        self, gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, share: float, y: Any = None,
+        total: Callable[..., Any] | None = None,
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
         gy_rows, _ = _image_rows(gy)
         rows, repeat = _image_rows(x)
         out, gx = like_rows_of(x)
@@ -93,8 +94,9 @@ class Normalization(Backend):
         if y is not None:
             gy_rows = out  # with its zeros; the result takes its place
         scale = weight * invstd
-        slopes = repeat(scale * invstd * (sum_gy_xhat * share))
-        scales, mean_gy = repeat(scale), repeat(sum_gy * share)
+        gbias, gweight = total(sum_gy, sum_gy_xhat) if total else (sum_gy, sum_gy_xhat)
+        slopes = repeat(scale * invstd * (gweight * share))
+        scales, mean_gy = repeat(scale), repeat(gbias * share)
 
         def task(gy: Any, x: Any, block: Any) -> None:
             np.subtract(gy, mean_gy, out=block)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.channel_sums import THREADS, ChannelSums
 from tinyfcn.backend.cuda.family import image_size
@@ -26,12 +29,13 @@ class Normalization(ChannelSums):
 
     def batch_norm_grad(
         self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
-        y: Array | None = None,
+        y: Array | None = None, total: Callable[..., Any] | None = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         sums, products = self.channel_parts("batch_norm_grad_parts", 2, gy, x, mean, y)
         sum_gy = self.channel_totals(sums, None, x.dtype)
         sum_gy_xhat = self.channel_totals(products, invstd, x.dtype)
-        arrays = gy, x, mean, invstd, weight, sum_gy, sum_gy_xhat, y
+        totals = total(sum_gy, sum_gy_xhat) if total else (sum_gy, sum_gy_xhat)
+        arrays = gy, x, mean, invstd, weight, *totals, y
         gx = self.compute("batch_norm_grad", x.shape, *arrays, share, *image_size(x))
         return gx, sum_gy, sum_gy_xhat
 
