@@ -2,10 +2,8 @@
 
 Without --data-root it draws synthetic scenes. What stands in [] holds where nothing is given.
 
-tinyfcn train                                    synthetic scenes
 tinyfcn train --data-root VOCdevkit/VOC2012      Pascal VOC, or data in its layout
-tinyfcn train --out runs/fcn8s --resume          go on after an interruption
-tinyfcn train --evaluate runs/fcn8s/best.npz     only the scores
+mpiexec -n 4 tinyfcn train                       shared out to four processes
 """
 
 from __future__ import annotations
@@ -23,34 +21,39 @@ from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.train_options import open_run, parse_options, saved_options
 from tinyfcn.data import VOID, Batch, DataLoader
+from tinyfcn.parallel import Group, launch
+from tinyfcn.parallel.batch_norm import sync_batch_norm
+from tinyfcn.parallel.shards import Shards
 from tinyfcn.tensor import Array
 from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
 from tinyfcn.training.evaluation import median_frequency_weights
-from tinyfcn.training.objective import Loss, total_loss
+from tinyfcn.training.objective import Loss, loss_weight, total_loss
 from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command, called with its arguments."""
+    ranks = launch.start()  # the processes of mpiexec, where it started this one
     options = parse_options(arguments, __doc__)
     if options.evaluate:
         return score(options)
     use_backend(options.backend)
     tinyfcn.manual_seed(options.seed)
-    with open_run(options) as folder:  # no other process trains there meanwhile
-        run, pixel_loss = prepare(options, folder)
+    with open_run(options) as folder:  # nobody else trains there meanwhile
+        run, pixel_loss = prepare(options, folder, ranks)
         train(run, pixel_loss)
     best = run.progress
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
           f"checkpoints, log and pictures are in {folder.path}")  # fmt: skip
 
 
-def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
+def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tuple[Run, Loss]:
     """Everything that the loop needs."""
 
     # Data: images and masks from disk, or scenes drawn now.
-    root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
+    with ranks.rank_0_first():
+        root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
     training, validation = open_datasets(
         root, options.train_split, options.val_split, options.class_names, options.sbd_root
     )
@@ -58,6 +61,11 @@ def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
     # Model: random weights, then those of a checkpoint or of a file where there is one.
     spec = spec_of(options, training.classes)
     model = build(spec, options)
+    if options.sync_batch_norm:
+        sync_batch_norm(model, ranks)
+    shards = Shards(
+        model, ranks, options.same_bits, options.half_exchange, empty=options.sync_batch_norm
+    )
     print(f"{spec}: {nn.count_parameters(model):,} parameters; run in {folder.path}")
     print(f"images: {len(training)} to train on, {len(validation)} to score on")
 
@@ -74,6 +82,8 @@ def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
         preprocessing=spec.preprocessing,
         seed=options.seed,
         workers=options.workers,
+        shards=shards.count,
+        own=shards.own,
         upload=backend.active().upload,
     )
 
@@ -81,10 +91,15 @@ def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
     class_weights = None
     if options.class_weights == "median-frequency":
         masks = (sample.mask for sample in training)
-        class_weights = median_frequency_weights(masks, training.num_classes)
+        class_weights = ranks.from_rank_0(
+            lambda: median_frequency_weights(masks, training.num_classes)
+        )
 
     def pixel_loss(logits: Tensor, labels: Array) -> Tensor:
         return F.cross_entropy(logits, labels, class_weights, VOID, options.loss_reduction)
+
+    def weigh(labels: Array) -> float:
+        return loss_weight(model, labels, class_weights)
 
     # Optimizer: weights decay, biases do not and may learn faster.
     groups = optim.parameter_groups(model, options.lr, options.weight_decay, options.bias_lr)
@@ -107,10 +122,12 @@ def prepare(options: argparse.Namespace, folder: RunFolder) -> tuple[Run, Loss]:
     run = Run(
         model, optimizer, schedule, loader, validation, folder, iterations, options.accumulate,
         {"description": spec.to_dict(), "arguments": saved_options(options)},
+        shards, weigh if options.loss_reduction == "mean" else None,
     )  # fmt: skip
     if options.resume:
         run.load_state_dict(options.state)
-    folder.write_config(options.values, backend=backend.active().name)
+    if ranks.rank == 0:
+        folder.write_config(options.values, backend=backend.active().name, ranks=ranks.size)
     return run, pixel_loss
 
 
@@ -123,11 +140,11 @@ def train(run: Run, pixel_loss: Loss) -> None:
 
     with run.safely(loss_of):  # whatever ends it, Ctrl-C or an error, what was learnt is saved
         for _ in run.epochs():
-            for batches, size in run.steps():  # one batch a step, or --accumulate of them
-                for batch in batches:
+            for batches in run.steps():  # one batch a step, or --accumulate of them
+                for batch, share in batches:
                     loss = loss_of(batch)
                     run.note(loss)  # ends a run that diverged
-                    (loss / size).backward()
+                    (loss * share).backward()
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()

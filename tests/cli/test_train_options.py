@@ -156,7 +156,7 @@ def test_a_run_is_never_overwritten() -> None:
         checkpoint.save(f"{name}/last.npz", {})
     assert parse_options([]).out == "runs/fcn8s-3"
     with pytest.raises(UsageError, match="runs/fcn8s holds a run already: --resume"):
-        open_run(parse_options(["--out", "runs/fcn8s"]))
+        open_run(parse_options(["--out", "runs/fcn8s"])).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_file_that_no_run_wrote_stays(name: str, kind: str) -> None:
     else:
         path.symlink_to("nowhere")
     with pytest.raises(UsageError, match=f"photos/{name}: no run wrote it"):
-        open_run(parse_options(["--out", "photos"]))
+        open_run(parse_options(["--out", "photos"])).__enter__()
     assert [*path.parent.iterdir()] == [path]
 
 
@@ -252,7 +252,7 @@ def test_a_checkpoint_stays_whoever_wrote_it(name: str) -> None:
     Path("photos").mkdir()
     Path("photos", name).write_text("theirs")
     with pytest.raises(UsageError, match="photos holds a run already"):
-        open_run(parse_options(["--out", "photos"]))
+        open_run(parse_options(["--out", "photos"])).__enter__()
 
 
 def test_a_run_that_saved_nothing_may_begin_again() -> None:
@@ -280,7 +280,7 @@ def test_a_run_of_its_own_goes_on_and_another_one_stays() -> None:
             assert folder.path.samefile("a")
     for name, words in (("b", "b holds a run"), ("photos", "photos/log.csv: no run wrote it")):
         with pytest.raises(UsageError, match=words):
-            open_run(argparse.Namespace(resume="a/last.npz", out=name))
+            open_run(argparse.Namespace(resume="a/last.npz", out=name)).__enter__()
 
 
 def test_the_next_folder_that_is_free_is_no_stranger_s() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Iterator
 
-from tinyfcn import backend
+from tinyfcn import backend, parallel
 from tinyfcn.backend.errors import BackendError
 from tinyfcn.data import DataError
 from tinyfcn.functional.normalization import BatchTooSmall
+from tinyfcn.parallel import RankFailed
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, FolderInUse, Interrupted, Stopped, sentence
 from tinyfcn.training.published import UnknownModel
@@ -73,7 +75,7 @@ def plain_errors() -> Iterator[None]:
         except KeyboardInterrupt:
             _exit(130, "stopped")
         except Stopped as error:
-            _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}")
+            _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}", all_do=True)
         except Diverged as error:
             _exit(1, f"training stopped: {error}{ADVICE[Diverged]}")
         except MemoryError as error:
@@ -82,8 +84,17 @@ def plain_errors() -> Iterator[None]:
             UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, OSError,
         ) as error:  # fmt: skip
             _exit(2, f"error: {sentence(error)}{ADVICE.get(type(error), '')}")
+        except RankFailed as error:
+            _exit(error.status, str(error))
+        except Exception as error:
+            if parallel.group().size > 1:
+                traceback.print_exc()
+                parallel.group().end(f"{type(error).__name__}: {error}", 1)
+            raise
 
 
-def _exit(status: int, message: str) -> None:
+def _exit(status: int, message: str, all_do: bool = False) -> None:
     print(message, file=sys.stderr)
-    sys.exit(status)
+    if not all_do:
+        parallel.group().end(message, status)
+    sys.exit(status if parallel.group().rank == 0 else 0)  # Open MPI kills others after a failure

@@ -15,14 +15,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn import nn
+from tinyfcn import nn, parallel
 from tinyfcn.cli.errors import use_backend
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.parser import Parser
 from tinyfcn.cli.train_options import OPTIONS, add_option, complete
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
-from tinyfcn.training.evaluation import evaluate
+from tinyfcn.training.evaluation import evaluate_shared
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,8 +44,7 @@ def score(options: argparse.Namespace) -> None:
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")
     started = time.monotonic()
-    samples = report.bar(validation, desc="evaluation")
-    scores = evaluate(model, samples, validation.num_classes, spec.preprocessing)
+    scores, _ = evaluate_shared(model, validation, spec.preprocessing, parallel.group())
     print(report.HEAD)
     print(report.row("", scores, None, time.monotonic() - started))
     print(report.class_lines(scores, validation.classes))

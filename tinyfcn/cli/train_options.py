@@ -12,17 +12,18 @@ import itertools
 import os
 import reprlib
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinyfcn import backend, models, weights
+from tinyfcn import backend, models, parallel, weights
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
 from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
 from tinyfcn.data.readers import read_lines
 from tinyfcn.files import bears, numbered
 from tinyfcn.models.registry import entry
+from tinyfcn.parallel import launch
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.lock import locked
@@ -108,6 +109,10 @@ OPTIONS = {
         Option("evaluate", None, str, "PATH", "only score a checkpoint; alone: OUT/best.npz"),
         Option("seed", 0, integer(0), "N", "of all random numbers"),
         Option("backend", None, one_of(backend.names()), "NAME", "what computes"),
+        Option("same-bits", None, integer(1), "N",
+               "for any number of processes up to N (alone: 4): batches are cut into N"),
+        Option("sync-batch-norm", False, bool, "", "over all processes [no]"),
+        Option("half-exchange", False, bool, "", "of gradients [no]"),
     ],
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
@@ -130,6 +135,7 @@ PAPER: dict[str, Mapping[str, Any]] = {
 
 EXCLUSIVE = ("epochs", "iterations"), ("init_from", "resume"), ("init_from", "pretrained")
 CHECKPOINTS = {"evaluate": "best.npz", "resume": "last.npz"}  # of --out, where no other is given
+ALONE: dict[str, Any] = {**dict.fromkeys(CHECKPOINTS), "same-bits": 4}  # without a value
 # A checkpoint does not keep these: they say where a run is, not what it is.
 NOT_SAVED = (*CHECKPOINTS, "out", "init_from", "pretrained")
 
@@ -166,8 +172,8 @@ def add_option(group: Any, option: Option) -> None:
     more: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
     if option.type is bool:
         more = {"action": argparse.BooleanOptionalAction}
-    if option.name in CHECKPOINTS:
-        more["nargs"] = "?"
+    if option.name in ALONE:
+        more |= {"nargs": "?", "const": ALONE[option.name]}
     text = option.help
     if option.default is not None and option.type is not bool:
         text += f" [{option.default}]"
@@ -205,9 +211,9 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
     if "scenes" in given and values["data_root"] is not None:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["out"] is None:
-        values["out"] = next(
-            path for path in numbered(f"runs/{values['model']}") if not _why_not_free(path)
-        )
+        free = (p for p in numbered(f"runs/{values['model']}") if not _why_not_free(p))
+        values["out"] = parallel.group().from_rank_0(lambda: next(free))
+    _check_ranks(values)
 
     file = None
     for name in ("pretrained", "init_from"):
@@ -218,6 +224,17 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         **values, values=values, given=sorted(given), state=state, weights=file,
         class_names=class_names(values["classes"]),
     )  # fmt: skip
+
+
+def _check_ranks(values: Mapping[str, Any]) -> None:
+    """Whether there is something to do for all of them."""
+    size, parts = parallel.group().size, values["same_bits"]
+    if values["sync_batch_norm"] and parts:
+        raise UsageError("--sync-batch-norm and --same-bits exclude each other; give one of them")
+    if (parts or size) < size:
+        raise UsageError(f"--same-bits {parts} for {size} processes; give at least {size}")
+    if (images := values["batch_size"]) < (parts or size):
+        raise UsageError(f"--batch-size {images} cannot be cut into {parts or size} parts")
 
 
 def _load(path: Path, older: bool) -> tuple[Path, dict[str, Any]]:
@@ -288,14 +305,28 @@ def saved_options(options: argparse.Namespace) -> dict[str, Any]:
     return {k: v for k, v in options.values.items() if k not in NOT_SAVED}
 
 
-def open_run(options: argparse.Namespace) -> contextlib.AbstractContextManager[RunFolder]:
-    """The run folder, checked to be writable, and for this process alone in the block of ``with``.
+@contextlib.contextmanager
+def open_run(options: argparse.Namespace) -> Iterator[RunFolder]:
+    """The run folder, checked to be writable, and for this training alone in the block of ``with``.
 
     Raises:
         UsageError: if it holds another run, or files of anything else, that would be lost.
         FolderInUse: if another process trains there.
         OSError: if it cannot be made or written to.
     """
+    group = parallel.group()
+    with contextlib.ExitStack() as stack:
+        with group.rank_0_first():
+            if not group.rank:
+                _check_free(options)
+            folder = RunFolder(options.out)
+            if not group.rank:
+                stack.enter_context(folder.alone(options.resume))
+        launch.log_to(folder.path / f"rank-{group.rank}.log")
+        yield folder
+
+
+def _check_free(options: argparse.Namespace) -> None:
     out, resumed = Path(options.out), Path(options.resume or "nothing")
     goes_on = options.resume and resumed.parent.resolve() == out.resolve()
     if not goes_on and (reason := _why_not_free(options.out)):
@@ -303,7 +334,6 @@ def open_run(options: argparse.Namespace) -> contextlib.AbstractContextManager[R
             with locked(lock):  # who trains there is told first
                 pass
         raise UsageError(reason)
-    return RunFolder(options.out).alone(options.resume)
 
 
 def class_names(given: str | None) -> list[str] | None:

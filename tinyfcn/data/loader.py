@@ -25,6 +25,8 @@ from tinyfcn.data.transforms import Transform
 
 __all__ = ["Batch", "DataLoader"]
 
+Indices = NDArray[np.intp]
+
 # Streams of random numbers are told apart by the third word of their seed.
 _ORDER, _AUGMENT = 0, 1
 
@@ -50,11 +52,15 @@ class DataLoader:
         seed: of order and augmentation.
         workers: threads that prepare batches ahead; 0 prepares them where they are used.
         drop_last: leave out a last batch that is not full.
+        shards: cut each batch into so many parts, of nearly equal size; where there are two samples
+            for each, none gets a single one, not of a smaller last batch either.
+        own: the numbers of the shards that are handed out, one by one, as batches; of a last batch
+            some may have no samples.
         upload: what the worker does with the images of a batch at last: ``backend.active().upload``
             copies them to the device while that computes on earlier ones.
 
-    Samples of different sizes in one batch are padded at the bottom and right to the largest:
-    images with zeros, which is the mean colour after preprocessing, labels with void.
+    Samples of different sizes in one batch, or shard, are padded at the bottom and right to the
+    largest: images with zeros, which is the mean colour after preprocessing, labels with void.
 
     A loop that is left early goes on where it was with the next ``for``; ``state_dict()`` says
     where that is. An error in a worker is raised in the loop, with the id of the sample.
@@ -68,6 +74,8 @@ class DataLoader:
     seed: int = 0
     workers: int = 2
     drop_last: bool = False
+    shards: int = 1
+    own: Sequence[int] = (0,)
     upload: Callable[[Any], Any] = lambda images: images
     epoch: int = field(default=0, init=False)
     position: int = field(default=0, init=False)  # batches of this epoch already handed out
@@ -109,32 +117,41 @@ class DataLoader:
             order = np.random.default_rng([self.seed, epoch, _ORDER]).permutation(order)
         size = self.batch_size
         batches = [order[i * size : (i + 1) * size] for i in range(self.position, len(self))]
-        for batch in self._prepare(batches, epoch):
-            self.position += 1
+        parts = [part for batch in batches for part in self._cut(batch)]
+        for number, batch in enumerate(self._prepare(parts, epoch)):
+            self.position += number % len(self.own) == 0
             yield batch
         self.epoch, self.position = epoch + 1, 0
 
-    def _prepare(self, batches: list[NDArray[np.intp]], epoch: int) -> Iterator[Batch]:
+    def _cut(self, batch: Indices) -> Iterator[tuple[Indices, Indices]]:
+        """For each shard that is handed out, the batch and what of it is in the shard."""
+        alone = self.batch_size < 2 * self.shards
+        used = max(1, min(self.shards, len(batch) if alone else len(batch) // 2))
+        ends = [len(batch) * min(i, used) // used for i in range(self.shards + 1)]
+        return ((batch, batch[ends[i] : ends[i + 1]]) for i in self.own)
+
+    def _prepare(self, batches: list[tuple[Indices, Indices]], epoch: int) -> Iterator[Batch]:
         """The batches in order, made ahead by the workers."""
         ahead: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="tinyfcn-loader")
         process = os.getpid()
         try:
-            for done, indices in enumerate(batches):
+            for done, part in enumerate(batches):
                 # In the child of a fork the pool has no threads.
                 if self.workers == 0 or os.getpid() != process:
-                    yield self._batch(indices, epoch)
+                    yield self._batch(*part, epoch)
                     continue
                 for later in batches[done + len(ahead) : done + self.workers + 1]:
-                    ahead.append(pool.submit(self._batch, later, epoch))
+                    ahead.append(pool.submit(self._batch, *later, epoch))
                 yield ahead.popleft().result()
         finally:
             # Reached on the last batch, on an error, on Ctrl-C and when the loop is left early.
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _batch(self, indices: NDArray[np.intp], epoch: int) -> Batch:
-        samples = [self._sample(int(index), epoch) for index in indices]
-        height, width = np.max([sample.mask.shape for sample in samples], axis=0)
+    def _batch(self, batch: Indices, part: Indices, epoch: int) -> Batch:
+        samples = [self._sample(int(index), epoch) for index in part]
+        like = samples or [self._sample(int(batch[0]), epoch)]  # even no images have a size
+        height, width = np.max([sample.mask.shape for sample in like], axis=0)
         images = np.zeros((len(samples), height, width, 3), np.float32)
         labels = np.full((len(samples), height, width), VOID, np.uint8)
         for image, label, sample in zip(images, labels, samples, strict=True):

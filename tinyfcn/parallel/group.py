@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from tinyfcn.tensor import Array
 
@@ -15,8 +16,8 @@ class Group:
     """All ranks call the same methods in the same order. Arrays are those of the active backend,
     contiguous, of the same shape and dtype on all ranks, and are changed in place.
 
-    This class is the group of one process. A rank whose partner failed gets a :class:`RankFailed`
-    from the method that it waits in.
+    This class is the group of one process. In others a rank whose partner failed gets a
+    :class:`RankFailed` from the method that it waits in.
 
     Attributes:
         rank: the number of this process, from 0.
@@ -60,6 +61,18 @@ class Group:
         """Small objects of all ranks, by rank, on each of them."""
         return [value]
 
+    def from_rank_0(self, function: Callable[[], Value]) -> Value:
+        """The small object that ``function()`` gives on rank 0, where alone it is called."""
+        value: Any = None if self.rank else function()
+        return self.gather(value)[0]
+
+    def poke(self) -> None:
+        """Let what was begun go on, and see whether another rank failed."""
+
+    def end(self, message: str, status: int) -> NoReturn:
+        """End this process after an error, and with it all others, which are told of it."""
+        raise SystemExit(status)
+
     def sum(self, array: Array) -> None:
         """Sum an array over the ranks."""
         self.start_sum(array)()
@@ -73,6 +86,15 @@ class Group:
     def barrier(self) -> None:
         """Wait until all ranks are here."""
         self.gather(None)
+
+    @contextlib.contextmanager
+    def rank_0_first(self) -> Iterator[None]:
+        """The block runs on rank 0, and then on all others."""
+        if self.rank:
+            self.barrier()
+        yield
+        if not self.rank:
+            self.barrier()
 
 
 def _done() -> None:
@@ -89,3 +111,18 @@ class RankFailed(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+_current = Group()
+
+
+def group() -> Group:
+    """The ranks that train together: this process alone, where it was not started with others."""
+    return _current
+
+
+def use(group: Group) -> Group:
+    """Make a group that of :func:`group`."""
+    global _current
+    _current = group
+    return group

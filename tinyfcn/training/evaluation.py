@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -10,17 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinyfcn
-from tinyfcn import backend
-from tinyfcn.data import DataError, Preprocessing, Sample
+from tinyfcn import backend, visualize
+from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
+from tinyfcn.parallel import Group
+from tinyfcn.training import report
 from tinyfcn.training.overlap_tile import overlap_tile, tile_for
 from tinyfcn.without_values import evaluating
 
 # Of the images that are scored at once, whatever batches the memory of a training allows: eight of
 # 128 x 128, which is faster than one by one, but one of 375 x 500.
 PIXELS = 1 << 17
+AT_ONCE = 8
+SHEET_ROWS = 6  # images on the sheet of predictions
 
 
 def predict(
@@ -68,8 +73,9 @@ def evaluate(
     dataset: Iterable[Sample],
     num_classes: int,
     preprocessing: Preprocessing,
-    batch_size: int = 8,
+    batch_size: int = AT_ONCE,
     on_batch: Callable[[list[Sample], NDArray[np.uint8]], None] | None = None,
+    group: Group | None = None,
 ) -> Scores:
     """Scores over a whole data set, each image at its own size.
 
@@ -78,10 +84,11 @@ def evaluate(
         dataset: samples of image and mask.
         num_classes: C.
         preprocessing: what the model was trained with.
-        batch_size: up to so many neighbours in the data set that have the same size go through
-            the model at once, but no more than ``PIXELS`` pixels unless one image has more; images
+        batch_size: of so many neighbours in the data set those of the same size go through the
+            model at once, but no more than ``PIXELS`` pixels unless one image has more; images
             are never padded or resized, so scores depend on it by rounding only.
         on_batch: called with the samples of each batch and their predictions, (N, H, W).
+        group: the ranks, each of which gives its part of the data set; all get the same scores.
 
     Raises:
         ValueError: if a mask holds a label outside the classes; a DataError if there is no pixel
@@ -93,6 +100,8 @@ def evaluate(
         matrix.update(predictions, np.stack([sample.mask for sample in samples]))
         if on_batch is not None:
             on_batch(samples, predictions)
+    if group is not None:
+        matrix.counts = np.sum(group.gather(matrix.counts), axis=0)
     if not matrix.counts.any():
         raise DataError("evaluate: the data set has no pixel that is not void")
     return matrix.scores()
@@ -137,9 +146,58 @@ def median_frequency_weights(
     return weights
 
 
+def evaluate_shared(
+    model: Module,
+    dataset: SegmentationDataset,
+    preprocessing: Preprocessing,
+    group: Group,
+    each_sample: Callable[[], None] = lambda: None,
+) -> tuple[Scores, list[visualize.Triple]]:
+    """Scores over a data set that is shared out to ranks, with a progress bar.
+
+    What goes through the model at once is the same for any number of ranks.
+
+    Args:
+        model, dataset, preprocessing: as for :func:`evaluate`.
+        group: the ranks.
+        each_sample: called after each, on all ranks equally often.
+
+    Returns:
+        The scores, and a few images with mask and prediction; on all ranks.
+    """
+    places = np.linspace(0, len(dataset) - 1, SHEET_ROWS)
+    wanted = {dataset.ids[round(place)] for place in places}
+    sheet: dict[str, visualize.Triple] = {}
+    first, own = (
+        [i for start in range(AT_ONCE * rank, len(dataset), AT_ONCE * group.size)
+         for i in range(start, min(start + AT_ONCE, len(dataset)))]
+        for rank in (0, group.rank)
+    )  # fmt: skip
+
+    def part() -> Iterator[Sample]:
+        yield from (dataset[i] for i in own)
+        for _ in first[len(own) :]:
+            each_sample()
+
+    def collect(samples: list[Sample], predictions: NDArray[np.uint8]) -> None:
+        for sample, prediction in zip(samples, predictions, strict=True):
+            if sample.id in wanted:
+                sheet[sample.id] = sample.image, sample.mask, prediction
+            each_sample()
+
+    samples = report.bar(part(), total=len(own), desc="evaluation")
+    scores = evaluate(
+        model, samples, dataset.num_classes, preprocessing, on_batch=collect, group=group
+    )
+    found = dict(collections.ChainMap(*group.gather(sheet)))
+    return scores, [found[name] for name in dataset.ids if name in found]
+
+
 def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
-    """The samples in order, in lists of up to ``most`` neighbours of equal size."""
-    for (height, width), equal in itertools.groupby(dataset, key=lambda sample: sample.mask.shape):
-        size = max(1, min(most, PIXELS // (height * width)))
-        while group := list(itertools.islice(equal, size)):
-            yield group
+    """The samples in order, in lists of equal size; each is of the same ``most`` neighbours."""
+    samples = iter(dataset)
+    while near := list(itertools.islice(samples, most)):
+        for (height, width), equal in itertools.groupby(near, key=lambda s: s.mask.shape):
+            size = max(1, PIXELS // (height * width))
+            while group := list(itertools.islice(equal, size)):
+                yield group

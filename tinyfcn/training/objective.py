@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinyfcn.data import VOID
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.tensor import Tensor
@@ -39,9 +40,7 @@ def total_loss(model: Module, images: Tensor, labels: Any, loss: Loss) -> Tensor
         >>> total_loss(model, tinyfcn.tensor(images), labels, F.cross_entropy).shape
         ()
     """
-    network = as_network(model)
-    if margin := network.margin:
-        labels = labels[:, margin:-margin, margin:-margin]
+    network, labels = as_network(model), _scored(model, labels)
     if not network.auxiliary:
         return loss(model(images), labels)
     scores = network.outputs(images)
@@ -49,3 +48,27 @@ def total_loss(model: Module, images: Tensor, labels: Any, loss: Loss) -> Tensor
     for name, weight in network.auxiliary.items():
         total = total + weight * loss(scores[name], labels)
     return total
+
+
+def loss_weight(model: Module, labels: Any, class_weights: Any = None) -> float:
+    """What a mean loss is divided by: the pixels that count, each with the weight of its class.
+
+    Args:
+        model, labels: as for :func:`total_loss`.
+        class_weights: (C,); None for 1 each.
+
+    Example:
+        >>> import numpy as np
+        >>> from tinyfcn import nn
+        >>> model, labels = nn.Identity(), np.array([[[0, 1, 255]]], np.uint8)
+        >>> loss_weight(model, labels), loss_weight(model, labels, np.array([1, 0.5]))
+        (2.0, 1.5)
+    """
+    labels = _scored(model, labels)
+    counted = labels[labels != VOID]
+    return float(counted.size if class_weights is None else class_weights[counted].sum(dtype=float))
+
+
+def _scored(model: Module, labels: Any) -> Any:
+    margin = as_network(model).margin
+    return labels[:, margin:-margin, margin:-margin] if margin else labels

@@ -9,6 +9,9 @@ Whatever is raised inside a step, the run goes back to the last whole one, and s
 is large, weights and what the optimizer remembers, there is no copy to go back to; but it changes
 only after the last backward pass, and from there to the end of the step nothing is saved.
 
+Of several ranks each does the same and has the same state; the first alone writes. They agree on
+whether to stop.
+
 Weights come first: what cannot be written besides (screen, log, pictures) is said once, and tried
 again. So are checkpoints, but for the one at the end.
 """
@@ -25,17 +28,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly, random, visualize
-from tinyfcn.data import Batch, DataError, DataLoader, Sample, SegmentationDataset
-from tinyfcn.metrics import SCORES, Scores
+from tinyfcn.data import Batch, DataError, DataLoader, SegmentationDataset
+from tinyfcn.metrics import SCORES
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
+from tinyfcn.parallel import Group
+from tinyfcn.parallel.shards import Shards
 from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
-from tinyfcn.training.evaluation import evaluate
+from tinyfcn.training.evaluation import evaluate_shared
 from tinyfcn.training.progress import Progress
 from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
 from tinyfcn.training.saver import Saver
@@ -44,7 +47,6 @@ from tinyfcn.training.signals import StopSignals
 from tinyfcn.weights import WeightFile
 
 SAVE_EVERY = 180.0  # seconds between checkpoints inside a long epoch
-SHEET_ROWS = 6  # images on the sheet of predictions
 
 
 @dataclass(eq=False)
@@ -62,6 +64,8 @@ class Run:
             their gradients, as Caffe's iter_size does; a rest at the end of an epoch makes a
             smaller group.
         about: what else the checkpoints hold, such as how to build the model again.
+        shards: how batches are shared out to ranks; by default there is one.
+        weigh: see :meth:`Shards.of_step`.
     """
 
     model: Module
@@ -73,8 +77,12 @@ class Run:
     iterations: int
     accumulate: int = 1
     about: Mapping[str, Any] = field(default_factory=dict)
+    shards: Shards | None = None
+    weigh: Callable[[Any], float] | None = None
 
     def __post_init__(self) -> None:
+        self._shards = self.shards or Shards(self.model, Group())
+        self.group = self._shards.group
         self.progress = Progress()
         self.rows: list[Row] | None = []  # of the log; None after an older checkpoint without
         self._stop = StopSignals()
@@ -93,8 +101,9 @@ class Run:
         is computed once more in anomaly mode, to say in which layer."""
         self._loss_of: Any = loss_of
         self._begun = time.monotonic() - self.progress.seconds
-        with for_watching(), self._stop.noted():
-            self.folder.claim_log(self.rows)
+        with for_watching(), self._stop.noted(), self._shards:
+            if self.group.rank == 0:
+                self.folder.claim_log(self.rows)
             self.rows = self.rows or []
             self._write_log()
             self._saved = self._whole = self._mark()
@@ -103,6 +112,8 @@ class Run:
             except (Stopped, CheckpointError):  # what was learnt is saved, or cannot be
                 raise
             except BaseException as error:
+                if self.group.rank:
+                    raise
                 kept = self._rescue(error)
                 if isinstance(error, Diverged):
                     raise Diverged(f"{error}; {kept}") from error
@@ -121,8 +132,9 @@ class Run:
         if self._saver.best is not None or self._whole is not self._saved:
             self._save()  # now or never
 
-    def steps(self) -> Iterator[tuple[Iterator[Batch], int]]:
-        """The batches of each step that is left of this epoch, and how many these are."""
+    def steps(self) -> Iterator[Iterator[tuple[Batch, float]]]:
+        """The batches of each step that is left of this epoch, each with its share in the loss of
+        the step."""
         if self.progress.trained:
             return
         self.model.train()
@@ -134,7 +146,7 @@ class Run:
             left = len(self.loader) - self.loader.position
             while left and self.progress.iteration < self.iterations:
                 size = min(self.accumulate, left)
-                yield self._of_one_step(batches, size), size
+                yield self._of_one_step(batches, size)
                 left -= size
             if not left:
                 next(batches, None)  # the loader goes on to its next epoch
@@ -142,7 +154,7 @@ class Run:
         self._whole = self._mark()
 
     def note(self, loss: Tensor) -> None:
-        """Add the loss of a batch to the mean of the epoch.
+        """Add the loss of the batch that was handed out last to the mean of the epoch.
 
         Raises:
             Diverged: if it is not finite; this step is not made.
@@ -150,8 +162,7 @@ class Run:
         self._loss = float(loss.item())
         if not math.isfinite(self._loss):
             raise self._diverged(f"the loss is {self._loss}", self._in_which_layer())
-        self.progress.loss_sum += self._loss
-        self.progress.losses += 1
+        self._losses.append(self._loss * self._share)
 
     def after_step(self) -> None:
         """Count a step; the one place where a run can be stopped or saved inside an epoch.
@@ -174,7 +185,10 @@ class Run:
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
         self._check_weights()
-        scores, sheet = self._evaluate()
+        scores, sheet = evaluate_shared(
+            self.model, self.validation, self.loader.preprocessing, self.group,
+            self._stop_if_asked,  # going on repeats this evaluation, no step
+        )  # fmt: skip
         now, names = self.progress, self.validation.classes
         train_loss = now.loss_sum / max(1, now.losses)
         better = scores.mean_iu > now.best_mean_iu
@@ -185,7 +199,7 @@ class Run:
         figures += [getattr(scores, name) for name in SCORES]
         row = dict(zip(self._columns(), [*figures, *scores.iu.tolist()], strict=True))
         self.rows = [*(self.rows or []), row]
-        if better:
+        if better and self.group.rank == 0:
             self._saver.best, self._sheet = copy.deepcopy(self.state_dict()), sheet
         self._whole = self._mark()
         if now.iteration == self.iterations or self._saver.due(0.0):
@@ -265,10 +279,14 @@ class Run:
 
     # ---- inside ----
 
-    def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[Batch]:
-        for self._batch in itertools.islice(batches, size):
-            self._drawn = random.get_state()
-            yield self._batch
+    def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, float]]:
+        self._losses: list[float] = []
+        for batch, share in self._shards.of_step(batches, size, self.weigh):
+            self._batch, self._share, self._drawn = batch, share, random.get_state()
+            yield batch, share
+        self._loss = math.fsum(itertools.chain(*self.group.gather(self._losses)))
+        self.progress.loss_sum += self._loss * size
+        self.progress.losses += size
         # Whatever spoils a gradient spoils those of biases and norms, which are quick to look at.
         small = [p.grad.data for p in self.model.parameters() if p.ndim < 2 and p.grad is not None]
         xp = backend.active().xp
@@ -276,35 +294,19 @@ class Run:
             raise self._diverged("the gradient is not finite", self._in_which_layer())
         self._whole = None  # weights change from here to after_step
 
-    def _evaluate(self) -> tuple[Scores, list[visualize.Triple]]:
-        """Scores on the validation set, and what the picture shows of it."""
-        sheet = []
-        places = np.linspace(0, len(self.validation) - 1, SHEET_ROWS)
-        wanted = {self.validation.ids[round(place)] for place in places}
-
-        def collect(samples: list[Sample], predictions: Any) -> None:
-            for sample, prediction in zip(samples, predictions, strict=True):
-                if sample.id in wanted:
-                    sheet.append((sample.image, sample.mask, prediction))
-            self._stop_if_asked()  # going on repeats this evaluation, no step
-
-        samples = report.bar(self.validation, desc="evaluation")
-        scores = evaluate(
-            self.model, samples, self.validation.num_classes, self.loader.preprocessing,
-            on_batch=collect,
-        )  # fmt: skip
-        return scores, sheet
-
     def _stop_if_asked(self) -> None:
-        if self._stop.number is not None:
+        """All ranks stop at the same place, after a signal to any."""
+        if asked := max(number or 0 for number in self.group.gather(self._stop.number)):
             report.note("stopping: saving the last step")
             self._save()
-            raise Stopped(self._stop.number, self._where())
+            self.group.barrier()  # who leaves while others save may end them
+            raise Stopped(asked, self._where())
 
     def _save(self) -> None:
         self._check_weights()
         self.progress.seconds = time.monotonic() - self._begun
-        self._saver.save(self.state_dict())
+        if self.group.rank == 0:
+            self._saver.save(self.state_dict())
         self._saved = self._whole
 
     def _rescue(self, error: BaseException) -> str:
@@ -339,6 +341,7 @@ class Run:
     def _in_which_layer(self) -> str:
         """What anomaly mode says of the last batch."""
         random.set_state(self._drawn)
+        self._shards.exchange.early = False  # nobody waits for these gradients
         try:
             with detect_anomaly(check_inf=math.isinf(self._loss)):
                 self._loss_of(self._batch).backward()
@@ -362,7 +365,7 @@ class Run:
             return False
 
     def _write_log(self) -> None:
-        if self.rows:
+        if self.rows and self.group.rank == 0:
             self._optional("log.csv", self.folder.write_log, self.rows)
             self._optional("curves.png", self.folder.write_curves, self.rows)
 

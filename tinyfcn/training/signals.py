@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopSignals:
-    """Notes Ctrl-C, SIGTERM, and SIGHUP unless it is ignored, as under ``nohup``.
+    """Notes Ctrl-C, SIGTERM, SIGUSR1, and SIGHUP unless it is ignored, as under ``nohup``.
 
     Attributes:
         number: the signal that came first, or None.
@@ -27,7 +27,7 @@ class StopSignals:
         self.number = None
         former = {}
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
                 number = getattr(signal, name, None)  # Windows has no SIGHUP
                 if number and (name, signal.getsignal(number)) != ("SIGHUP", signal.SIG_IGN):
                     former[number] = signal.signal(number, self._note)
