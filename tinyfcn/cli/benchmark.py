@@ -9,15 +9,23 @@ sgemm    the same as a share of what a 2048³ float32 matrix product reaches at 
 MB       peak memory of the whole process, interpreter and libraries included; not that of a GPU
 ratios   ours / PyTorch's; below 1 is faster, or smaller
 
+With --scaling, training steps are measured here, and what many ranks would make of them is computed
+from the latency and the bandwidth that the table assumes of the links between them: milliseconds a
+step, and the throughput as a share of that many times the throughput of one rank, with gradients
+exchanged while backward goes on, and at its end; then the number of ranks at which that falls under
+80 %. All ranks are like this machine, and an exchange costs them nothing but time.
+
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute
 tinyfcn benchmark --only train "dilation 2"  what has one of these words in its name
 tinyfcn benchmark --list                     the names
+tinyfcn benchmark --scaling --only fcn8s/4   how far a training step scales
 tinyfcn benchmark --against torch --torch-python ~/torch/bin/python
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -26,10 +34,10 @@ from pathlib import Path
 from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
-from tinyfcn.benchmark import report
+from tinyfcn.benchmark import report, scaling
 from tinyfcn.benchmark.measure import Side, figures, measure, sgemm
-from tinyfcn.benchmark.work import WORK, Work
-from tinyfcn.cli.errors import UsageError, usage_errors
+from tinyfcn.benchmark.work import WORK, Work, train
+from tinyfcn.cli.errors import UsageError, usage_errors, use_backend
 from tinyfcn.cli.parser import Parser, did_you_mean, number
 from tinyfcn.training.run_folder import environment
 
@@ -50,12 +58,20 @@ def main(arguments: Sequence[str]) -> None:
     add("--backend", default="numpy", metavar="NAME", help="what computes our side")
     add("--conv", metavar="NAME", help="force an algorithm of convolution (TINYFCN_CONV)")
     add("--out", type=Path, metavar="DIR", help="write benchmark.json and benchmark.png there")
+    add("--scaling", action="store_true", help="simulate training steps of many ranks")
+    add("--half-exchange", action="store_true", help="with --scaling: gradients in half the bytes")
+    add("--faster", type=number(1e-3, 1e6), default=1.0, metavar="X",
+        help="with --scaling: ranks so many times as fast (default 1)")  # fmt: skip
     options = parser.parse(arguments)
 
     chosen = select(options.only, options.quick)
     if options.list:
         print("\n".join(f"{work.group:14}{work.name}" for work in chosen))
         return
+    if options.scaling:
+        chosen = [work for work in chosen if work.kind is train]
+        if not chosen or options.against or options.conv or options.out:
+            raise UsageError("--scaling: for training steps, without --against, --conv and --out")
     with usage_errors("TINYFCN_NUM_THREADS"):
         num_threads()
     forced = {"TINYFCN_CONV": options.conv} if options.conv else {}
@@ -66,6 +82,8 @@ def main(arguments: Sequence[str]) -> None:
     seconds = options.seconds or (1.0 if options.quick else 3.0)
 
     machine, peak = introduce(sides[0], seconds)
+    if options.scaling:
+        return simulate(chosen, options, seconds)
     results: list[dict[str, Any]] = []
     for work in chosen:
         if not results or results[-1]["group"] != work.group:
@@ -96,6 +114,14 @@ def select(words: Sequence[str], quick: bool) -> list[Work]:
             f"--only: nothing is called {' or '.join(words)}{near or '; --list tells the names'}"
         )
     return [work for work in chosen if work.quick or words or not quick]
+
+
+def simulate(chosen: Sequence[Work], options: argparse.Namespace, seconds: float) -> None:
+    """Print of each training step what was measured, and how it would scale."""
+    use_backend(options.backend)
+    for work in chosen:
+        step = scaling.measure(work, seconds, 3).assuming(options.faster, options.half_exchange)
+        print(f"\n{work.name}, {work.arguments['n']} images a rank\n{scaling.report(step)}")
 
 
 def introduce(ours: Side, seconds: float) -> tuple[str, float]:
