@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from tinyfcn.cli.errors import UsageError, plain_errors
     from tinyfcn.cli.parser import did_you_mean
+    from tinyfcn.parallel.launch import launched, once
 
     command, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     with plain_errors():
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if command not in COMMANDS:
             raise UsageError(f"unknown command {command}{did_you_mean(command, COMMANDS)}")
+        if command not in ("train", "evaluate") and (ranks := launched()) > 1:
+            raise once(UsageError(f"{command} runs in one process, and {ranks} were started"))
         status: int | None = load(COMMANDS[command][0]).main(rest)
         return status or 0
 

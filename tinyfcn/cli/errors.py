@@ -15,6 +15,7 @@ from tinyfcn.backend.errors import BackendError
 from tinyfcn.data import DataError
 from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.parallel import RankFailed
+from tinyfcn.parallel.launch import LaunchError
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, FolderInUse, Interrupted, Stopped, sentence
 from tinyfcn.training.published import UnknownModel
@@ -81,7 +82,8 @@ def plain_errors() -> Iterator[None]:
         except MemoryError as error:
             _exit(2, f"error: not enough memory: {error}{ADVICE[MemoryError]}")
         except (
-            UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, OSError,
+            UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, LaunchError,
+            OSError,
         ) as error:  # fmt: skip
             _exit(2, f"error: {sentence(error)}{ADVICE.get(type(error), '')}")
         except RankFailed as error:
