@@ -20,6 +20,7 @@ from tinyfcn.cli.errors import use_backend
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.parser import Parser
 from tinyfcn.cli.train_options import OPTIONS, add_option, complete
+from tinyfcn.parallel import launch
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate_shared
@@ -27,6 +28,7 @@ from tinyfcn.training.evaluation import evaluate_shared
 
 def main(arguments: Sequence[str]) -> None:
     """The command, called with its arguments."""
+    launch.start()
     parser = Parser(__doc__, prog="tinyfcn evaluate", argument_default=argparse.SUPPRESS)
     parser.add_argument("evaluate", metavar="CHECKPOINT", help="such as runs/fcn8s/best.npz")
     for option in [*OPTIONS["data"], *OPTIONS["run"]]:
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str]) -> None:
 def score(options: argparse.Namespace) -> None:
     """Print the scores of the checkpoint ``options.evaluate``."""
     use_backend(options.backend)
-    root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
+    with parallel.group().rank_0_first():
+        root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
     validation = open_dataset(root, options.val_split, options.class_names)
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
