@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tinyfcn import cli, weights
+from tinyfcn import backend, cli, models, nn, weights
+from tinyfcn.benchmark.scaling import LINKS
 from tinyfcn.cli.train_options import DEFAULTS, parse_options
 from tinyfcn.models.table import table
 
@@ -51,6 +52,20 @@ def test_there_is_something_to_check():
 def test_the_table_of_networks_is_what_the_networks_are():
     written = re.search(r"<!-- the output of [^>]*-->\n(.*?)\n<!-- end -->", TEXT, re.DOTALL)
     assert written.group(1) == table()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("FCN-8s", {}), ("FCN-8s, quarter width, batch norm", {"width": 0.25, "batch_norm": True})],
+)
+def test_the_table_of_links_is_what_the_simulation_assumes(name, options):
+    with backend.using("meta"):
+        size = 4 * nn.count_parameters(models.fcn8s(num_classes=21, **options))
+    cells = re.search(rf"^\| {name} \| (.*) \|$", TEXT.partition("2 · bytes")[2], re.MULTILINE)
+    written, *times = cells.group(1).split(" | ")
+    assert written == f"{size / 1e6:.1f} MB"
+    ms = [2000 * size / link.bandwidth for link in LINKS]
+    assert [float(time) for time in times] == [float(f"{x:.2g}") for x in ms]
 
 
 def test_every_extra_exists():
@@ -98,10 +113,13 @@ def test_every_training_command_is_understood(line, tmp_path, monkeypatch):
     }
 
 
+OF_OTHERS = "--kill-on-bad-exit --mpi --shm-size "  # of srun and docker
+
+
 # Options that stand in a sentence: in the help of one of the scripts.
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]+", TEXT))))
 def test_every_option_exists(option):
-    known = " ".join("--" + name.replace("_", "-") for name in DEFAULTS) + " "
+    known = OF_OTHERS + " ".join("--" + name.replace("_", "-") for name in DEFAULTS) + " "
     for script in [*(ROOT / "examples").glob("*.py"), *(ROOT / "tinyfcn" / "cli").glob("*.py")]:
         source = script.read_text("utf-8")
         known += " ".join(re.findall(r'add(?:_argument)?\(\s*"(--[\w-]+)"', source)) + " "

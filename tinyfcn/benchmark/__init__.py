@@ -2,5 +2,5 @@
 
 work.py has the work, written once: what PyTorch calls ``F``, ``nn`` and ``optim`` tinyfcn calls so
 too, and ``with_tinyfcn.py`` and ``with_torch.py`` give it one or the other. ``worker.py`` is the
-process of one side, ``measure.py`` lets the sides take turns.
+process of one side, ``measure.py`` lets the sides take turns. ``scaling.py`` simulates many ranks.
 """
