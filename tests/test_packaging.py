@@ -2,6 +2,7 @@
 
 import configparser
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,28 @@ def test_every_other_file_is_package_data():
         parts = path.parent.relative_to(ROOT).parts
         package = "tinyfcn.kernels" if parts[0] == "kernels" else ".".join(parts)
         assert any(path.match(pattern) for pattern in data.get(package, [])), path
+
+
+def test_every_extra_that_is_named_exists():
+    extras = CONFIG["options.extras_require"]
+    paths = [ROOT / "README.md", ROOT / ".ci/run", *(ROOT / "tinyfcn").rglob("*.py")]
+    named = {
+        extra: path
+        for path in paths
+        for extra in re.findall(r"(?:tinyfcn|'\.)\[(\w+)\]", path.read_text(encoding="utf-8"))
+    }
+    assert {"mpi", "plot", "onnx", "test", "dev", "cuda12"} <= set(named)
+    for extra, path in named.items():
+        assert extra in extras, path
+
+
+def test_what_is_optional_is_not_imported_with_the_package():
+    program = (
+        "import sys, tinyfcn, tinyfcn.cli, tinyfcn.parallel.launch, tinyfcn.training.run; "
+        "print([name for name in ('mpi4py', 'cupy', 'onnx', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 def test_import_alone_loads_no_scipy():
