@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -100,10 +100,11 @@ class Exchange(Hook):
         return wait
 
     def _plan(self, shards: Sequence[Mapping[Parameter, Array]]) -> None:
-        """Divide the parameters into buckets, as rank 0 made their gradients."""
+        """Divide the parameters into buckets, in the order in which rank 0 made their gradients."""
         made = self._made or dict.fromkeys([p for p in self.parameters[::-1] if p in shards[0]], 0)
         number = {p: i for i, p in enumerate(self.parameters)}
-        for index, ops in self.group.gather([(number[p], ops) for p, ops in made.items()])[0]:
+        of_ranks = self.group.gather([(number[p], ops) for p, ops in made.items()])
+        for index, ops in dict(itertools.chain(*of_ranks)).items():
             p = self.parameters[index]
             last = self._buckets[-1] if self._buckets else None
             if (
@@ -139,19 +140,23 @@ class _Bucket:
         self.dtype, self.length, self._size = dtype, 0, group.size
         self.pieces: dict[Parameter, slice] = {}
         self.rows: Any = None
-        self.missing = 0  # gradients that are not there yet
+        self.missing: set[Parameter] = set()  # whose gradients are not there yet
 
     def add(self, p: Parameter) -> None:
         self.pieces[p] = slice(self.length, self.length + p.size)
         self.length += p.size
-        self.missing += 1
+        self.missing.add(p)
 
     def put(self, p: Parameter, g: Array) -> None:
         """The gradient of this rank's only shard."""
+        if p not in self.missing:
+            raise RuntimeError(
+                "parallel: a parameter has a gradient of more ops than in the first step"
+            )
         if self.rows is None:
             self._allocate(1)
         _as_in_memory(self.rows[0, self.pieces[p]], p)[...] = g
-        self.missing -= 1
+        self.missing.remove(p)
 
     def fill(self, shards: Sequence[Mapping[Parameter, Array]]) -> None:
         """The gradients of all parameters and shards; 0 where there is none."""
@@ -163,10 +168,10 @@ class _Bucket:
     def hand_out(self) -> None:
         for p, piece in self.pieces.items():
             p.grad = Tensor(_as_in_memory(self.rows[0, piece], p))
-        self.rows, self.missing = None, len(self.pieces)
+        self.rows, self.missing = None, set(self.pieces)
 
     def _allocate(self, shards: int) -> None:
-        padded = math.ceil(self.length / self._size) * self._size
+        padded = (self.length // self._size + 1) * self._size  # never empty
         self.rows = backend.active().xp.empty((shards, padded), self.dtype)
         self.rows[:, self.length :] = 0
 

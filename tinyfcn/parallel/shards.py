@@ -51,7 +51,7 @@ class Shards:
         counts = [b - a for a, b in itertools.pairwise(edges)]
         if group.size > 1:
             group.broadcast([in_memory(t.data) for t in model.state_tensors().values()])
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._parameters = list(model.parameters())
         self.exchange = Exchange(self._parameters, group, counts, fixed is not None, half)
 
     def __enter__(self) -> Shards:
@@ -103,11 +103,10 @@ class Shards:
 
     def _go_to(self, kept: Any) -> None:
         """Go on with what a shard gave in earlier batches of this step."""
-        if len(self.own) > 1:
-            for p in self._parameters:
-                p.grad = Tensor(kept[0][p]) if p in kept[0] else None
-            for buffer, values in zip(self.model.buffers(), kept[1], strict=True):
-                buffer.data[...] = values
+        for p in self._parameters:
+            p.grad = Tensor(kept[0][p]) if p in kept[0] else None
+        for buffer, values in zip(self.model.buffers(), kept[1], strict=True):
+            buffer.data[...] = values
 
     def _combine_buffers(self, buffers: list[Any], kept: list[Any]) -> None:
         xp, n = backend.active().xp, sum(buffer.size for buffer in buffers)

@@ -1,0 +1,99 @@
+"""What a step shared out leaves behind, and what it refuses."""
+
+import threading
+
+import numpy as np
+import pytest
+from thread_group import on_ranks
+
+import tinyfcn
+from tinyfcn import nn
+from tinyfcn.data import Batch
+from tinyfcn.parallel.shards import Shards
+
+MAKING = threading.Lock()  # of models: all threads draw from one source of random numbers
+IMAGES = np.random.default_rng(0).standard_normal((4, 6)).astype("f4")
+
+
+class Model(nn.Module):
+    def __init__(self):
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x, twice=False, second=True):
+        x = self.first(self.first(x) if twice else x)
+        return self.second(x) if second else x
+
+
+def made():
+    with MAKING:
+        tinyfcn.manual_seed(0)
+        return Model()
+
+
+def step(shards, **how):
+    """A step with an image for each shard."""
+    batches = iter([Batch(("",), IMAGES[i : i + 1], np.zeros((1, 1, 1), "u1")) for i in shards.own])
+    for batch, share in shards.of_step(batches, 1):
+        (shards.model(tinyfcn.tensor(batch.images), **how).sum() * share).backward()
+
+
+def alone(model, **how):
+    model(tinyfcn.tensor(IMAGES), **how).sum().backward()
+    return {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_gradients_from_before_a_step_are_forgotten(ranks):
+    def rank(group):
+        model = made()
+        with Shards(model, group, 4) as shards:
+            for _ in range(3):  # without zero_grad
+                step(shards)
+        return {name: p.grad.numpy() for name, p in model.named_parameters()}
+
+    expected = alone(made())
+    for found in on_ranks(ranks, rank):
+        for name, g in expected.items():
+            np.testing.assert_allclose(found[name], g, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gradient_that_rank_0_does_not_have():
+    def rank(group):
+        model = made()
+        with Shards(model, group) as shards:
+            for _ in range(2):
+                step(shards, second=group.rank == 1)
+        return {name: p.grad.numpy() for name, p in model.named_parameters()}
+
+    models = made(), made()
+    for r, model in enumerate(models):
+        model(tinyfcn.tensor(IMAGES[r : r + 1]), second=r == 1).sum().backward()
+    for found in on_ranks(2, rank):
+        for name, p in models[1].named_parameters():
+            other = dict(models[0].named_parameters())[name].grad
+            expected = p.grad.numpy() + (0 if other is None else other.numpy())
+            np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("message", ["had none", "of more ops"])
+def test_steps_that_differ_from_the_first_are_refused(message):
+    def rank(group):
+        model = made()
+        model.second.requires_grad_(message != "had none")
+        with Shards(model, group) as shards:
+            step(shards)
+            model.requires_grad_(True)
+            with pytest.raises(RuntimeError, match=f"a parameter has a gradient .*{message}"):
+                step(shards, twice=message == "of more ops")
+            raise KeyError("refused")
+
+    with pytest.raises(KeyError, match="refused"):
+        on_ranks(2, rank)
+
+
+def test_more_ranks_than_shards():
+    def rank(group):
+        with pytest.raises(ValueError, match="2 shards are too few for 3 ranks"):
+            Shards(made(), group, 2)
+
+    on_ranks(3, rank)

@@ -1,0 +1,104 @@
+"""Scores of a data set that is shared out: the same, with the same pictures, on any ranks."""
+
+import itertools
+
+import numpy as np
+import pytest
+from thread_group import on_ranks
+
+from tinyfcn import Tensor, nn
+from tinyfcn.data import DataError, Preprocessing, Sample
+from tinyfcn.metrics import ConfusionMatrix
+from tinyfcn.training import evaluation
+from tinyfcn.training.evaluation import evaluate_shared
+
+PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class Brightest(nn.Module):
+    """Predicts the brightest channel of each pixel, and notes what it was shown."""
+
+    def __init__(self):
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append(x.data.tobytes())
+        return Tensor(x.data)
+
+
+class Data(list):
+    num_classes = 3
+
+    @property
+    def ids(self):
+        return [sample.id for sample in self]
+
+
+def mixed(number, void=0.1):
+    rng = np.random.default_rng(number)
+    made = Data()
+    for i in range(number):
+        size = [(4, 5), (4, 5), (4, 5), (6, 2), (1, 1)][rng.integers(5)]
+        mask = rng.integers(0, 3, size).astype("u1")
+        mask[rng.random(size) < void] = 255
+        made.append(Sample(f"s{i}", rng.integers(0, 256, (*size, 3)).astype("u1"), mask))
+    made[0].mask[0, 0] = 255 if void == 1 else 0
+    return made
+
+
+@pytest.mark.parametrize("number", [1, 3, 8, 9, 16, 17, 41, 70])
+def test_any_number_of_ranks_gives_the_same(number):
+    data = mixed(number)
+    matrix = ConfusionMatrix(3)
+    for sample in data:
+        matrix.update(sample.image.argmax(axis=2), sample.mask)
+    places = sorted({round(place) for place in np.linspace(0, number - 1, 6)})
+    shown = []
+    for ranks in range(1, 6):
+        models = [Brightest() for _ in range(ranks)]
+
+        def rank(group, models=models):
+            turns = []
+
+            def each_sample():  # all ranks must be here
+                turns.append(group.gather(len(turns)))
+
+            scores, sheet = evaluate_shared(models[group.rank], data, PLAIN, group, each_sample)
+            return scores, sheet, turns
+
+        for scores, sheet, turns in on_ranks(ranks, rank):
+            for name, value in vars(matrix.scores()).items():
+                np.testing.assert_array_equal(getattr(scores, name), value)
+            most = max(sum(len(data[i : i + 8]) for i in range(8 * r, number, 8 * ranks))
+                       for r in range(ranks))  # fmt: skip
+            assert turns == [[turn] * ranks for turn in range(most)]
+            assert len(sheet) == len(places)
+            for (image, mask, prediction), place in zip(sheet, places, strict=True):
+                np.testing.assert_array_equal(image, data[place].image)
+                np.testing.assert_array_equal(mask, data[place].mask)
+                np.testing.assert_array_equal(prediction, data[place].image.argmax(axis=2))
+        shown.append(sorted(call for model in models for call in model.calls))
+    assert all(calls == shown[0] for calls in shown)  # what goes through a model at once
+
+
+def test_nothing_but_void_is_said_on_all_ranks():
+    def rank(group):
+        with pytest.raises(DataError, match="no pixel that is not void"):
+            evaluate_shared(Brightest(), mixed(3, void=1), PLAIN, group)
+        return True
+
+    assert on_ranks(2, rank) == [True] * 2
+
+
+def test_few_pixels_at_once(monkeypatch):
+    monkeypatch.setattr(evaluation, "PIXELS", 50)
+
+    def rank(group):
+        model = Brightest()
+        evaluate_shared(model, mixed(20), PLAIN, group)
+        return model.calls
+
+    alone = sorted(*on_ranks(1, rank))
+    for ranks in (2, 3):
+        assert sorted(itertools.chain(*on_ranks(ranks, rank))) == alone
+    assert max(map(len, alone)) <= 50 * 3 * 4
