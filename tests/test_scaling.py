@@ -144,8 +144,9 @@ def test_what_is_measured_and_what_is_assumed(
     said = capsys.readouterr().out
     assert "tiny train, 2 images a rank\n" in said
     assert "relu" not in said
-    assert "measured: 500.0 ms a step, 16.0 MB of gradients in 2 buckets" in said
-    assert "complete after 125.0 to 437.5 ms" in said
+    measured = "1000.0 ms, 32.0 MB of gradients after ms (MB): 250 (8.0), 875 (24.0)"
+    assert f"\nmeasured: {measured}\n" in said
+    assert "\nassumed: ranks 2 times as fast, numbers sent as bfloat16" in said
     rows = {line.split()[0]: re.split(r"\s{2,}", line.strip())[1:] for line in said.splitlines()
             if line.strip()}  # fmt: skip
     assert rows["assumed"][0] == "50 us, 0.125 GB/s"
@@ -153,8 +154,16 @@ def test_what_is_measured_and_what_is_assumed(
     ethernet, half = LINKS[0], step.assuming(2.0, half=True)
     assert rows["4"][0] == f"{1000 * half.on(ethernet, 4):.1f}"
     assert rows["4"][1:3] == [f"{half.efficiency(ethernet, 4, on):.0%}" for on in (True, False)]
+    assert rows["1"] == ["500.0", "100%", "100%"] * len(LINKS)
     last = said.splitlines()[-1].split()
     assert last[3:5] == [str(half.limit(ethernet)), str(half.limit(ethernet, overlap=False))]
+
+
+def test_the_list_is_of_training_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark.main(["--scaling", "--list"])
+    names = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert names == [line.name for line in work.WORK if line.kind is work.train]
+    assert len(names) >= 4
 
 
 @pytest.mark.parametrize("more", ["--only relu", "--against torch", "--conv tiles", "--out here"])

@@ -63,6 +63,11 @@ class Step(NamedTuple):
         buckets = [(complete / faster, size / (1 + half)) for complete, size in self.buckets]
         return Step(self.seconds / faster, buckets)
 
+    def __str__(self) -> str:
+        made = ", ".join(f"{1000 * then:.0f} ({size / 1e6:.1f})" for then, size in self.buckets)
+        size = sum(size for _, size in self.buckets) / 1e6
+        return f"{1000 * self.seconds:.1f} ms, {size:.1f} MB of gradients after ms (MB): {made}"
+
     def on(self, link: Link, ranks: int, overlap: bool = True) -> float:
         """Seconds of a step of so many ranks.
 
@@ -119,11 +124,9 @@ def measure(work: Work, seconds: float, least: int) -> Step:
     return sorted(steps, key=lambda done: done.seconds)[len(steps) // 2]
 
 
-def report(step: Step) -> str:
-    """What was measured, what is assumed of each link, and what follows for each number of ranks:
-    milliseconds a step with overlap, the efficiency with overlap, and with the exchange at the end.
-    """
-    size, moments = sum(size for _, size in step.buckets), [then for then, _ in step.buckets]
+def table(step: Step) -> str:
+    """What is assumed of each link, and what follows for each number of ranks: milliseconds a step
+    with overlap, the efficiency with overlap, and with the exchange at the end."""
     rows: dict[Any, list[str]] = {
         "": [link.name for link in LINKS],
         "assumed": [f"{1e6 * k.latency:g} us, {k.bandwidth / 1e9:g} GB/s" for k in LINKS],
@@ -134,9 +137,4 @@ def report(step: Step) -> str:
         rows[n] = [f"{1000 * step.seconds / a:.1f}{a:8.0%}{b:8.0%}" for a, b in shares]
     limits = [(step.limit(link) or "never", step.limit(link, False) or "never") for link in LINKS]
     rows["under 80 %"] = [f"{a:>8}{b:>8}" for a, b in limits]
-    return (
-        f"measured: {1000 * step.seconds:.1f} ms a step, {size / 1e6:.1f} MB of gradients in "
-        f"{len(moments)} buckets, complete after {1000 * moments[0]:.1f} to "
-        f"{1000 * moments[-1]:.1f} ms\n"
-        + "\n".join(f"{k:>10}" + "".join(f"{c:>24}" for c in row) for k, row in rows.items())
-    )
+    return "\n".join(f"{k:>10}" + "".join(f"{c:>24}" for c in row) for k, row in rows.items())

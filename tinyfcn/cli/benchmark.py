@@ -65,13 +65,13 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments)
 
     chosen = select(options.only, options.quick)
-    if options.list:
-        print("\n".join(f"{work.group:14}{work.name}" for work in chosen))
-        return
     if options.scaling:
         chosen = [work for work in chosen if work.kind is train]
         if not chosen or options.against or options.conv or options.out:
             raise UsageError("--scaling: for training steps, without --against, --conv and --out")
+    if options.list:
+        print("\n".join(f"{work.group:14}{work.name}" for work in chosen))
+        return
     with usage_errors("TINYFCN_NUM_THREADS"):
         num_threads()
     forced = {"TINYFCN_CONV": options.conv} if options.conv else {}
@@ -120,8 +120,11 @@ def simulate(chosen: Sequence[Work], options: argparse.Namespace, seconds: float
     """Print of each training step what was measured, and how it would scale."""
     use_backend(options.backend)
     for work in chosen:
-        step = scaling.measure(work, seconds, 3).assuming(options.faster, options.half_exchange)
-        print(f"\n{work.name}, {work.arguments['n']} images a rank\n{scaling.report(step)}")
+        step = scaling.measure(work, seconds, 3)
+        print(f"\n{work.name}, {work.arguments['n']} images a rank\nmeasured: {step}\n"
+              f"assumed: ranks {options.faster:g} times as fast, numbers sent as "
+              f"{'bfloat16' if options.half_exchange else 'float32'}, and the links")  # fmt: skip
+        print(scaling.table(step.assuming(options.faster, options.half_exchange)))
 
 
 def introduce(ours: Side, seconds: float) -> tuple[str, float]:
