@@ -181,7 +181,7 @@ def test_an_mpi_that_fits(environment, monkeypatch, variables):
     assert called == ["Init_thread"]  # also where the program has done it before
 
 
-@pytest.mark.parametrize("command", ["predict", "models", "benchmark"])
+@pytest.mark.parametrize("command", ["predict", "models", "benchmark", "kernels"])
 def test_other_commands_run_in_one_process(environment, capsys, command):
     environment(HYDRA)
     with pytest.raises(SystemExit) as end:
@@ -262,3 +262,18 @@ def test_what_all_find_alike_is_said_once():
     ended = run_ranks(3, ["-m", "tinyfcn", "predict"])
     assert ended.code == 2
     assert ended.stderr.count("predict runs in one process, and 3 were started") == 1
+
+
+ONE_WRONG = """
+import os
+from tinyfcn import cli
+rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ["PMI_RANK"]
+cli.main(["train", "--out", "run", "--batch-size", "few" if rank == "1" else "8"])
+"""
+
+
+@needs_mpi
+def test_options_that_are_wrong_on_one_rank_end_all(tmp_path):
+    ended = run_ranks(2, ["-c", ONE_WRONG], 30, cwd=tmp_path)
+    assert ended.code == 2
+    assert len(re.findall("rank 1: argument --batch-size: expected an", ended.stderr)) == 1

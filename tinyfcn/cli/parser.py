@@ -7,9 +7,12 @@ import contextlib
 import difflib
 import itertools
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
+
+from tinyfcn import parallel
 
 T = TypeVar("T")
 
@@ -59,9 +62,10 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {found[near[0]]}?" if near else ""
 
     def error(self, message: str) -> NoReturn:
-        """Leave the program with status 2."""
-        advice = "" if message.endswith("?") else " (--help lists the options)"
-        self.exit(2, f"error: {message}{advice}\n")
+        """Leave the program with status 2, and the other ranks too."""
+        message += "" if message.endswith("?") else " (--help lists the options)"
+        print(f"error: {message}", file=sys.stderr)
+        parallel.group().end(message, 2)
 
 
 class CompactHelp(argparse.RawDescriptionHelpFormatter):

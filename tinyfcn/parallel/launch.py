@@ -116,7 +116,7 @@ def _world(size: int) -> Any:
             return MPI.COMM_WORLD
     raise once(LaunchError(
         f"{size} ranks were started by another MPI than mpi4py found, which is {found}: start them "
-        "with its own mpiexec (pip's is beside python)"
+        "with its own mpiexec (pip's is beside python), or an srun --mpi that it understands"
     ))  # fmt: skip
 
 
