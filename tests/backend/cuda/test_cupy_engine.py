@@ -1,7 +1,9 @@
 """The GPU backend without a GPU: what it hands to CuPy, and what it says where CuPy cannot work."""
 
 import sys
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -26,7 +28,24 @@ def fake_cupy(built=13000, devices=1):
             raise devices
         return devices
 
+    current = threading.local()
+
+    class Device:
+        def __init__(self, number=None):
+            self.id = getattr(current, "id", 0) if number is None else number
+
+        def use(self):
+            current.id = self.id
+
+        def __enter__(self):
+            self.former = Device()
+            self.use()
+
+        def __exit__(self, *_):
+            self.former.use()
+
     cupy.cuda = types.SimpleNamespace(
+        Device=Device,
         driver=types.SimpleNamespace(get_build_version=lambda: built),
         runtime=types.SimpleNamespace(getDeviceCount=device_count),
     )
@@ -124,13 +143,15 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
 
 
 def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_given(machine):
-    """CuPy's pool may give the copy memory that work of the current stream still reads."""
-    calls = []
+    """CuPy's pool may give the copy memory that work of the current stream still reads. In a new
+    thread, device 0 is the current one."""
+    calls, devices = [], set()
 
     class Stream:
         def __init__(self, name="copying", non_blocking=True):
             self.name = name
             assert non_blocking
+            devices.add(cupy.cuda.Device().id)
 
         def record(self):
             calls.append(f"{self.name} records")
@@ -145,6 +166,7 @@ def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_give
     class DeviceArray:
         def __init__(self, shape, dtype, order):
             self.host = np.empty(shape, dtype, order)
+            devices.add(cupy.cuda.Device().id)
 
         def set(self, source, stream):
             calls.append(f"copy on {stream.name}")
@@ -157,7 +179,11 @@ def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_give
     cupy.cuda.alloc_pinned_memory = bytearray
     machine(CUPY_13, 13000, cupy)
     images = np.arange(24, dtype="float32").reshape(1, 2, 4, 3).transpose(0, 3, 1, 2)
-    array = CudaBackend(CupyEngine()).upload(images)
+    gpu = CudaBackend(CupyEngine())
+    gpu.engine.use_device(2)
+    with ThreadPoolExecutor(1) as worker:
+        array = worker.submit(gpu.upload, images).result()
+        assert devices == {2} and worker.submit(cupy.cuda.Device).result().id == 0
     np.testing.assert_array_equal(array.host, images)
     assert array.host.flags.c_contiguous
     assert calls == [

@@ -23,8 +23,14 @@ class CupyEngine:
 
     def __init__(self) -> None:
         self.xp: Any = require_device()
+        self.device = self.xp.cuda.Device()
         self.kernels = declared()
         self._modules: dict[str, Any] = {}
+
+    def use_device(self, number: int) -> None:
+        """Compute on another device from now on; before there is any array."""
+        self.device = self.xp.cuda.Device(number)
+        self.device.use()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new C-contiguous array; what it holds is undefined."""
@@ -37,15 +43,16 @@ class CupyEngine:
         was given so far: its memory may have belonged to an array which that work still reads.
         """
         cuda = self.xp.cuda
-        current = cuda.get_current_stream()
-        array = self.xp.empty(data.shape, data.dtype, order="C")
-        pinned = cuda.alloc_pinned_memory(max(1, data.nbytes))
-        source = np.frombuffer(pinned, data.dtype, data.size).reshape(data.shape)
-        source[...] = data
-        copying = cuda.Stream(non_blocking=True)
-        copying.wait_event(current.record())
-        array.set(source, stream=copying)
-        copying.synchronize()
+        with self.device:  # which is another one to begin with in a worker of the loader
+            current = cuda.get_current_stream()
+            array = self.xp.empty(data.shape, data.dtype, order="C")
+            pinned = cuda.alloc_pinned_memory(max(1, data.nbytes))
+            source = np.frombuffer(pinned, data.dtype, data.size).reshape(data.shape)
+            source[...] = data
+            copying = cuda.Stream(non_blocking=True)
+            copying.wait_event(current.record())
+            array.set(source, stream=copying)
+            copying.synchronize()
         return array
 
     def synchronize(self) -> None:
