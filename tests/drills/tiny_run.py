@@ -239,7 +239,7 @@ def contents(folder: Path) -> dict[str, Any]:
     the files, the picture of predictions. Left out are times, places, which checkpoint was the one
     before the last, and what a run has set aside because others had changed it."""
     names = sorted(path.name for path in folder.iterdir())
-    left_out = re.compile(r"previous\.npz|(log|last)-\d+\.\w+")
+    left_out = re.compile(r"previous\.npz|(log|last)-\d+\.\w+|rank-\d+\.log")
     found: dict[str, Any] = {"files": [name for name in names if not left_out.fullmatch(name)]}
     for name in ("last.npz", "best.npz"):
         if name in names:

@@ -53,7 +53,12 @@ def _mpiexec() -> tuple[list[str], str]:
     return [], f"no mpiexec of {vendor.strip()} was found"
 
 
-needs_mpi = pytest.mark.skipif(not _mpiexec()[0], reason=_mpiexec()[1])
+def why_not() -> str:
+    """Why ranks cannot be started here, "" if they can."""
+    return _mpiexec()[1]
+
+
+needs_mpi = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
 def start_ranks(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Iterator
+from typing import NoReturn
 
 from tinyfcn import backend, parallel
 from tinyfcn.backend.errors import BackendError
@@ -74,29 +74,28 @@ def plain_errors() -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            _exit(130, "stopped")
-        except Stopped as error:
-            _exit(128 + error.signal, f"{error}{ADVICE[Stopped]}", all_do=True)
+            _exit(130, "", RankFailed("stopped", 130))
+        except Stopped as error:  # as all ranks are
+            print(f"{error}{ADVICE[Stopped]}", file=sys.stderr)
+            sys.exit(0 if parallel.group().rank else 128 + error.signal)
         except Diverged as error:
-            _exit(1, f"training stopped: {error}{ADVICE[Diverged]}")
+            _exit(1, "training stopped: ", error)
         except MemoryError as error:
-            _exit(2, f"error: not enough memory: {error}{ADVICE[MemoryError]}")
+            _exit(2, "error: not enough memory: ", MemoryError(str(error)))
         except (
             UsageError, DataError, CheckpointError, BackendError, BatchTooSmall, LaunchError,
             OSError,
         ) as error:  # fmt: skip
-            _exit(2, f"error: {sentence(error)}{ADVICE.get(type(error), '')}")
+            _exit(2, "error: ", error)
         except RankFailed as error:
-            _exit(error.status, str(error))
-        except Exception as error:
-            if parallel.group().size > 1:
-                traceback.print_exc()
-                parallel.group().end(f"{type(error).__name__}: {error}", 1)
-            raise
+            _exit(error.status, "error: ", error)
 
 
-def _exit(status: int, message: str, all_do: bool = False) -> None:
+def _exit(status: int, head: str, error: Exception) -> NoReturn:
+    """Say what went wrong, and end; so do all other ranks."""
+    text = sentence(error)
+    message = f"{head}{text}{ADVICE.get(type(error), '')}"
     print(message, file=sys.stderr)
-    if not all_do:
-        parallel.group().end(message, status)
-    sys.exit(status if parallel.group().rank == 0 else 0)  # Open MPI kills others after a failure
+    if isinstance(error, OSError):
+        error = OSError(text)  # of a text alone, which others can be told
+    parallel.group().end(error, message, status)

@@ -64,8 +64,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Leave the program with status 2, and the other ranks too."""
         message += "" if message.endswith("?") else " (--help lists the options)"
-        print(f"error: {message}", file=sys.stderr)
-        parallel.group().end(message, 2)
+        text = f"error: {message}"
+        print(text, file=sys.stderr)
+        parallel.group().end(parallel.RankFailed(message, 2), text, 2)
 
 
 class CompactHelp(argparse.RawDescriptionHelpFormatter):

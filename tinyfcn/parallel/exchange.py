@@ -47,6 +47,9 @@ class Exchange(Hook):
         self._of: dict[Parameter, _Bucket] = {}  # for gradients that one op makes
         self._sums: list[Wait] = []  # of the buckets that were sent
 
+    def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
+        self.group.poke()  # a rank that failed is heard of after an op, not after a step
+
     def backward(self, function: Function, run: Callable[..., Any], *gradients: Any) -> Any:
         result = run(*gradients)
         found = result if isinstance(result, tuple) else (result,)
@@ -54,7 +57,7 @@ class Exchange(Hook):
             for edge, g in zip(function.edges, found, strict=False):
                 if isinstance(edge, Parameter) and g is not None:
                     self._arrived(edge, g.data)
-            self.group.poke()
+        self.group.poke()
         return result
 
     def finish(self, shards: Sequence[Mapping[Parameter, Array]]) -> None:

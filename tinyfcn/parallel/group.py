@@ -16,8 +16,8 @@ class Group:
     """All ranks call the same methods in the same order. Arrays are those of the active backend,
     contiguous, of the same shape and dtype on all ranks, and are changed in place.
 
-    This class is the group of one process. In others a rank whose partner failed gets a
-    :class:`RankFailed` from the method that it waits in.
+    This class is the group of one process. In others a rank whose partner failed gets the error of
+    that one from the method that it waits in.
 
     Attributes:
         rank: the number of this process, from 0.
@@ -69,8 +69,14 @@ class Group:
     def poke(self) -> None:
         """Let what was begun go on, and see whether another rank failed."""
 
-    def end(self, message: str, status: int) -> NoReturn:
-        """End this process after an error, and with it all others, which are told of it."""
+    def end(self, error: Exception, message: str, status: int) -> NoReturn:
+        """End this process after an error, and with it all others.
+
+        Args:
+            error: raised on the others, named by this rank.
+            message: what the user is told if rank 0 does not do so in time.
+            status: the exit status.
+        """
         raise SystemExit(status)
 
     def sum(self, array: Array) -> None:
@@ -102,13 +108,13 @@ def _done() -> None:
 
 
 class RankFailed(Exception):
-    """Another rank ended with an error.
+    """Another rank ended with an error that is known by its text alone.
 
     Attributes:
         status: the exit status that it asked for.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
-from tinyfcn.parallel.group import Group, group, use
+from tinyfcn.parallel.group import Group, RankFailed, group, use
 
 # Open MPI, MPICH (and what is made of it), a step of SLURM: how many ranks there are, and which one
 # of its machine this is. The script of sbatch is no step, and has only SLURM_NTASKS.
@@ -52,6 +53,7 @@ def start() -> Group:
 
         use(MPIGroup(_world(launched()), os.fdopen(os.dup(2), "w", errors="backslashreplace")))
         log_to(Path(os.devnull))
+        sys.excepthook = _end_all
         _share_cpus(group())
     return group()
 
@@ -66,6 +68,13 @@ def log_to(path: Path) -> None:
         with open(path, "a", encoding="utf-8") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+
+
+def _end_all(kind: Any, error: BaseException, where: Any) -> None:
+    """What the other ranks would wait for will not come."""
+    sys.__excepthook__(kind, error, where)
+    text = "".join(traceback.format_exception(kind, error, where)).rstrip()
+    group().end(RankFailed(f"\n{text}"), text, 1)
 
 
 def share(own: set[int], here: Sequence[set[int]]) -> int:

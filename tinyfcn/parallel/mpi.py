@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinyfcn.parallel.group import Group, RankFailed, Value, Wait
+from tinyfcn.parallel.group import Group, Value, Wait
 from tinyfcn.tensor import Array
 
-PATIENCE = 5.0  # seconds that rank 0 has for saving what was learnt, after another rank failed
+# Seconds that rank 0 has to save what was learnt, after another rank failed; and all to end then.
+PATIENCE, TOGETHER = 8.0, 1.0
 
 
 class MPIGroup(Group):
@@ -29,8 +30,6 @@ class MPIGroup(Group):
         screen: where a rank says why it failed if rank 0 does not say so for it.
     """
 
-    _own_fault = True
-
     def __init__(self, comm: Any, screen: Any = sys.stderr) -> None:
         from mpi4py import MPI
 
@@ -38,6 +37,7 @@ class MPIGroup(Group):
         # What is begun in one order on all ranks has a communicator of its own.
         self._arrays, self._objects, self._errors = (comm.Dup() for _ in range(3))
         self.rank, self.size = comm.rank, comm.size
+        self._heard: Exception | None = None  # of another rank
         local = comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.rank, local.size
 
@@ -75,25 +75,40 @@ class MPIGroup(Group):
 
     def poke(self) -> None:
         """Any call lets MPI go on with what was begun."""
-        if self._errors.Iprobe():
-            self._own_fault = False
-            raise RankFailed(*self._errors.recv())
+        if self._heard is None and self._errors.Iprobe():
+            self._heard = self._errors.recv()
+        if self._heard is not None:
+            raise self._heard
 
-    def end(self, message: str, status: int) -> NoReturn:
-        """Rank 0 ends all at once; another tells it, and lets it save what was learnt."""
-        if self.rank:
-            said, others = (
-                f"rank {self.rank}: {message}",
-                range(self.size) if self._own_fault else (),
-            )
-            told = [self._errors.isend((said, status), r) for r in others if r != self.rank]
-            limit = time.monotonic() + PATIENCE + (not self._own_fault)
-            while time.monotonic() < limit:
-                self._mpi.Request.Testall(told)
-                time.sleep(0.01)
-            print(said, file=self._screen, flush=True)
-        self._mpi.COMM_WORLD.Abort(status)
-        raise SystemExit(status)
+    def end(self, error: Exception, message: str, status: int) -> NoReturn:
+        """Where a rank does not come to its end in time, MPI ends them all."""
+        together = False
+        try:
+            together = self._told(error)
+            if self.rank and not together and self._heard is None:
+                print(f"rank {self.rank}: {message}", file=self._screen, flush=True)
+        finally:
+            if not together:
+                self._mpi.COMM_WORLD.Abort(status)
+        raise SystemExit(0 if self.rank else status)  # Open MPI ends the others after a failure
+
+    def _told(self, error: Exception) -> bool:
+        """Tell the others of an error that they do not know; whether all of them ended in time."""
+        limit = time.monotonic() + (PATIENCE if self.rank else TOGETHER)
+        told = []
+        if self._heard is None:
+            error.args = f"rank {self.rank}: {error}", *error.args[1:]
+            others = (rank for rank in range(self.size) if rank != self.rank)
+            told = [self._errors.isend(error, rank) for rank in others]
+        else:
+            limit += TOGETHER  # the rank that failed speaks first
+        ended = self._errors.Ibarrier()
+        while not ended.Test():
+            self._mpi.Request.Testall(told)
+            if time.monotonic() > limit:
+                return False
+            time.sleep(0.01)
+        return True
 
     def _begun(self, requests: list[Any], *memory: Array) -> Wait:
         def wait(kept: Any = memory) -> None:  # MPI uses it until then

@@ -131,6 +131,7 @@ class Run:
             yield self.progress.epoch + 1
         if self._saver.best is not None or self._whole is not self._saved:
             self._save()  # now or never
+        self.group.barrier()  # all hear of it if that fails
 
     def steps(self) -> Iterator[Iterator[tuple[Batch, float]]]:
         """The batches of each step that is left of this epoch, each with its share in the loss of
@@ -291,7 +292,8 @@ class Run:
         small = [p.grad.data for p in self.model.parameters() if p.ndim < 2 and p.grad is not None]
         xp = backend.active().xp
         if small and not xp.isfinite(xp.concatenate(small, axis=None)).all():
-            raise self._diverged("the gradient is not finite", self._in_which_layer())
+            where = max(self.group.gather(self._in_which_layer()))
+            raise self._diverged("the gradient is not finite", where)
         self._whole = None  # weights change from here to after_step
 
     def _stop_if_asked(self) -> None:
@@ -340,9 +342,9 @@ class Run:
 
     def _in_which_layer(self) -> str:
         """What anomaly mode says of the last batch."""
-        random.set_state(self._drawn)
         self._shards.exchange.early = False  # nobody waits for these gradients
         try:
+            random.set_state(self._drawn)
             with detect_anomaly(check_inf=math.isinf(self._loss)):
                 self._loss_of(self._batch).backward()
         except AnomalyError as error:

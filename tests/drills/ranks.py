@@ -1,0 +1,206 @@
+"""The drill of ranks: trainings on several processes, of which one is killed again and again.
+
+    python tests/drills/ranks.py [--kills 50] [--signals 10] [--seed 0] [--jobs 2] [--only CHAIN]
+
+A try is one blow to a running ``mpiexec -n 2|4 tinyfcn train --same-bits``: SIGKILL to one of its
+processes (--kills of them), and --signals each of SIGTERM and SIGINT to one or all. It falls at a
+random moment between start-up and end. Blows come in chains: killed, resumed with 1, 2 or 4 ranks,
+killed again; checkpoints are written after every step.
+
+Held: all ranks and mpiexec end within 10 s of the blow, with the exit status of the signal and
+without a traceback; what they say is saved is saved; and when the chain has ended, weights,
+optimizer, log and the names of all files are those of an undisturbed run of one process, bit by
+bit. The picture of predictions may be an older one.
+
+--only CHAIN tries one chain again, such as KILL/17, and says what happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "parallel"))
+sys.path.insert(2, str(Path(__file__).resolve().parents[2]))
+
+import drilling
+import kill
+import mpiexec
+import pytest
+import tiny_run
+from tiny_run import Ended
+
+from tinyfcn.data import write_voc_tree
+
+KINDS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
+RANKS = (1, 2, 4)
+LONGEST = 5  # blows of a chain
+VARIANTS = ("one batch a step", "two batches a step")
+# Four shards of two images each, and a last batch that has only two of them.
+SHARED = ("--batch-size", "8", "--same-bits", "4", "--jitter", "0.2")
+# What mpiexec says of a process that a signal ended: MPICH, Open MPI.
+STATUSES = {9: -9, 137: -9, 15: -15}
+PROGRAM = """
+import sys
+sys.modules["matplotlib"] = None  # importing it would take longer than all else
+import tiny_run
+tiny_run.quickly(curves=False)
+sys.exit(tiny_run.cli.main(sys.argv[1:]))
+"""
+
+
+class Chain(NamedTuple):
+    """What became of a chain: how long all took to end after each blow, and what went wrong."""
+
+    ends: list[float]
+    problems: list[str]
+
+
+class Straight(NamedTuple):
+    """The undisturbed runs: what one process left, by variant; seconds, by number of ranks."""
+
+    contents: dict[str, dict[str, Any]]
+    seconds: dict[int, float]
+
+
+def undisturbed(folder: Path) -> Straight:
+    """Write the data, and learn from it without a blow."""
+    write_voc_tree(folder / "data", train=20, val=10, size=32, diameter=(16.0, 28.0))
+    contents = {}
+    for variant in VARIANTS:
+        out = folder / variant
+        quickly = functools.partial(tiny_run.quickly, curves=False)
+        tiny_run.undisturbed(arguments(folder, out, variant), quickly)
+        contents[variant] = tiny_run.contents(out)
+    command = arguments(folder, folder / "timed", VARIANTS[0])
+    timed = run(RANKS[1], command).seconds
+    return Straight(contents, {n: timed * max(1, n / 2) for n in RANKS})
+
+
+def arguments(folder: Path, out: Path, variant: str) -> list[str]:
+    """What stands behind ``tinyfcn``."""
+    return [*tiny_run.arguments(folder / "data", out, variant), *SHARED]
+
+
+def run_chain(
+    kind: str, number: int, seed: int, folder: Path, straight: Straight,
+    tell: Callable[[str], object] = str,
+) -> Chain:  # fmt: skip
+    """Start, strike, resume, strike, ... let it end, and compare."""
+    name = f"{kind}/{number}"
+    draw = random.Random(f"{seed} {name}")
+    variant, out = draw.choice(VARIANTS), folder / f"{kind}{number}"
+    right, begin = straight.contents[variant], arguments(folder, out, variant)
+    ends, problems = [], []
+    for _ in range(draw.randint(1, LONGEST)):
+        n = draw.choice(RANKS[1:])
+        blow = functools.partial(strike, KINDS[kind], draw)
+        ended = run(n, kill.resumed(begin, out), blow, draw.random() * straight.seconds[n])
+        tell(f"{name}, {n} ranks → {ended.code}, {ended.late:.2f} s: {ended.last_line}")
+        if ended.code == 0:
+            break
+        ends.append(ended.late)
+        found = kill.wrong(kind, ended, out)
+        problems += [f"{name}, blow {len(ends)} to {n} ranks: {text}" for text in found]
+    if not problems:
+        n = draw.choice(RANKS)
+        ended = run(n, kill.resumed(begin, out))
+        tell(f"{name}, {n} ranks → {ended.code}")
+        if ended.code != 0:
+            problems.append(f"{name}: cannot be resumed ({ended.code}): {ended.last_line}")
+        elif found := tiny_run.differences(right, kill.without_picture(out, right)):
+            problems.append(f"{name}, resumed by {n}: {found} ({variant})")
+    return Chain(ends, problems)
+
+
+def run(
+    n: int, command: list[str], blow: Callable[[int], object] | None = None, after: float = 60.0
+) -> Ended:
+    """Run ``tinyfcn`` with these arguments on n ranks; call ``blow(pid of mpiexec)`` after so many
+    seconds, and kill all of it if it has not ended ``tiny_run.PATIENCE`` later."""
+    begun = struck = time.monotonic()
+    process = mpiexec.start_ranks(n, ["-c", PROGRAM, *command])
+    try:
+        out, err = process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        if blow is not None:
+            blow(process.pid)
+        struck = time.monotonic()
+        try:
+            _, out, err, _ = mpiexec.wait_for(process, tiny_run.PATIENCE)
+        except pytest.fail.Exception as failed:
+            return Ended(None, str(failed), time.monotonic() - begun, time.monotonic() - struck)
+    now = time.monotonic()
+    code = STATUSES.get(process.returncode, process.returncode)
+    return Ended(code, (out + err).replace("\r", "\n"), now - begun, now - struck)
+
+
+def strike(number: int, draw: random.Random, launcher: int) -> None:
+    """Send the signal to one of the launcher's ranks; another than SIGKILL perhaps to all."""
+    while not (found := ranks_of(launcher)) and Path(f"/proc/{launcher}/exe").exists():
+        time.sleep(0.01)
+    if found and (number == signal.SIGKILL or draw.random() < 0.5):
+        found = [draw.choice(found)]
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """The processes that it has started, as far as they run Python."""
+    found = []
+    for pid in mpiexec.descendants(launcher):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_text().startswith(f"{sys.executable}\0-c\0"):
+                found.append(pid)
+    return sorted(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The drill; gives the exit status."""
+    parser = drilling.options(__doc__ or "", kills=50, signals=10)
+    parser.add_argument("--only", metavar="CHAIN", help="one chain, such as KILL/17")
+    chosen = parser.parse_args(arguments)
+    if why := mpiexec.why_not():
+        print(f"ranks: skipped, there is no MPI: {why}")
+        return 0
+    since, tries, problems = time.monotonic(), 0, []
+    with tempfile.TemporaryDirectory(prefix="drill-") as name:
+        folder = Path(name)
+        task = functools.partial(
+            run_chain, seed=chosen.seed, folder=folder, straight=undisturbed(folder)
+        )
+        if chosen.only:
+            kind, number = chosen.only.split("/")
+            one = task(kind, int(number), tell=print)
+            return drilling.summary("ranks", len(one.ends), one.problems, since)
+        for kind in KINDS:
+            wanted = chosen.kills if kind == "KILL" else chosen.signals
+            ends, failed, number = [], [], 0
+            while len(ends) < wanted:
+                more = range(number, number + max(1, (wanted - len(ends)) // LONGEST))
+                number = more.stop
+                for chain in drilling.spread(functools.partial(task, kind), more, chosen.jobs):
+                    ends += chain.ends
+                    failed += chain.problems
+            print(
+                f"{kind:4}  tries {len(ends):4}, failed {len(failed)}, in {number} chains, all "
+                f"ended within {max(ends, default=0.0):.2f} s", flush=True,
+            )  # fmt: skip
+            tries, problems = tries + len(ends), problems + failed
+    return drilling.summary("ranks", tries, problems, since)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
