@@ -97,7 +97,7 @@ def test_shares_are_fair(here):
         ({2, 3, 4}, [{0, 1}, {2, 3, 4}], 3),
         ({0, 1, 2, 3}, 2 * [{0, 1, 2, 3}], 2),  # all anywhere
         (set(range(8)), 3 * [set(range(8))], 2),
-        (set(range(49)), 49 * [set(range(49))], 1),
+        (set(range(147)), 49 * [set(range(147))], 3),  # 147 times 1/49 is less in floating point
         ({0, 1}, 4 * [{0, 1}], 1),  # more ranks than CPUs
         ({0, 1, 2, 3}, 2 * [{0, 1, 2, 3}] + 2 * [{4, 5, 6, 7}], 2),  # bound to sockets
         ({0}, [{0}] + 2 * [set(range(1, 8))], 1),
@@ -143,6 +143,16 @@ def test_without_mpi4py_the_first_rank_names_the_extra(environment, monkeypatch)
     with pytest.raises(SystemExit) as end:
         start()
     assert end.value.code == 0
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_what_runs_on_several_ranks_needs_them(environment, monkeypatch, capsys, command):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    environment(OPEN_MPI)
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "run.npz"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("error: 4 ranks need mpi4py and an MPI: pip install")
 
 
 def test_without_an_mpi_it_says_what_mpi4py_says(environment, monkeypatch):

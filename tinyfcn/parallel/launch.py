@@ -99,7 +99,7 @@ def _share_cpus(ranks: Group) -> None:
     here = [cpus for where, cpus in ranks.gather((node, own)) if where == node]
     os.environ.setdefault("TINYFCN_NUM_THREADS", str(share(own, here)))
     threads = sum(its for where, its in ranks.gather((node, num_threads())) if where == node)
-    if threads > (cpus := len(set().union(*here))) and not ranks.rank:
+    if threads > (cpus := len(set().union(*here))):
         print(f"warning: {len(here)} ranks with {threads} threads in all are in each other's way "
               f"on the {cpus} CPUs of {node}", file=sys.stderr)  # fmt: skip
 
