@@ -249,14 +249,15 @@ with plain_errors():
 
 @needs_mpi
 def test_ranks_find_each_other_and_share_the_machine(tmp_path):
-    ended = run_ranks(3, ["-c", RANKS], 60, {"TINYFCN_NUM_THREADS": "99"}, tmp_path)
+    ended = run_ranks(3, ["-c", RANKS], 60, {"TINYFCN_NUM_THREADS": "3000"}, tmp_path)
     assert ended.code == 0, ended.stderr
-    assert ended.stdout.strip() == "0 3 0 3 99"
+    assert ended.stdout.strip() == "0 3 0 3 3000"
     for rank in 1, 2:
-        assert (tmp_path / f"{rank}.log").read_text().strip() == f"{rank} 3 {rank} 3 99"
+        assert (tmp_path / f"{rank}.log").read_text().strip() == f"{rank} 3 {rank} 3 3000"
     assert not (tmp_path / "0.log").exists()
     assert ended.stderr.count("lost") == 1
-    assert len(re.findall("warning: 3 ranks with 297 threads in all are in", ended.stderr)) == 1
+    crowd = re.findall(r"warning: 3 ranks on \S+ have 9000 threads in all, and CP", ended.stderr)
+    assert len(crowd) == 1
 
 
 @needs_mpi

@@ -100,8 +100,8 @@ def _share_cpus(ranks: Group) -> None:
     os.environ.setdefault("TINYFCN_NUM_THREADS", str(share(own, here)))
     threads = sum(its for where, its in ranks.gather((node, num_threads())) if where == node)
     if threads > (cpus := len(set().union(*here))):
-        print(f"warning: {len(here)} ranks with {threads} threads in all are in each other's way "
-              f"on the {cpus} CPUs of {node}", file=sys.stderr)  # fmt: skip
+        print(f"warning: {len(here)} ranks on {node} have {threads} threads in all, and CPUs for "
+              f"{cpus}: they get in each other's way", file=sys.stderr)  # fmt: skip
 
 
 def _world(size: int) -> Any:
