@@ -97,3 +97,47 @@ def test_more_ranks_than_shards():
             Shards(made(), group, 2)
 
     on_ranks(3, rank)
+
+
+def test_weights_are_those_of_rank_0_however_they_lie_in_memory():
+    def rank(group):
+        model = made()
+        model.first.weight.data = np.full((6, 6), group.rank, "f4").T
+        model.second.weight.data = np.full((9, 9), group.rank, "f4")[:6, :6]
+        model.third = nn.Parameter(np.float32(group.rank))
+        Shards(model, group)
+        return model.state_dict()
+
+    for found in on_ranks(3, rank):
+        assert not any(found[name].any() for name in ("first.weight", "second.weight", "third"))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_running_means_are_those_of_the_shards_with_images(ranks):
+    parts = [slice(0, 2), slice(2, 2), slice(2, 4), slice(4, 4)]
+    x = IMAGES.reshape(4, 3, 2, 1)
+
+    def rank(group):
+        layer = nn.BatchNorm2d(3)
+        shards = Shards(layer, group, 4)
+        for _ in range(2):
+            batches = iter(
+                [Batch(("",) * len(x[part]), x[part], None) for part in parts[shards.own.start :]]
+            )
+            for batch, share in shards.of_step(batches, 1):
+                (layer(tinyfcn.tensor(batch.images)).sum() * share).backward()
+        return layer.state_dict()
+
+    expected = nn.BatchNorm2d(3).state_dict()
+    for _ in range(2):
+        layers = [nn.BatchNorm2d(3) for part in parts if len(x[part])]
+        for layer, part in zip(layers, (parts[0], parts[2]), strict=True):
+            layer.load_state_dict(expected)
+            layer(tinyfcn.tensor(x[part]))
+        states = [layer.state_dict() for layer in layers]
+        expected = {name: (states[0][name] + states[1][name]) / 2 for name in expected}
+        expected["num_batches_tracked"] = states[0]["num_batches_tracked"]
+    for found in on_ranks(ranks, rank):
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+            assert found[name].dtype == value.dtype

@@ -92,8 +92,7 @@ class Exchange(Hook):
 
         def wait() -> None:
             arrived()
-            first, *others = (from_bfloat16(received) if half else received).reshape(-1, part)
-            total = first.copy()
+            total, *others = (from_bfloat16(received) if half else received).reshape(-1, part)
             for other in others:
                 total += other
             whole = xp.empty(size * part, sent.dtype)
@@ -107,7 +106,7 @@ class Exchange(Hook):
         made = self._made or dict.fromkeys([p for p in self.parameters[::-1] if p in shards[0]], 0)
         number = {p: i for i, p in enumerate(self.parameters)}
         of_ranks = self.group.gather([(number[p], ops) for p, ops in made.items()])
-        for index, ops in dict(itertools.chain(*of_ranks)).items():
+        for index, ops in (dict(itertools.chain(*of_ranks)) | dict(of_ranks[0])).items():
             p = self.parameters[index]
             last = self._buckets[-1] if self._buckets else None
             if (
@@ -183,11 +182,6 @@ def _as_in_memory(row: Array, p: Parameter) -> Array:
     """A piece of a row as an array of the shape and the memory order of ``p``."""
     order = _order(p.data)
     return row.reshape([p.shape[axis] for axis in order]).transpose(np.argsort(order))
-
-
-def in_memory(array: Array) -> Array:
-    """The elements as they lie in memory, which has no gaps."""
-    return array.transpose(_order(array)).reshape(-1)
 
 
 def _order(array: Array) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from tinyfcn import backend, random
 from tinyfcn.data import Batch
 from tinyfcn.nn import Module
-from tinyfcn.parallel.exchange import Exchange, in_memory
+from tinyfcn.parallel.exchange import Exchange
 from tinyfcn.parallel.group import Group
 from tinyfcn.tensor import Tensor
 
@@ -50,7 +50,10 @@ class Shards:
         self.own = range(edges[group.rank], edges[group.rank + 1])
         counts = [b - a for a, b in itertools.pairwise(edges)]
         if group.size > 1:
-            group.broadcast([in_memory(t.data) for t in model.state_tensors().values()])
+            for tensor in model.state_tensors().values():
+                whole = tensor.data.copy()  # contiguous
+                group.broadcast([whole])
+                tensor.data[...] = whole
         self._parameters = list(model.parameters())
         self.exchange = Exchange(self._parameters, group, counts, fixed is not None, half)
 
