@@ -21,7 +21,7 @@ from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.train_options import open_run, parse_options, saved_options
 from tinyfcn.data import VOID, Batch, DataLoader
-from tinyfcn.parallel import Group, launch
+from tinyfcn.parallel import Group, group, launch
 from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.parallel.shards import Shards
 from tinyfcn.tensor import Array
@@ -34,14 +34,14 @@ from tinyfcn.training.run_folder import RunFolder
 
 def main(arguments: Sequence[str]) -> None:
     """The command, called with its arguments."""
-    ranks = launch.start()  # the processes of mpiexec, where it started this one
+    launch.start()  # the processes of mpiexec, where it started this one
     options = parse_options(arguments, __doc__)
     if options.evaluate:
         return score(options)
     use_backend(options.backend)
     tinyfcn.manual_seed(options.seed)
     with open_run(options) as folder:  # nobody else trains there meanwhile
-        run, pixel_loss = prepare(options, folder, ranks)
+        run, pixel_loss = prepare(options, folder, group())
         train(run, pixel_loss)
     best = run.progress
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "

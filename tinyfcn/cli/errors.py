@@ -57,9 +57,14 @@ def usage_errors(option: str) -> Iterator[None]:
 
 
 def use_backend(name: str | None) -> None:
-    """Switch to the backend of ``--backend``; without it, the one that is active stays."""
+    """Switch to the backend of ``--backend``; without it, the one that is active stays. Ranks that
+    were started together are then those whose arrays are the backend's."""
     with usage_errors("--backend"):
         backend.use(name or backend.active().name)
+    if parallel.group().size > 1 and backend.active().name == "cupy":
+        from tinyfcn.parallel.nccl import gpu_group
+
+        parallel.use(gpu_group(parallel.group()))
 
 
 @contextlib.contextmanager

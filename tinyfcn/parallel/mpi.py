@@ -33,7 +33,7 @@ class MPIGroup(Group):
     def __init__(self, comm: Any, screen: Any = sys.stderr) -> None:
         from mpi4py import MPI
 
-        self._mpi, self._screen = MPI, screen
+        self._mpi, self.comm, self.screen = MPI, comm, screen
         # What is begun in one order on all ranks has a communicator of its own.
         self._arrays, self._objects, self._errors = (comm.Dup() for _ in range(3))
         self.rank, self.size = comm.rank, comm.size
@@ -52,7 +52,7 @@ class MPIGroup(Group):
         # In pairs: MPICH's Ialltoallv takes 1.4 s instead of 0.02 for 64 MB where it is not waited
         # for without a pause.
         requests = []
-        for other, (a, b) in enumerate(_edges(counts)):
+        for other, (a, b) in enumerate(edges(counts)):
             if other == self.rank:
                 received[a:b] = sent[other]
             else:
@@ -71,7 +71,7 @@ class MPIGroup(Group):
         self._wait(self._objects.Iallgather(np.array([own.size]), sizes).Test)
         found = np.empty(sizes.sum(), np.uint8)
         self._wait(self._objects.Iallgatherv(own, [found, sizes.tolist()]).Test)
-        return [pickle.loads(found[a:b].tobytes()) for a, b in _edges(sizes.tolist())]
+        return [pickle.loads(found[a:b].tobytes()) for a, b in edges(sizes.tolist())]
 
     def poke(self) -> None:
         """Any call lets MPI go on with what was begun."""
@@ -86,7 +86,7 @@ class MPIGroup(Group):
         try:
             together = self._told(error)
             if self.rank and not together and self._heard is None:
-                print(f"rank {self.rank}: {message}", file=self._screen, flush=True)
+                print(f"rank {self.rank}: {message}", file=self.screen, flush=True)
         finally:
             if not together:
                 self._mpi.COMM_WORLD.Abort(status)
@@ -125,6 +125,6 @@ class MPIGroup(Group):
                 time.sleep(5e-5)
 
 
-def _edges(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+def edges(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Where pieces of these sizes begin and end, one behind the other."""
     return itertools.pairwise(itertools.accumulate(sizes, initial=0))
