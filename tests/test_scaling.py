@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -147,14 +146,14 @@ def test_what_is_measured_and_what_is_assumed(
     measured = "1000.0 ms, 32.0 MB of gradients after ms (MB): 250 (8.0), 875 (24.0)"
     assert f"\nmeasured: {measured}\n" in said
     assert "\nassumed: ranks 2 times as fast, numbers sent as bfloat16" in said
-    rows = {line.split()[0]: re.split(r"\s{2,}", line.strip())[1:] for line in said.splitlines()
-            if line.strip()}  # fmt: skip
-    assert rows["assumed"][0] == "50 us, 0.125 GB/s"
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.strip()}
+    assert rows["assumed"][:4] == ["50", "us", "0.125", "GB/s"]
+    assert max(map(len, said.splitlines()[-len(rows) + 3 :])) < 80
     assert [int(n) for n in rows if n.isdecimal()] == RANKS
     ethernet, half = LINKS[0], step.assuming(2.0, half=True)
-    assert rows["4"][0] == f"{1000 * half.on(ethernet, 4):.1f}"
+    assert rows["4"][0] == f"{1000 * half.on(ethernet, 4):.5g}"
     assert rows["4"][1:3] == [f"{half.efficiency(ethernet, 4, on):.0%}" for on in (True, False)]
-    assert rows["1"] == ["500.0", "100%", "100%"] * len(LINKS)
+    assert rows["1"] == ["500", "100%", "100%"] * len(LINKS)
     last = said.splitlines()[-1].split()
     assert last[3:5] == [str(half.limit(ethernet)), str(half.limit(ethernet, overlap=False))]
 

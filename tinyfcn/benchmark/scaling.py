@@ -36,13 +36,13 @@ class Link(NamedTuple):
         return 2 * (ranks - 1) * (self.latency + size / ranks / self.bandwidth)
 
 
-# Line rates, which no protocol quite reaches. Latencies are round figures: of TCP, of InfiniBand,
-# and of NVLink as NCCL reckons (tuning.h, ring, Simple); NVLink's rate is that of an A100. It joins
-# the GPUs of one machine, or of one rack.
+# Line rates, which no protocol quite reaches. Latencies are round figures: twice of TCP (Ethernet),
+# of InfiniBand, and of NVLink as NCCL reckons (tuning.h, ring, Simple). NVLink's rate is that of an
+# A100; it joins the GPUs of one machine, or of one rack.
 LINKS = [
-    Link("1 Gbit/s Ethernet", 50e-6, 0.125e9),
-    Link("10 Gbit/s Ethernet", 20e-6, 1.25e9),
-    Link("100 Gbit/s InfiniBand", 2e-6, 12.5e9),
+    Link("1 Gbit/s", 50e-6, 0.125e9),
+    Link("10 Gbit/s", 20e-6, 1.25e9),
+    Link("100 Gbit/s", 2e-6, 12.5e9),
     Link("NVLink", 3.4e-6, 300e9),
 ]
 
@@ -129,12 +129,12 @@ def table(step: Step) -> str:
     with overlap, the efficiency with overlap, and with the exchange at the end."""
     rows: dict[Any, list[str]] = {
         "": [link.name for link in LINKS],
-        "assumed": [f"{1e6 * k.latency:g} us, {k.bandwidth / 1e9:g} GB/s" for k in LINKS],
-        "ranks": ["ms overlap  at end"] * len(LINKS),
+        "assumed": [f"{1e6 * k.latency:g} us {k.bandwidth / 1e9:g} GB/s" for k in LINKS],
+        "ranks": ["ms over  end"] * len(LINKS),
     }
     for n in RANKS:
         shares = [(step.efficiency(link, n), step.efficiency(link, n, False)) for link in LINKS]
-        rows[n] = [f"{1000 * step.seconds / a:.1f}{a:8.0%}{b:8.0%}" for a, b in shares]
-    limits = [(step.limit(link) or "never", step.limit(link, False) or "never") for link in LINKS]
-    rows["under 80 %"] = [f"{a:>8}{b:>8}" for a, b in limits]
-    return "\n".join(f"{k:>10}" + "".join(f"{c:>24}" for c in row) for k, row in rows.items())
+        rows[n] = [f"{1000 * step.seconds / a:.5g}{a:5.0%}{b:5.0%}" for a, b in shares]
+    limits = [(step.limit(link) or "-", step.limit(link, False) or "-") for link in LINKS]
+    rows["under 80 %"] = [f"{a:>5}{b:>5}" for a, b in limits]
+    return "\n".join(f"{k:>10}" + "".join(f"{c:>17}" for c in row) for k, row in rows.items())

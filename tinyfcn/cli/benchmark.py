@@ -10,10 +10,14 @@ MB       peak memory of the whole process, interpreter and libraries included; n
 ratios   ours / PyTorch's; below 1 is faster, or smaller
 
 With --scaling, training steps are measured here, and what many ranks would make of them is computed
-from the latency and the bandwidth that the table assumes of the links between them: milliseconds a
-step, and the throughput as a share of that many times the throughput of one rank, with gradients
-exchanged while backward goes on, and at its end; then the number of ranks at which that falls under
-80 %. All ranks are like this machine, and an exchange costs them nothing but time.
+from the latency and the bandwidth that it assumes of the links between them. For each link it gives
+
+ms       of a step, if gradients are exchanged while backward goes on
+over     the throughput then, as a share of that many times the throughput of one rank
+end      the same if they are exchanged when backward has ended
+
+and the numbers of ranks at which these shares fall under 80 %. All ranks are like this machine,
+with a batch of the same size each, and an exchange costs them nothing but time.
 
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute
