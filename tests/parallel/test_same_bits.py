@@ -51,12 +51,12 @@ def test_any_number_of_ranks_leaves_the_same(tmp_path):
         [["4", 4, options]],
         [["resumed on 4", 4, go_on]],
     ]
-    ended = run_ranks(4, [any_ranks.__file__, tmp_path, json.dumps(rounds)])
+    ended = run_ranks(4, [any_ranks.__file__, tmp_path, json.dumps(rounds)], 300)
     assert ended.code == 0, ended.stderr
     assert checkpoint.load(tmp_path / "stopped" / "last.npz")["progress"]["iteration"] == 1
     shutil.copytree(tmp_path / "stopped", tmp_path / "resumed on 3")
     command = ["-m", "tinyfcn", "train", "--out", tmp_path / "resumed on 3", *go_on]
-    ended = run_ranks(3, command)
+    ended = run_ranks(3, command, 300)
     assert ended.code == 0, ended.stderr
     assert ended.stdout.count("mean IU") == 2  # the head and the end, of one rank
     assert "mean IU" in (tmp_path / "resumed on 3" / "rank-2.log").read_text()
