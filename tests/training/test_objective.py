@@ -93,3 +93,22 @@ def test_labels_are_those_of_the_scored_window(rng: np.random.Generator) -> None
     middle = labels[:, 2:7, 2:10]
     expected = cross_entropy_by_hand(model(images).numpy(), middle)
     assert total_loss(model, images, labels, loss).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(
+    tmp_path: Path, make_trainer: Callable[..., Any]
+) -> None:
+    run = make_trainer(tmp_path, iterations=8, accumulate=5)
+    losses: list[float] = []
+    pixel_loss = run.loss
+
+    def noted(logits: Tensor, labels: Tensor) -> Tensor:
+        made = pixel_loss(logits, labels)
+        losses.append(made.item())
+        return made
+
+    run.loss = noted
+    run.fit()
+    rows = [row["train_loss"] for row in run.folder.read_log()]
+    assert len(losses) == 5 * len(rows) == 40
+    assert rows == [sum(losses[i : i + 5]) / 5 for i in range(0, 40, 5)]  # to the last bit

@@ -283,10 +283,11 @@ class Run:
     def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, float]]:
         self._losses: list[float] = []
         for batch, share in self._shards.of_step(batches, size, self.weigh):
-            self._batch, self._share, self._drawn = batch, share, random.get_state()
+            self._batch, self._share, self._drawn = batch, share * size, random.get_state()
             yield batch, share
-        self._loss = math.fsum(itertools.chain(*self.group.gather(self._losses)))
-        self.progress.loss_sum += self._loss * size
+        losses = math.fsum(itertools.chain(*self.group.gather(self._losses)))
+        self._loss = losses / size
+        self.progress.loss_sum += losses
         self.progress.losses += size
         # Whatever spoils a gradient spoils those of biases and norms, which are quick to look at.
         small = [p.grad.data for p in self.model.parameters() if p.ndim < 2 and p.grad is not None]
