@@ -148,7 +148,7 @@ def test_what_is_measured_and_what_is_assumed(
     assert "\nassumed: ranks 2 times as fast, numbers sent as bfloat16" in said
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.strip()}
     assert rows["assumed"][:4] == ["50", "us", "0.125", "GB/s"]
-    assert max(map(len, said.splitlines()[-len(rows) + 3 :])) < 80
+    assert max(map(len, said.splitlines()[-len(RANKS) - 4 :])) < 80
     assert [int(n) for n in rows if n.isdecimal()] == RANKS
     ethernet, half = LINKS[0], step.assuming(2.0, half=True)
     assert rows["4"][0] == f"{1000 * half.on(ethernet, 4):.5g}"
