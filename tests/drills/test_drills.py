@@ -17,8 +17,10 @@ import fuzz
 import kill
 import numpy as np
 import pytest
+import ranks
 import tiny_run
 from inputs import Kind
+from mpiexec import needs_mpi
 
 from tinyfcn.data import DataError
 
@@ -43,6 +45,41 @@ def test_short_drills_hold() -> None:
     last = [line for line in done.stdout.splitlines() if ": tries " in line]
     assert [line.partition(":")[0] for line in last] == ["kill", "fault", "fuzz", "fork"]
     assert all("failed 0," in line for line in last)
+
+
+@needs_mpi
+def test_the_short_drill_of_ranks_holds() -> None:
+    script = Path(ranks.__file__)
+    command = [sys.executable, script, "--kills", "2", "--signals", "0", "--jobs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("ranks: tries ") and "failed 0," in last and "tries 0," not in last
+
+
+@needs_mpi
+def test_the_drill_of_ranks_sees_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_run, "PATIENCE", 0.2)
+    monkeypatch.setattr(ranks, "PROGRAM", "import time; time.sleep(60)")
+    ended = ranks.run(2, [], after=0.5)
+    assert kill.wrong("KILL", ended, tmp_path) == ["no end 0.2 s after the blow"]
+
+    # What ends at once, and has learnt nothing.
+    monkeypatch.setattr(ranks, "PROGRAM", "import os, sys; os.makedirs(sys.argv[5], exist_ok=True)")
+    right = {variant: {"files": [], "predictions.png": b""} for variant in ranks.VARIANTS}
+    straight = ranks.Straight(right, dict.fromkeys(ranks.RANKS, 60.0))
+    chain = ranks.run_chain("KILL", 0, 0, tmp_path, straight)
+    assert chain.ends == [] and "files differs" in chain.problems[0]
+
+
+def test_where_there_is_no_mpi_the_drill_of_ranks_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mpiexec.why_not", lambda: "mpi4py is not installed")
+    assert ranks.main([]) == 0
+    assert capsys.readouterr().out == "ranks: skipped, there is no MPI: mpi4py is not installed\n"
 
 
 def test_a_forked_job_that_fails_dies_or_hangs() -> None:

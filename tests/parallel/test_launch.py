@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -288,3 +289,14 @@ def test_options_that_are_wrong_on_one_rank_end_all(tmp_path):
     ended = run_ranks(2, ["-c", ONE_WRONG], 30, cwd=tmp_path)
     assert ended.code == 2
     assert len(re.findall("rank 1: argument --batch-size: expected an", ended.stderr)) == 1
+
+
+def test_ctrl_c_before_the_ranks_have_found_each_other():
+    program = "from tinyfcn.cli.errors import plain_errors\nwith plain_errors(): 1 / 0"
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **HYDRA}
+    ends = {}
+    for error in ("KeyboardInterrupt", "OSError('no')"):
+        code = program.replace("1 / 0", f"raise {error}")
+        ends[error] = subprocess.run([sys.executable, "-c", code], env=variables).returncode
+    # An exit of one would leave the others waiting; errors that all meet alike are another thing.
+    assert ends == {"KeyboardInterrupt": -signal.SIGINT, "OSError('no')": 2}

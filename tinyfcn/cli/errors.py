@@ -15,7 +15,7 @@ from tinyfcn.backend.errors import BackendError
 from tinyfcn.data import DataError
 from tinyfcn.functional.normalization import BatchTooSmall
 from tinyfcn.parallel import RankFailed
-from tinyfcn.parallel.launch import LaunchError
+from tinyfcn.parallel.launch import LaunchError, leave
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, FolderInUse, Interrupted, Stopped, sentence
 from tinyfcn.training.published import UnknownModel
@@ -79,6 +79,7 @@ def plain_errors() -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
+            leave()
             _exit(130, "", RankFailed("stopped", 130))
         except Stopped as error:  # as all ranks are
             print(f"{error}{ADVICE[Stopped]}", file=sys.stderr)

@@ -69,6 +69,9 @@ class Group:
     def poke(self) -> None:
         """Let what was begun go on, and see whether another rank failed."""
 
+    def hold(self) -> None:
+        """After an error, have the others wait for what this rank does before its end."""
+
     def end(self, error: Exception, message: str, status: int) -> NoReturn:
         """End this process after an error, and with it all others.
 

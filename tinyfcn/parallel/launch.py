@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 import traceback
 import warnings
@@ -36,6 +37,14 @@ def once(error: Exception) -> BaseException:
     each machine says it."""
     # The others end with 0: after a failure Open MPI would end the one that is about to speak.
     return SystemExit(0) if launched() > 1 and _number(LOCAL_RANKS, 0) else error
+
+
+def leave() -> None:
+    """After Ctrl-C: end by a signal where the ranks have not found each other yet. After an exit
+    the others would look for this one for ever, under MPICH."""
+    if group().size < launched():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def start() -> Group:

@@ -18,8 +18,9 @@ import numpy as np
 from tinyfcn.parallel.group import Group, Value, Wait
 from tinyfcn.tensor import Array
 
-# Seconds that rank 0 has to save what was learnt, after another rank failed; and all to end then.
-PATIENCE, TOGETHER = 8.0, 1.0
+# Seconds that an error has to be heard by rank 0, rank 0 to save what was learnt, all to end then.
+PATIENCE, SAVING, TOGETHER = 8.0, 600.0, 2.0
+ERROR, BUSY = range(2)  # what is told of an error
 
 
 class MPIGroup(Group):
@@ -38,6 +39,7 @@ class MPIGroup(Group):
         self._arrays, self._objects, self._errors = (comm.Dup() for _ in range(3))
         self.rank, self.size = comm.rank, comm.size
         self._heard: Exception | None = None  # of another rank
+        self._told: list[Any] = []  # requests of what is told of an error
         local = comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.rank, local.size
 
@@ -75,8 +77,8 @@ class MPIGroup(Group):
 
     def poke(self) -> None:
         """Any call lets MPI go on with what was begun."""
-        if self._heard is None and self._errors.Iprobe():
-            self._heard = self._errors.recv()
+        if self._heard is None and self._errors.Iprobe(tag=ERROR):
+            self._heard = self._errors.recv(tag=ERROR)
         if self._heard is not None:
             raise self._heard
 
@@ -84,7 +86,7 @@ class MPIGroup(Group):
         """Where a rank does not come to its end in time, MPI ends them all."""
         together = False
         try:
-            together = self._told(error)
+            together = self._all_ended(error)
             if self.rank and not together and self._heard is None:
                 print(f"rank {self.rank}: {message}", file=self.screen, flush=True)
         finally:
@@ -92,20 +94,25 @@ class MPIGroup(Group):
                 self._mpi.COMM_WORLD.Abort(status)
         raise SystemExit(0 if self.rank else status)  # Open MPI ends the others after a failure
 
-    def _told(self, error: Exception) -> bool:
+    def hold(self) -> None:
+        self._tell(None, BUSY)
+
+    def _tell(self, what: Any, tag: int) -> None:
+        others = (rank for rank in range(self.size) if rank != self.rank)
+        self._told += [self._errors.isend(what, rank, tag) for rank in others]
+
+    def _all_ended(self, error: Exception) -> bool:
         """Tell the others of an error that they do not know; whether all of them ended in time."""
-        limit = time.monotonic() + (PATIENCE if self.rank else TOGETHER)
-        told = []
         if self._heard is None:
             error.args = f"rank {self.rank}: {error}", *error.args[1:]
-            others = (rank for rank in range(self.size) if rank != self.rank)
-            told = [self._errors.isend(error, rank) for rank in others]
-        else:
-            limit += TOGETHER  # the rank that failed speaks first
+            self._tell(error, ERROR)
+        since, limit = time.monotonic(), PATIENCE if self.rank else TOGETHER
         ended = self._errors.Ibarrier()
         while not ended.Test():
-            self._mpi.Request.Testall(told)
-            if time.monotonic() > limit:
+            self._mpi.Request.Testall(self._told)
+            if self._errors.Iprobe(0, BUSY):
+                limit = SAVING
+            if time.monotonic() > since + limit:
                 return False
             time.sleep(0.01)
         return True

@@ -114,6 +114,7 @@ class Run:
             except BaseException as error:
                 if self.group.rank:
                     raise
+                self.group.hold()
                 kept = self._rescue(error)
                 if isinstance(error, Diverged):
                     raise Diverged(f"{error}; {kept}") from error
@@ -206,8 +207,7 @@ class Run:
         if now.iteration == self.iterations or self._saver.due(0.0):
             self._optional("last.npz", self._save)
 
-        line = report.row(self._label(epoch), scores, train_loss, seconds)
-        print(line + ("  best" if better else ""))
+        print(report.row(self._label(epoch), scores, train_loss, seconds) + "  best" * better)
         print(report.class_lines(scores, names), flush=True)
         self._write_log()
         draw = self.folder.write_sheet
