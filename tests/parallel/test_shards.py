@@ -9,6 +9,7 @@ from thread_group import on_ranks
 import tinyfcn
 from tinyfcn import nn
 from tinyfcn.data import Batch
+from tinyfcn.parallel import exchange
 from tinyfcn.parallel.shards import Shards
 
 MAKING = threading.Lock()  # of models: all threads draw from one source of random numbers
@@ -97,6 +98,34 @@ def test_more_ranks_than_shards():
             Shards(made(), group, 2)
 
     on_ranks(3, rank)
+
+
+def test_buckets_leave_while_the_last_backward_pass_goes_on(monkeypatch):
+    monkeypatch.setattr(exchange, "BUCKET_BYTES", 100)
+
+    def rank(group):
+        begun, seen, start = [], [], group.start_sum
+
+        def noted(array):
+            begun.append(array.size)
+            return start(array)
+
+        monkeypatch.setattr(group, "start_sum", noted)
+        with Shards(made(), group) as shards:
+            for number in range(3):
+                begun.clear()
+                # In the first step the last batch is smaller than the number of ranks.
+                batches = [Batch(("",), IMAGES[:1], None), Batch(("",), IMAGES[:1], None)]
+                if number == 0 and group.rank == 1:
+                    batches[1] = Batch((), IMAGES[:0], None)
+                for batch, share in shards.of_step(iter(batches), 2):
+                    (shards.model(tinyfcn.tensor(batch.images)).sum() * share).backward()
+                    seen.append(len(begun))
+        return seen, len(begun)
+
+    for (seen, buckets), batches in zip(on_ranks(2, rank), (2, 1), strict=True):
+        assert buckets > 1
+        assert seen == [0] * batches + [0, buckets] * 2
 
 
 def test_weights_are_those_of_rank_0_however_they_lie_in_memory():
