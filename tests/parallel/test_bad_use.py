@@ -43,8 +43,8 @@ def test_what_one_process_cannot_cut(tmp_path, capsys):
 
 @needs_mpi
 def test_all_ranks_end_at_once(tmp_path):
-    ended = run_ranks(3, ["-m", "tinyfcn", "train", "--batch-size", "2"], cwd=tmp_path)
+    ended = run_ranks(2, ["-m", "tinyfcn", "train", "--batch-size", "1"], cwd=tmp_path)
     assert ended.code == 2
-    assert ended.stderr.count("error: --batch-size 2 cannot be cut into 3 parts") == 1
+    assert ended.stderr.count("error: --batch-size 1 cannot be cut into 2 parts") == 1
     assert "Traceback" not in ended.stderr and ended.seconds < 10
     assert not any(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from tinyfcn.training.run_folder import RunFolder
 OPTIONS = [
     "--same-bits", "--batch-size", 8, "--accumulate", 2, "--iterations", 3, "--width", 1 / 64,
     "--warmup", 0, "--lr", 0.02,
-    "--jitter", 0.2, "--colour-jitter", 0.1, "--crop", 32, "--class-weights", "median-frequency",
+    "--jitter", 0.2, "--colour-jitter", 0.1, "--crop", 24, "--class-weights", "median-frequency",
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def left(path):
 
 @needs_mpi
 def test_any_number_of_ranks_leaves_the_same(tmp_path):
-    tree = write_voc_tree(tmp_path / "scenes", train=21, val=9, size=40, diameter=(10.0, 20.0))
+    tree = write_voc_tree(tmp_path / "scenes", train=21, val=9, size=32, diameter=(10.0, 20.0))
     options = [str(option) for option in ["--data-root", tree, *OPTIONS]]
     half, go_on = [*options, "--half-exchange"], ["--resume"]
     rounds = [

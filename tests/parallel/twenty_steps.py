@@ -92,9 +92,9 @@ CASES = {
     ),
     "cropped labels": Case(
         published("unet"), images=6, side=188, optimizer=sgd, class_weights=WEIGHTS,
-        sync=False, steps=3,
+        sync=False, steps=2,
     ),
-    "two losses": Case(published("pspnet"), accumulate=2, optimizer=sgd, sync=False, steps=4),
+    "two losses": Case(published("pspnet"), accumulate=2, optimizer=sgd, sync=False, steps=2),
 }  # fmt: skip
 
 
