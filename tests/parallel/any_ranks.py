@@ -41,7 +41,7 @@ def main(root, rounds):
     for name in launch.SIZES:  # what is asked for below is not the group that mpiexec started
         os.environ.pop(name, None)
     visualize.plot_curves = lambda rows, file: file.write(b"curves")  # takes longer than to train
-    exchange.BUCKET_BYTES = 1 << 12
+    exchange.BUCKET_BYTES = 1 << 14
     for trainings in rounds:
         ends = [*itertools.accumulate(ranks for _, ranks, _ in trainings)]
         number = sum(world.rank >= end for end in ends)
