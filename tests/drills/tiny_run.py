@@ -103,6 +103,7 @@ class Process:
             self.pid = os.posix_spawn(
                 sys.executable, [sys.executable, "-m", "tinyfcn", *command],
                 {**os.environ, "PYTHONPATH": str(ROOT)}, setpgroup=0, setsigmask=[],
+                setsigdef=BLOWS,
                 file_actions=[(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_DUP2, write, 2)],
             )  # fmt: skip
         else:
@@ -122,6 +123,7 @@ class Process:
                 sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
                 sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # even under nohup
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOWS)
                 prepare()
                 status = cli.main(command)
