@@ -113,7 +113,7 @@ def test_every_training_command_is_understood(line, tmp_path, monkeypatch):
     }
 
 
-OF_OTHERS = "--kill-on-bad-exit --mpi --shm-size "  # of srun and docker
+OF_OTHERS = "--kill-on-bad-exit --mpi --shm-size --signal "  # of srun and docker
 
 
 # Options that stand in a sentence: in the help of one of the scripts.

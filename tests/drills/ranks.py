@@ -50,8 +50,7 @@ LONGEST = 5  # blows of a chain
 VARIANTS = ("one batch a step", "two batches a step")
 # Four shards of two images each, and a last batch that has only two of them.
 SHARED = ("--batch-size", "8", "--same-bits", "4", "--jitter", "0.2")
-# What mpiexec says of a process that a signal ended: MPICH, Open MPI.
-STATUSES = {9: -9, 137: -9, 15: -15}
+KILLED = (9, 137, 255)  # of MPICH, Open MPI, and MPICH where that upset mpiexec itself
 PROGRAM = """
 import sys
 sys.modules["matplotlib"] = None  # importing it would take longer than all else
@@ -112,8 +111,8 @@ def run_chain(
         if ended.code == 0:
             break
         ends.append(ended.late)
-        if kind == "INT" and ended.code and not told(ended):
-            ended = ended._replace(code=-2)
+        if ended.code in KILLED if kind == "KILL" else ended.code and not told(ended):
+            ended = ended._replace(code=-KINDS[kind])
         found = kill.wrong(kind, ended, out)
         problems += [f"{name}, blow {len(ends)} to {n} ranks: {text}" for text in found]
     if not problems:
@@ -145,14 +144,15 @@ def run(
         except pytest.fail.Exception as failed:
             return Ended(None, str(failed), time.monotonic() - begun, time.monotonic() - struck)
     now = time.monotonic()
-    code = STATUSES.get(process.returncode, process.returncode)
-    return Ended(code, (out + err).replace("\r", "\n"), now - begun, now - struck)
+    return Ended(process.returncode, (out + err).replace("\r", "\n"), now - begun, now - struck)
 
 
 def told(ended: Ended) -> bool:
-    """Whether the command line was there to tell why it ended. Before it is loaded, and after it
-    is done, Ctrl-C ends Python; MPICH then gives the signal, or that of another rank, as status."""
-    return "run in" in ended.output and (ended.code != 2 or "error: " in ended.output)
+    """Whether the status is one of the command line; before it is loaded, and after it is done, a
+    signal ends Python. MPICH then gives its number as status, which may be that of an error."""
+    if ended.code == 2:
+        return "error: " in ended.output
+    return "run in" in ended.output and ended.code != signal.SIGTERM
 
 
 def strike(number: int, draw: random.Random, launcher: int) -> None:
