@@ -9,15 +9,10 @@ sgemm    the same as a share of what a 2048³ float32 matrix product reaches at 
 MB       peak memory of the whole process, interpreter and libraries included; not that of a GPU
 ratios   ours / PyTorch's; below 1 is faster, or smaller
 
-With --scaling, training steps are measured here, and what many ranks would make of them is computed
-from the latency and the bandwidth that it assumes of the links between them. For each link it gives
-
-ms       of a step, if gradients are exchanged while backward goes on
-over     the throughput then, as a share of that many times the throughput of one rank
-end      the same if they are exchanged when backward has ended
-
-and the numbers of ranks at which these shares fall under 80 %. All ranks are like this machine,
-with a batch of the same size each, and an exchange costs them nothing but time.
+With --scaling, training steps are measured here, and what many ranks like this machine would make
+of them is computed, for links of an assumed latency and bandwidth: ms of a step, and the throughput
+as a share of that many ranks alone, "over" if gradients are sent while backward goes on, "end" if
+after it; and the numbers of ranks at which the shares fall under 80 %.
 
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute
@@ -65,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--scaling", action="store_true", help="simulate training steps of many ranks")
     add("--half-exchange", action="store_true", help="with --scaling: gradients in half the bytes")
     add("--faster", type=number(1e-3, 1e6), default=1.0, metavar="X",
-        help="with --scaling: ranks so many times as fast (default 1)")  # fmt: skip
+        help="with --scaling: ranks so many times as fast")  # fmt: skip
     options = parser.parse(arguments)
 
     chosen = select(options.only, options.quick)

@@ -50,7 +50,8 @@ class BatchNorm(Function):
         count = x.size // max(1, x.shape[1])
         if count <= 1:
             raise BatchTooSmall(
-                f"batch_norm: expected more than 1 value per channel when training, got x {x.shape}"
+                "batch_norm: expected more than 1 value per channel when training, got x of shape "
+                f"{x.shape}"
             )
         self.share = 1 / count
         return count, *backend.active().batch_norm_stats(x)

@@ -134,7 +134,7 @@ def _world(size: int) -> Any:
             return MPI.COMM_WORLD
     raise once(LaunchError(
         f"{size} ranks were started by another MPI than mpi4py found, which is {found}: start them "
-        "with its own mpiexec (pip's is beside python), or an srun --mpi that it understands"
+        "with its own mpiexec (pip's is beside python), or srun with a kind of PMI that it has"
     ))  # fmt: skip
 
 
