@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from tinyfcn import summary
 from tinyfcn.cli.errors import plain_errors
 from tinyfcn.cli.parser import Parser, integer, one_of
+from tinyfcn.cli.train_options import complete
 from tinyfcn.data import Sample, SegmentationDataset
 from tinyfcn.files import Outputs, atomic_write, bears
 from tinyfcn.metrics import SCORES
@@ -86,9 +87,9 @@ def compare(text: str, networks: Mapping[str, tuple[str, str]], out: Path) -> No
         print(f"\n{label}", flush=True)
         train(name, data_root, options.out / name, [*own.split(), *for_training])
     best = options.out / options.only[0] / "best.npz"
-    state = checkpoint.load(best)
-    classes = spec_in(state, best).classes
-    validation = open_dataset(data_root, state["arguments"]["val_split"], classes)
+    trained = complete({"evaluate": str(best)})
+    classes = trained.classes_given or spec_in(trained.state, best).classes
+    validation = open_dataset(data_root, trained.val_split, classes, trained.void)
     shown = list(itertools.islice(validation, SHOWN))
     table, answers = [HEAD], {}
     for name in options.only:

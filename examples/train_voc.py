@@ -21,6 +21,7 @@ from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.train_options import open_run, parse_options, saved_options
 from tinyfcn.data import VOID, Batch, DataLoader
+from tinyfcn.doctor import before_training
 from tinyfcn.parallel import Group, group, launch
 from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.parallel.shards import Shards
@@ -55,8 +56,12 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
     with ranks.rank_0_first():
         root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
     training, validation = open_datasets(
-        root, options.train_split, options.val_split, options.class_names, options.sbd_root
-    )
+        root, options.train_split, options.val_split, options.classes_given, options.sbd_root,
+        options.void,
+    )  # fmt: skip
+    if options.data_root:
+        for note in ranks.from_rank_0(lambda: before_training(training, options.void is not None)):
+            print(note)
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.
     spec = spec_of(options, training.classes)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tinyfcn import backend
+from tinyfcn.cli.class_options import class_names
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.network import spec_of
 from tinyfcn.cli.train_options import (
     DEFAULTS,
     PAPER,
-    class_names,
+    RARE,
     open_run,
     parse_options,
     saved_options,
@@ -213,6 +214,16 @@ def test_help_tells_every_default(capsys: pytest.CaptureFixture[str]) -> None:
         "--schedule {constant,cosine,poly,step} how lr falls [poly]",
     ):
         assert words in said
+
+
+def test_the_usual_options_and_all(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = []
+    for page in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            parse_options([page])
+        said = capsys.readouterr().out
+        pages.append({name for name in DEFAULTS if f"{name.replace('_', '-')} " in said})
+    assert pages == [DEFAULTS.keys() - {name.replace("-", "_") for name in RARE}, DEFAULTS.keys()]
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])  # some editors begin a file with a mark

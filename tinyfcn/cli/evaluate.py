@@ -25,6 +25,10 @@ from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate_shared
 
+TAKEN = (
+    "data-root", "classes", "mask-values", "void", "val-split", "preprocessing", "backend",
+)  # fmt: skip
+
 
 def main(arguments: Sequence[str]) -> None:
     """The command, called with its arguments."""
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(__doc__, prog="tinyfcn evaluate", argument_default=argparse.SUPPRESS)
     parser.add_argument("evaluate", metavar="CHECKPOINT", help="such as runs/fcn8s/best.npz")
     for option in [*OPTIONS["data"], *OPTIONS["run"]]:
-        if option.name in ("data-root", "classes", "val-split", "preprocessing", "backend"):
+        if option.name in TAKEN:
             add_option(parser, option._replace(default=None))
     score(complete(vars(parser.parse(arguments))))
 
@@ -42,7 +46,7 @@ def score(options: argparse.Namespace) -> None:
     use_backend(options.backend)
     with parallel.group().rank_0_first():
         root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
-    validation = open_dataset(root, options.val_split, options.class_names)
+    validation = open_dataset(root, options.val_split, options.classes_given, options.void)
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")

@@ -76,6 +76,8 @@ class CompactHelp(argparse.RawDescriptionHelpFormatter):
         """Add the options of a group."""
         lines: list[str] = []
         for action in actions:
+            if action.help == argparse.SUPPRESS:
+                continue
             name = self._format_action_invocation(action)
             if isinstance(action, argparse.BooleanOptionalAction):
                 name = f"--[no-]{action.option_strings[0][2:]}"

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyfcn import backend, models, parallel, weights
+from tinyfcn.cli.class_options import byte, classes_of, mask_values
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
 from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
-from tinyfcn.data.readers import read_lines
 from tinyfcn.files import bears, numbered
 from tinyfcn.models.registry import entry
 from tinyfcn.parallel import launch
@@ -64,6 +64,8 @@ OPTIONS = {
                "RGB in 0..1, or BGR in 0..255"),
         Option("sbd-root", None, str, "PATH", "SBD, to train on as well"),
         Option("classes", None, str, "NAMES", "a,b,c or a file of names"),
+        Option("mask-values", None, mask_values, "MAP", "7:road,8:path or .json"),
+        Option("void", None, byte, "N", "void in masks, as 255 is"),
         Option("train-split", "train", str, "NAME", "list to train on"),
         Option("val-split", "val", str, "NAME", "list to score on"),
         Option("scenes", 1200, integer(1), "N", "drawn without data"),
@@ -115,6 +117,11 @@ OPTIONS = {
         Option("half-exchange", False, bool, "", "of gradients [no]"),
     ],
 }  # fmt: skip
+# These stand on the page of --help-all alone.
+RARE = {
+    "accumulate", "at-once", "bias-lr", "geometry", "half-exchange", "loss-reduction", "momentum",
+    "preprocessing", "recompute", "same-bits", "sync-batch-norm", "warmup",
+}  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group
 }
@@ -133,7 +140,10 @@ PAPER: dict[str, Mapping[str, Any]] = {
     _as_typed(name, preset): preset for name in models.names() for preset in entry(name).presets
 }
 
-EXCLUSIVE = ("epochs", "iterations"), ("init_from", "resume"), ("init_from", "pretrained")
+EXCLUSIVE = [
+    ("epochs", "iterations"), ("init_from", "resume"), ("init_from", "pretrained"),
+    ("classes", "mask_values"),
+]  # fmt: skip
 CHECKPOINTS = {"evaluate": "best.npz", "resume": "last.npz"}  # of --out, where no other is given
 ALONE: dict[str, Any] = {**dict.fromkeys(CHECKPOINTS), "same-bits": 4}  # without a value
 # A checkpoint does not keep these: they say where a run is, not what it is.
@@ -159,15 +169,17 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
         formatter_class=CompactHelp,
         add_help=False,
     )
+    hidden = RARE if {"-h", "--help"} & {*arguments} else ()
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
         for option in options:
-            add_option(group, option)
-    group.add_argument("--help", "-h", action="help", help="this page")
+            add_option(group, option, option.name not in hidden)
+    group.add_argument("--help", "-h", action="help", help="the usual options")
+    group.add_argument("--help-all", action="help", help="all options")
     return complete(vars(parser.parse(arguments)))
 
 
-def add_option(group: Any, option: Option) -> None:
+def add_option(group: Any, option: Option, shown: bool = True) -> None:
     """Add one of ``OPTIONS`` to a parser; its help ends in the default."""
     more: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
     if option.type is bool:
@@ -177,15 +189,17 @@ def add_option(group: Any, option: Option) -> None:
     text = option.help
     if option.default is not None and option.type is not bool:
         text += f" [{option.default}]"
-    group.add_argument(f"--{option.name}", help=text, **more)
+    more["help"] = text if shown else argparse.SUPPRESS
+    group.add_argument(f"--{option.name}", **more)
 
 
 def complete(given: dict[str, Any]) -> argparse.Namespace:
     """The options that were given, and the values of all others.
 
     Besides them, ``values`` holds them all by name, ``given`` the names of those that were given;
-    ``class_names`` what ``--classes`` names, ``state`` what is in the checkpoint of ``--resume`` or
-    ``--evaluate``, and ``weights`` in the file of ``--pretrained`` or ``--init-from``, or None.
+    ``classes_given`` what is said of the classes, ``state`` what is in the checkpoint of
+    ``--resume`` or ``--evaluate``, and ``weights`` in the file of ``--pretrained`` or
+    ``--init-from``, or None.
     """
     for one, other in EXCLUSIVE:
         if one in given and other in given:
@@ -205,7 +219,9 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
     values = _merged(saved, given)
     if values["preset"] == "paper":
         values = _merged(_paper(values, {**saved, **given}), saved, given)
-    for name in ("classes", "sbd_root"):
+    if "classes" in given:
+        values["mask_values"] = None
+    for name in ("classes", "sbd_root", "mask_values", "void"):
         if name in given and values["data_root"] is None:
             raise UsageError(f"{flag(name)} goes with --data-root")
     if "scenes" in given and values["data_root"] is not None:
@@ -222,7 +238,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
                 file = weights.read(values[name])
     return argparse.Namespace(
         **values, values=values, given=sorted(given), state=state, weights=file,
-        class_names=class_names(values["classes"]),
+        classes_given=classes_of(values),
     )  # fmt: skip
 
 
@@ -334,24 +350,6 @@ def _check_free(options: argparse.Namespace) -> None:
             with locked(lock):  # who trains there is told first
                 pass
         raise UsageError(reason)
-
-
-def class_names(given: str | None) -> list[str] | None:
-    """``a,b,c``, or the lines of a file of that name; None lets the data set say.
-
-    Raises:
-        FileNotFoundError, DataError: if it is neither.
-    """
-    if given is None:
-        return None
-    if "," in given:
-        return [name.strip() for name in given.split(",") if name.strip()]
-    if not Path(given).is_file():
-        raise FileNotFoundError(
-            f"--classes {given}: no such file; expected names separated by commas, or a text file "
-            "with one name a line"
-        )
-    return [*read_lines(Path(given))]
 
 
 def _why_not_free(path: str) -> str:

@@ -63,13 +63,14 @@ def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.u
 
 
 def read_mask(
-    path: str | PathLike[str], palette: NDArray[np.uint8] = VOC_PALETTE
+    path: str | PathLike[str], palette: NDArray[np.uint8] = VOC_PALETTE, greys: bool = False
 ) -> NDArray[np.uint8]:
     """Read a mask file as class indices, uint8 (H, W).
 
     Palette and grey files hold indices; RGB files are mapped through ``palette``, uint8
-    (colours, 3). Raises FileNotFoundError, or DataError if the file is damaged, lossy (JPEG changes
-    indices), of another mode, or has a colour that the palette lacks.
+    (colours, 3), but for those of greys alone where ``greys`` is true, which hold them. Raises
+    FileNotFoundError, or DataError if the file is damaged, lossy (JPEG changes indices), of another
+    mode, or has a colour that the palette lacks.
     """
     image, coding = _loaded(path, "a mask", upright=False)
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
@@ -77,6 +78,8 @@ def read_mask(
     if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
         image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)
     mode, values = image.mode, np.array(image)
+    if mode == "RGB" and greys and not np.ptp(values, axis=2).any():
+        return np.ascontiguousarray(values[..., 0])
     if mode == "RGB":
         try:
             return rgb_to_index(values, palette)

@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.conventions import DataError, check_classes, check_sample, read_image, read_mask
-from tinyfcn.data.palette import VOC_PALETTE
+from tinyfcn.data.palette import VOC_PALETTE, VOID
 
 __all__ = ["ConcatDataset", "Sample", "SegmentationDataset"]
+
+
+Classes = Sequence[str] | Mapping[int, str]
 
 
 class Sample(NamedTuple):
@@ -36,7 +39,11 @@ class SegmentationDataset:
         ids: names of the samples, in order.
         images, masks: the file of each id; an id that has none is an error here, before any
             training starts.
-        classes: class names; the position of a name is its index in the masks.
+        classes: class names; the position of a name is its index in the masks. Where masks hold
+            other values, a mapping of these to names, as in ``{7: "road", 8: "sidewalk"}``: the
+            names become 0, 1, … in this order, one that comes again joins its values, "void" and
+            values without a name are void.
+        void: a value that is void, besides 255. The names go to the others, from 0 up.
         palette: colours for masks that are coded in RGB, uint8 (colours, 3).
         source: where the ids come from, for error messages.
 
@@ -48,12 +55,14 @@ class SegmentationDataset:
         ids: Sequence[str],
         images: Mapping[str, Path],
         masks: Mapping[str, Path],
-        classes: Sequence[str],
+        classes: Classes,
         palette: NDArray[np.uint8] = VOC_PALETTE,
         source: str | PathLike[str] = "data set",
+        void: int = VOID,
     ):
         self.ids = tuple(ids)
-        self.classes = tuple(classes)
+        self.classes = names_of(classes)
+        self.table = label_table(classes, void)
         self.palette = palette
         check_classes(self.classes)
         if not self.ids:
@@ -66,7 +75,7 @@ class SegmentationDataset:
                     f"{source}: {len(missing)} of {len(self.ids)} ids have no {what} file: "
                     f"{', '.join(missing[:5])}{more}"
                 )
-        self._files = [(images[name], masks[name]) for name in self.ids]
+        self.files = [(images[name], masks[name]) for name in self.ids]
 
     @property
     def num_classes(self) -> int:
@@ -77,17 +86,26 @@ class SegmentationDataset:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample:
-        image_path, mask_path = self._files[index]
-        image, mask = read_image(image_path), self.read_mask(mask_path)
+        image_path, mask_path = self.files[index]
+        image, mask = read_image(image_path), self.labels(index)
         check_sample(image, mask, self.num_classes, image_path, mask_path)
         return Sample(self.ids[index], image, mask)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """The mask of a sample, not checked: what its values stand for, uint8 (H, W)."""
+        values = self.values(index)
+        return values if self.table is None else self.table[values]
+
+    def values(self, index: int) -> NDArray[np.uint8]:
+        """The values in the mask file of a sample, as they stand there, uint8 (H, W)."""
+        return self.read_mask(self.files[index][1])
+
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
-        """Read one mask file as indices; a reader of another format overrides this."""
-        return read_mask(path, self.palette)
+        """Read the values of one mask file; a reader of another format overrides this."""
+        return read_mask(path, self.palette, greys=self.table is not None)
 
     def check(self) -> None:
         """Read every sample and raise one DataError that lists all that are wrong."""
@@ -118,8 +136,56 @@ class ConcatDataset(SegmentationDataset):
             )
         self.classes = classes[0]
         self.ids = tuple(name for dataset in datasets for name in dataset.ids)
+        self.table = datasets[0].table
+        self.files = [pair for dataset in datasets for pair in dataset.files]
         self._places = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
 
     def __getitem__(self, index: int) -> Sample:
         dataset, place = self._places[index]
         return dataset[place]
+
+    def values(self, index: int) -> NDArray[np.uint8]:
+        """The values in the mask file of a sample."""
+        dataset, place = self._places[index]
+        return dataset.values(place)
+
+
+def names_of(classes: Classes) -> tuple[str, ...]:
+    """The names of the classes, in order; "void" in a mapping is none."""
+    if not isinstance(classes, Mapping):
+        return tuple(classes)
+    return tuple(dict.fromkeys(name for name in classes.values() if name != "void"))
+
+
+def label_table(classes: Classes, void: int = VOID) -> NDArray[np.uint8] | None:
+    """The label that each value of a mask file stands for, uint8 (256,); None: each for itself.
+
+    A value that no name is for is void where there is a mapping; else it stays what it is, which is
+    no label, and :func:`check_sample` rejects it.
+
+    >>> label_table({7: "road", 8: "sidewalk"})[[7, 8, 9]].tolist()
+    [0, 1, 255]
+    >>> label_table(["wall", "floor"], void=0)[[0, 1, 2, 3, 255]].tolist()
+    [255, 0, 1, 3, 255]
+    """
+    wrong = [
+        value for value in (void, *classes) if isinstance(value, int) and not 0 <= value <= 255
+    ]
+    if wrong or (void != VOID and isinstance(classes, Mapping) and void in classes):
+        raise DataError(
+            f"mask values: expected each from 0 to 255, and void not among the classes, got "
+            f"{wrong[0] if wrong else f'void {void}'}"
+        )
+    if isinstance(classes, Mapping):
+        names = (*names_of(classes), "void")
+        table = np.full(256, VOID, np.uint8)
+        for value, name in classes.items():
+            table[value] = names.index(name) if name != "void" else VOID
+        return table
+    if void == VOID:
+        return None
+    table = np.arange(256, dtype=np.uint8)
+    others = [value for value in range(len(classes) + 1) if value != void]
+    table[others[: len(classes)]] = range(len(classes))
+    table[void] = VOID
+    return table

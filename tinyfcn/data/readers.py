@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.conventions import DataError, check_classes
-from tinyfcn.data.dataset import SegmentationDataset
-from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE
+from tinyfcn.data.dataset import Classes, SegmentationDataset
+from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE, VOID
 from tinyfcn.files import open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
@@ -39,8 +39,11 @@ class VOCSegmentation(SegmentationDataset):
             ``TrainVal/VOCdevkit/VOC2011`` (as the 2011 archive unpacks). Of several years the
             newest is taken, since each contains those before.
         split: name of a list in ImageSets/Segmentation: train, val, trainval, or one of your own.
-        classes: class names; default those of ``classes.txt`` beside JPEGImages, or VOC's 21.
+        classes: class names, or a mapping of the masks' values to them, as for
+            :class:`SegmentationDataset`; default those of ``classes.txt`` beside JPEGImages, or
+            VOC's 21.
         palette: colours for masks that are coded in RGB, uint8 (colours, 3).
+        void: a value that is void, besides 255.
 
     Raises FileNotFoundError for a missing root, list, image or mask, DataError for an empty
     list. The test split of VOC has no masks: they are kept at the evaluation server.
@@ -50,8 +53,9 @@ class VOCSegmentation(SegmentationDataset):
         self,
         root: str | PathLike[str],
         split: str = "train",
-        classes: Sequence[str] | None = None,
+        classes: Classes | None = None,
         palette: NDArray[np.uint8] = VOC_PALETTE,
+        void: int = VOID,
     ):
         nestings = ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
         self.root = _find_tree(root, "a VOC tree", "ImageSets/Segmentation", nestings)
@@ -63,6 +67,7 @@ class VOCSegmentation(SegmentationDataset):
             classes=classes or _read_class_file(self.root) or VOC_CLASSES,
             palette=palette,
             source=listing,
+            void=void,
         )
 
 
@@ -127,20 +132,23 @@ class FolderSegmentation(SegmentationDataset):
         root: the folder that holds both.
         split: name of a list ``<split>.txt`` in ``root``, one id a line; default all images,
             sorted by name.
-        classes: class names; default those of ``classes.txt`` in ``root``, one a line.
+        classes: class names, or a mapping of the masks' values to them, as for
+            :class:`SegmentationDataset`; default those of ``classes.txt`` in ``root``, one a line.
         images, masks: names of the two folders.
         palette: colours for masks that are coded in RGB, uint8 (colours, 3): row k is the
             colour of class k.
+        void: a value that is void, besides 255.
     """
 
     def __init__(
         self,
         root: str | PathLike[str],
         split: str | None = None,
-        classes: Sequence[str] | None = None,
+        classes: Classes | None = None,
         images: str = "images",
         masks: str = "masks",
         palette: NDArray[np.uint8] = VOC_PALETTE,
+        void: int = VOID,
     ):
         self.root = _find_folder(Path(root), f"a data set ({images}/, {masks}/ and classes.txt)")
         found = classes or _read_class_file(self.root)
@@ -158,6 +166,7 @@ class FolderSegmentation(SegmentationDataset):
             classes=found,
             palette=palette,
             source=listing,
+            void=void,
         )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from tinyfcn import data
-from tinyfcn.data import DataError, SegmentationDataset
+from tinyfcn.data import VOID, DataError, SegmentationDataset
+from tinyfcn.data.dataset import Classes
 from tinyfcn.data.transforms import Transform
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
@@ -25,7 +25,10 @@ def draw_scenes(root: Path, train: int) -> Path:
 
 
 def open_dataset(
-    root: str | os.PathLike[str], split: str, classes: Sequence[str] | None = None
+    root: str | os.PathLike[str],
+    split: str,
+    classes: Classes | None = None,
+    void: int | None = None,
 ) -> SegmentationDataset:
     """The images of a list: of a folder with images/ and masks/, else of a VOC tree.
 
@@ -34,29 +37,33 @@ def open_dataset(
     """
     root = Path(root)
     plain = (root / "images").is_dir() and (root / "masks").is_dir()
-    return (data.FolderSegmentation if plain else data.VOCSegmentation)(root, split, classes)
+    return (data.FolderSegmentation if plain else data.VOCSegmentation)(
+        root, split, classes, void=VOID if void is None else void
+    )
 
 
 def open_datasets(
     root: str | os.PathLike[str],
     train_split: str = "train",
     val_split: str = "val",
-    classes: Sequence[str] | None = None,
+    classes: Classes | None = None,
     sbd_root: str | os.PathLike[str] | None = None,
+    void: int | None = None,
 ) -> tuple[SegmentationDataset, SegmentationDataset]:
     """The training and the validation set.
 
     Args:
         root: as for :func:`open_dataset`.
         train_split, val_split: names of the lists.
-        classes: class names; None lets the data say.
+        classes: class names, or a mapping of the masks' values to them; None lets the data say.
         sbd_root: SBD, whose images are added to the training set.
+        void: a value that is void, besides 255.
 
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    training = open_dataset(root, train_split, classes)
-    validation = open_dataset(root, val_split, classes)
+    training = open_dataset(root, train_split, classes, void)
+    validation = open_dataset(root, val_split, classes, void)
     if sbd_root is not None:
         if training.classes != data.VOC_CLASSES:
             raise DataError(

@@ -1,0 +1,91 @@
+"""Masks whose values are not 0, 1, 2, …: what each stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyfcn.data import ConcatDataset, DataError, FolderSegmentation, VOCSegmentation
+from tinyfcn.training.datasets import open_datasets
+
+VALUES = np.array([[0, 7, 8], [11, 26, 255]], np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One image and its mask, in a folder that is a plain one and a VOC tree."""
+    for name in ("images", "masks", "ImageSets/Segmentation"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, other in (("JPEGImages", "images"), ("SegmentationClass", "masks")):
+        (tmp_path / name).symlink_to(other)
+    Image.new("RGB", (3, 2)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(VALUES).save(tmp_path / "masks" / "a.png")
+    for split in ("train", "val"):
+        for place in (tmp_path, tmp_path / "ImageSets" / "Segmentation"):
+            (place / f"{split}.txt").write_text("a\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("reader", [VOCSegmentation, FolderSegmentation])
+@pytest.mark.parametrize(
+    ("classes", "void", "names", "labels"),
+    [
+        ({7: "road", 8: "path"}, 255, "road path", [255, 0, 1, 255, 255, 255]),
+        ({255: "cell", 0: "rest"}, 255, "cell rest", [1, 255, 255, 255, 255, 0]),
+        ({8: "b", 7: "a", 26: "b", 11: "void"}, 255, "b a", [255, 1, 0, 255, 0, 255]),
+        ({0: "a", 26: "b"}, 8, "a b", [0, 255, 255, 255, 1, 255]),
+        ([*"abcdefghijkl"], 11, "a b c d e f g h i j k l", [0, 7, 8, 255, 26, 255]),
+        ([*"abcdefgh"], 0, "a b c d e f g h", [255, 6, 7, 11, 26, 255]),
+    ],
+)
+def test_values_and_their_labels(
+    folder: Path, reader: type[VOCSegmentation | FolderSegmentation],
+    classes: Mapping[int, str] | Sequence[str], void: int, names: str, labels: list[int],
+) -> None:  # fmt: skip
+    dataset = reader(folder, "train", classes, void=void)
+    assert dataset.classes == tuple(names.split())
+    assert dataset.labels(0).ravel().tolist() == labels
+    np.testing.assert_array_equal(dataset.values(0), VALUES)
+    both = ConcatDataset([dataset, dataset])
+    np.testing.assert_array_equal(both.values(1), VALUES)
+    if set(labels) <= {*range(len(dataset.classes)), 255}:
+        assert both[1].mask.ravel().tolist() == labels
+    else:  # what no name is for, though names were counted
+        with pytest.raises(DataError, match=r"labels must be in \[0, \d+\) or 255 \(void\), got"):
+            dataset[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "LA", "I;16"])
+def test_black_and_white_in_every_mode(folder: Path, mode: str) -> None:
+    mask = np.array([[0, 255, 0], [255, 255, 0]], np.uint8)
+    if mode == "I;16":
+        picture = Image.fromarray(mask.astype(np.uint16))
+    else:
+        picture = Image.fromarray(mask)
+        picture = picture.convert(mode)
+    picture.save(folder / "masks" / "a.png")
+    for dataset in open_datasets(folder, "train", "train", {0: "rest", 255: "cell"}):
+        np.testing.assert_array_equal(dataset[0].mask, mask // 255)
+
+
+def test_a_palette_is_not_greys(folder: Path) -> None:
+    """Without mask values colours are those of the palette: 128 is the grey of class 7."""
+    Image.new("RGB", (3, 2), (128, 128, 128)).save(folder / "masks" / "a.png")
+    assert VOCSegmentation(folder).values(0).max() == 7
+    assert VOCSegmentation(folder, classes={0: "a", 128: "b"})[0].mask.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "void", "got"),
+    [({0: "a", 256: "b"}, 255, "got 256"), ({-1: "a"}, 255, "got -1"), (["a"], 300, "got 300"),
+     ({0: "a", 3: "b"}, 3, "got void 3")],
+)  # fmt: skip
+def test_values_that_cannot_be(
+    folder: Path, classes: Mapping[int, str] | Sequence[str], void: int, got: str
+) -> None:
+    with pytest.raises(DataError, match=f"^mask values: expected each from 0 to 255.*{got}$"):
+        FolderSegmentation(folder, "train", classes, void=void)

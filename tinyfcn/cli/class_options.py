@@ -1,0 +1,84 @@
+"""What the user says of the masks: names of the classes, and the values that stand for them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tinyfcn.data.dataset import Classes, names_of
+from tinyfcn.data.readers import read_lines
+
+
+def class_names(given: str | None) -> list[str] | None:
+    """``a,b,c``, or the lines of a file of that name; None lets the data set say.
+
+    Raises:
+        FileNotFoundError, DataError: if it is neither.
+    """
+    if given is None:
+        return None
+    if "," in given:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    if not Path(given).is_file():
+        raise FileNotFoundError(
+            f"--classes {given}: no such file; expected names separated by commas, or a text file "
+            "with one name a line"
+        )
+    return [*read_lines(Path(given))]
+
+
+def mask_values(text: str) -> str:
+    """For the type of an option: ``7:road,8:sidewalk``, or the JSON file of that name in this form.
+
+    The file says ``{"7": "road", "8": "sidewalk"}``, or ``{"road": 7, "vehicle": [26, 27]}``.
+
+    Example:
+        >>> mask_values("0: background, 255: cell")
+        '0:background,255:cell'
+    """
+    try:
+        pairs = _of_file(text) if text.endswith(".json") else _pairs(text)
+        values = {int(value): str(name).strip() for value, name in pairs}
+        names = names_of(values)
+        if len(values) < len(pairs):
+            raise ValueError("a value is there twice")
+        if not all(0 <= value <= 255 for value in values):
+            raise ValueError("a value is not in 0..255")
+        if not names or not all(values.values()) or any("," in name for name in names):
+            raise ValueError("every class needs a name, without commas")
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            f"expected 0:background,255:name or a file .json, got {text!r} ({error})"
+        ) from error
+    return ",".join(f"{value}:{name}" for value, name in values.items())
+
+
+def byte(text: str) -> int:
+    """For the type of an option: a value in a mask."""
+    if not (text.isdecimal() and int(text) <= 255):
+        raise argparse.ArgumentTypeError(f"expected a value in masks, 0 to 255, got {text!r}")
+    return int(text)
+
+
+def classes_of(values: dict[str, Any]) -> Classes | None:
+    """What the options ``classes`` and ``mask_values`` say, as data sets take it."""
+    if values["mask_values"]:
+        return {int(value): name for value, name in _pairs(values["mask_values"])}
+    return class_names(values["classes"])
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    parts = [part.partition(":") for part in text.split(",") if part.strip()]
+    return [(value, name) for value, _, name in parts]
+
+
+def _of_file(path: str) -> list[tuple[Any, Any]]:
+    content = json.loads(Path(path).read_text("utf-8-sig"))
+    if not isinstance(content, dict):
+        raise ValueError('no {"7": "road"} is in it')
+    if all(key.strip().isdecimal() for key in content):
+        return list(content.items())
+    lists = {name: v if isinstance(v, list) else [v] for name, v in content.items()}
+    return [(value, name) for name, values in lists.items() for value in values]
