@@ -132,7 +132,10 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
     if options.resume:
         run.load_state_dict(options.state)
     if ranks.rank == 0:
-        folder.write_config(options.values, backend=backend.active().name, ranks=ranks.size)
+        folder.write_config(
+            options.values, model=spec.to_dict(), images=[len(training), len(validation)],
+            backend=backend.active().name, ranks=ranks.size,
+        )  # fmt: skip
     return run, pixel_loss
 
 

@@ -58,6 +58,7 @@ def environment() -> dict[str, str]:
 def test_a_run_tells_its_whole_story(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert {"config.json", "log.csv", "predictions.png", "last.npz", "best.npz"} <= names
+    assert {"report.html", "README.md"} <= names
     rows = RunFolder(trained).read_log()
     assert [row["epoch"] for row in rows] == [1, 2]
     best = max(row["mean_iu"] for row in rows)

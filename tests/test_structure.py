@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
 CORE_LINES = 3200
-ALL_LINES = 15_607
+ALL_LINES = 15_999
 FILE_LINES = 400
 
 

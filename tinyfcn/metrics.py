@@ -43,6 +43,7 @@ class Scores:
         mean_iu: mean over classes of intersection over union.
         fw_iu: intersection over union weighted by the classes' shares of the true pixels.
         iu: intersection over union of each class, float64 (C,).
+        counts: the confusion matrix that they are of, (C, C).
     """
 
     pixel_accuracy: float
@@ -50,6 +51,7 @@ class Scores:
     mean_iu: float
     fw_iu: float
     iu: NDArray[np.float64]
+    counts: NDArray[np.float64]
 
 
 class ConfusionMatrix:
@@ -144,6 +146,7 @@ def scores(counts: Any) -> Scores:
             mean_iu=_mean(iu),
             fw_iu=float(np.nansum(true * iu) / true.sum()),
             iu=iu,
+            counts=counts,
         )
 
 

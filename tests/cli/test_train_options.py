@@ -23,6 +23,7 @@ from tinyfcn.cli.train_options import (
 from tinyfcn.data import DataError
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.run_folder import RECORDS
 
 
 @pytest.fixture(autouse=True)
@@ -242,7 +243,7 @@ def test_class_names_that_cannot_be_read() -> None:
         class_names("none.txt")
 
 
-@pytest.mark.parametrize("name", ["config.json", "log.csv", "curves.png", "predictions.png"])
+@pytest.mark.parametrize("name", RECORDS)
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
 def test_a_file_that_no_run_wrote_stays(name: str, kind: str) -> None:
     path = Path("photos", name)

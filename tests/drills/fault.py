@@ -145,7 +145,7 @@ def resume(fault: Fault, stage: Stage, right: dict[str, Any]) -> str:
     if ended.code != 0:
         return f"{ended.code}, {ended.last_line}"
     found = tiny_run.contents(stage.out)
-    for name in ("log.csv", "predictions.png", "curves.png", "best.npz"):
+    for name in ("log.csv", "predictions.png", "curves.png", "report.html", "best.npz"):
         # They may miss, or be older, if the run went on without them; a picture is not drawn again.
         removed = fault.name == "folder removed" and name.endswith(".png")
         if f"disk full: {name}" in fault.name or removed:

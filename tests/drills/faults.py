@@ -19,6 +19,7 @@ from tiny_run import FileOperations, page
 
 from tinyfcn.data import Preprocessing, write_mask
 from tinyfcn.training import run as run_module
+from tinyfcn.training.run_folder import RECORDS
 
 ALL = 99  # steps
 
@@ -225,7 +226,7 @@ def faults() -> list[Fault]:
         Fault("disk full: everything, from the start", full_disk(), 0),
         Fault("files of 50 kB at most, epoch 2", small_files, 6, lost=ALL, save=True),
     ]
-    for name in ("", "log.csv", "curves.png", "predictions.png", "best.npz", "last.npz"):
+    for name in ("", *RECORDS[1:], "best.npz", "last.npz"):
         for step in (2, 6):
             where = f"{name or 'everything'}, epoch {1 + step // 4}"
             codes = (0, 2) if name.endswith("npz") else (0,)  # 2 if it was the last time

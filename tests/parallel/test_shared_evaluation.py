@@ -46,6 +46,20 @@ def mixed(number, void=0.1):
     return made
 
 
+def of_one(sample):
+    """Pixel accuracy, mean IU and the IU of each class of one image, from sets of pixels."""
+    truth, said = sample.mask.ravel(), sample.image.argmax(axis=2).ravel()
+    kept = [i for i in range(truth.size) if truth[i] != 255]
+    iu = []
+    for c in range(3):
+        true, found = ({i for i in kept if labels[i] == c} for labels in (truth, said))
+        iu.append(len(true & found) / len(true | found) if true | found else np.nan)
+    defined = [x for x in iu if x == x]
+    right = sum(truth[i] == said[i] for i in kept)
+    means = [right / len(kept), sum(defined) / len(defined)] if kept else [np.nan, np.nan]
+    return pytest.approx([*means, *iu], nan_ok=True)
+
+
 @pytest.mark.parametrize("number", [1, 3, 8, 9, 16, 17, 41, 70])
 def test_any_number_of_ranks_gives_the_same(number):
     data = mixed(number)
@@ -63,20 +77,27 @@ def test_any_number_of_ranks_gives_the_same(number):
             def each_sample():  # all ranks must be here
                 turns.append(group.gather(len(turns)))
 
-            scores, sheet = evaluate_shared(models[group.rank], data, PLAIN, group, each_sample)
-            return scores, sheet, turns
+            return evaluate_shared(models[group.rank], data, PLAIN, group, each_sample), turns
 
-        for scores, sheet, turns in on_ranks(ranks, rank):
+        for found, turns in on_ranks(ranks, rank):
             for name, value in vars(matrix.scores()).items():
-                np.testing.assert_array_equal(getattr(scores, name), value)
+                np.testing.assert_array_equal(getattr(found.scores, name), value)
             most = max(sum(len(data[i : i + 8]) for i in range(8 * r, number, 8 * ranks))
                        for r in range(ranks))  # fmt: skip
             assert turns == [[turn] * ranks for turn in range(most)]
-            assert len(sheet) == len(places)
-            for (image, mask, prediction), place in zip(sheet, places, strict=True):
+            assert len(found.sheet) == len(places)
+            for (image, mask, prediction), place in zip(found.sheet, places, strict=True):
                 np.testing.assert_array_equal(image, data[place].image)
                 np.testing.assert_array_equal(mask, data[place].mask)
                 np.testing.assert_array_equal(prediction, data[place].image.argmax(axis=2))
+            figures = {sample.id: of_one(sample) for sample in data}
+            assert found.images == figures
+            assert [*found.images] == data.ids
+            known = [name for name in data.ids if not np.isnan(found.images[name][1])]
+            poor = sorted(known, key=lambda name: (found.images[name][1], name))
+            assert [*found.worst] == poor[: evaluation.WORST]
+            for name in found.worst:
+                np.testing.assert_array_equal(found.worst[name][1], data[data.ids.index(name)].mask)
         shown.append(sorted(call for model in models for call in model.calls))
     assert all(calls == shown[0] for calls in shown)  # what goes through a model at once
 

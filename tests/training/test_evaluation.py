@@ -117,12 +117,15 @@ def test_preprocessing_is_that_of_the_model() -> None:
     assert predict(Brightest(), [image], CAFFE).tolist() == [[[2, 2], [2, 2]]]
 
 
-def test_on_batch_sees_every_sample_in_order() -> None:
+def test_on_image_sees_every_sample_in_order() -> None:
     seen: list[str] = []
 
-    def collect(group: list[Sample], predictions: Any) -> None:
-        seen.extend(sample.id for sample in group)
-        assert predictions.shape == (len(group), *group[0].mask.shape)
+    def collect(sample: Sample, prediction: Any, counts: Any) -> None:
+        seen.append(sample.id)
+        np.testing.assert_array_equal(prediction, sample.image.argmax(axis=2))
+        counted = sample.mask != 255
+        assert counts.sum() == counted.sum()
+        assert counts.trace() == (prediction == sample.mask)[counted].sum()
 
     evaluate(Brightest(), samples((3, 3), (3, 3), (4, 3)), 3, PLAIN, 2, collect)
     assert seen == ["0", "1", "2"]

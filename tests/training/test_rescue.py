@@ -30,6 +30,7 @@ FULL = OSError(28, "No space left on device")
 
 FILES = {
     "best.npz", "curves.png", "last.npz", "log.csv", "predictions.png", "previous.npz",
+    "report.html",
 }  # fmt: skip
 _straight: dict[Any, Any] = {}
 
@@ -148,8 +149,8 @@ def file(name: str, *calls: int) -> Callable[[Patch, Exception], None]:
     """What makes the writing of that file fail."""
 
     def make(patch: Patch, error: Exception) -> None:
-        writers = {"log": "write_log", "curves": "write_curves", "predictions": "write_sheet"}
-        owner, writer = run_module.RunFolder, writers[name]
+        writers = {"predictions": "write_sheet"}
+        owner, writer = run_module.RunFolder, writers.get(name, f"write_{name}")
         patch.setattr(owner, writer, break_at({*calls}, getattr(owner, writer), error))
 
     return make
@@ -165,6 +166,9 @@ LESSER = {
     "curves.png: any failure": (file("curves", 1), ZeroDivisionError("in matplotlib")),
     "predictions.png: memory": (file("predictions", 1), MemoryError()),
     "predictions.png: letters": (file("predictions", 1), encoding_error()),
+    "report.html: full": (file("report", 1), FULL),
+    "report.html: any failure": (file("report", 1), ZeroDivisionError("in a curve")),
+    "README.md: any failure": (file("card", 1, 2), ZeroDivisionError("in a table")),
     "log.csv: full": (file("log", 1, 2), FULL),
     "log.csv: not ours to write": (file("log", 2), PermissionError(13, "Permission denied")),
 }

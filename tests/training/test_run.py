@@ -130,6 +130,7 @@ def test_what_a_run_leaves(tmp_path: Path, make_trainer: Make) -> None:
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
         "best.npz", "curves.png", "last.npz", "log.csv", "predictions.png", "previous.npz",
+        "report.html",
     ]  # fmt: skip
     assert checkpoint.load(run.folder.previous)["progress"]["iteration"] == 5
     rows = run.folder.read_log()

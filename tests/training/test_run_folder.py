@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from tinyfcn.files import atomic_write
+from tinyfcn.metrics import scores
 from tinyfcn.training import run_folder
+from tinyfcn.training.evaluation import Evaluation
+from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.run_folder import RunFolder
 
 COLUMNS = (
@@ -156,7 +159,14 @@ def test_a_checkpoint_without_rows_leaves_the_log_that_is_there(tmp_path: Path) 
 
 def test_leftovers_of_dead_runs_are_removed_and_nothing_else(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    ours = [".last.npz.77.tmp", ".best.npz.1.tmp", ".log.csv.4194304.tmp", ".curves.png.9.tmp"]
+    ours = [
+        ".report.html.8.tmp",
+        ".README.md.8.tmp",
+        ".last.npz.77.tmp",
+        ".best.npz.1.tmp",
+        ".log.csv.4194304.tmp",
+        ".curves.png.9.tmp",
+    ]
     others = [".photo.png.77.tmp", "last.npz.77.tmp", ".last.npz", "notes.tmp", ".last.npz.7.txt"]
     for name in (*ours, *others):
         (tmp_path / name).write_text("")
@@ -207,3 +217,67 @@ def everything_in(folder: Path) -> dict[str, tuple[int, int]]:
         str(path): (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in (folder, *folder.rglob("*"))
     }
+
+
+# ---- pages ----
+
+PAGE_ROWS = [row(1), row(2)]
+
+
+def found(images: int = 2) -> Evaluation:
+    rng = np.random.default_rng(0)
+    triple = (
+        rng.integers(0, 256, (20, 30, 3)).astype("u1"),
+        rng.integers(0, 3, (20, 30)).astype("u1"),
+        rng.integers(0, 3, (20, 30)).astype("u1"),
+    )
+    names = [f"picture {i}" for i in range(images)]
+    return Evaluation(
+        scores(np.diag([5, 3, 2])), dict.fromkeys(names, [0.5] * 5), [triple],
+        dict.fromkeys(names, triple),
+    )  # fmt: skip
+
+
+CLASSES = ["background", "cat, black", "dog"]
+
+
+def test_the_page_keeps_what_was_found_in_the_best_epoch(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_report(PAGE_ROWS[:1], CLASSES, found())
+    first = run.report.read_text()
+    assert "mean IU 0.143 in epoch 1" in first and first.count("<img") == 1 + 2 * 4
+    rows = [row(1), row(2) | {"mean_iu": 0.1}]  # worse, as after --resume: nothing is found
+    run.write_report(rows, CLASSES, None)
+    assert "in epoch 1" in run.report.read_text() and run.report.read_text().count("<img") == 9
+    run.write_report(PAGE_ROWS, CLASSES, None)  # the best epoch is another
+    assert "in epoch 2" in run.report.read_text() and "<img" not in run.report.read_text()
+
+
+@pytest.mark.parametrize("change", ["a line more", "theirs", "a folder", "a pipe", "a dead link"])
+@pytest.mark.parametrize("name", ["report.html", "README.md"])
+def test_a_page_of_another_hand_stays(tmp_path: Path, name: str, change: str) -> None:
+    run, path = RunFolder(tmp_path), tmp_path / name
+    spec = ModelSpec("fcn8s", tuple(CLASSES)).to_dict()
+    arguments = {"data_root": "data", "train_split": "train", "val_split": "val"}
+    run.write_config(arguments, model=spec, images=[3, 2])
+
+    def write() -> None:
+        run.write_report(ROWS, CLASSES, None)
+        run.write_card(ROWS)
+
+    for _ in range(2):  # what is ours is written anew
+        write()
+    text = path.read_text()
+    path.unlink()
+    if change == "a folder":
+        path.mkdir()
+    elif change == "a pipe":
+        os.mkfifo(path)
+    elif change == "a dead link":
+        path.symlink_to("nowhere")
+    else:
+        path.write_text(text + "mine\n" if change == "a line more" else "mine")
+    before = os.lstat(path)
+    with pytest.raises(OSError, match=f"{name}.*stays|stays.*{name}"):
+        write()
+    assert os.lstat(path) == before and not (tmp_path / "nowhere").exists()

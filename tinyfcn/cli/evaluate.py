@@ -1,10 +1,12 @@
 """Score a trained network.
 
 What the checkpoint knows about its data need not be said again: without options it is scored on the
-images that its training scored it on.
+images that its training scored it on. With --out, the folder gets scores.json, images.csv with the
+scores of each image, confusion.csv and confusion.png, and report.html, which shows all of it and
+the worst images. A file of another origin stays: report.html is report-2.html then.
 
 tinyfcn evaluate runs/fcn8s/best.npz
-tinyfcn evaluate runs/fcn8s/best.npz --val-split test
+tinyfcn evaluate runs/fcn8s/best.npz --val-split test --out scores
 tinyfcn evaluate runs/fcn8s/best.npz --data-root other/VOC2012 --backend cupy
 """
 
@@ -24,6 +26,7 @@ from tinyfcn.parallel import launch
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate_shared
+from tinyfcn.training.results import write_results
 
 TAKEN = (
     "data-root", "classes", "mask-values", "void", "val-split", "preprocessing", "backend",
@@ -38,21 +41,36 @@ def main(arguments: Sequence[str]) -> None:
     for option in [*OPTIONS["data"], *OPTIONS["run"]]:
         if option.name in TAKEN:
             add_option(parser, option._replace(default=None))
-    score(complete(vars(parser.parse(arguments))))
+    parser.add_argument(
+        "--out", dest="results", metavar="DIR", help="write scores and report there"
+    )
+    given = vars(parser.parse(arguments))
+    results = given.pop("results", None)
+    score(complete(given), results)
 
 
-def score(options: argparse.Namespace) -> None:
-    """Print the scores of the checkpoint ``options.evaluate``."""
+def score(options: argparse.Namespace, results: str | None = None) -> None:
+    """Print the scores of the checkpoint ``options.evaluate``, and write them into a folder."""
     use_backend(options.backend)
-    with parallel.group().rank_0_first():
+    group = parallel.group()
+    with group.rank_0_first():
+        if results is not None:
+            Path(results).mkdir(parents=True, exist_ok=True)
         root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
     validation = open_dataset(root, options.val_split, options.classes_given, options.void)
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")
     started = time.monotonic()
-    scores, _ = evaluate_shared(model, validation, spec.preprocessing, parallel.group())
+    found = evaluate_shared(model, validation, spec.preprocessing, group)
+    scores = found.scores
     print(report.HEAD)
     print(report.row("", scores, None, time.monotonic() - started))
     print(report.class_lines(scores, validation.classes))
+    if results is not None and group.rank == 0:
+        about = {
+            "checkpoint": options.evaluate, "data": str(root), "list": options.val_split,
+            "images": len(validation), "model": str(spec), "preprocessing": str(spec.preprocessing),
+        }  # fmt: skip
+        print(f"{results}: {', '.join(write_results(results, found, validation.classes, about))}")
     print(f"mean IU {scores.mean_iu:.3f} of {options.evaluate} on {len(validation)} images")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 import tinyfcn
 from tinyfcn import backend, visualize
 from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
 from tinyfcn.metrics import ConfusionMatrix, Scores
+from tinyfcn.metrics import scores as scores_of
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.parallel import Group
@@ -26,6 +29,24 @@ from tinyfcn.without_values import evaluating
 PIXELS = 1 << 17
 AT_ONCE = 8
 SHEET_ROWS = 6  # images on the sheet of predictions
+WORST, SIDE = 8, 320  # images that a report shows, and how large at most
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found out about a data set.
+
+    Attributes:
+        scores: over the whole set.
+        images: of each id pixel accuracy, mean IU and the IU of each class; NaN where undefined.
+        sheet: a few images with mask and prediction.
+        worst: those of the lowest mean IU, worst first, by their ids, at most ``SIDE`` large.
+    """
+
+    scores: Scores
+    images: dict[str, list[float]]
+    sheet: list[visualize.Triple]
+    worst: dict[str, visualize.Triple]
 
 
 def predict(
@@ -74,7 +95,7 @@ def evaluate(
     num_classes: int,
     preprocessing: Preprocessing,
     batch_size: int = AT_ONCE,
-    on_batch: Callable[[list[Sample], NDArray[np.uint8]], None] | None = None,
+    on_image: Callable[[Sample, NDArray[np.uint8], NDArray[np.int64]], None] | None = None,
     group: Group | None = None,
 ) -> Scores:
     """Scores over a whole data set, each image at its own size.
@@ -87,7 +108,7 @@ def evaluate(
         batch_size: of so many neighbours in the data set those of the same size go through the
             model at once, but no more than ``PIXELS`` pixels unless one image has more; images
             are never padded or resized, so scores depend on it by rounding only.
-        on_batch: called with the samples of each batch and their predictions, (N, H, W).
+        on_image: called with each sample, its prediction (H, W) and its confusion matrix (C, C).
         group: the ranks, each of which gives its part of the data set; all get the same scores.
 
     Raises:
@@ -97,9 +118,12 @@ def evaluate(
     matrix = ConfusionMatrix(num_classes)
     for samples in _equal_sizes(dataset, batch_size):
         predictions = predict(model, [sample.image for sample in samples], preprocessing)
-        matrix.update(predictions, np.stack([sample.mask for sample in samples]))
-        if on_batch is not None:
-            on_batch(samples, predictions)
+        for sample, prediction in zip(samples, predictions, strict=True):
+            own = ConfusionMatrix(num_classes)
+            own.update(prediction, sample.mask)
+            matrix.counts += own.counts
+            if on_image is not None:
+                on_image(sample, prediction, own.counts)
     if group is not None:
         matrix.counts = np.sum(group.gather(matrix.counts), axis=0)
     if not matrix.counts.any():
@@ -152,7 +176,7 @@ def evaluate_shared(
     preprocessing: Preprocessing,
     group: Group,
     each_sample: Callable[[], None] = lambda: None,
-) -> tuple[Scores, list[visualize.Triple]]:
+) -> Evaluation:
     """Scores over a data set that is shared out to ranks, with a progress bar.
 
     What goes through the model at once is the same for any number of ranks.
@@ -163,11 +187,13 @@ def evaluate_shared(
         each_sample: called after each, on all ranks equally often.
 
     Returns:
-        The scores, and a few images with mask and prediction; on all ranks.
+        The same on all ranks.
     """
     places = np.linspace(0, len(dataset) - 1, SHEET_ROWS)
     wanted = {dataset.ids[round(place)] for place in places}
     sheet: dict[str, visualize.Triple] = {}
+    images: dict[str, list[float]] = {}
+    worst: list[tuple[float, str, visualize.Triple]] = []
     first, own = (
         [i for start in range(AT_ONCE * rank, len(dataset), AT_ONCE * group.size)
          for i in range(start, min(start + AT_ONCE, len(dataset)))]
@@ -179,18 +205,44 @@ def evaluate_shared(
         for _ in first[len(own) :]:
             each_sample()
 
-    def collect(samples: list[Sample], predictions: NDArray[np.uint8]) -> None:
-        for sample, prediction in zip(samples, predictions, strict=True):
-            if sample.id in wanted:
-                sheet[sample.id] = sample.image, sample.mask, prediction
-            each_sample()
+    def collect(sample: Sample, prediction: NDArray[np.uint8], counts: NDArray[np.int64]) -> None:
+        triple, one = (sample.image, sample.mask, prediction), scores_of(counts)
+        if sample.id in wanted:
+            sheet[sample.id] = triple
+        images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
+        place = (one.mean_iu, sample.id)
+        if counts.any() and (len(worst) < WORST or place < worst[-1][:2]):
+            worst[:] = _worst([*worst, (*place, _small(triple))])
+        each_sample()
 
     samples = report.bar(part(), total=len(own), desc="evaluation")
     scores = evaluate(
-        model, samples, dataset.num_classes, preprocessing, on_batch=collect, group=group
+        model, samples, dataset.num_classes, preprocessing, on_image=collect, group=group
     )
-    found = dict(collections.ChainMap(*group.gather(sheet)))
-    return scores, [found[name] for name in dataset.ids if name in found]
+    found, shown, poor = zip(*group.gather((images, sheet, worst)), strict=True)
+    figures, pictures = dict(collections.ChainMap(*found)), dict(collections.ChainMap(*shown))
+    return Evaluation(
+        scores,
+        {name: figures[name] for name in dataset.ids},
+        [pictures[name] for name in dataset.ids if name in pictures],
+        {name: triple for _, name, triple in _worst(itertools.chain(*poor))},
+    )
+
+
+def _worst(
+    triples: Iterable[tuple[float, str, visualize.Triple]],
+) -> list[tuple[float, str, visualize.Triple]]:
+    return sorted(triples, key=lambda one: one[:2])[:WORST]
+
+
+def _small(triple: visualize.Triple) -> visualize.Triple:
+    """The same, no larger than a report shows it; labels are never mixed."""
+    soft, hard = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
+    pictures = [Image.fromarray(part) for part in triple]
+    for picture, method in zip(pictures, (soft, hard, hard), strict=True):
+        picture.thumbnail((SIDE, SIDE), method)
+    image, mask, prediction = map(np.asarray, pictures)
+    return image, mask, prediction
 
 
 def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:

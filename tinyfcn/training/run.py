@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly, random, visualize
+from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly, random
 from tinyfcn.data import Batch, DataError, DataLoader, SegmentationDataset
 from tinyfcn.metrics import SCORES
 from tinyfcn.nn import Module
@@ -38,7 +38,7 @@ from tinyfcn.parallel.shards import Shards
 from tinyfcn.training import checkpoint, report
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
-from tinyfcn.training.evaluation import evaluate_shared
+from tinyfcn.training.evaluation import Evaluation, evaluate_shared
 from tinyfcn.training.progress import Progress
 from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
 from tinyfcn.training.saver import Saver
@@ -88,7 +88,7 @@ class Run:
         self._stop = StopSignals()
         self._whole: Any = None  # what a step changes, as the last whole one left it
         self._saved: Any = None  # that of last.npz
-        self._sheet: list[visualize.Triple] = []  # to be drawn
+        self._found: Evaluation | None = None  # in the best epoch, to be drawn
         self._saver = Saver(self.folder)
         self._said: set[str] = set()  # which files cannot be written
 
@@ -105,7 +105,7 @@ class Run:
             if self.group.rank == 0:
                 self.folder.claim_log(self.rows)
             self.rows = self.rows or []
-            self._write_log()
+            self._write_records()
             self._saved = self._whole = self._mark()
             try:
                 yield
@@ -187,11 +187,11 @@ class Run:
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
         self._check_weights()
-        scores, sheet = evaluate_shared(
+        found = evaluate_shared(
             self.model, self.validation, self.loader.preprocessing, self.group,
             self._stop_if_asked,  # going on repeats this evaluation, no step
         )  # fmt: skip
-        now, names = self.progress, self.validation.classes
+        now, scores = self.progress, found.scores
         train_loss = now.loss_sum / max(1, now.losses)
         better = scores.mean_iu > now.best_mean_iu
         epoch, seconds = now.epoch + 1, time.monotonic() - self._begun
@@ -202,17 +202,14 @@ class Run:
         row = dict(zip(self._columns(), [*figures, *scores.iu.tolist()], strict=True))
         self.rows = [*(self.rows or []), row]
         if better and self.group.rank == 0:
-            self._saver.best, self._sheet = copy.deepcopy(self.state_dict()), sheet
+            self._saver.best, self._found = copy.deepcopy(self.state_dict()), found
         self._whole = self._mark()
         if now.iteration == self.iterations or self._saver.due(0.0):
             self._optional("last.npz", self._save)
 
         print(report.row(self._label(epoch), scores, train_loss, seconds) + "  best" * better)
-        print(report.class_lines(scores, names), flush=True)
-        self._write_log()
-        draw = self.folder.write_sheet
-        if self._sheet and self._optional("predictions.png", draw, self._sheet, names):
-            self._sheet = []
+        print(report.class_lines(scores, self.validation.classes), flush=True)
+        self._write_records()
         if now.iteration < self.iterations:
             self._stop_if_asked()
 
@@ -367,10 +364,12 @@ class Run:
             self._said.add(name)
             return False
 
-    def _write_log(self) -> None:
+    def _write_records(self) -> None:
         if self.rows and self.group.rank == 0:
-            self._optional("log.csv", self.folder.write_log, self.rows)
-            self._optional("curves.png", self.folder.write_curves, self.rows)
+            records = self.folder.records(self.rows, self.validation.classes, self._found)
+            done = {name: self._optional(name, write) for name, write in records.items()}
+            if done.get("predictions.png") and done["report.html"]:
+                self._found = None
 
     # ---- screen ----
 

@@ -4,6 +4,8 @@ config.json       every argument, the versions of what computed, the commit, the
 log.csv           one row an epoch
 curves.png        loss and scores over the epochs (needs matplotlib)
 predictions.png   image, truth and prediction side by side
+report.html       all of it on one page: curves, classes, confusions, the worst images, settings
+README.md         the model card, with which the folder can be uploaded as it is
 last.npz          checkpoint to go on from
 previous.npz      the one before it
 best.npz          checkpoint of the best mean IU so far
@@ -23,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,12 +34,16 @@ import tinyfcn
 from tinyfcn import visualize
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.metrics import SCORES
+from tinyfcn.page import Element, page
+from tinyfcn.training import model_card, run_page, sealed
+from tinyfcn.training.evaluation import Evaluation
 from tinyfcn.training.lock import locked
 
 COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)  # of the log, before the classes
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
-RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png")
+RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html")
+CARD = "README.md"  # one that is there already stays
 CONFIG_MARK = '{\n  "arguments": {'  # how config.json begins, which is written first
 
 Row = dict[str, float]
@@ -72,7 +78,7 @@ class RunFolder:
             reason = f"the run folder cannot be made or written to ({error.strerror})"
             raise OSError(error.errno, reason, str(self.path)) from error
         records = (self.path / name for name in RECORDS)
-        self.config, self.log, self.curves, self.predictions = records
+        self.config, self.log, self.curves, self.predictions, self.report = records
         self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
 
     @contextlib.contextmanager
@@ -85,7 +91,7 @@ class RunFolder:
             FolderInUse: saying by whom.
         """
         with locked(self.path / "run.lock"):
-            for name in (*CHECKPOINTS, *RECORDS, "scenes"):
+            for name in (*CHECKPOINTS, *RECORDS, CARD, "scenes"):
                 for path in self.path.glob(f".{name}.*.tmp"):
                     shutil.rmtree(path, ignore_errors=True)
                     path.unlink(missing_ok=True)
@@ -131,6 +137,45 @@ class RunFolder:
         with atomic_write(self.predictions) as file:
             picture.save(file, format="PNG")
 
+    def records(
+        self, rows: Sequence[Row], classes: Sequence[str], found: Evaluation | None
+    ) -> dict[str, Callable[[], None]]:
+        """What writes each file that tells of these epochs; pictures of what was ``found`` last."""
+        writers: dict[str, Callable[[], None]] = {
+            "log.csv": lambda: self.write_log(rows),
+            "curves.png": lambda: self.write_curves(rows),
+            "report.html": lambda: self.write_report(rows, classes, found),
+            CARD: lambda: self.write_card(rows),
+        }
+        if found:
+            writers["predictions.png"] = lambda: self.write_sheet(found.sheet, classes)
+        return writers
+
+    def write_report(
+        self, rows: Sequence[Row], classes: Sequence[str], found: Evaluation | None
+    ) -> None:
+        """Write ``report.html``. What was ``found`` in the best epoch is shown; where that is None,
+        what the page that is there says of this epoch."""
+        best, config = _best(rows), self.read_config()
+        begin, end = f"<!-- scores of epoch {best['epoch']:g} -->", "<!-- end of scores -->"
+        old = (sealed.read(self.report) or "").partition(begin)[2].partition(end)[0]
+        shown = run_page.evaluation(found, classes) if found else Element(old)
+        values = {**config.get("arguments", {}), **config.get("environment", {})}
+        title = f"{self.path.name}: mean IU {best['mean_iu']:.3f} in epoch {best['epoch']:g}"
+        parts = [Element(begin), shown, Element(end), run_page.settings(values)]
+        sealed.write(self.report, page(title, run_page.curves(rows), *parts))
+
+    def write_card(self, rows: Sequence[Row]) -> None:
+        """Write ``README.md``, where ``config.json`` says which model it is."""
+        config = self.read_config()
+        if "model" in config:
+            sealed.write(self.path / CARD, model_card.text(config, _best(rows)))
+
+    def read_config(self) -> dict[str, Any]:
+        """What ``config.json`` says; nothing if there is no such file."""
+        known = self.config.exists()
+        return json.loads(self.config.read_text("utf-8")) if known else {}
+
     def read_log(self) -> list[Row]:
         """The rows of ``log.csv``, none if there is no such file; an empty cell is NaN."""
         if not self.log.exists():
@@ -140,6 +185,11 @@ class RunFolder:
                 {key: json.loads(text or "NaN") for key, text in row.items()}
                 for row in csv.DictReader(file)
             ]
+
+
+def _best(rows: Sequence[Row]) -> Row:
+    """The row of the best epoch, the first of several."""
+    return max(rows, key=lambda row: row["mean_iu"])
 
 
 def holds_run(path: str | os.PathLike[str]) -> bool:

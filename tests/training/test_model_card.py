@@ -1,0 +1,92 @@
+"""The model card: what it says is so, and every command and program in it runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyfcn import cli
+from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing, read_mask, write_voc_tree
+from tinyfcn.metrics import SCORES
+from tinyfcn.training import checkpoint
+from tinyfcn.training.model_card import text
+from tinyfcn.training.model_spec import ModelSpec
+from tinyfcn.training.run_folder import RunFolder
+
+NAMES = tuple(f"class {i}" for i in range(10))
+ARGUMENTS = {"data_root": "/home/me/cells", "train_split": "train", "val_split": "val"}
+
+
+def write_card(folder: Path, preprocessing: Preprocessing = TORCHVISION) -> str:
+    """A run folder with a network that was not trained, and a photo."""
+    spec = ModelSpec("fcn32s", NAMES, {"width": 1 / 64}, preprocessing)
+    state = spec.build().state_dict()
+    rng = np.random.default_rng(0)
+    for value in state.values():  # scores begin at zero
+        value[...] = rng.normal(0, 0.1, value.shape)
+    run = RunFolder(folder)
+    saved = {"model": "fcn32s", "width": 1 / 64, "batch_norm": False, "classes": ",".join(NAMES)}
+    checkpoint.save(run.best, {"model": state, "description": spec.to_dict(), "arguments": saved})
+    run.write_config(ARGUMENTS, model=spec.to_dict(), images=[7, 3])
+    rows = [{"epoch": e, **dict.fromkeys(SCORES, e / 9), **{f"iu {n}": e / 8 for n in NAMES}}
+            for e in (1, 2)]  # fmt: skip
+    run.write_card([*rows, {**rows[0], "epoch": 3}])
+    Image.effect_noise((70, 50), 90).convert("RGB").save(folder / "photo.jpg")
+    return (folder / "README.md").read_text()
+
+
+def blocks(card: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE], ids=["RGB", "BGR"])
+def test_all_that_it_says_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preprocessing: Preprocessing
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    card = write_card(tmp_path, preprocessing)
+    write_voc_tree("DATA", train=1, val=2, size=32, diameter=(10.0, 20.0))
+    for block in blocks(card, "sh"):
+        for line in block.splitlines():
+            words = shlex.split(line)
+            assert words[0] == "tinyfcn" and cli.main(words[1:]) == 0
+    expected = read_mask("predictions/photo.png")
+    assert len(np.unique(expected)) > 2
+    programs = blocks(card, "python")
+    assert len(programs) == 2
+    for program in programs:
+        known: dict[str, Any] = {}
+        exec(program, known)
+        assert (known["labels"] == expected).mean() > 0.999  # sums round differently
+    assert cli.main(["predict", "model.safetensors", "photo.jpg", "--out", "again"]) == 0
+    np.testing.assert_array_equal(read_mask("again/photo.png"), expected)
+
+
+def test_what_it_says(tmp_path: Path) -> None:
+    card = write_card(tmp_path)
+    head = card.split("---\n")[1].splitlines()
+    assert "pipeline_tag: image-segmentation" in head
+    assert "after epoch\n2:" in card  # of the best, not of the last
+    assert "| mean IU | 0.222 |" in card and "| 9 | class 9 | 0.250 |" in card
+    assert "cells: 7 images of the list train" in card and "/home/me" not in card
+
+
+def test_names_cannot_change_how_it_looks() -> None:
+    names = ("a|b", "__c__", "<d>\n# e", "狐")
+    spec = ModelSpec("fcn8s", names)
+    best = {"epoch": 1, **dict.fromkeys(SCORES, 0.5), **{f"iu {name}": 0.5 for name in names}}
+    config = {"model": spec.to_dict(), "arguments": {**ARGUMENTS, "data_root": None},
+              "images": [1, 1]}  # fmt: skip
+    card = text(config, {**best, "iu 狐": float("nan")})
+    assert r"| 0 | a\|b | 0.500 |" in card
+    assert r"| 1 | \_\_c\_\_ | 0.500 |" in card
+    assert r"| 2 | \<d\> \# e | 0.500 |" in card
+    assert "| 3 | 狐 |  |" in card
+    assert "Scenes that tinyfcn draws" in card

@@ -1,0 +1,135 @@
+"""The page of a run: small, right, and readable in a browser, which the last tests open."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyfcn.metrics import SCORES, scores
+from tinyfcn.page import page
+from tinyfcn.training.evaluation import Evaluation
+from tinyfcn.training.run_page import curves, evaluation, settings
+from tinyfcn.visualize import Triple
+
+CLASSES = ["background", "cat <b>", "狐 & dog"]
+
+
+def triple(height: int, width: int, classes: int = 3) -> Triple:
+    """The worst that a page can be asked to hold: noise."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    truth, said = (rng.integers(0, classes, (height, width)).astype(np.uint8) for _ in range(2))
+    truth[:, : width // 4] = 255
+    return image, truth, said
+
+
+def found(number: int = 8, size: tuple[int, int] = (320, 320), classes: int = 3) -> Evaluation:
+    counts = np.random.default_rng(0).integers(0, 9, (classes, classes)) * 1000
+    names = [f"folder/picture <{i}> {'x' * 40}" for i in range(number)]
+    figures = [0.25, 0.125, *[math.nan] * classes]
+    worst = {name: triple(*size, classes) for name in names}
+    return Evaluation(scores(counts), dict.fromkeys(names, figures), [], worst)
+
+
+def rows(number: int) -> list[dict[str, float]]:
+    return [
+        {"epoch": i + 1, "train_loss": 3 / (i + 1), **dict.fromkeys(SCORES, i / number)}
+        for i in range(number)
+    ]
+
+
+def whole(number: int = 8, size: tuple[int, int] = (320, 320), classes: int = 3) -> str:
+    names = CLASSES if classes == 3 else [f"class {i}" for i in range(classes)]
+    shown = evaluation(found(number, size, classes), names)
+    values = {"lr": 0.01, "data_root": "/a/very/" + "long/" * 60, "command": ["a", "b"], "x": None}
+    return page("run <1>", curves(rows(20)), shown, settings(values))
+
+
+@pytest.mark.parametrize("classes", [3, 255])
+def test_it_stays_under_two_megabytes(classes: int) -> None:
+    text = whole(classes=classes)
+    assert 500_000 < len(text.encode()) < 2_000_000
+    assert text.index("picture &lt;0&gt;") < text.index("picture &lt;1&gt;")
+
+
+def test_it_tells_all() -> None:
+    text = whole(2, (8, 12))
+    for part in ("cat &lt;b&gt;", "狐 &amp; dog", "mean IU 0.125, pixel accuracy 0.250", "a, b"):
+        assert part in text
+    assert text.count("<img") == 1 + 2 * 4 and text.count("<svg") == 2
+    assert "<td>x</td>" not in text  # what was not given
+
+
+def test_errors_are_red_where_they_are() -> None:
+    from tinyfcn.training import run_page
+
+    image = np.zeros((2, 2, 3), np.uint8)
+    truth, said = np.array([[0, 1], [255, 1]], np.uint8), np.array([[0, 0], [1, 1]], np.uint8)
+    seen = []
+
+    def keep(picture: object, text: str, lossy: bool = False) -> str:
+        seen.append(np.asarray(picture))
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_page, "picture", keep)
+        run_page._shown("a", [0.5, 0.5], (image, truth, said))
+    assert seen[3].tolist() == [[[127] * 3, [213, 0, 50]], [[216] * 3, [127] * 3]]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 500])
+def test_curves_of_few_and_many_epochs(number: int) -> None:
+    text = curves(rows(number))
+    lines = re.findall(r'points="([^"]*)"', text)
+    assert len(lines) == (1 + len(SCORES) if number else 0)
+    for line in lines:
+        points = np.array([point.split(",") for point in line.split()], float)
+        assert len(points) == number + 1
+        assert (points >= [40, 10]).all() and (points <= [310, 160]).all()
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    log = rows(3)
+    log[1]["train_loss"], log[2]["mean_iu"] = math.inf, math.nan
+    assert not re.findall(r"nan|inf", curves(log))
+
+
+# ---- in a browser ----
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
+def test_it_opens_in_a_browser(tmp_path: Path) -> None:
+    """At 390 and 1280 pixels nothing is wider than the screen but what is scrolled by itself."""
+    frames = "".join(
+        f'<iframe width={width} height=800 srcdoc="{html.escape(whole(2, (60, 90), 21))}"></iframe>'
+        for width in (390, 1280)
+    )
+    script = """<script>onload = () => { document.title = [...document.querySelectorAll("iframe")]
+        .map(f => f.contentDocument).map(d => [d.documentElement.scrollWidth,
+        d.documentElement.clientWidth, [...d.images].filter(i => !i.naturalWidth).length]) }
+        </script>"""
+    path = tmp_path / "both.html"
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{frames}{script}", encoding="utf-8")
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+         path.as_uri()],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title, done.stderr
+    figures = np.array(title[1].split(","), int).reshape(2, 3)
+    assert (figures[:, 0] <= figures[:, 1]).all() and (figures[:, 2] == 0).all(), figures
+    assert figures[:, 1].tolist() == pytest.approx([390, 1280], abs=20)

@@ -1,0 +1,78 @@
+"""Tables of scores: each number against one counted by hand, and files that programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tinyfcn.metrics import scores
+from tinyfcn.training.tables import (
+    as_json,
+    class_scores,
+    confusion_csv,
+    confusion_picture,
+    images_csv,
+)
+
+NAMES = ['sea, "deep"', "sky", "=1+1", "狐"]
+COUNTS = [[6, 2, 0, 0], [1, 9, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0]]
+
+
+def test_scores_of_each_class() -> None:
+    found = class_scores(scores(COUNTS), NAMES)
+    nan = math.nan
+    expected = [
+        (0.4, 6 / 8, 6 / 7, 6 / 9), (0.5, 0.9, 9 / 13, 9 / 14), (0.1, 0, nan, 0),
+        (0, nan, nan, nan),
+    ]  # fmt: skip
+    assert [*found] == NAMES
+    for values, wanted in zip(found.values(), expected, strict=True):
+        assert [*values] == ["share", "accuracy", "precision", "iu"]
+        assert tuple(values.values()) == pytest.approx(wanted, nan_ok=True)
+
+
+def test_json_has_no_nan() -> None:
+    def never(word: str) -> None:
+        raise AssertionError(word)
+
+    text = as_json(scores(COUNTS), NAMES, checkpoint="a.npz")
+    read = json.loads(text, parse_constant=never)
+    assert read["checkpoint"] == "a.npz"
+    assert read["pixel_accuracy"] == 0.75
+    assert read["mean_iu"] == pytest.approx((6 / 9 + 9 / 14 + 0) / 3)
+    assert read["classes"]["狐"] == {"share": 0, "accuracy": None, "precision": None, "iu": None}
+
+
+def test_tables_come_back() -> None:
+    rows = [*csv.reader(io.StringIO(confusion_csv(scores(COUNTS), NAMES).decode(), newline=""))]
+    assert rows[0] == ["truth / prediction", *NAMES]
+    assert [row[0] for row in rows[1:]] == NAMES
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == COUNTS
+
+    images = {"a,b": [0.5, 1 / 3, 1 / 3, math.nan, 0.0, 1.0], "c\udcff": [math.nan] * 6}
+    rows = [*csv.reader(io.StringIO(images_csv(images, NAMES).decode(), newline=""))]
+    assert rows[0] == ["id", "pixel_accuracy", "mean_iu", *(f"iu {name}" for name in NAMES)]
+    assert rows[1] == ["a,b", "0.5", str(1 / 3), str(1 / 3), "", "0.0", "1.0"]
+    assert rows[2] == ["c\\udcff", *[""] * 6]
+
+
+@pytest.mark.parametrize("count", [1, 2, 21, 40, 41, 150, 255])
+def test_the_picture_shows_each_cell(count: int) -> None:
+    counts = np.zeros((count, count), int)
+    counts[np.arange(count), (np.arange(count) + 1) % count] = 7
+    picture = confusion_picture(scores(counts), [f"class {i}" for i in range(count)])
+    assert max(picture.size) < 1600
+    pixels = np.asarray(picture)
+    full = (pixels == (0, 68, 136)).all(axis=2)
+    rows, columns = (np.flatnonzero(full.any(axis=axis)) for axis in (1, 0))
+    side = 30 if count <= 40 else max(4, 1200 // count)
+    # One dark square in each line, one to the right of the diagonal.
+    starts = [rows[0] + i * side for i in range(count)]
+    assert all(full[start].any() for start in starts)
+    lefts = [int(np.flatnonzero(full[start])[0] - columns[0]) for start in starts]
+    assert lefts == [side * ((i + 1) % count) for i in range(count)]

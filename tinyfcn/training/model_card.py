@@ -1,0 +1,51 @@
+"""The model card of a run, ``model_card.md`` filled in."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyfcn.metrics import SCORES
+from tinyfcn.training.model_spec import ModelSpec
+
+_TEMPLATE = Path(__file__).with_suffix(".md")
+
+
+def text(config: Mapping[str, Any], best: Mapping[str, float]) -> str:
+    """The card, as Markdown.
+
+    Args:
+        config: what ``config.json`` says; with "model", as ``ModelSpec.to_dict`` gives it, and
+            "images", how many were trained and scored on.
+        best: the row of the log of the epoch whose weights are in ``best.npz``.
+    """
+    spec, arguments = ModelSpec.from_dict(config["model"]), config["arguments"]
+    images, root = config["images"], arguments["data_root"]
+    data = "Scenes that tinyfcn draws"
+    if root is not None:  # but where it lies is nobody's business
+        data = _escaped(Path(root).resolve().name)
+    lists = _escaped(arguments["train_split"]), _escaped(arguments["val_split"])
+    figures = [f"| {label} | {best[name]:.3f} |" for name, label in SCORES.items()]
+    classes = [
+        f"| {i} | {_escaped(name)} | {_figure(best[f'iu {name}'])} |"
+        for i, name in enumerate(spec.classes)
+    ]
+    return _TEMPLATE.read_text("utf-8").format(
+        spec=spec, p=spec.preprocessing, best=best, images=images, list=lists[1],
+        count=len(classes), scores="\n".join(figures), classes="\n".join(classes),
+        data=f"{data}: {images[0]} images of the list {lists[0]} to train on, {images[1]} of the "
+             f"list {lists[1]} to score on",
+        step=-1 if spec.preprocessing.channel_order == "BGR" else 1,
+    )  # fmt: skip
+
+
+def _escaped(name: str) -> str:
+    """As Markdown that shows nothing but these letters, in one line."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(name.split()))
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
