@@ -14,9 +14,8 @@ import sys
 from collections.abc import Sequence
 
 import tinyfcn
-import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, nn, optim
-from tinyfcn.cli.errors import plain_errors, use_backend
+from tinyfcn.cli.errors import plain_errors, usage_errors, use_backend
 from tinyfcn.cli.evaluate import score
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.train_options import open_run, parse_options, saved_options
@@ -26,11 +25,14 @@ from tinyfcn.parallel import Group, group, launch
 from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.parallel.shards import Shards
 from tinyfcn.tensor import Array
+from tinyfcn.training.average import Average
+from tinyfcn.training.class_weights import class_weights
 from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
-from tinyfcn.training.evaluation import median_frequency_weights
-from tinyfcn.training.objective import Loss, loss_weight, total_loss
+from tinyfcn.training.gradients import clip_gradients
+from tinyfcn.training.objective import Loss, loss_weight, named_loss, total_loss
 from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
+from tinyfcn.training.trunk import scale_lr, trunk
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str]) -> None:
     use_backend(options.backend)
     tinyfcn.manual_seed(options.seed)
     with open_run(options) as folder:  # nobody else trains there meanwhile
-        run, pixel_loss = prepare(options, folder, group())
-        train(run, pixel_loss)
+        run, loss = prepare(options, folder, group())
+        train(run, loss)
     best = run.progress
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
           f"checkpoints, log and pictures are in {folder.path}")  # fmt: skip
@@ -92,22 +94,29 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         upload=backend.active().upload,
     )
 
-    # Loss: cross-entropy of every pixel that is not void.
-    class_weights = None
-    if options.class_weights == "median-frequency":
-        masks = (sample.mask for sample in training)
-        class_weights = ranks.from_rank_0(
-            lambda: median_frequency_weights(masks, training.num_classes)
-        )
+    # Loss: of every pixel, or every image, as far as it is not void.
+    criterion = named_loss(options.loss)
+    masks = (sample.mask for sample in training)
+    how = options.class_weights
+    weights = ranks.from_rank_0(lambda: class_weights(how, masks, training.classes))
 
-    def pixel_loss(logits: Tensor, labels: Array) -> Tensor:
-        return F.cross_entropy(logits, labels, class_weights, VOID, options.loss_reduction)
+    def scored_loss(logits: Tensor, labels: Array) -> Tensor:
+        return criterion(logits, labels, weights, VOID, options.loss_reduction)
 
     def weigh(labels: Array) -> float:
-        return loss_weight(model, labels, class_weights)
+        return loss_weight(model, labels, weights)
+
+    # Trunk: what a network has of a classifier may stay as it is, or learn more slowly.
+    still: list[nn.Module] = []
+    if options.freeze:
+        with usage_errors("--freeze"):
+            still = [trunk(model).requires_grad_(False)]
 
     # Optimizer: weights decay, biases do not and may learn faster.
     groups = optim.parameter_groups(model, options.lr, options.weight_decay, options.bias_lr)
+    if options.lr_trunk != 1:
+        with usage_errors("--lr-trunk"):
+            groups = scale_lr(groups, trunk(model), options.lr_trunk)
     optimizer: optim.Optimizer
     if options.optimizer == "adam":
         optimizer = optim.Adam(groups)
@@ -128,6 +137,8 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         model, optimizer, schedule, loader, validation, folder, iterations, options.accumulate,
         {"description": spec.to_dict(), "arguments": saved_options(options)},
         shards, weigh if options.loss_reduction == "mean" else None,
+        options.clip_norm, still, Average(model, options.ema) if options.ema else None,
+        options.patience,
     )  # fmt: skip
     if options.resume:
         run.load_state_dict(options.state)
@@ -136,7 +147,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
             options.values, model=spec.to_dict(), images=[len(training), len(validation)],
             backend=backend.active().name, ranks=ranks.size,
         )  # fmt: skip
-    return run, pixel_loss
+    return run, scored_loss
 
 
 def train(run: Run, pixel_loss: Loss) -> None:
@@ -153,6 +164,8 @@ def train(run: Run, pixel_loss: Loss) -> None:
                     loss = loss_of(batch)
                     run.note(loss)  # ends a run that diverged
                     (loss * share).backward()
+                if run.clip_norm:
+                    clip_gradients(model.parameters(), run.clip_norm)
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()

@@ -11,7 +11,8 @@ import pytest
 
 from tinyfcn import backend, cli, models, nn, weights
 from tinyfcn.benchmark.scaling import LINKS
-from tinyfcn.cli.train_options import DEFAULTS, parse_options
+from tinyfcn.cli.option_table import DEFAULTS
+from tinyfcn.cli.train_options import parse_options
 from tinyfcn.models.table import table
 
 ROOT = Path(__file__).resolve().parents[1]

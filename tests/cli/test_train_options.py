@@ -12,10 +12,9 @@ from tinyfcn import backend
 from tinyfcn.cli.class_options import class_names
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.network import spec_of
+from tinyfcn.cli.option_table import DEFAULTS, RARE
 from tinyfcn.cli.train_options import (
-    DEFAULTS,
     PAPER,
-    RARE,
     open_run,
     parse_options,
     saved_options,
@@ -169,6 +168,8 @@ def test_a_run_is_never_overwritten() -> None:
         ("--scenes 9 --data-root b", "--data-root; give one of them"),
         ("--resume", "--resume needs a checkpoint"),
         ("--evaluate", "--evaluate needs a checkpoint"),
+        ("--loss ce+dice --loss-reduction sum", "--loss-reduction sum is over pixels, and dice is"),
+        ("--freeze trunk", "--freeze keeps what is learnt: give --pretrained or --init-from"),
         ("--classes a,b", "--classes goes with --data-root"),
         ("--sbd-root somewhere", "--sbd-root goes with --data-root"),
         ("--preset paper --model parsenet", "for --model parsenet, only for fcn32s, .*, unet"),
@@ -189,6 +190,20 @@ def test_rejects_combinations(command: str, words: str) -> None:
         ("--batch-size 0", "--batch-size: expected an integer of at least 1, got '0'"),
         ("--model resnet", "--model: expected one of fcn32s, fcn16s, fcn8s, "),
         ("--model resnet50", "--model: resnet50 labels whole images, not pixels; expected one of"),
+        (
+            "--loss dise",
+            "expected ce, dice, focal or a sum such as ce+0.5*dice, got 'dise'",
+        ),
+        ("--loss ce+0*dice", "got 'ce+0*dice'"),
+        ("--loss nan*ce", "got 'nan*ce'"),
+        ("--loss ce+", "got 'ce+'"),
+        (
+            "--class-weights a=1,b",
+            "expected none, median-frequency, enet or a list such as",
+        ),
+        ("--class-weights a=-1", "got 'a=-1'"),
+        ("--class-weights a=1,a=2", "got 'a=1,a=2'"),
+        ("--class-weights median-freq", "got 'median-freq'; did you mean median-frequency?"),
         ("--epoch 3", "unknown option --epoch; did you mean --epochs?"),
     ],
 )
@@ -205,7 +220,7 @@ def test_rejects_values_in_one_line(
 
 def test_help_tells_every_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse_options(["--help"])
+        parse_options(["--help-all"])
     said = " ".join(capsys.readouterr().out.split())
     for words in (
         "mirror half of all [yes]",

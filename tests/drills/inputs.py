@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tinyfcn import cli, weights
-from tinyfcn.cli.train_options import class_names
+from tinyfcn.cli.class_options import class_names
 from tinyfcn.data import (
     DataError,
     SBDSegmentation,

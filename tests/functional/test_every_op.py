@@ -243,13 +243,14 @@ OPS: dict[str, Callable[[Draw], Case]] = {
     "conv2d": convolution,
     "conv_transpose2d": transposed_convolution,
     "crop": crop,
-    "cross_entropy": loss(F.cross_entropy),
+    "cross_entropy": loss(F.cross_entropy), "dice_loss": loss(F.dice_loss),
     "div": binary(F.div),
     "dropout": dropped(F.dropout),
     "dropout2d": dropped(F.dropout2d),
     "elu": unary(F.elu),
     "exp": unary(F.exp),
     "flatten": along_an_axis(F.flatten),
+    "focal_loss": loss(F.focal_loss),
     "getitem": getitem,
     "interpolate": of_an_image(
         lambda t, size, scale_factor, how: F.interpolate(
@@ -337,8 +338,8 @@ def test_linear_ops_are_the_transpose_of_their_gradient(name, data):
 # What arrives is multiplied by numbers that are 0 by chance, or by zeros around an image.
 MULTIPLYING = {
     "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "conv2d", "conv_transpose2d",
-    "cross_entropy", "interpolate", "log_softmax", "pad", "softmax", "unpool_bed_of_nails",
-    "unpool_nearest",
+    "cross_entropy", "dice_loss", "focal_loss", "interpolate", "log_softmax", "pad", "softmax",
+    "unpool_bed_of_nails", "unpool_nearest",
 }  # fmt: skip
 
 

@@ -29,14 +29,20 @@ VOID = {
     "NaN": [0.0, NAN, 0.0],
     "huge": [HUGE, -HUGE, HUGE],
 }
-LOSSES = {"cross_entropy": F.cross_entropy, "nll_loss": F.nll_loss}
+LOSSES = {
+    "cross_entropy": F.cross_entropy, "nll_loss": F.nll_loss, "focal_loss": F.focal_loss,
+    "dice_loss": F.dice_loss,
+}  # fmt: skip
 
 
 def loss_and_gradients(fn, x, target, weight, reduction):
     """The loss, its gradient and the one of that, with a seed that is infinite in void pixels."""
     x = tensor(x[None], requires_grad=True)
     loss = fn(x, target[None], weight, 255, reduction)
-    seed = tensor(np.where(target[None] < 3, 1, INF).astype("f4") if loss.ndim else np.float32(1))
+    seed = np.ones(loss.shape, "f4")
+    if loss.shape == target[None].shape:
+        seed[target[None] >= 3] = INF
+    seed = tensor(seed)
     seed.requires_grad_()
     (g,) = grad(loss, x, seed, create_graph=True)
     second = grad((g * g).sum() if g.requires_grad else g, [x, seed], allow_unused=True)

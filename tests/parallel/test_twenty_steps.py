@@ -19,6 +19,7 @@ MAKING = threading.Lock()  # of models: all threads draw from one source of rand
     ("name", "ranks"),
     [
         ("accumulated", 2), ("accumulated", 4), ("a last batch of one", 3), ("sum", 3),
+        ("three losses", 3),
         ("no norm", 4), ("fixed shards", 2), ("cropped labels", 3), ("two losses", 2),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from tinyfcn.parallel import exchange, launch
 from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.parallel.mpi import MPIGroup
 from tinyfcn.parallel.shards import Shards
-from tinyfcn.training.objective import loss_weight, total_loss
+from tinyfcn.training.objective import loss_weight, named_loss, total_loss
 
 CLASSES = 3
 
@@ -67,6 +67,7 @@ class Case(NamedTuple):
     side: int = 7
     accumulate: int = 1
     reduction: str = "mean"
+    loss: str = "ce"
     class_weights: Any = None
     optimizer: Callable[..., Any] = adam
     fixed: int | None = None
@@ -85,6 +86,9 @@ CASES = {
     "accumulated": Case(accumulate=2, class_weights=WEIGHTS),
     "a last batch of one": Case(images=9, accumulate=2, optimizer=sgd),
     "sum": Case(optimizer=slow, reduction="sum", class_weights=WEIGHTS),
+    "three losses": Case(
+        images=9, accumulate=2, class_weights=WEIGHTS, optimizer=sgd, loss="ce+0.5*dice+focal"
+    ),
     "no norm": Case(lambda: Everything(False), images=9, accumulate=2, sync=False),
     "fixed shards": Case(
         lambda: Everything(False), class_weights=WEIGHTS, optimizer=sgd, fixed=5, batch=5,
@@ -115,7 +119,7 @@ def model_of(case):
 
 def loss_of(case, model, images, labels):
     def pixel_loss(logits, labels):
-        return F.cross_entropy(logits, labels, case.class_weights, VOID, case.reduction)
+        return named_loss(case.loss)(logits, labels, case.class_weights, VOID, case.reduction)
 
     return total_loss(model, Tensor(images.astype(float)), labels, pixel_loss)
 

@@ -13,7 +13,7 @@ from tinyfcn import Tensor, is_grad_enabled, nn
 from tinyfcn.data import CAFFE, DataError, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix
 from tinyfcn.training import evaluation
-from tinyfcn.training.evaluation import evaluate, evaluate_shared, median_frequency_weights, predict
+from tinyfcn.training.evaluation import evaluate, evaluate_shared, predict
 
 PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -164,16 +164,3 @@ def test_nan_is_no_class(spoilt: Any) -> None:
     assert predict(Gives(1.0), images, PLAIN).shape == (2, 5, 7)
     with pytest.raises(DataError, match="gave NaN"):
         predict(Gives(np.nan), images, PLAIN)
-
-
-def test_median_frequency_weights(tmp_path: Path) -> None:
-    masks = [
-        np.array([[0, 0, 0, 0], [0, 0, 1, 255]]),  # 8 pixels: 6 of class 0, 1 of class 1, 1 void
-        np.array([[0, 2, 2, 2]]),
-    ]
-    # freq(0) = 7 / 12, freq(1) = 1 / 8, freq(2) = 3 / 4, class 3 is absent; the median is 7 / 12.
-    weights = median_frequency_weights(masks, 4)
-    np.testing.assert_allclose(weights, [1, 7 / 12 * 8, 7 / 12 / 0.75, 0], rtol=1e-6)
-    assert weights.dtype == np.float32
-    with pytest.raises(DataError, match="no pixel"):
-        median_frequency_weights([np.full((2, 2), 255)], 3)

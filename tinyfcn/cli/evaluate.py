@@ -20,8 +20,9 @@ from pathlib import Path
 from tinyfcn import nn, parallel
 from tinyfcn.cli.errors import use_backend
 from tinyfcn.cli.network import build, spec_of
+from tinyfcn.cli.option_table import OPTIONS, add_option
 from tinyfcn.cli.parser import Parser
-from tinyfcn.cli.train_options import OPTIONS, add_option, complete
+from tinyfcn.cli.train_options import complete
 from tinyfcn.parallel import launch
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset

@@ -1,7 +1,7 @@
 """The options of ``tinyfcn train``, and where the value of each comes from.
 
 An option that is not given is that of the checkpoint of ``--resume`` or ``--evaluate``, else of the
-preset, else the one in ``OPTIONS``.
+preset, else the one in ``OPTIONS``, which ``option_table.py`` holds.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import reprlib
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tinyfcn import backend, models, parallel, weights
-from tinyfcn.cli.class_options import byte, classes_of, mask_values
+from tinyfcn import models, parallel, weights
+from tinyfcn.cli.class_options import classes_of
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
-from tinyfcn.cli.parser import CompactHelp, Parser, integer, number, one_of
+from tinyfcn.cli.option_table import CHECKPOINTS, DEFAULTS, OPTIONS, RARE, Option, add_option
+from tinyfcn.cli.parser import CompactHelp, Parser
 from tinyfcn.files import bears, numbered
 from tinyfcn.models.registry import entry
 from tinyfcn.parallel import launch
@@ -29,102 +30,6 @@ from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.lock import locked
 from tinyfcn.training.run_folder import CHECKPOINTS as NEWEST
 from tinyfcn.training.run_folder import CONFIG_MARK, RECORDS, RunFolder, holds_run
-
-
-def _network(text: str) -> str:
-    """The name of a model that labels pixels."""
-    networks = [name for name in models.names() if not models.is_classifier(name)]
-    if text in models.names() and text not in networks:
-        raise argparse.ArgumentTypeError(
-            f"{text} labels whole images, not pixels; expected one of {', '.join(networks)}"
-        )
-    return one_of(networks)(text)
-
-
-class Option(NamedTuple):
-    """An option; its type is a function of the text, or bool."""
-
-    name: str
-    default: Any
-    type: Any
-    metavar: str
-    help: str
-
-
-def _choice(name: str, default: str, words: Sequence[str], help: str) -> Option:
-    return Option(name, default, one_of(words), f"{{{','.join(words)}}}", help)
-
-
-_FACTOR, _PART = number(0, 1e6), number(0, 0.99)
-OPTIONS = {
-    "data": [
-        Option("data-root", None, str, "PATH",
-               "VOC tree, or a folder with images/, masks/ and lists of ids train.txt, val.txt"),
-        _choice("preprocessing", "torchvision", ["torchvision", "caffe"],
-               "RGB in 0..1, or BGR in 0..255"),
-        Option("sbd-root", None, str, "PATH", "SBD, to train on as well"),
-        Option("classes", None, str, "NAMES", "a,b,c or a file of names"),
-        Option("mask-values", None, mask_values, "MAP", "7:road,8:path or .json"),
-        Option("void", None, byte, "N", "void in masks, as 255 is"),
-        Option("train-split", "train", str, "NAME", "list to train on"),
-        Option("val-split", "val", str, "NAME", "list to score on"),
-        Option("scenes", 1200, integer(1), "N", "drawn without data"),
-        Option("workers", 2, integer(0), "N", "threads that read ahead"),
-        Option("crop", None, integer(1), "PIXELS", "side of random windows"),
-        Option("flip", True, bool, "", "mirror half of all [yes]"),
-        Option("jitter", 0.0, _PART, "X", "scale by 1-X to 1+X"),
-        Option("colour-jitter", 0.0, _PART, "X", "change colours by X"),
-    ],
-    "model": [
-        Option("model", "fcn8s", _network, "NAME", "of tinyfcn models"),
-        Option("backbone", "vgg16", str, "NAME", "of an FCN"),
-        Option("width", 0.125, number(0.001, 8), "X", "factor on channels"),
-        Option("batch-norm", True, bool, "", "normalize batches [yes]"),
-        Option("dropout", None, _PART, "X", "if not the model's own"),
-        Option("recompute", False, bool, "", "less memory, more time"),
-        Option("at-once", False, bool, "", "scale skips as published"),
-        Option("init-from", None, str, "PATH", "checkpoint to begin with"),
-        _choice("geometry", "aligned", ["aligned", "reference"],
-               "how maps are padded; reference as published"),
-        Option("pretrained", None, str, "PATH",
-               "other people's weights: .pth, .safetensors, .caffemodel, .mat, .npz"),
-    ],
-    "learning": [
-        Option("epochs", 6, integer(1), "N", "times through the data"),
-        Option("iterations", None, integer(1), "N", "steps, instead of epochs"),
-        Option("batch-size", 8, integer(1), "N", "images at a time"),
-        Option("accumulate", 1, integer(1), "N", "batches a step"),
-        Option("lr", 1e-2, _FACTOR, "X", "learning rate"),
-        Option("bias-lr", 1.0, _FACTOR, "X", "factor for biases"),
-        _choice("optimizer", "adam", ["adam", "sgd"], "how to step"),
-        Option("momentum", 0.9, number(0, 0.9999), "X", "of SGD"),
-        Option("weight-decay", 1e-4, _FACTOR, "X", "not of biases"),
-        Option("warmup", 20, integer(0), "N", "steps of rising lr"),
-        _choice("preset", "default", ["default", "paper"], "settings"),
-        _choice("loss-reduction", "mean", ["mean", "sum"], "over pixels"),
-        _choice("schedule", "poly", ["constant", "cosine", "poly", "step"], "how lr falls"),
-        _choice("class-weights", "none", ["none", "median-frequency"], "in the loss"),
-    ],
-    "run": [
-        Option("out", None, str, "PATH", "run folder (runs/MODEL, or the next that is free)"),
-        Option("resume", None, str, "PATH", "go on from a checkpoint; alone: from OUT/last.npz"),
-        Option("evaluate", None, str, "PATH", "only score a checkpoint; alone: OUT/best.npz"),
-        Option("seed", 0, integer(0), "N", "of all random numbers"),
-        Option("backend", None, one_of(backend.names()), "NAME", "what computes"),
-        Option("same-bits", None, integer(1), "N",
-               "for any number of processes up to N (alone: 4): batches are cut into N"),
-        Option("sync-batch-norm", False, bool, "", "over all processes [no]"),
-        Option("half-exchange", False, bool, "", "of gradients [no]"),
-    ],
-}  # fmt: skip
-# These stand on the page of --help-all alone.
-RARE = {
-    "accumulate", "at-once", "bias-lr", "geometry", "half-exchange", "loss-reduction", "momentum",
-    "preprocessing", "recompute", "same-bits", "sync-batch-norm", "warmup",
-}  # fmt: skip
-DEFAULTS: dict[str, Any] = {
-    option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group
-}
 
 
 def _as_typed(model: str, options: Mapping[str, Any]) -> str:
@@ -144,8 +49,6 @@ EXCLUSIVE = [
     ("epochs", "iterations"), ("init_from", "resume"), ("init_from", "pretrained"),
     ("classes", "mask_values"),
 ]  # fmt: skip
-CHECKPOINTS = {"evaluate": "best.npz", "resume": "last.npz"}  # of --out, where no other is given
-ALONE: dict[str, Any] = {**dict.fromkeys(CHECKPOINTS), "same-bits": 4}  # without a value
 # A checkpoint does not keep these: they say where a run is, not what it is.
 NOT_SAVED = (*CHECKPOINTS, "out", "init_from", "pretrained")
 
@@ -155,10 +58,10 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
 
     Args:
         arguments: the command line.
-        text: for ``--help``.
+        text: for ``--help``, which leaves out what few need.
 
     Raises:
-        SystemExit: for ``--help`` or options that cannot be parsed.
+        SystemExit: for ``--help``, ``--help-all`` or options that cannot be parsed.
         UsageError, CheckpointError, FileNotFoundError: with one sentence for the user.
     """
     parser = Parser(
@@ -177,20 +80,6 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
     group.add_argument("--help", "-h", action="help", help="the usual options")
     group.add_argument("--help-all", action="help", help="all options")
     return complete(vars(parser.parse(arguments)))
-
-
-def add_option(group: Any, option: Option, shown: bool = True) -> None:
-    """Add one of ``OPTIONS`` to a parser; its help ends in the default."""
-    more: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
-    if option.type is bool:
-        more = {"action": argparse.BooleanOptionalAction}
-    if option.name in ALONE:
-        more |= {"nargs": "?", "const": ALONE[option.name]}
-    text = option.help
-    if option.default is not None and option.type is not bool:
-        text += f" [{option.default}]"
-    more["help"] = text if shown else argparse.SUPPRESS
-    group.add_argument(f"--{option.name}", **more)
 
 
 def complete(given: dict[str, Any]) -> argparse.Namespace:
@@ -226,9 +115,13 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
             raise UsageError(f"{flag(name)} goes with --data-root")
     if "scenes" in given and values["data_root"] is not None:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
+    if values["loss_reduction"] == "sum" and "dice" in values["loss"]:
+        raise UsageError("--loss-reduction sum is over pixels, and dice is of images; leave it out")
     if values["out"] is None:
         free = (p for p in numbered(f"runs/{values['model']}") if not _why_not_free(p))
         values["out"] = parallel.group().from_rank_0(lambda: next(free))
+    if values["freeze"] and state is None and not (values["pretrained"] or values["init_from"]):
+        raise UsageError("--freeze keeps what is learnt: give --pretrained or --init-from with it")
     _check_ranks(values)
 
     file = None

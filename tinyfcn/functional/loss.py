@@ -7,19 +7,21 @@ softmax(x) − one-hot(t), made from the logits again.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
-from tinyfcn.functional.activation import log_softmax
+from tinyfcn.functional.activation import elu, log_softmax, softmax
+from tinyfcn.functional.comparison import clamp
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.functional.selection import Select
-from tinyfcn.functional.sizes import floating
+from tinyfcn.functional.sizes import at_least_zero, floating
 from tinyfcn.tensor import Array, Tensor
 
-__all__ = ["cross_entropy", "nll_loss"]
+__all__ = ["cross_entropy", "dice_loss", "focal_loss", "nll_loss"]
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -142,6 +144,104 @@ def nll_loss(
     return _reduce(-TakeClass()(x, pixels.labels), pixels, reduction)
 
 
+def focal_loss(
+    x: Tensor,
+    target: Tensor | Array,
+    weight: Tensor | Array | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    gamma: float = 2.0,
+) -> Tensor:
+    """Focal loss: −weight[t] · (1 − p)^gamma · log p of a pixel of class t, p = softmax(x)[t].
+
+    Cross-entropy that pixels count little in which are right already, so that the many easy ones
+    do not drown the few hard ones. ``gamma`` 0 is :func:`cross_entropy`, which says what the other
+    arguments are, and what the mean is divided by.
+
+    Args:
+        gamma: at least 0; by how much less easy pixels count.
+
+    Source: Lin, Goyal, Girshick, He, Dollár, "Focal loss for dense object detection", ICCV 2017,
+    section 3.2. Their α is ``weight``; they divide by the number of boxes that hold an object.
+
+    Example:
+        >>> import tinyfcn
+        >>> logits = tinyfcn.tensor([[0.0, 0.0], [9.0, 0.0]])
+        >>> focal_loss(logits, tinyfcn.tensor([1, 0]), reduction="none")  # a quarter of log 2
+        Tensor([1.7328680e-01, 1.8792989e-12], dtype=float32)
+    """
+    at_least_zero("focal_loss", gamma=gamma)
+    x, pixels = _arguments("focal_loss", x, target, weight, ignore_index, reduction)
+    losses = CrossEntropy()(x, pixels.labels)
+    # 1 − e^−loss without cancellation, and not 0, where a power below 1 is infinitely steep.
+    wrong = clamp(-elu(-losses), float(np.finfo(x.dtype).eps))
+    losses = Select()(losses * wrong**gamma, pixels.labels >= 0)
+    return _reduce(losses, pixels, reduction)
+
+
+def dice_loss(
+    x: Tensor,
+    target: Tensor | Array,
+    weight: Tensor | Array | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 − Dice of each image: how little of each class in it is where it should be.
+
+    With p = softmax(x), and y_c 1 at the pixels of class c and 0 at others, the Dice of a class is
+
+        D_c = 2 Σ p_c · y_c / (Σ p_c + Σ y_c)
+
+    over the pixels of the image that count; of the image, Σ weight[c] · D_c / Σ weight[c] over the
+    classes in it. A class counts as much as any other, however few its pixels are. What is said to
+    be of a class that is not in the image is missing from one that is.
+
+    Args:
+        x, target, weight, ignore_index: as in :func:`cross_entropy`.
+        reduction: ``"mean"`` of the images, each as heavy as its pixels are in the mean of
+            :func:`cross_entropy`: Σ weight[t] over those that count. So both can be put together
+            from parts of a batch alike, and images of one size without void are equal. ``"sum"``;
+            ``"none"`` gives the loss of every image, 0 where no pixel counts.
+
+    Returns:
+        A scalar, or (N,) for ``"none"``.
+
+    Raises:
+        ValueError, TypeError: as :func:`cross_entropy` does.
+
+    Source: Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, section 3, with p² in the place of p; so,
+    but of two classes, Sudre et al., "Generalised Dice overlap", DLMIA 2017, section 2.1.
+
+    Example:
+        >>> import tinyfcn
+        >>> sure, unsure = [[9.0, -9.0], [-9.0, 9.0]], [[0.0, 0.0], [0.0, 0.0]]
+        >>> target = tinyfcn.tensor([[0, 1], [0, 1]])
+        >>> dice_loss(tinyfcn.tensor([sure, unsure]), target, reduction="none").numpy().round(3)
+        array([0. , 0.5], dtype=float32)
+    """
+    x, pixels = _arguments("dice_loss", x, target, weight, ignore_index, reduction)
+    xp, (n, classes), size = backend.active().xp, x.shape[:2], math.prod(x.shape[2:])
+    p = softmax(Select()(x, pixels.labels[:, None] >= 0), 1).reshape(n, classes, size)
+    of_class = pixels.labels.reshape(n, size, 1) == xp.arange(classes, dtype=np.int32)
+    truth = Tensor(of_class.astype(x.dtype)).transpose(1, 2)
+    # How much of class j there is on the pixels of class i: (N, C, C).
+    found = truth @ p.transpose(1, 2)
+    counts = (truth @ Tensor(xp.ones((size, 1), x.dtype))).data[..., 0]
+    right = (found * Tensor(xp.eye(classes, dtype=x.dtype))).sum(2)
+    dice = 2.0 * right / (found.sum(1) + Tensor(counts + (counts == 0)))
+
+    weights = xp.ones(classes, x.dtype) if pixels.weights is None else pixels.weights
+    share = weights * (counts > 0)
+    share /= _or_one(share.sum(1, keepdims=True))
+    losses = (Tensor(share) * (1.0 - dice)).sum(1)
+    if pixels.wrong is not None:
+        losses = _spoil(losses, pixels.wrong.reshape(n, size).any(1))
+    if reduction == "mean":
+        heavy = (counts * weights).sum(1)
+        losses = losses * Tensor(heavy / _or_one(heavy.sum()))
+    return losses if reduction == "none" else losses.sum()
+
+
 class _Pixels(NamedTuple):
     """What is known of the pixels before their losses."""
 
@@ -192,7 +292,7 @@ def _reduce(losses: Tensor, pixels: _Pixels, reduction: str) -> Tensor:
     """Weigh the losses of the pixels and sum them up or not."""
     xp = backend.active().xp
     if pixels.wrong is not None:
-        losses = losses + Tensor(xp.where(pixels.wrong, xp.nan, 0.0).astype(losses.dtype))
+        losses = _spoil(losses, pixels.wrong)
     counts = pixels.labels >= 0
     if pixels.weights is not None:
         counts = pixels.weights[pixels.labels] * counts
@@ -202,4 +302,14 @@ def _reduce(losses: Tensor, pixels: _Pixels, reduction: str) -> Tensor:
     if reduction == "sum":
         return losses.sum()
     total = counts.sum(dtype=xp.float64)
-    return losses.sum() / Tensor(xp.where(total == 0, 1.0, total).astype(losses.dtype))
+    return losses.sum() / Tensor(_or_one(total).astype(losses.dtype))
+
+
+def _spoil(losses: Tensor, wrong: Any) -> Tensor:
+    """The losses, but NaN where a label is wrong."""
+    return losses + Tensor(backend.active().xp.where(wrong, np.nan, 0.0).astype(losses.dtype))
+
+
+def _or_one(total: Array) -> Array:
+    """What a sum over ``total`` is divided by: there is nothing to sum where it is 0."""
+    return backend.active().xp.where(total == 0, total.dtype.type(1), total)

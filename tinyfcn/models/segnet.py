@@ -35,7 +35,7 @@ __all__ = ["segnet", "segnet_basic"]
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 BASIC_CHANNELS = 64
 # The weights of the classes balance rare and frequent ones, see
-# tinyfcn.training.evaluation.median_frequency_weights.
+# tinyfcn.training.class_weights.median_frequency_weights.
 TRAINING = SGD | {
     "batch_size": 4, "flip": False, "bias_lr": 2.0, "class_weights": "median-frequency",
 }  # fmt: skip
@@ -46,7 +46,7 @@ class SegNet(SegmentationNetwork):
     classes of CamVid.
 
     Published training: SGD, learning rate 0.001, momentum 0.9, weight decay 5e-4, cross-entropy
-    with :func:`median-frequency weights <tinyfcn.training.evaluation.median_frequency_weights>`.
+    with :func:`median-frequency weights <tinyfcn.training.class_weights.median_frequency_weights>`.
 
     Args:
         num_classes: number of classes, background included.

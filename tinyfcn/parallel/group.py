@@ -61,6 +61,10 @@ class Group:
         """Small objects of all ranks, by rank, on each of them."""
         return [value]
 
+    def __deepcopy__(self, memo: object) -> Group:
+        """Itself: a copy of a layer that has it speaks with the same ranks."""
+        return self
+
     def from_rank_0(self, function: Callable[[], Value]) -> Value:
         """The small object that ``function()`` gives on rank 0, where alone it is called."""
         value: Any = None if self.rank else function()

@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinyfcn import backend
 from tinyfcn.files import AnyPath, atomic_write
+from tinyfcn.nn import Module
 from tinyfcn.weights import WeightsError, npz, tree
 from tinyfcn.weights.file import LONGEST_MESSAGE
 
@@ -75,6 +77,11 @@ def load(path: AnyPath) -> dict[str, Any]:
     except WeightsError as error:
         reason = f"{error!s:.{LONGEST_MESSAGE}}"
         raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
+
+
+def arrays_of(model: Module) -> dict[str, Any]:
+    """A model's weights and buffers by name; on the CPU they are its own, not copies."""
+    return {name: backend.to_numpy(x.data) for name, x in model.state_tensors().items()}
 
 
 def check_like(own: Any, found: Any, where: str) -> None:

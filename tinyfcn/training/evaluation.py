@@ -6,7 +6,6 @@ import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,45 +128,6 @@ def evaluate(
     if not matrix.counts.any():
         raise DataError("evaluate: the data set has no pixel that is not void")
     return matrix.scores()
-
-
-def median_frequency_weights(
-    masks: Iterable[NDArray[Any]], num_classes: int
-) -> NDArray[np.float32]:
-    """Class weights that balance rare and frequent classes.
-
-    freq(c) is the number of pixels of class c divided by the number of all pixels, void included,
-    of the images where c is present; the weight of c is the median of the frequencies divided by
-    freq(c). A class that never occurs gets weight 0.
-
-    Source: Eigen and Fergus, ICCV 2015, section 6.3.2; as SegNet uses it (Badrinarayanan, Kendall,
-    Cipolla, TPAMI 2017, section 4). The list of weights published with SegNet's files is not what
-    this gives for CamVid's labels (SignSymbol 9.64 there, 3.85 here).
-
-    Args:
-        masks: class indices (H, W) of each image, 255 for void.
-        num_classes: C.
-
-    Returns:
-        The weights, float32 (C,).
-
-    Example:
-        >>> median_frequency_weights([np.array([[0, 0, 1, 255]]), np.array([[0, 0, 0, 0]])], 2)
-        array([0.6666667, 2.       ], dtype=float32)
-    """
-    pixels = np.zeros(num_classes)
-    present = np.zeros(num_classes)
-    for mask in masks:
-        counts = np.bincount(mask[mask != 255], minlength=num_classes)
-        pixels += counts
-        present += np.where(counts > 0, mask.size, 0)
-    seen = pixels > 0
-    if not seen.any():
-        raise DataError("median_frequency_weights: the masks have no pixel that is not void")
-    frequency = pixels[seen] / present[seen]
-    weights = np.zeros(num_classes, np.float32)
-    weights[seen] = np.median(frequency) / frequency
-    return weights
 
 
 def evaluate_shared(

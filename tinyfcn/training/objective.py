@@ -1,4 +1,4 @@
-"""Losses of all heads, weighted.
+"""Losses by name, and of all heads, weighted.
 
 Two kinds of models ask for more than the loss of their scores and the labels. Those with auxiliary
 heads have ``auxiliary``, the weights of the losses of these heads by the names in ``outputs()``.
@@ -10,12 +10,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import tinyfcn.functional as F
 from tinyfcn.data import VOID
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.tensor import Tensor
 
 Loss = Callable[[Tensor, Any], Tensor]
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "ce": F.cross_entropy, "dice": F.dice_loss, "focal": F.focal_loss,
+}  # fmt: skip
+
+
+def named_loss(text: str) -> Callable[..., Tensor]:
+    """A loss, or a sum of several with factors, as a function with :func:`F.cross_entropy`'s
+    arguments.
+
+    Raises:
+        ValueError: for a name that is none of ``LOSSES``, or a factor that is not above 0.
+
+    Source: cross-entropy and Dice together are what nnU-Net learns from (Isensee et al., Nature
+    Methods 2021).
+
+    Example:
+        >>> import tinyfcn
+        >>> logits, labels = tinyfcn.tensor([[[0.0, 0.0], [0.0, 0.0]]]), tinyfcn.tensor([[0, 1]])
+        >>> named_loss("ce+0.5*dice")(logits, labels)  # log 2 + 0.25
+        Tensor(0.9431472, dtype=float32)
+    """
+    terms = []
+    for term in text.split("+"):
+        factor, star, name = term.rpartition("*")
+        if name not in LOSSES or (star and not 0 < float(factor) <= 1e6):
+            raise ValueError(f"expected {', '.join(LOSSES)} or a sum of them, got {text!r}")
+        terms.append((float(factor) if star else 1.0, LOSSES[name]))
+
+    def loss(*arguments: Any) -> Tensor:
+        first, *others = (
+            fn(*arguments) if factor == 1 else factor * fn(*arguments) for factor, fn in terms
+        )
+        return sum(others, first)
+
+    return loss
 
 
 def total_loss(model: Module, images: Tensor, labels: Any, loss: Loss) -> Tensor:
@@ -52,6 +89,9 @@ def total_loss(model: Module, images: Tensor, labels: Any, loss: Loss) -> Tensor
 
 def loss_weight(model: Module, labels: Any, class_weights: Any = None) -> float:
     """What a mean loss is divided by: the pixels that count, each with the weight of its class.
+
+    It is the same for every loss of ``LOSSES``, so their sum too is put together from parts of a
+    batch with it.
 
     Args:
         model, labels: as for :func:`total_loss`.

@@ -24,18 +24,20 @@ import itertools
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly, random
+from tinyfcn import Tensor, random
 from tinyfcn.data import Batch, DataError, DataLoader, SegmentationDataset
 from tinyfcn.metrics import SCORES
 from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.parallel import Group
 from tinyfcn.parallel.shards import Shards
-from tinyfcn.training import checkpoint, report
+from tinyfcn.training import checkpoint, divergence, report
+from tinyfcn.training.attempts import Attempts
+from tinyfcn.training.average import Average
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import Evaluation, evaluate_shared
@@ -66,6 +68,10 @@ class Run:
         about: what else the checkpoints hold, such as how to build the model again.
         shards: how batches are shared out to ranks; by default there is one.
         weigh: see :meth:`Shards.of_step`.
+        clip_norm: see :func:`clip_gradients`; the loop does that.
+        still: parts of the model that are in evaluation mode while it learns.
+        average: of the weights; scored, and saved as the model's.
+        patience: epochs without a better one that end it (Prechelt, "Early stopping", 1998).
     """
 
     model: Module
@@ -79,6 +85,10 @@ class Run:
     about: Mapping[str, Any] = field(default_factory=dict)
     shards: Shards | None = None
     weigh: Callable[[Any], float] | None = None
+    clip_norm: float | None = None
+    still: Sequence[Module] = ()
+    average: Average | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         self._shards = self.shards or Shards(self.model, Group())
@@ -90,7 +100,7 @@ class Run:
         self._saved: Any = None  # that of last.npz
         self._found: Evaluation | None = None  # in the best epoch, to be drawn
         self._saver = Saver(self.folder)
-        self._said: set[str] = set()  # which files cannot be written
+        self._optional = Attempts()
 
     # ---- the loop's parts ----
 
@@ -126,10 +136,12 @@ class Run:
 
     def epochs(self) -> Iterator[int]:
         """The numbers of the epochs that are left; the last may be cut short by ``iterations``."""
-        if self.progress.iteration < self.iterations or self.progress.losses:
+        if self._goes_on():
             print(report.HEAD)
-        while self.progress.iteration < self.iterations or self.progress.losses:
+        while self._goes_on():
             yield self.progress.epoch + 1
+        if self.progress.iteration < self.iterations:
+            report.note(f"no better mean IU in {self.patience} epochs: that is enough (--patience)")
         if self._saver.best is not None or self._whole is not self._saved:
             self._save()  # now or never
         self.group.barrier()  # all hear of it if that fails
@@ -140,6 +152,8 @@ class Run:
         if self.progress.trained:
             return
         self.model.train()
+        for part in self.still:
+            part.eval()
         label, done = self._label(self.progress.epoch + 1), self._images(self.loader.position)
         total = self._images(len(self.loader))
         with report.bar(total=total, initial=done, desc=f"epoch {label}") as self._bar:
@@ -173,6 +187,8 @@ class Run:
             Stopped: on a signal, after saving ``last.npz``.
         """
         self.progress.iteration += 1
+        if self.average:
+            self.average.update(self.model, self.progress.iteration)
         self._whole = self._mark()
         self._move_bar()
         self._stop_if_asked()
@@ -188,7 +204,7 @@ class Run:
         """
         self._check_weights()
         found = evaluate_shared(
-            self.model, self.validation, self.loader.preprocessing, self.group,
+            self._scored, self.validation, self.loader.preprocessing, self.group,
             self._stop_if_asked,  # going on repeats this evaluation, no step
         )  # fmt: skip
         now, scores = self.progress, found.scores
@@ -217,10 +233,10 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a checkpoint holds; on the CPU its arrays are the run's, not copies."""
-        tensors = self.model.state_tensors().items()
         return {
             **self.about,
-            "model": {name: backend.to_numpy(tensor.data) for name, tensor in tensors},
+            "model": checkpoint.arrays_of(self._scored),
+            **({"learning": checkpoint.arrays_of(self.model)} if self.average else {}),
             "optimizer": self.optimizer.state_dict(),
             **self._position(),
         }
@@ -233,17 +249,29 @@ class Run:
         """
         own = [{**group} for group in self.optimizer.param_groups]
         try:
-            arrays = WeightFile(state["model"]).arrays
+            kept = state["model"], state.get("learning", state["model"])
+            scored, learning = (WeightFile(arrays).arrays for arrays in kept)
             self._check_position(state)
             self.optimizer.load_state_dict(state["optimizer"])
             # This run's options hold: the saved ones, unless they were changed on purpose.
             for group, options in zip(self.optimizer.param_groups, own, strict=True):
                 group.update(options)
             self._go_to(state)
-            self.model.load_state_dict(arrays)
+            self.model.load_state_dict(learning)
+            if self.average:
+                self.average.model.load_state_dict(scored)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(f"the checkpoint does not fit this run: {what}") from error
+
+    @property
+    def _scored(self) -> Module:
+        return self.average.model if self.average else self.model
+
+    def _goes_on(self) -> bool:
+        now = self.progress
+        idle = now.epoch - now.best_epoch >= (self.patience or math.inf)
+        return now.losses > 0 or (now.iteration < self.iterations and not idle)
 
     def _position(self) -> dict[str, Any]:
         """All that changes but the model and what the optimizer remembers."""
@@ -286,10 +314,7 @@ class Run:
         self._loss = losses / size
         self.progress.loss_sum += losses
         self.progress.losses += size
-        # Whatever spoils a gradient spoils those of biases and norms, which are quick to look at.
-        small = [p.grad.data for p in self.model.parameters() if p.ndim < 2 and p.grad is not None]
-        xp = backend.active().xp
-        if small and not xp.isfinite(xp.concatenate(small, axis=None)).all():
+        if divergence.in_gradients(self.model):
             where = max(self.group.gather(self._in_which_layer()))
             raise self._diverged("the gradient is not finite", where)
         self._whole = None  # weights change from here to after_step
@@ -319,20 +344,15 @@ class Run:
             self._go_to(self._whole[0])
             for buffer, values in self._whole[1]:
                 buffer.data[...] = values
-            if not self._spoilt() and self._optional("last.npz", self._save):
+            if not divergence.in_weights(self.model) and self._optional("last.npz", self._save):
                 return self._where()
         self._optional("best.npz", self._saver.save_best)
         return f"iteration {self.progress.iteration + 1} is lost; {self._kept()}"
 
     def _check_weights(self) -> None:
         """A step can spoil the weights after a finite loss; such weights are never saved."""
-        if name := self._spoilt():
+        if name := divergence.in_weights(self.model):
             raise self._diverged(f"{name} holds values that are not finite")
-
-    def _spoilt(self) -> str | None:
-        """The name of a weight that is not finite."""
-        is_finite, tensors = backend.active().xp.isfinite, self.model.state_tensors()
-        return next((name for name, x in tensors.items() if not is_finite(x.data).all()), None)
 
     def _diverged(self, what: str, where: str = "") -> Diverged:
         epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
@@ -341,28 +361,8 @@ class Run:
     def _in_which_layer(self) -> str:
         """What anomaly mode says of the last batch."""
         self._shards.exchange.early = False  # nobody waits for these gradients
-        try:
-            random.set_state(self._drawn)
-            with detect_anomaly(check_inf=math.isinf(self._loss)):
-                self._loss_of(self._batch).backward()
-        except AnomalyError as error:
-            return str(error).replace("detect_anomaly:", ":", 1)
-        except Exception:  # such as too little memory to do it twice
-            pass
-        return ""
-
-    def _optional(self, name: str, write: Callable[..., None], *arguments: Any) -> bool:
-        """Write a file that the run goes on without; that it cannot be written is said once."""
-        try:
-            write(*arguments)
-            return True
-        except Exception as error:
-            if isinstance(error, Diverged):
-                raise
-            if name not in self._said:
-                report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
-            self._said.add(name)
-            return False
+        random.set_state(self._drawn)
+        return divergence.in_layer(lambda: self._loss_of(self._batch), math.isinf(self._loss))
 
     def _write_records(self) -> None:
         if self.rows and self.group.rank == 0:

@@ -1,0 +1,29 @@
+"""Files that a run goes on without, where they cannot be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinyfcn.training import report
+from tinyfcn.training.errors import Diverged, sentence
+
+
+class Attempts:
+    """Attempts to write files; what cannot be written is said once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, name: str, write: Callable[..., None], *arguments: Any) -> bool:
+        """Call ``write(*arguments)``, which writes the file ``name``; whether it did."""
+        try:
+            write(*arguments)
+            return True
+        except Exception as error:
+            if isinstance(error, Diverged):
+                raise
+            if name not in self._said:
+                report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
+            self._said.add(name)
+            return False
