@@ -110,14 +110,16 @@ BROWSER = next(
 
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium")
 def test_it_opens_in_a_browser(tmp_path: Path) -> None:
-    """At 390 and 1280 pixels nothing is wider than the screen but what is scrolled by itself."""
+    """At 390 and 1280 pixels nothing is wider than the screen but what is scrolled by itself; all
+    pictures are there, and no cell is squeezed."""
     frames = "".join(
         f'<iframe width={width} height=800 srcdoc="{html.escape(whole(2, (60, 90), 21))}"></iframe>'
         for width in (390, 1280)
     )
     script = """<script>onload = () => { document.title = [...document.querySelectorAll("iframe")]
         .map(f => f.contentDocument).map(d => [d.documentElement.scrollWidth,
-        d.documentElement.clientWidth, [...d.images].filter(i => !i.naturalWidth).length]) }
+        d.documentElement.clientWidth, [...d.images].filter(i => !i.naturalWidth).length,
+        Math.min(...[...d.querySelectorAll("td")].map(cell => cell.clientWidth))]) }
         </script>"""
     path = tmp_path / "both.html"
     path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{frames}{script}", encoding="utf-8")
@@ -130,6 +132,7 @@ def test_it_opens_in_a_browser(tmp_path: Path) -> None:
     assert "CONSOLE" not in done.stderr
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title, done.stderr
-    figures = np.array(title[1].split(","), int).reshape(2, 3)
+    figures = np.array(title[1].split(","), int).reshape(2, 4)
     assert (figures[:, 0] <= figures[:, 1]).all() and (figures[:, 2] == 0).all(), figures
+    assert figures[:, 3].min() > 30
     assert figures[:, 1].tolist() == pytest.approx([390, 1280], abs=20)

@@ -27,12 +27,12 @@ def test_scores_of_each_class() -> None:
     found = class_scores(scores(COUNTS), NAMES)
     nan = math.nan
     expected = [
-        (0.4, 6 / 8, 6 / 7, 6 / 9), (0.5, 0.9, 9 / 13, 9 / 14), (0.1, 0, nan, 0),
-        (0, nan, nan, nan),
+        (6 / 9, 6 / 8, 6 / 7, 0.4), (9 / 14, 0.9, 9 / 13, 0.5), (0, 0, nan, 0.1),
+        (nan, nan, nan, 0),
     ]  # fmt: skip
     assert [*found] == NAMES
     for values, wanted in zip(found.values(), expected, strict=True):
-        assert [*values] == ["share", "accuracy", "precision", "iu"]
+        assert [*values] == ["iu", "accuracy", "precision", "share"]
         assert tuple(values.values()) == pytest.approx(wanted, nan_ok=True)
 
 

@@ -53,7 +53,7 @@ def _plot(epochs: Sequence[float], lines: Mapping[str, Sequence[float]], top: fl
         # The first point twice: a line of one point is a dot.
         style = {"fill": "none", "stroke": colour, "stroke_width": 2, "stroke_linecap": "round"}
         parts.append(element("polyline", points=" ".join(points[:1] + points), **style))
-        names.append(joined(_swatch(colour), f" {name} "))
+        names.append(element("span", _swatch(colour), f" {name}", class_="name"))
     drawing = element("svg", *parts, viewBox="0 0 320 182", role="img")
     return element("figure", drawing, element("figcaption", *names))
 
@@ -74,7 +74,7 @@ def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
         ]
         for i, (name, figures) in enumerate(class_scores(scores, classes).items())
     ]
-    head = ["class", "share %", "accuracy %", "precision %", "IU %"]
+    head = ["in %", "IU", "accuracy", "precision", "share"]
     confusions = picture(confusion_picture(scores, classes), "confusion matrix")
     parts: list[Element] = []
     for name, triple in found.worst.items():

@@ -20,21 +20,21 @@ _INK, _FULL = (32, 32, 32), np.array([0, 68, 136])
 
 
 def class_scores(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Of each class its share of the true pixels, its accuracy (how many of them were found), its
-    precision (how many of the found are right) and its IU; NaN where undefined.
+    """Of each class its IU, its accuracy (how many of its pixels were found), its precision (how
+    many of the found are right) and its share of the true pixels; NaN where undefined.
 
     Example:
         >>> from tinyfcn.metrics import scores
         >>> class_scores(scores([[3, 1], [0, 4]]), ["sea", "sky"])["sea"]
-        {'share': 0.5, 'accuracy': 0.75, 'precision': 1.0, 'iu': 0.75}
+        {'iu': 0.75, 'accuracy': 0.75, 'precision': 1.0, 'share': 0.5}
     """
     right, true = scores.counts.diagonal(), scores.counts.sum(axis=1)
     with np.errstate(invalid="ignore"):  # 0/0 is NaN
         columns = {
-            "share": true / true.sum(),
+            "iu": scores.iu,
             "accuracy": right / true,
             "precision": right / scores.counts.sum(axis=0),
-            "iu": scores.iu,
+            "share": true / true.sum(),
         }
     return {
         name: {column: float(values[i]) for column, values in columns.items()}
@@ -99,7 +99,7 @@ def confusion_picture(scores: Scores, classes: Sequence[str]) -> Image.Image:
         colour = tuple(np.rint(255 + depth * (_FULL - 255)).astype(int).tolist())
         draw.rectangle((x, y, x + side - 2, y + side - 2), colour)
         if share >= 0.005 and side >= 2 * _TEXT:
-            ink = "white" if depth > 0.6 else _INK
+            ink = "white" if depth > 0.5 else _INK
             centre = (x + side / 2 - 1, y + side / 2 - 1)
             draw.text(centre, f"{100 * share:.0f}", ink, font, "mm")
     return picture
