@@ -19,7 +19,7 @@ from tinyfcn import backend, models
 from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backend
 from tinyfcn.cli.network import add_published, published
 from tinyfcn.cli.parser import Parser, one_of
-from tinyfcn.data import DataError, read_image, write_mask
+from tinyfcn.data import DataError, class_palette, read_image, write_mask
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.nn import Module
 from tinyfcn.training.errors import sentence
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         mask = predict(model, [image], spec.preprocessing)[0]
         (labels, picture), note = outputs.free(out, Path(path).stem, ".png", "_overlay.png")
         with atomic_write(labels) as file:
-            write_mask(file, mask, pnginfo=about)
+            write_mask(file, mask, class_palette(spec.classes), pnginfo=about)
         with atomic_write(picture) as file:
             overlay(image, mask, spec.classes).save(file, format="PNG", pnginfo=about)
         height, width = mask.shape

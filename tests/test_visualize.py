@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn.data.palette import VOC_PALETTE
-from tinyfcn.visualize import overlay, plot_curves, sheet
+from tinyfcn.data import class_palette
+from tinyfcn.visualize import _written, overlay, plot_curves, sheet
 
 CLASSES = ["background", "cat", "dog"]
+COLOURS = class_palette(CLASSES)
 
 
 def scene() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -34,9 +35,9 @@ def test_overlay_mixes_colours_inside_and_shows_them_pure_on_outlines() -> None:
     picture = np.asarray(overlay(image, mask, CLASSES, legend=False))
     assert picture.shape == image.shape
     assert picture[2, 2].tolist() == [100, 100, 100]  # background is left clear
-    assert picture[20, 15].tolist() == [114, 50, 50]  # half of (128, 0, 0) and half of 100
-    assert picture[10, 15].tolist() == [128, 0, 0]  # the outline
-    assert picture[20, 45].tolist() == [50, 114, 50]
+    assert picture[20, 15].tolist() == [165, 130, 50]  # half of (230, 159, 0) and half of 100
+    assert picture[10, 15].tolist() == [230, 159, 0]  # the outline
+    assert picture[20, 45].tolist() == [93, 140, 166]
     assert picture[20, 30].tolist() == [162, 162, 146]  # void is shown too
 
 
@@ -52,27 +53,30 @@ def test_outlines_run_along_all_sides_of_a_border() -> None:
         cross = [around[row, column + 1], around[row + 2, column + 1]]
         cross += [around[row + 1, column], around[row + 1, column + 2]]
         share = 1 if any(other != label for other in cross) else 0.5
-        assert picture[row, column].tolist() == (VOC_PALETTE[label] * share).tolist()
+        expected = class_palette(["a", "b", "c"])[label] * share
+        assert picture[row, column].tolist() == np.rint(expected).tolist()
 
 
 def test_class_0_is_coloured_unless_it_is_background() -> None:
     image, mask = scene()
     picture = np.asarray(overlay(image, mask, ["sky", "cat", "dog"], legend=False))
-    assert picture[2, 2].tolist() == [50, 50, 50]
+    assert picture[2, 2].tolist() == [165, 130, 50]  # the first colour, not black
+    picture = np.asarray(overlay(image, mask, ["_background_", "cat", "dog"], legend=False))
+    assert picture[2, 2].tolist() == [100, 100, 100]
 
 
 def test_legend_lists_what_occurs() -> None:
     image, mask = scene()
     picture = overlay(image, mask, CLASSES, opacity=0)
-    assert picture.height > 40
-    below = colours_in(picture.crop((0, 40, picture.width, picture.height)))
-    cat, dog, void = (tuple(VOC_PALETTE[label].tolist()) for label in (1, 2, 255))
+    assert picture.width == 5 * 60 and picture.height > 5 * 40
+    below = colours_in(picture.crop((0, 5 * 40, picture.width, picture.height)))
+    cat, dog, void = (tuple(COLOURS[label].tolist()) for label in (1, 2, 255))
     assert {cat, dog, void} <= below
     mask[mask == 2] = 0
     shorter = overlay(image, mask, CLASSES, opacity=0)
     assert dog not in colours_in(shorter)
     nothing = overlay(image, np.zeros_like(mask), CLASSES)
-    assert nothing.size == (60, 40)
+    assert nothing.size == (300, 200)
 
 
 def test_legend_wraps_to_the_width() -> None:
@@ -90,38 +94,80 @@ def test_sheet_puts_image_truth_and_prediction_side_by_side() -> None:
     prediction = np.where(mask == 255, 2, mask)
     picture = sheet([(image, mask, prediction)] * 2, CLASSES)
     pixels = np.asarray(picture)
-    assert picture.width == 3 * 60 + 4 * 8
+    # Three times as large, by which 60 pixels become 128 and more.
+    assert picture.width == 3 * 180 + 4 * 8
+    large, answer = (np.kron(x, np.ones((3, 3), np.uint8)) for x in (mask, prediction))
     top = 8 + 13 + 4 + 8
-    second = top + 40 + 8
+    second = top + 120 + 8
     for row in (top, second):
-        np.testing.assert_array_equal(pixels[row : row + 40, 8:68], image)
-        np.testing.assert_array_equal(pixels[row : row + 40, 76:136], VOC_PALETTE[mask])
-        np.testing.assert_array_equal(pixels[row : row + 40, 144:204], VOC_PALETTE[prediction])
+        assert (pixels[row : row + 120, 8:188] == 100).all()
+        np.testing.assert_array_equal(pixels[row : row + 120, 196:376], COLOURS[large])
+        np.testing.assert_array_equal(pixels[row : row + 120, 384:564], COLOURS[answer])
     assert (pixels[: top - 8] < 200).any()  # titles are written above
 
 
 def test_sheet_of_different_sizes_and_scaled() -> None:
     image, mask = scene()
     rows = [(image, mask, mask), (image[:25, :33], mask[:25, :33], mask[:25, :33])]
-    assert sheet(rows, CLASSES).width == 3 * 60 + 4 * 8
+    assert sheet(rows, CLASSES).width == 3 * 180 + 4 * 8
     picture = sheet([(image, mask, mask)], CLASSES, height=80)
     assert picture.width == 3 * 120 + 4 * 8
     # Scaling must not invent labels between two others.
     band = picture.crop((8 + 120 + 8, 33, 8 + 120 + 8 + 120, 113))
-    assert colours_in(band) == {tuple(VOC_PALETTE[label].tolist()) for label in (0, 1, 2, 255)}
+    assert colours_in(band) == {tuple(COLOURS[label].tolist()) for label in (0, 1, 2, 255)}
+
+
+@pytest.mark.parametrize(("side", "least"), [(1, 256), (16, 256), (128, 256), (300, 300)])
+def test_small_images_are_enlarged_and_their_masks_stay_sharp(side: int, least: int) -> None:
+    mask = np.indices((side, side)).sum(0).astype(np.uint8) % 3
+    image = np.zeros((side, side, 3), np.uint8)
+    picture = overlay(image, mask, ["a", "b", "c"], opacity=1)
+    assert picture.width == least
+    part = picture.crop((0, 0, least, least))
+    expected = class_palette(["a", "b", "c"])[mask].repeat(least // side, 0)
+    np.testing.assert_array_equal(np.asarray(part), expected.repeat(least // side, 1))
+
+
+def test_letters_and_legend_are_in_proportion() -> None:
+    """The legend of an image ten times as large looks the same, but for whole pixels."""
+    heights = []
+    for scale in (1, 10):
+        mask = np.ones((600 * scale, 900 * scale), np.uint8)
+        picture = overlay(np.zeros((*mask.shape, 3), np.uint8), mask, CLASSES)
+        heights.append((picture.height - 600 * scale) / scale)
+    assert heights[0] == 8 + 13 + 8
+    assert abs(heights[1] / heights[0] - 1) < 0.2
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "\U000f0000", "a\nb", "Straße", "трактор", "自転車", "دراجة", "😀", " "]
+)
+def test_a_legend_of_any_name(name: str) -> None:
+    mask = np.ones((300, 300), np.uint8)
+    picture = overlay(np.zeros((300, 300, 3), np.uint8), mask, ["background", name])
+    assert picture.width <= 420
+    text = np.asarray(picture.convert("L"))[308:321, 8 + 13 + 4 :]
+    assert (text < 100).any() or not name.strip()
+
+
+def test_letters_that_no_font_has_are_not_drawn_as_boxes() -> None:
+    private = _written(7, "\U000f0000", 13)
+    assert private[0] == "class 7"
+    assert _written(7, "Straße " * 30, 13)[0].startswith(("Straße Straße ", "class 7"))
+    assert _written(7, "plain", 13)[0] == "plain"
 
 
 def test_sheet_of_several_predictions() -> None:
     image, mask = scene()
     picture = sheet([(image, mask, mask, mask)], CLASSES, ("image", "truth", "32s", "8s"))
-    assert picture.width == 4 * 60 + 5 * 8
+    assert picture.width == 4 * 180 + 5 * 8
     with pytest.raises(ValueError, match="4 parts for 3 titles"):
         sheet([(image, mask, mask, mask)], CLASSES)
 
 
-def test_titles_fit_over_small_images() -> None:
+def test_titles_fit_over_narrow_images() -> None:
     image, mask = scene()
-    row = (image[:5, :5], mask[:5, :5], mask[:5, :5])
+    row = (image[:, :5], mask[:, :5], mask[:, :5])
     titles = ("one image", "another", "prediction")
     head = np.asarray(sheet([row], CLASSES, titles).convert("L"))[: 8 + 13 + 4]
     alone = [np.asarray(sheet([row[:1]], CLASSES, (title,)).convert("L")) for title in titles]
@@ -165,6 +211,22 @@ def test_no_parts_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
         plot_curves([{"epoch": n, **dict.fromkeys(names, 0.5)} for n in range(1, last + 1)], "")
         for axes in drawn[-1].axes:
             assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_the_legend_of_curves_is_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn = []
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *path, **how: drawn.append(self))
+    names = ("train_loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+    for values in ([0.05] * 30, [0.99] * 30, [0.5]):
+        plot_curves(
+            [{"epoch": n + 1, **dict.fromkeys(names, value)} for n, value in enumerate(values)], ""
+        )
+        drawn[-1].draw_without_rendering()
+        axes = drawn[-1].axes[1]
+        legend, whole = axes.get_legend().get_window_extent(), drawn[-1].bbox
+        assert legend.x0 >= axes.get_window_extent().x1
+        assert whole.x0 <= legend.x0 < legend.x1 <= whole.x1
 
 
 def test_curves_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,16 @@
 """Pictures: overlays of masks, sheets of predictions, training curves.
 
-Everything is drawn with Pillow, in the VOC palette, so that a colour means the same class in a
-mask file, in an overlay and in a sheet. Only the curves need matplotlib (the extra ``plot``).
+Everything is drawn with Pillow, in the colours of :func:`~tinyfcn.data.class_palette`, so that a
+colour means the same class in a mask file, in an overlay and in a sheet. Only the curves need
+matplotlib (the extra ``plot``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,14 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
+from tinyfcn.data.class_colours import class_palette, is_background
 from tinyfcn.data.conventions import borders
-from tinyfcn.data.palette import VOC_PALETTE, VOID, index_to_rgb
+from tinyfcn.data.palette import VOID, index_to_rgb
 from tinyfcn.metrics import SCORES
 
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
-_GAP = 8  # pixels between the parts of a picture
-_TEXT = 13  # height of letters in pixels
-_TOP = _GAP + _TEXT + 4 + _GAP  # where the first row of a sheet begins, below the titles
+_SEEN = 256  # an overlay with a legend is at least so many pixels wide or high; half, in a sheet
+# Where to look for a letter that Pillow's own font lacks, which has those of English.
+_FONTS = (
+    "DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc",
+    "malgun.ttf",
+)  # fmt: skip
+_LONG = 40  # letters of a name, of longer ones the middle is left out
 
 Triple = tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]
 
@@ -35,7 +44,8 @@ def overlay(
 ) -> Image.Image:
     """Lay the colours of a mask over its image, with the outlines of the regions and a legend.
 
-    A class of the name "background" is left clear and out of the legend.
+    A class of the name "background" is left clear and out of the legend. With a legend the picture
+    is for looking at: small ones are enlarged by a whole number, and letters grow with large ones.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -45,12 +55,12 @@ def overlay(
         legend: whether the classes that occur are listed below, with their colours.
 
     Returns:
-        An RGB picture, as wide as the image, higher by the legend.
+        An RGB picture: without a legend, of the image's size.
 
     Example:
         >>> image, mask = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
         >>> overlay(image, mask, ["background", "cat"], legend=False).getpixel((40, 30))
-        (64, 0, 0)
+        (115, 80, 0)
     """
     mask = np.asarray(mask)
     if image.shape != (*mask.shape, 3):
@@ -59,13 +69,17 @@ def overlay(
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"overlay: opacity must be between 0 and 1, got {opacity}")
-    colours = index_to_rgb(mask).astype(np.float32)
+    if legend:
+        scale = _enlarged(image, _SEEN)
+        image = np.asarray(_scaled(image, scale * len(image), soft=True))
+        mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    colours = index_to_rgb(mask, class_palette(classes)).astype(np.float32)
     weight = np.where(borders(mask), min(1.0, 2 * opacity), opacity).astype(np.float32)
-    clear = np.isin(mask, [index for index, name in enumerate(classes) if name == "background"])
+    clear = np.isin(mask, [i for i, name in enumerate(classes) if is_background(name)])
     weight[clear] = 0
     mixed = image + weight[..., None] * (colours - image)
     picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
-    return _with_legend(picture, [mask[~clear]], classes) if legend else picture
+    return _keyed(picture, _letters(*picture.size), [mask[~clear]], classes) if legend else picture
 
 
 def sheet(
@@ -81,43 +95,48 @@ def sheet(
             further titles; void is shown in its colour.
         classes: the name of each index.
         titles: what stands over the columns.
-        height: scale each row to this many pixels; by default as it is.
+        height: scale each row to this many pixels; by default as it is, or, if small, enlarged by
+            a whole number.
 
     Example:
         >>> image, mask = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
         >>> sheet([(image, mask, mask)], ["background", "cat"]).width
-        272
+        416
     """
+    palette = class_palette(classes)
     lines: list[list[Image.Image]] = []
     masks: list[NDArray[Any]] = []
     for image, *labels in rows:
         if len(labels) + 1 != len(titles):
             raise ValueError(f"sheet: a row has {len(labels) + 1} parts for {len(titles)} titles")
-        parts = [np.asarray(image), *map(index_to_rgb, labels)]
+        parts = [np.asarray(image), *(index_to_rgb(mask, palette) for mask in labels)]
         sizes = {part.shape[:2] for part in parts}
         if len(sizes) > 1:
             raise ValueError(f"sheet: image and masks of a row differ in size: {sizes}")
-        lines.append([_scaled(part, height, soft=part is parts[0]) for part in parts])
+        tall = height or len(image) * _enlarged(parts[0], _SEEN // 2)
+        lines.append([_scaled(part, tall, soft=part is parts[0]) for part in parts])
         masks += labels
     if not lines:
         raise ValueError("sheet: expected at least one row of an image and its masks")
 
-    font = ImageFont.load_default(_TEXT)
+    letters = _letters(len(titles) * lines[0][0].width, sum(line[0].height for line in lines))
+    gap, font = _gap(letters), _font("", letters)
     widths = [  # a title may reach into the gaps beside its column
-        max(round(font.getlength(title)) - _GAP // 2, *(line[column].width for line in lines))
+        max(round(font.getlength(title)) - gap // 2, *(line[column].width for line in lines))
         for column, title in enumerate(titles)
     ]
-    # Where each column and row begins, and where the next one would.
-    *lefts, right = itertools.accumulate((width + _GAP for width in widths), initial=_GAP)
-    *tops, bottom = itertools.accumulate((line[0].height + _GAP for line in lines), initial=_TOP)
-    picture = Image.new("RGB", (right, bottom - _GAP), _PAPER)
+    # Where each column and row begins, and where the next one would; titles stand above.
+    first = gap + letters + letters // 3 + gap
+    *lefts, right = itertools.accumulate((width + gap for width in widths), initial=gap)
+    *tops, bottom = itertools.accumulate((line[0].height + gap for line in lines), initial=first)
+    picture = Image.new("RGB", (right, bottom - gap), _PAPER)
     draw = ImageDraw.Draw(picture)
     for title, left, width in zip(titles, lefts, widths, strict=True):
-        draw.text((left + width / 2, _GAP), title, _INK, font, anchor="ma")
+        draw.text((left + width / 2, gap), title, _INK, font, anchor="ma")
     for line, top in zip(lines, tops, strict=True):
         for part, left in zip(line, lefts, strict=True):
             picture.paste(part, (left, top))
-    return _with_legend(picture, masks, classes)
+    return _keyed(picture, letters, masks, classes)
 
 
 def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
@@ -144,11 +163,12 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     line = "o-" if len(rows) == 1 else "-"
     left.plot(epochs, [row["train_loss"] for row in rows], line, color="black")
     left.set(title="training loss", xlabel="epoch")
-    for name, label in SCORES.items():
+    for (name, label), colour in zip(SCORES.items(), class_palette(()) / 255, strict=False):
         width = 2.4 if name == "mean_iu" else 1.2
-        right.plot(epochs, [row[name] for row in rows], line, label=label, linewidth=width)
+        values = [row[name] for row in rows]
+        right.plot(epochs, values, line, label=label, linewidth=width, color=colour)
     right.set(title="scores on the validation set", xlabel="epoch", ylim=(0, 1))
-    right.legend(loc="lower right", frameon=False)
+    right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     for axes in (left, right):
         axes.locator_params("x", integer=True)
         if len(epochs) == 1:  # around a single one there would be parts of epochs
@@ -165,34 +185,66 @@ def made_by(command: str) -> PngImagePlugin.PngInfo:
     return info
 
 
-def _with_legend(
-    picture: Image.Image, masks: Iterable[NDArray[Any]], classes: Sequence[str]
+def _keyed(
+    picture: Image.Image, letters: int, masks: Iterable[NDArray[Any]], classes: Sequence[str]
 ) -> Image.Image:
     """The picture over colour and name of each class in the masks, in as many lines as it takes."""
+    palette, gap = class_palette(classes), _gap(letters)
     found = sorted({int(label) for mask in masks for label in np.unique(mask)})
     names = {**dict(enumerate(classes)), VOID: "void"}
-    font = ImageFont.load_default(_TEXT)
-    texts = [names.get(label, str(label)) for label in found]
-    spaces = [_TEXT + 5 + round(font.getlength(text)) for text in texts]
-    width = max(picture.width, *(space + 2 * _GAP for space in spaces), 1)
-    x, y = _GAP, picture.height + _GAP
-    below = (0, 0, width - picture.width, _GAP + len(found) * (_TEXT + _GAP))
+    entries = [_written(label, names.get(label, str(label)), letters) for label in found]
+    spaces = [letters + gap // 2 + round(font.getlength(text)) for text, font in entries]
+    width = max(picture.width, *(space + 2 * gap for space in spaces), 1)
+    x, y = gap, picture.height + gap
+    below = (0, 0, width - picture.width, gap + len(found) * (letters + gap))
     picture = ImageOps.expand(picture, below, _PAPER)
     draw = ImageDraw.Draw(picture)
-    for label, text, space in zip(found, texts, spaces, strict=True):
-        if x > _GAP and x + space + _GAP > width:
-            x, y = _GAP, y + _TEXT + _GAP
-        colour = tuple(VOC_PALETTE[label].tolist())
-        draw.rectangle((x, y, x + _TEXT - 1, y + _TEXT - 1), fill=colour, outline=_FRAME)
-        draw.text((x + _TEXT + 5, y + _TEXT / 2), text, _INK, font, anchor="lm")
-        x += space + 2 * _GAP
-    return picture.crop((0, 0, width, y + _TEXT + _GAP if found else y - _GAP))
+    for label, (text, font), space in zip(found, entries, spaces, strict=True):
+        if x > gap and x + space + gap > width:
+            x, y = gap, y + letters + gap
+        colour = tuple(palette[label].tolist())
+        draw.rectangle((x, y, x + letters - 1, y + letters - 1), fill=colour, outline=_FRAME)
+        draw.text((x + letters + gap // 2, y + letters / 2), text, _INK, font, anchor="lm")
+        x += space + 2 * gap
+    return picture.crop((0, 0, width, y + letters + gap if found else y - gap))
 
 
-def _scaled(pixels: NDArray[np.uint8], height: int | None, soft: bool) -> Image.Image:
+def _written(label: int, name: str, letters: int) -> tuple[str, Any]:
+    """A name, not too long, and a font that has its letters; ``class 3`` where none has them."""
+    name = " ".join(name.split())
+    name = name if len(name) <= _LONG else f"{name[: _LONG // 2]}...{name[-_LONG // 2 :]}"
+    for font in filter(None, (_font(file, letters) for file in ("", *_FONTS))):
+        lacking, *drawn = (bytes(font.getmask(letter)) for letter in f"\uffff{name}")
+        if lacking not in drawn:
+            return name, font
+    return f"class {label}", _font("", letters)
+
+
+@functools.cache
+def _font(file: str, letters: int) -> Any:
+    """A font by the name of its file, or Pillow's own; None where the system lacks it."""
+    with contextlib.suppress(OSError):
+        return ImageFont.truetype(file, letters) if file else ImageFont.load_default(letters)
+
+
+def _letters(width: int, height: int) -> int:
+    """Height of letters that can be read in a picture of this size, in pixels."""
+    return max(13, round(math.sqrt(width * height) / 64))
+
+
+def _gap(letters: int) -> int:
+    """Pixels between the parts of a picture."""
+    return letters * 8 // 13
+
+
+def _enlarged(image: NDArray[Any], least: int) -> int:
+    """How many times as large an image must be for so many pixels in width or height."""
+    return math.ceil(least / max(1, *image.shape[:2]))
+
+
+def _scaled(pixels: NDArray[np.uint8], height: int, soft: bool) -> Image.Image:
     """The pixels as a picture of the given height; colours of a mask are never mixed."""
     picture = Image.fromarray(np.ascontiguousarray(pixels, np.uint8))
-    height = picture.height if height is None else height
     size = (max(1, round(picture.width * height / picture.height)), height)
     method = Image.Resampling.BILINEAR if soft else Image.Resampling.NEAREST
     return picture.resize(size, method)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tinyfcn import cli
 from tinyfcn.cli.errors import UsageError, plain_errors
 from tinyfcn.training.screen import for_watching
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["--help", "--version", "kernels list", "summary unet width=0.02", "train --help"]
 
 
@@ -128,3 +131,66 @@ def test_what_is_only_watched_is_no_failure(kind: str) -> None:
         with for_watching():
             print("an epoch", flush=True)
         print("done")
+
+
+PROGRAM = """
+import sys, warnings
+from tinyfcn.cli.errors import UsageError, plain_errors
+from tinyfcn.training import report
+
+def images(how):
+    for n in report.bar(range(9), desc="evaluation"):
+        if n == 3 and how == "note":
+            report.note("a note")
+        if n == 3 and how == "warning":
+            warnings.warn("a warning", stacklevel=1)
+        if n == 5:
+            yield n
+
+with plain_errors():
+    for image in images(sys.argv[1]):  # the bar is still there when this fails
+        raise {"defect": ZeroDivisionError}.get(sys.argv[1], UsageError)("what went wrong")
+"""
+
+
+def seen_on_a_terminal(said: str) -> list[str]:
+    """The lines that stay, where each carriage return begins the line anew."""
+    lines, row, column = [[" "] * 200], 0, 0
+    for letter in said.replace("\r\n", "\n"):
+        if letter == "\n":
+            lines.append([" "] * 200)
+            row, column = row + 1, 0
+        elif letter == "\r":
+            column = 0
+        else:
+            lines[row][column] = letter
+            column += 1
+    return ["".join(line).rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("how", ["error", "note", "warning", "defect"])
+@pytest.mark.parametrize("where", ["terminal", "file"])
+def test_an_error_begins_on_a_line_of_its_own(how: str, where: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, how]
+    options: Any = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": False}
+    if where == "file":
+        said = subprocess.run(command, stderr=subprocess.PIPE, text=True, **options).stderr
+        lines = said.split("\n")
+        assert "evaluation" in said
+    else:
+        pty = pytest.importorskip("pty")
+        controller, terminal = pty.openpty()
+        subprocess.run(command, stdin=terminal, stdout=terminal, stderr=terminal, **options)
+        os.close(terminal)
+        said = os.read(controller, 100_000).decode()
+        os.close(controller)
+        assert "evaluation" in said
+        lines = seen_on_a_terminal(said)
+        assert not any("evaluation" in line for line in lines)  # nothing of the bar stays
+    for line in {
+        "error": ["error: what went wrong"],
+        "note": ["a note", "error: what went wrong"],
+        "warning": ["<string>:", "error: what went wrong"],
+        "defect": ["Traceback (most recent call last):"],
+    }[how]:
+        assert sum(found.startswith(line) for found in lines) == 1, lines

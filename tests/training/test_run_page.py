@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyfcn.data import VOC_PALETTE
 from tinyfcn.metrics import SCORES, scores
 from tinyfcn.page import page
 from tinyfcn.training.evaluation import Evaluation
@@ -80,7 +81,7 @@ def test_errors_are_red_where_they_are() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_page, "picture", keep)
-        run_page._shown("a", [0.5, 0.5], (image, truth, said))
+        run_page._shown("a", [0.5, 0.5], (image, truth, said), VOC_PALETTE)
     assert seen[3].tolist() == [[[127] * 3, [213, 0, 50]], [[216] * 3, [127] * 3]]
 
 

@@ -1,11 +1,13 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
-To read in this order: conventions, image_file, palette, dataset, readers, transforms,
-preprocessing, loader, shapes, scenes, synthetic. Each file lists what it gives in its ``__all__``.
+To read in this order: conventions, image_file, palette, class_colours, dataset, readers,
+transforms, preprocessing, loader, shapes, scenes, synthetic. Each file lists what it gives in its
+``__all__``.
 """
 
 # ruff: noqa: F403  (a star takes what __all__ lists: no name is written twice)
 
+from tinyfcn.data.class_colours import *
 from tinyfcn.data.conventions import *
 from tinyfcn.data.dataset import *
 from tinyfcn.data.loader import *

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tinyfcn.data.class_colours import class_palette
 from tinyfcn.data.conventions import write_mask
 from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
 from tinyfcn.files import bears
@@ -96,8 +97,9 @@ def _write(
     names += [f"val_{index:05d}" for index in range(val)]
     for split, chosen in ("train", names[:train]), ("val", names[train:]), ("trainval", names):
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen))
+    palette = class_palette(SYNTHETIC_CLASSES)
     for number in progress(range(train + val)):
         part, index = (0, number) if number < train else (1, number - train)
         scene = draw_scene(np.random.default_rng([seed, part, index, 1]), style)
         Image.fromarray(scene.image).save(images / f"{names[number]}.jpg", quality=92)
-        write_mask(masks / f"{names[number]}.png", scene.mask)
+        write_mask(masks / f"{names[number]}.png", scene.mask, palette)

@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -53,18 +53,26 @@ def bar(iterable: Any = None, **options: Any) -> Any:
 
     On a terminal it moves all the time; in a file, one line in ten seconds is plenty.
     """
-    columns, lines = _terminal()
-    return tqdm(
-        iterable,
-        unit=" images",
-        leave=False,
-        ncols=min(120, columns),
-        nrows=lines,
-        mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}, {rate_fmt}, "
-        "{remaining} left{postfix}",
-        **options,
-    )
+    often, lines = 0.1 if sys.stderr.isatty() else 10.0, _terminal()[1]
+    return _Bar(iterable, unit=" images", leave=False, mininterval=often, nrows=lines, **options)
+
+
+class _Bar(tqdm):
+    """As wide as the screen is now. On a narrow one first the count goes, then images per second,
+    then the bar; the postfix stays, and stands for the time left where it is set."""
+
+    @property
+    def format_dict(self) -> MutableMapping[str, Any]:
+        columns = self.ncols = min(120, _terminal()[0])
+        tail: Any = self.postfix
+        self.bar_format = (
+            "{desc} {percentage:3.0f}%"
+            + ("|{bar}| " if columns >= 60 else " ")
+            + "{n_fmt}/{total_fmt}, " * (columns >= 100)
+            + "{rate_noinv_fmt}, " * (columns >= 80)
+            + (tail or "{remaining} left")
+        )
+        return super().format_dict
 
 
 def note(text: str) -> None:

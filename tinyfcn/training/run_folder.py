@@ -132,7 +132,7 @@ class RunFolder:
 
     def write_sheet(self, sheet: Sequence[visualize.Triple], classes: Sequence[str]) -> None:
         """Draw images, truths and predictions."""
-        height = min(256, max(image.shape[0] for image, _, _ in sheet))
+        height = 256 if max(len(image) for image, _, _ in sheet) > 256 else None
         picture = visualize.sheet(sheet, classes, height=height)
         with atomic_write(self.predictions) as file:
             picture.save(file, format="PNG")

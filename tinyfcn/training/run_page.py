@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinyfcn.data.palette import VOC_PALETTE, VOID
+from tinyfcn.data.class_colours import class_palette
+from tinyfcn.data.palette import VOID
 from tinyfcn.metrics import SCORES
 from tinyfcn.page import Element, element, joined, picture, table
 from tinyfcn.training.evaluation import Evaluation
@@ -65,11 +66,11 @@ def _text(x: float, y: float, text: str, anchor: str) -> Element:
 
 def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
     """Scores of each class, confusions and the worst images."""
-    scores = found.scores
+    scores, palette = found.scores, class_palette(classes)
     every = [[label, f"{getattr(scores, name):.3f}"] for name, label in SCORES.items()]
     by_class = [
         [
-            joined(_swatch(f"#{VOC_PALETTE[i].tobytes().hex()}"), f" {name}"),
+            joined(_swatch(f"#{palette[i].tobytes().hex()}"), f" {name}"),
             *map(_percent, figures.values()),
         ]
         for i, (name, figures) in enumerate(class_scores(scores, classes).items())
@@ -78,7 +79,7 @@ def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
     confusions = picture(confusion_picture(scores, classes), "confusion matrix")
     parts: list[Element] = []
     for name, triple in found.worst.items():
-        parts.append(_shown(name, found.images[name], triple))
+        parts.append(_shown(name, found.images[name], triple, palette))
         if sum(map(len, parts)) > MOST:
             parts.pop()
             break
@@ -90,7 +91,9 @@ def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
     )  # fmt: skip
 
 
-def _shown(name: str, figures: Sequence[float], triple: Triple) -> Element:
+def _shown(
+    name: str, figures: Sequence[float], triple: Triple, palette: NDArray[np.uint8]
+) -> Element:
     """An image, its truth, what was predicted, and where that is wrong."""
     image, truth, prediction = triple
     void = (truth == VOID)[..., None]
@@ -99,8 +102,8 @@ def _shown(name: str, figures: Sequence[float], triple: Triple) -> Element:
     errors = np.where(wrong, np.array(_RED), pale).astype(np.uint8)
     parts = {
         "image": picture(Image.fromarray(image), f"image {name}", lossy=True),
-        "truth": picture(_in_colours(truth), f"truth of {name}"),
-        "prediction": picture(_in_colours(prediction), f"prediction of {name}"),
+        "truth": picture(_in_colours(truth, palette), f"truth of {name}"),
+        "prediction": picture(_in_colours(prediction, palette), f"prediction of {name}"),
         "errors red, void pale": picture(Image.fromarray(errors), f"errors of {name}", lossy=True),
     }  # fmt: skip
     said = f"{name}: mean IU {figures[1]:.3f}, pixel accuracy {figures[0]:.3f}"
@@ -121,9 +124,9 @@ def _percent(share: float) -> str:
     return "" if math.isnan(share) else f"{100 * share:.1f}"
 
 
-def _in_colours(mask: NDArray[np.uint8]) -> Image.Image:
+def _in_colours(mask: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(mask)
-    image.putpalette(VOC_PALETTE.tobytes())
+    image.putpalette(palette.tobytes())
     return image
 
 

@@ -17,6 +17,8 @@ class Screen:
 
     It may be full (``> /dev/full``), closed (``>&-``), read by nobody (``| head``): what it cannot
     take is lost, and each write tries anew. Letters that its encoding lacks are shown as ``\\xfc``.
+    Where a progress bar stands, which begins with a carriage return and ends without a new line,
+    other text first gets a line of its own.
 
     Args:
         stream: ``sys.stdout`` or ``sys.stderr``.
@@ -31,17 +33,29 @@ class Screen:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.error: Any = None
+        self._bar = 0  # characters of the bar that the cursor stands behind
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, *text: str) -> Any:
         """Write what can be written; without a text, hand on what is buffered."""
         try:
+            if any(text) and not text[0].startswith("\r"):
+                self.end_bar()
+            elif any(text):
+                self._bar = len(text[0])
             self.stream.write(*text) if text else self.stream.flush()
         except (OSError, ValueError) as error:  # ValueError: the program has closed it
             self.error = self.error or error
 
     flush = write
+
+    def end_bar(self) -> None:
+        """From the line of a bar to an empty one; a terminal's is wiped clean."""
+        length, self._bar = self._bar, 0
+        if length and not self.stream.closed:
+            self.write("\r" + " " * (length - 1) + "\r" if self.stream.isatty() else "\n")
+            self._bar = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -63,6 +77,7 @@ def forgiving_screens() -> Iterator[None]:
                 yield
             finally:
                 end = sys.exc_info()[1]
+                err.end_bar()
                 out.flush()
                 failed = out.error and not getattr(end, "code", end)  # while all else went well
                 unread = isinstance(out.error, BrokenPipeError)
