@@ -25,9 +25,10 @@ from tinyfcn.parallel import Group, group, launch
 from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.parallel.shards import Shards
 from tinyfcn.tensor import Array
+from tinyfcn.training.augmentation import augmentation
 from tinyfcn.training.average import Average
 from tinyfcn.training.class_weights import class_weights
-from tinyfcn.training.datasets import augmentation, draw_scenes, open_datasets
+from tinyfcn.training.datasets import draw_scenes, open_datasets
 from tinyfcn.training.gradients import clip_gradients
 from tinyfcn.training.objective import Loss, loss_weight, named_loss, total_loss
 from tinyfcn.training.run import Run
@@ -84,7 +85,8 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         shuffle=True,
         drop_last=len(training) % options.batch_size == 1 < len(training),
         transform=augmentation(
-            model, options.crop, options.jitter, options.colour_jitter, options.flip
+            model, options.crop, options.jitter, options.colour_jitter, options.flip,
+            options.augment, spec.preprocessing.resize,
         ),
         preprocessing=spec.preprocessing,
         seed=options.seed,
@@ -92,7 +94,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         shards=shards.count,
         own=shards.own,
         upload=backend.active().upload,
-    )
+    )  # fmt: skip
 
     # Loss: of every pixel, or every image, as far as it is not void.
     criterion = named_loss(options.loss)

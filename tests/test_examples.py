@@ -43,7 +43,7 @@ def trained(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(TRAIN), "--data-root", str(tree), "--out", str(out), *SMALL]
     done = subprocess.run(
         [*command, "--epochs", "2", "--crop", "40", "--jitter", "0.2", "--class-weights",
-         "median-frequency", "--accumulate", "2"],
+         "median-frequency", "--accumulate", "2", "--augment", "rotate,elastic,turns,blur,noise"],
         capture_output=True, text=True, env=environment(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

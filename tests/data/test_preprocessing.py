@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,15 @@ def test_a_view_gives_what_its_copy_gives():
     np.testing.assert_array_equal(TORCHVISION.apply(flipped), TORCHVISION.apply(flipped.copy()))
 
 
-@pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE])
+def test_the_size_is_said_and_left_to_the_caller():
+    small, both = replace(TORCHVISION, resize=(3,)), replace(CAFFE, resize=[480, 640])
+    assert both.resize == (480, 640)
+    assert str(small) == f"{TORCHVISION}, resized to 3"
+    assert str(both) == f"{CAFFE}, resized to 480 x 640"
+    np.testing.assert_array_equal(small.apply(IMAGE), TORCHVISION.apply(IMAGE))
+
+
+@pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE, replace(CAFFE, resize=(9, 7))])
 def test_json_gives_an_equal_one(preprocessing):
     text = json.dumps(preprocessing.to_dict())
     assert Preprocessing(**json.loads(text)) == preprocessing
@@ -50,6 +59,7 @@ def test_json_gives_an_equal_one(preprocessing):
         ({"mean": (1, 2)}, "mean must be three numbers"),
         ({"std": (1, 0, 1)}, "std must be three positive numbers"),
         ({"scale": 0}, "scale must be positive"),
+        ({"resize": [-1]}, r"Resize: size must be a longest side, or height and width, .*-1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, words):

@@ -14,6 +14,9 @@ from tinyfcn.data import (
     RandomCrop,
     RandomHorizontalFlip,
     RandomScale,
+    RandomTurn,
+    RandomVerticalFlip,
+    Resize,
     Sample,
 )
 
@@ -40,6 +43,36 @@ def test_flip_turns_image_and_mask_or_neither():
         np.testing.assert_array_equal(turned.mask[:, column], sample.mask[:, 7 - column])
     flips = [RandomHorizontalFlip()(sample, _rng(seed)) is not sample for seed in range(400)]
     assert 150 < sum(flips) < 250
+
+
+def test_upside_down():
+    sample = _sample(5, 8)
+    assert RandomVerticalFlip(0)(sample, _rng()) is sample
+    turned = RandomVerticalFlip(1)(sample, _rng())
+    for row in range(5):
+        np.testing.assert_array_equal(turned.image[row], sample.image[4 - row])
+        np.testing.assert_array_equal(turned.mask[row], sample.mask[4 - row])
+
+
+def test_turns_are_those_of_a_square_and_all_as_likely():
+    """The upper left corner goes to each corner; the colours tell where the rest has gone."""
+    sample = _sample(3, 5)
+    went = []
+    for seed in range(400):
+        turned = RandomTurn()(sample, _rng(seed))
+        (corner,) = np.argwhere((turned.image[..., :2] == 0).all(axis=2)).tolist()
+        went.append((turned.mask.shape, *corner))
+        np.testing.assert_array_equal(turned.image[..., 2], turned.mask)
+        row, column = turned.image[..., 0].astype(int), turned.image[..., 1].astype(int)
+        # A turn and no mirror: from rows to columns of the sample it goes the same way round.
+        (down, right), (down_c, right_c) = (
+            (np.diff(axis, axis=0).mean(), np.diff(axis, axis=1).mean()) for axis in (row, column)
+        )
+        assert down * right_c - right * down_c == 1
+    places = [((3, 5), 0, 0), ((5, 3), 4, 0), ((3, 5), 2, 4), ((5, 3), 0, 2)]
+    assert sorted(set(went)) == sorted(places)
+    assert all(60 < went.count(place) < 140 for place in places)
+    np.testing.assert_array_equal(RandomTurn(0)(sample, _rng()).image, sample.image)
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,6 +131,44 @@ def test_doubling_repeats_labels_and_interpolates_colours():
     np.testing.assert_allclose(scaled.image[1:-1, 0, 0], exact[1:-1], atol=0.51)
 
 
+@pytest.mark.parametrize(
+    ("size", "shape", "expected"),
+    [
+        ((), (30, 44), (30, 44)),
+        ((22,), (30, 44), (15, 22)),
+        ((88,), (44, 30), (88, 60)),
+        ((500,), (1, 3000), (1, 500)),
+        ((7, 50), (30, 44), (7, 50)),
+    ],
+)
+def test_resize_to_a_longest_side_or_to_both(size, shape, expected):
+    resized = Resize(size)(_sample(*shape))
+    assert resized.mask.shape == expected and resized.image.shape == (*expected, 3)
+    assert Resize(size).shape(*shape) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    size=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+)
+def test_resize_takes_the_nearest_label(shape, size):
+    sample = _sample(*shape)
+    resized = Resize(size)(sample)
+    # The middle of each new pixel, in the old ones; in whole numbers, as Pillow's may round.
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old / (2 * new) for new, old in zip(size, shape, strict=True)
+    )
+    for shift in (-1e-6, 1e-6):
+        near = np.ix_(
+            *(np.clip((place + shift).astype(int), 0, length - 1)
+              for place, length in zip((rows, columns), shape, strict=True))
+        )  # fmt: skip
+        exact = [abs(place - place.round()) > 1e-6 for place in (rows, columns)]
+        found = np.ix_(*exact)
+        np.testing.assert_array_equal(resized.mask[found], sample.mask[near][found])
+
+
 def test_scale_takes_a_flipped_sample():
     flipped = RandomHorizontalFlip(1)(_sample(6, 7), _rng())
     np.testing.assert_array_equal(RandomScale(1, 1)(flipped, _rng()).image, flipped.image)
@@ -113,30 +184,6 @@ def test_mirror_border():
     np.testing.assert_array_equal(seen.mask[4:13, 4:7], sample.mask)
     seen.mask[4:13, 4:7] = 255
     assert seen.mask.shape == (20, 12) and (seen.mask == 255).all()
-
-
-def test_colour_jitter_moves_colours_and_no_labels():
-    sample = _sample(20, 20)
-    jittered = ColourJitter()(sample, _rng())
-    assert jittered.mask is sample.mask and jittered.image.dtype == np.uint8
-    assert (jittered.image != sample.image).any()
-    np.testing.assert_array_equal(ColourJitter(0, 0, 0)(sample, _rng()).image, sample.image)
-
-
-def test_colour_jitter_stops_at_white():
-    bright = Sample("s", np.full((2, 2, 3), 250, np.uint8), np.zeros((2, 2), np.uint8))
-    values = [int(ColourJitter(0.2, 0, 0)(bright, _rng(s)).image.min()) for s in range(20)]
-    assert min(values) >= 200 and values.count(255) > 5
-
-
-def test_saturation_keeps_grey_and_brightness_scales():
-    grey = Sample("s", np.full((3, 3, 3), 90, np.uint8), np.zeros((3, 3), np.uint8))
-    np.testing.assert_array_equal(ColourJitter(0, 0.5, 0.9)(grey, _rng()).image, grey.image)
-    red = Sample("s", np.full((3, 3, 3), (200, 50, 50), np.uint8), grey.mask)
-    spread = [np.ptp(ColourJitter(0, 0, 0.5)(red, _rng(s)).image[0, 0]) for s in range(50)]
-    assert 75 <= min(spread) < 100 and 200 < max(spread) <= 225
-    values = [int(ColourJitter(0.5, 0, 0)(grey, _rng(s)).image[0, 0, 0]) for s in range(50)]
-    assert 45 <= min(values) < 60 and 120 < max(values) <= 135
 
 
 def test_the_generator_alone_decides():
@@ -156,7 +203,11 @@ def test_the_generator_alone_decides():
         (lambda: RandomScale(2, 1), "low=2, high=1"),
         (lambda: RandomScale(0, 1), "0 < low"),
         (lambda: RandomCrop(0), "positive numbers, got 0"),
-        (lambda: ColourJitter(contrast=1), r"contrast must be in \[0, 1\), got 1"),
+        (lambda: Resize((0,)), r"a longest side, or height and width, .* got \(0,\)"),
+        (lambda: Resize((4, 5, 6)), r"got \(4, 5, 6\)"),
+        (lambda: Resize((4.5,)), r"got \(4.5,\)"),
+        (lambda: RandomVerticalFlip(-1), r"RandomVerticalFlip: probability must be .* got -1"),
+        (lambda: RandomTurn(2), r"RandomTurn: probability must be in \[0, 1\], got 2"),
     ],
 )
 def test_wrong_arguments_are_named(make, words):

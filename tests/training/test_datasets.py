@@ -10,7 +10,8 @@ from PIL import Image
 
 from tinyfcn import models
 from tinyfcn.data import DataError, Sample, write_mask
-from tinyfcn.training.datasets import augmentation, open_datasets
+from tinyfcn.training.augmentation import augmentation
+from tinyfcn.training.datasets import open_datasets
 
 
 @pytest.mark.parametrize(("crop", "side"), [(None, (236, 220)), (20, (204, 204)), (60, (252, 252))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,23 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
         assert [shape[0] for shape, _, _ in model.calls] == {
             1: [1, 1, 1, 1, 1, 1], 2: [2, 1, 1, 1, 1], 8: [3, 1, 1, 1],
         }[batch_size]  # fmt: skip
+
+
+@pytest.mark.parametrize(("resize", "seen"), [((50,), (25, 50)), ((35, 50), (35, 50))])
+def test_a_network_sees_images_as_large_as_in_training(
+    resize: tuple[int, ...], seen: tuple[int, int]
+) -> None:
+    """Blocks of one colour, 5 x 10 of them: each is found again at the size of the image."""
+    (coarse,) = samples((5, 10))
+    image = coarse.image.repeat(20, axis=0).repeat(20, axis=1)
+    model = Brightest()
+    (mask,) = predict(model, [image], replace(PLAIN, resize=resize))
+    assert [shape for shape, _, _ in model.calls] == [(1, 3, *seen)]
+    assert mask.shape == (100, 200)
+    middles = mask[10::20, 10::20]
+    np.testing.assert_array_equal(middles, coarse.image.argmax(axis=2))
+    scores = evaluate(model, [Sample("a", image, mask)], 3, replace(PLAIN, resize=resize))
+    assert scores.pixel_accuracy == 1
 
 
 @pytest.mark.parametrize(

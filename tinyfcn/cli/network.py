@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tinyfcn import backend, models
 from tinyfcn.cli.errors import UsageError, usage_errors
-from tinyfcn.cli.parser import one_of
+from tinyfcn.cli.parser import one_of, sizes
 from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
@@ -35,7 +36,9 @@ def spec_of(options: argparse.Namespace, classes: Sequence[str]) -> ModelSpec:
             raise UsageError(f"model {options.model} does not take {flag(name)}")
     asked = {name: options.values[name] for name in MODEL_OPTIONS if name in takes}
     values = {name: value for name, value in asked.items() if value is not None}
-    return ModelSpec(options.model, tuple(classes), values, _preprocessing(options))
+    size = sizes(options.resize) if options.resize else ()
+    preprocessing = replace(_preprocessing(options), resize=size)
+    return ModelSpec(options.model, tuple(classes), values, preprocessing)
 
 
 def _preprocessing(options: argparse.Namespace) -> Preprocessing:
@@ -46,7 +49,7 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing:
         own = spec_in(options.state, options.resume or options.evaluate).preprocessing
     elif options.weights is not None:
         own = options.weights.preprocessing
-    if own is None or own == named:
+    if own is None or (own := replace(own, resize=())) == named:
         return named
     if "preprocessing" in options.given:
         print(f"--preprocessing {options.preprocessing}, though the weights expect images {own}")

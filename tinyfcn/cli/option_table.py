@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from tinyfcn import backend, models
 from tinyfcn.cli.class_options import byte, mask_values
-from tinyfcn.cli.parser import checked, integer, number, one_of
+from tinyfcn.cli.parser import checked, integer, number, one_of, sizes
+from tinyfcn.data import Resize
+from tinyfcn.training.augmentation import NONE, SOME, amounts
 from tinyfcn.training.class_weights import FREQUENCY, own_weights
 from tinyfcn.training.objective import LOSSES, named_loss
 
@@ -63,10 +65,15 @@ OPTIONS = {
         Option("val-split", "val", str, "NAME", "list to score on"),
         Option("scenes", 1200, integer(1), "N", "drawn without data"),
         Option("workers", 2, integer(0), "N", "threads that read ahead"),
+        Option("resize", None, checked(str, "a longest side or HxW, as 512 or 480x640",
+                                       lambda text: bool(Resize(sizes(text)))),
+               "SIZE", "longest side, or HxW"),
         Option("crop", None, integer(1), "PIXELS", "side of random windows"),
         Option("flip", True, bool, "", "mirror half of all [yes]"),
         Option("jitter", 0.0, _PART, "X", "scale by 1-X to 1+X"),
         Option("colour-jitter", 0.0, _PART, "X", "change colours by X"),
+        Option("augment", NONE, checked(str, SOME, lambda text: bool(amounts(text))), "WHAT",
+               "rotate=15,elastic=5,vertical-flip,turns,blur=1,noise=0.05 or some"),
     ],
     "model": [
         Option("model", "fcn8s", _network, "NAME", "of tinyfcn models"),

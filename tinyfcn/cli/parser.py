@@ -138,8 +138,9 @@ def number(least: float, most: float) -> Callable[[str], float]:
     return checked(float, f"a number between {least:g} and {most:g}", lambda x: least <= x <= most)
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def sizes(text: str) -> tuple[int, ...]:
+    """``3x500x500`` as numbers."""
     return tuple(map(int, text.split("x")))
 
 
-image_size = checked(_sizes, "3x500x500", lambda sizes: True)  # as integers
+image_size = checked(sizes, "3x500x500", lambda sizes: True)  # as integers

@@ -1,12 +1,13 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
 To read in this order: conventions, image_file, palette, class_colours, dataset, readers,
-transforms, preprocessing, loader, shapes, scenes, synthetic. Each file lists what it gives in its
-``__all__``.
+transforms, warp, appearance, preprocessing, loader, shapes, scenes, synthetic. Each file lists what
+it gives in its ``__all__``.
 """
 
 # ruff: noqa: F403  (a star takes what __all__ lists: no name is written twice)
 
+from tinyfcn.data.appearance import *
 from tinyfcn.data.class_colours import *
 from tinyfcn.data.conventions import *
 from tinyfcn.data.dataset import *
@@ -17,3 +18,4 @@ from tinyfcn.data.readers import *
 from tinyfcn.data.scenes import *
 from tinyfcn.data.synthetic import *
 from tinyfcn.data.transforms import *
+from tinyfcn.data.warp import *

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.data.transforms import Resize
+
 __all__ = ["CAFFE", "TORCHVISION", "Preprocessing"]
 
 
@@ -23,6 +25,8 @@ class Preprocessing:
         channel_order: "RGB" or "BGR", the order of the network's input channels; images are RGB.
         scale: factor on the bytes 0..255: 1/255 for the range 0..1.
         mean, std: three numbers in the order of ``channel_order``, in units after scaling.
+        resize: the size that images have before, see :class:`tinyfcn.data.Resize`; :meth:`apply`
+            leaves that to its callers.
 
     >>> TORCHVISION.apply(np.full((2, 4, 3), 255, np.uint8)).shape
     (3, 2, 4)
@@ -32,6 +36,7 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("RGB", "BGR"):
@@ -45,6 +50,7 @@ class Preprocessing:
             object.__setattr__(self, name, values)
         if not 0 < float(self.scale) < np.inf:
             raise ValueError(f"Preprocessing: scale must be positive, got {self.scale}")
+        object.__setattr__(self, "resize", Resize(tuple(self.resize)).size)
 
     def __str__(self) -> str:
         """In words.
@@ -58,6 +64,8 @@ class Preprocessing:
         for words, numbers, none in (("less", self.mean, 0), ("divided by", self.std, 1)):
             if set(numbers) != {none}:
                 text += f", {words} {', '.join(f'{n:.6g}' for n in numbers)}"
+        if self.resize:
+            text += f", resized to {' x '.join(map(str, self.resize))}"
         return text
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Augmentation of image and mask together.
+"""Augmentation of image and mask together: flips, turns, sizes and windows.
 
 A transform is called as ``transform(sample, rng)`` and takes all its chance from ``rng``, so
 that the loader decides what is repeatable. Geometry moves image and mask alike; masks are never
@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from tinyfcn.data.dataset import Sample
 from tinyfcn.data.palette import VOID
 
 __all__ = [
-    "ColourJitter", "Compose", "MirrorBorder", "RandomCrop", "RandomHorizontalFlip", "RandomScale",
+    "Compose", "MirrorBorder", "RandomCrop", "RandomHorizontalFlip", "RandomScale", "RandomTurn",
+    "RandomVerticalFlip", "Resize",
 ]  # fmt: skip
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
+Pixels = NDArray[np.uint8]
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour, RGB: what fills an image where there is none."""
@@ -46,21 +50,45 @@ class Compose:
 
 
 @dataclass(frozen=True)
-class RandomHorizontalFlip:
-    """Swap left and right with a probability."""
+class _Flip:
+    """With a probability, turn an axis round."""
 
     probability: float = 0.5
+    axis: ClassVar[int]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(
-                f"RandomHorizontalFlip: probability must be in [0, 1], got {self.probability}"
-            )
+        within(f"{type(self).__name__}: probability", self.probability, 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.probability:
             return sample
-        return sample._replace(image=sample.image[:, ::-1], mask=sample.mask[:, ::-1])
+        return both(sample, lambda pixels: np.flip(pixels, self.axis))
+
+
+class RandomHorizontalFlip(_Flip):
+    """Swap left and right with a probability."""
+
+    axis = 1
+
+
+class RandomVerticalFlip(_Flip):
+    """Swap top and bottom with a probability: for what has no upside, such as cells or maps."""
+
+    axis = 0
+
+
+@dataclass(frozen=True)
+class RandomTurn:
+    """Turn by 90, 180 or 270 degrees with a probability; by default each of the four as likely."""
+
+    probability: float = 0.75
+
+    def __post_init__(self) -> None:
+        within("RandomTurn: probability", self.probability, 0, 1)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        quarters = int(rng.integers(1, 4)) if rng.random() < self.probability else 0
+        return both(sample, lambda pixels: np.rot90(pixels, quarters))
 
 
 @dataclass(frozen=True)
@@ -79,11 +107,38 @@ class RandomScale:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         factor = rng.uniform(self.low, self.high)
         height, width = (max(1, round(length * factor)) for length in sample.mask.shape)
-        image, mask = Image.fromarray(sample.image), Image.fromarray(sample.mask)
-        return sample._replace(
-            image=np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)),
-            mask=np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)),
-        )
+        return both(sample, lambda pixels: resized(pixels, height, width))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize to a longest side, ``(512,)``, or to height and width, ``(480, 640)``, as
+    :class:`RandomScale` does. Without a size, samples stay as they are.
+
+    >>> Resize((512,)).shape(375, 500)
+    (384, 512)
+    """
+
+    size: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        known = all(isinstance(length, int) and 1 <= length <= 8192 for length in self.size)
+        if len(self.size) > 2 or not known:
+            raise ValueError(
+                "Resize: size must be a longest side, or height and width, integers from 1 to "
+                f"8192, got {self.size}"
+            )
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """What becomes of an image of this height and width."""
+        if len(self.size) == 2:
+            return self.size[0], self.size[1]
+        factor = self.size[0] / max(height, width) if self.size else 1
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        height, width = self.shape(*sample.mask.shape)
+        return both(sample, lambda pixels: resized(pixels, height, width))
 
 
 class RandomCrop:
@@ -94,18 +149,12 @@ class RandomCrop:
     """
 
     def __init__(self, size: int | tuple[int, int]):
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"RandomCrop: size must be one or two positive numbers, got {size}")
+        self.size = window_size("RandomCrop", size)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         image = np.full((*self.size, 3), MEAN_COLOUR, np.uint8)
         mask = np.full(self.size, VOID, np.uint8)
-        # A negative start puts the whole sample inside the window.
-        starts = [
-            int(rng.integers(min(0, length - window), max(0, length - window) + 1))
-            for length, window in zip(sample.mask.shape, self.size, strict=True)
-        ]
+        starts = random_start(sample.mask.shape, self.size, rng)
         source, target = overlap(sample.mask.shape, starts, self.size)
         image[target] = sample.image[source]
         mask[target] = sample.mask[source]
@@ -113,6 +162,41 @@ class RandomCrop:
 
     def __repr__(self) -> str:
         return f"RandomCrop(size={self.size})"
+
+
+def within(what: str, value: float, least: float, most: float) -> None:
+    """Raise ValueError if a value is not in [least, most]."""
+    if not least <= value <= most:
+        raise ValueError(f"{what} must be in [{least:g}, {most:g}], got {value}")
+
+
+def both(sample: Sample, move: Callable[[Pixels], Pixels]) -> Sample:
+    """The sample with image and mask moved alike."""
+    return sample._replace(image=move(sample.image), mask=move(sample.mask))
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """An image (H, W, 3), resized bilinearly, or a mask (H, W), to the nearest pixels."""
+    way = Image.Resampling.NEAREST if pixels.ndim == 2 else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(pixels).resize((width, height), way))
+
+
+def window_size(name: str, size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a square of that side, or as they are; else ValueError with ``name``."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or min(sides) < 1:
+        raise ValueError(f"{name}: size must be one or two positive numbers, got {size}")
+    return sides[0], sides[1]
+
+
+def random_start(
+    sizes: Sequence[int], windows: Sequence[int], rng: np.random.Generator
+) -> list[int]:
+    """Where a window begins on each axis; below 0 it is larger and has the whole array in it."""
+    return [
+        int(rng.integers(min(0, length - window), max(0, length - window) + 1))
+        for length, window in zip(sizes, windows, strict=True)
+    ]
 
 
 def overlap(
@@ -156,27 +240,3 @@ class MirrorBorder:
             image=np.pad(sample.image, (*border, (0, 0)), "reflect"),
             mask=np.pad(sample.mask, border, constant_values=VOID),
         )
-
-
-@dataclass(frozen=True)
-class ColourJitter:
-    """Change brightness, contrast and saturation by factors drawn from [1 − amount, 1 + amount]."""
-
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, amount in vars(self).items():
-            if not 0 <= amount < 1:
-                raise ValueError(f"ColourJitter: {name} must be in [0, 1), got {amount}")
-
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        amounts = np.array([self.brightness, self.contrast, self.saturation])
-        factors = rng.uniform(1 - amounts, 1 + amounts).astype(np.float32)
-        brightness, contrast, saturation = factors
-        image = sample.image * brightness
-        grey = image @ np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
-        image = grey[..., None] + saturation * (image - grey[..., None])
-        image = grey.mean() + contrast * (image - grey.mean())
-        return sample._replace(image=np.clip(np.rint(image), 0, 255).astype(np.uint8))

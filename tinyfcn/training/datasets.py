@@ -9,9 +9,6 @@ from pathlib import Path
 from tinyfcn import data
 from tinyfcn.data import VOID, DataError, SegmentationDataset
 from tinyfcn.data.dataset import Classes
-from tinyfcn.data.transforms import Transform
-from tinyfcn.models.network import as_network
-from tinyfcn.nn import Module
 from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
 
@@ -79,28 +76,3 @@ def open_datasets(
             f"{min(overlap)}: scores would say nothing"
         )
     return training, validation
-
-
-def augmentation(
-    model: Module,
-    crop: int | None = None,
-    jitter: float = 0.0,
-    colour_jitter: float = 0.0,
-    flip: bool = True,
-) -> data.Compose:
-    """Transforms of training samples: scale, crop, flip, colours, in this order.
-
-    A model that has a ``margin`` without scores, as U-Net without padding, gets images with one:
-    mirrored beyond their border, and a crop that is as much larger. What is scored is the crop
-    then, or a little more where the model does not have every size.
-    """
-    network = as_network(model)
-    margin, window = network.margin, network.window
-    transforms: list[Transform | None] = [
-        data.RandomScale(1 - jitter, 1 + jitter) if jitter else None,
-        data.MirrorBorder(margin, lambda n: window(max(n, crop or 1))) if margin else None,
-        data.RandomCrop(window(crop)) if crop else None,
-        data.RandomHorizontalFlip() if flip else None,
-        data.ColourJitter(*[colour_jitter] * 3) if colour_jitter else None,
-    ]
-    return data.Compose(*filter(None, transforms))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from PIL import Image
 
 import tinyfcn
 from tinyfcn import backend, visualize
-from tinyfcn.data import DataError, Preprocessing, Sample, SegmentationDataset
+from tinyfcn.data import DataError, Preprocessing, Resize, Sample, SegmentationDataset
+from tinyfcn.data.transforms import resized
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.metrics import scores as scores_of
 from tinyfcn.models.network import as_network
@@ -59,7 +60,8 @@ def predict(
             :mod:`tinyfcn.training.overlap_tile`. It runs as ``model.eval()`` and is left in the
             mode it was in.
         images: N images of the same size, uint8 RGB (H, W, 3).
-        preprocessing: what the model was trained with.
+        preprocessing: what the model was trained with; where that resized images, these are too,
+            and their labels brought back to the size of the images.
 
     Returns:
         Class indices, uint8 (N, H, W).
@@ -67,6 +69,12 @@ def predict(
     Raises:
         DataError: if a logit is NaN.
     """
+    if preprocessing.resize:
+        height, width = images[0].shape[:2]
+        seen = Resize(preprocessing.resize).shape(height, width)
+        smaller = [resized(image, *seen) for image in images]
+        masks = predict(model, smaller, replace(preprocessing, resize=()))
+        return np.stack([resized(mask, height, width) for mask in masks])
     batch = np.stack([preprocessing.apply(image) for image in images])
     margin = as_network(model).margin
     x = tinyfcn.tensor(batch)
@@ -106,7 +114,7 @@ def evaluate(
         preprocessing: what the model was trained with.
         batch_size: of so many neighbours in the data set those of the same size go through the
             model at once, but no more than ``PIXELS`` pixels unless one image has more; images
-            are never padded or resized, so scores depend on it by rounding only.
+            are never padded, so scores depend on it by rounding only.
         on_image: called with each sample, its prediction (H, W) and its confusion matrix (C, C).
         group: the ranks, each of which gives its part of the data set; all get the same scores.
 
