@@ -141,6 +141,7 @@ def test_a_changed_head_is_new_and_nothing_in_common_is_rejected() -> None:
     other = models.create("fcn32s", num_classes=5, width=1 / 64).state_dict()
     result = copy_matching(model, other)
     assert {"score_fr.weight", "score_fr.bias"} <= set(result.new) & set(result.unused)
+    assert not model.state_dict()["score_fr.weight"].any()
     with pytest.raises(ValueError, match=r"none of its arrays.*x \(2, 3\)"):
         copy_matching(model, {"x": np.ones((2, 3))})
 

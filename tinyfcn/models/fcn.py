@@ -155,7 +155,9 @@ class FCN(SegmentationNetwork):
             :func:`tinyfcn.models.vgg16`, or ``backbone.conv1.weight`` … as in ``conv1.weight`` of
             the other classifiers.
         fc6, fc7, score_fr, score_pool4, score_pool3: convolutions. GoogLeNet and ResNet have no
-            fc6 and fc7, and for "pool4" and "pool3" their last maps of stride 16 and 8.
+            fc6 and fc7, and for "pool4" and "pool3" their last maps of stride 16 and 8. The scores
+            begin random: from zero, nothing below them learns in the first step. The paper's zero
+            is for a backbone that is trained already; ``copy_matching`` sees to that.
         upscore, upscore2, upscore_pool4, upscore16, upscore8: transposed convolutions that begin as
             bilinear interpolation, each class by itself. They are parameters, saved like any other,
             but frozen (``requires_grad`` is False) unless they are to be learned.
@@ -192,6 +194,7 @@ class FCN(SegmentationNetwork):
         self.num_classes, self.geometry, self.at_once = num_classes, geometry, at_once
         self.recompute = recompute
         self.skips, self.last = SKIPS[stride], LAST[stride]
+        self.scoring = ("score_fr", *(skip.score for skip in self.skips))
         kind, aligned = BACKBONES[backbone], geometry == "aligned"
         self.repeats_last = kind.centred and not kind.fc6
 
@@ -300,9 +303,10 @@ def _check(name: str, stride: int, backbone: str, geometry: str) -> None:
 
 
 def _scoring(channels: int, num_classes: int) -> nn.Conv2d:
-    """A 1 × 1 convolution of zeros: every class begins equally likely (section 4.3)."""
+    """A 1 × 1 convolution, drawn as PyTorch does: with a sixth of the variance that goes before a
+    ReLU, since their sum goes into a softmax, which should not be sure of anything yet."""
     layer = nn.Conv2d(channels, num_classes, 1)
-    nn.init.zeros_(layer.weight)
+    nn.init.kaiming_uniform_(layer.weight, 5**0.5)
     return layer
 
 

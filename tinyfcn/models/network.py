@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +24,7 @@ class SegmentationNetwork(nn.Module):
             of a margin.
         auxiliary: the weights of the losses of heads that are there to learn, by their names in
             :meth:`outputs`.
+        scoring: names of the layers that begin at zero where the others have trained weights.
     """
 
     name: str = ""
@@ -32,6 +33,7 @@ class SegmentationNetwork(nn.Module):
     margin: int = 0
     tile: int = 388
     auxiliary: Mapping[str, float] = MappingProxyType({})
+    scoring: Sequence[str] = ()
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """The scores of all heads; those of "out" are the answer."""
@@ -61,7 +63,7 @@ class _Other(SegmentationNetwork):
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        for name in ("margin", "tile", "auxiliary", "outputs", "window"):
+        for name in ("margin", "tile", "auxiliary", "scoring", "outputs", "window"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinyfcn import backend, models, weights
+from tinyfcn import backend, models, nn, weights
 from tinyfcn.data import Preprocessing
+from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
 
@@ -99,8 +100,9 @@ def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.
 
     This is how FCN-16s starts from FCN-32s and FCN-8s from FCN-16s: the backbone and the scores
     that are there already are copied, the new skip scores begin at zero (Long, Shelhamer, Darrell,
-    CVPR 2015, section 4.2). It is also how a network starts from a published classifier; what the
-    names mean in other frameworks is said in :mod:`tinyfcn.weights.match_names`.
+    CVPR 2015, section 4.2). It is also how a network starts from a published classifier, where all
+    scores of an FCN begin at zero (section 4.3); what the names mean in other frameworks is said in
+    :mod:`tinyfcn.weights.match_names`.
 
     Raises:
         WeightsError: if nothing at all matches, or a layer has another shape; a ValueError.
@@ -108,6 +110,9 @@ def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.
     shapes = {name: array.shape for name, array in model.state_tensors().items()}
     matched = weights.match_names(shapes, arrays)
     model.load_state_dict(matched.arrays, strict=False)
+    for name in as_network(model).scoring:
+        if f"{name}.weight" in matched.new:
+            nn.init.zeros_(model.state_tensors()[f"{name}.weight"])
     return matched
 
 
