@@ -64,7 +64,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
     )  # fmt: skip
     if options.data_root:
         for note in ranks.from_rank_0(lambda: before_training(training, options.void is not None)):
-            print(note)
+            print(f"note: {note}")
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.
     spec = spec_of(options, training.classes)

@@ -66,14 +66,14 @@ def ring(ground: int, disc: int, void: int = 255) -> Values:
          "but background would be learned: --mask-values 0:background,1:cell names them"),
         ([[255]], TWO, "hold 255 only, and 255 is void, so that nothing would be learned: are"),
         ([[0]], TWO, "hold 0 only, so that nothing but background would be learned: are"),
-        ([[7, 24]], TWO, "hold 7 and 24, but 2 classes (background, cell): 0 and 1, and 255 is "
-         "void; --mask-values 7:background,24:cell names them"),
+        ([[7, 24]], TWO, "hold 7 and 24, but the 2 classes (background, cell) are 0 and 1, and "
+         "255 is void; --mask-values 7:background,24:cell names them"),
         ([[1, 2, 255]], TWO, "--mask-values 1:background,2:cell names them"),
         ([[0, 128, 255]], ("a", "b", "c"), "--mask-values 0:a,128:b,255:c names them"),
         ([[0, 3, 9]], TWO, "--mask-values 0:background,3:NAME1,9:NAME2 names them"),
         ([[0, 1], [0, 11]], TWO, "; --void 11 says that 11 is void too"),
         ([[0, 1, 2]], TWO, "--void 2 says that 2 is void too; if it is a class, --classes lacks"),
-        ([[0, 1]], ("cell",), "but 1 classes (cell): 0, and 255 is void; --void 1"),
+        ([[0, 1]], ("cell",), "but the 1 classes (cell) are 0, and 255 is void; --void 1"),
     ],
 )  # fmt: skip
 def test_masks_that_cannot_be_meant_so(
@@ -104,7 +104,7 @@ def test_a_class_that_is_rare_or_missing_is_no_reason_to_stop(
     made: Callable[..., SegmentationDataset], tmp_path: Path
 ) -> None:
     """Void is outlines, or somebody said that it is void, or all names are VOC's."""
-    said = ["note: in the masks to train on there is nothing of 1 classes (c)"]
+    said = ["there is nothing of 1 classes (c) in the masks"]
     assert before_training(made(ring(0, 1), classes=[*"abc"])) == said
     for part in ("images", "masks"):
         for path in (tmp_path / part).iterdir():
@@ -115,13 +115,13 @@ def test_a_class_that_is_rare_or_missing_is_no_reason_to_stop(
         before_training(dataset)
     assert before_training(dataset, sure=True) == said
     (note,) = before_training(FolderSegmentation(tmp_path, classes=VOC_CLASSES))
-    assert note.endswith("19 classes (bicycle, bird, boat, bottle, ...); the names are those of "
+    assert note.endswith("(bicycle, bird, boat, bottle, ...) in the masks; the names are those of "
                          "VOC, --classes gives others")  # fmt: skip
 
 
 def test_values_without_a_name_are_told(made: Callable[..., SegmentationDataset]) -> None:
     dataset = made([0, 7, 8, 9], classes={0: "ground", 7: "road"})
-    assert before_training(dataset) == ["note: void are the values 8 and 9, 12.5% of the pixels"]
+    assert before_training(dataset) == ["void are the values 8 and 9, 12.5% of the pixels"]
 
 
 @pytest.mark.parametrize("scale", [2, 3])

@@ -16,6 +16,7 @@ import tinyfcn
 
 COMMANDS = {
     "train": ("tinyfcn.examples.train_voc", "Train a network that labels pixels."),
+    "check": ("tinyfcn.cli.check", "Look at a folder of data before anything is learned from it."),
     "predict": ("tinyfcn.examples.predict", "Label the pixels of images with a trained network."),
     "evaluate": ("tinyfcn.cli.evaluate", "Score a trained network."),
     "convert": ("tinyfcn.cli.convert", "Convert a file of weights to another format."),

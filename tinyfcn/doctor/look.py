@@ -48,7 +48,7 @@ class Tally:
         table: the label of each value in a mask file, (256,).
         where: the folder of the masks.
         pixels: of each value, (256,).
-        images: masks with each value, (256,).
+        images: masks with each label, (256,).
         deep_void, deep_strange: as of :class:`Facts`.
         palettes: how many masks have which.
     """
@@ -65,7 +65,7 @@ class Tally:
     def add(self, facts: Facts) -> None:
         """Count a mask."""
         self.pixels += facts.counts
-        self.images += facts.counts > 0
+        self.images[np.unique(self.table[facts.counts > 0])] += 1
         self.deep_void += facts.deep_void
         self.deep_strange += facts.deep_strange
         self.palettes[facts.palette] += 1

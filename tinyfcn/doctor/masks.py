@@ -68,11 +68,11 @@ def notes(tally: Tally) -> list[str]:
         if tally.classes == VOC_CLASSES:
             hint = "; the names are those of VOC, --classes gives others"
         names = class_list(tally.missing)
-        said.append(f"note: in the masks to train on there is nothing of {names}{hint}")
+        said.append(f"there is nothing of {names} in the masks{hint}")
     unnamed = [v for v in tally.values if tally.named and tally.table[v] == VOID]
     if unnamed:
         share = tally.pixels[unnamed].sum() / tally.pixels.sum()
-        said.append(f"note: void are the values {_listed(unnamed)}, {share:.1%} of the pixels")
+        said.append(f"void are the values {_listed(unnamed)}, {share:.1%} of the pixels")
     return said
 
 
@@ -86,7 +86,7 @@ def _strange(tally: Tally) -> str:
             "export them again, as PNG and without smoothing (nearest neighbour)"
         )
     own = np.flatnonzero(tally.table < classes).tolist()
-    text = f", but {class_list(tally.classes)}: {_listed(own)}, and {VOID} is void"
+    text = f", but the {class_list(tally.classes)} are {_listed(own)}, and {VOID} is void"
     if len(strange) == 1 and len(rest) == classes:
         text += f"; --void {strange[0]} says that {strange[0]} is void too"
         if strange == [classes]:

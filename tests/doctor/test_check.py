@@ -1,0 +1,182 @@
+"""The data doctor: nothing is said of what is right, and each thing that was planted is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tinyfcn import cli
+from tinyfcn.data import write_mask, write_voc_tree
+from tinyfcn.doctor.check import Check, check
+from tinyfcn.doctor.pairs import from_afar, turned
+
+CLASSES = ["ground", "thing"]
+Labels = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+NAMES = [f"p{number:02}" for number in range(14)]
+
+
+class Data:
+    """Pictures 90 × 70 of three things on a textured ground, in two lists."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for part in ("images", "masks"):
+            (root / part).mkdir()
+        for number, name in enumerate(NAMES):
+            rng = np.random.default_rng(number)
+            mask = Image.new("L", (90, 70))
+            for x, y in rng.integers(0, (75, 55), (3, 2)).tolist():
+                ImageDraw.Draw(mask).ellipse((x, y, x + 14, y + 14), fill=1)
+            picture = (
+                rng.integers(0, 60, (70, 90, 1))
+                + rng.integers(90, 190, 3) * np.asarray(mask)[..., None]
+            )
+            Image.fromarray(picture.astype(np.uint8)).save(self.image(name))
+            self.label(name, np.asarray(mask))
+        self.list("train", NAMES[:10])
+        self.list("val", NAMES[10:])
+
+    def image(self, name: str) -> Path:
+        return self.root / "images" / f"{name}.png"
+
+    def mask(self, name: str) -> Path:
+        return self.root / "masks" / f"{name}.png"
+
+    def list(self, split: str, names: list[str]) -> None:
+        (self.root / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+
+    def labels(self, name: str) -> Labels:
+        return np.asarray(Image.open(self.mask(name)))
+
+    def label(self, name: str, mask: object) -> None:
+        write_mask(self.mask(name), np.asarray(mask))
+
+    def check(self, **options: int) -> Check:
+        return check(self.root, classes=CLASSES, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path)
+
+
+def test_nothing_is_said_of_what_is_right(data: Data, tmp_path: Path) -> None:
+    found = data.check(crop=32)
+    assert (found.problems, found.notes) == ([], [])
+    train = found.parts[0]
+    masks = np.stack([data.labels(name) for name in NAMES[:10]])
+    assert train.tally.labels.tolist() == [(masks == 0).sum(), (masks == 1).sum(), 0]
+    assert train.tally.images[[0, 1, 255]].tolist() == [10, 10, 0]
+    scenes = write_voc_tree(tmp_path / "scenes", train=60, val=20, size=64, diameter=(20.0, 40.0))
+    assert check(scenes).problems == []
+
+
+def swap(data: Data) -> None:
+    one, other = data.labels("p02"), data.labels("p07")
+    data.label("p02", other)
+    data.label("p07", one)
+
+
+def turn_all(data: Data) -> None:
+    for name in NAMES[:10]:
+        data.label(name, data.labels(name)[:, ::-1])
+
+
+def other_sizes(data: Data) -> None:
+    for name in ("p01", "p05"):
+        data.label(name, data.labels(name).T)
+
+
+def copy(data: Data) -> None:
+    """A picture of train comes in val under another name, enlarged."""
+    image = Image.open(data.image("p03")).resize((180, 140), Image.Resampling.BOX)
+    image.save(data.image("p12").with_suffix(".jpg"), quality=85)
+    data.image("p12").unlink()
+    data.label("p12", np.kron(data.labels("p03"), np.ones((2, 2), np.uint8)))
+
+
+PLANTED: dict[str, tuple[Callable[[Data], object], str, list[str]]] = {
+    "swapped": (swap, "train: these masks would fit better if they were swapped", ["p02 and p07"]),
+    "all mirrored": (turn_all, "train: masks look mirrored left to right; perhaps", NAMES[:10]),
+    "one turned": (lambda d: d.label("p04", d.labels("p04")[::-1, ::-1]),
+                   "train: masks look turned by 180 degrees; perhaps", ["p04"]),
+    "other sizes": (other_sizes, "such as p01.png: expected the size of", ["p01.png", "p05.png"]),
+    "a copy": (copy, "the same pictures in train and in val", ["p03 = p12"]),
+    "twice": (lambda d: d.list("train", [*NAMES[:10], "p02"]), "twice in the list train", ["p02"]),
+    "in both": (lambda d: d.list("val", NAMES[9:]), "ids in train and in val, so that", ["p09"]),
+    "void": (lambda d: d.label("p11", np.full((70, 90), 255, np.uint8)),
+             "masks that are void all over; leave them out", ["p11"]),
+    "strange": (lambda d: d.label("p06", 9 * d.labels("p06")),
+                "0, 1 and 9, but the 2 classes (ground, thing) are 0 and 1", ["p06"]),
+    "a JPEG": (lambda d: Image.open(d.mask("p06")).convert("L").save(d.mask("p06"), "JPEG"),
+               "expected a PNG mask, got a JPEG", ["p06.png"]),
+    "damaged": (lambda d: d.image("p06").write_bytes(d.image("p06").read_bytes()[:200]),
+                "damaged, truncated or not an image at all", ["p06.png"]),
+    "missing": (lambda d: d.image("p06").unlink(), "1 of 10 ids have no image file: p06", []),
+    "no list": (lambda d: (d.root / "val.txt").unlink(), "there is no such list", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_was_planted_is_found_and_nothing_else(data: Data, name: str) -> None:
+    plant, text, names = PLANTED[name]
+    plant(data)
+    (problem,) = data.check().problems
+    assert text in problem.text and list(problem.names) == names
+
+
+def test_all_problems_are_said_at_once(data: Data) -> None:
+    for plant in (swap, other_sizes, copy):
+        plant(data)
+    assert len(data.check().problems) == 3
+
+
+HOW: dict[str, Callable[[Labels], Labels]] = {
+    "turned by 180 degrees": lambda mask: np.rot90(mask, 2),
+    "mirrored left to right": np.fliplr,
+    "mirrored top to bottom": np.flipud,
+    "turned by 90 degrees": lambda mask: np.rot90(mask, -1),
+    "turned by 270 degrees": np.rot90,
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_square_masks_turned_in_each_way(data: Data, how: str) -> None:
+    pairs = []
+    for name in NAMES:
+        image, mask = np.asarray(Image.open(data.image(name))), data.labels(name)
+        pairs.append(from_afar(image[:, 10:80], HOW[how](mask[:, 10:80])))
+    assert turned(pairs) == {how: [*range(len(pairs))]}
+
+
+def test_what_is_worth_knowing(data: Data) -> None:
+    few = np.zeros((70, 90), np.uint8)
+    few[30, 40:42] = 1
+    for name in NAMES[:10]:
+        data.label(name, few)
+    notes = data.check(crop=16).notes
+    few_pixels, *large = [note.text for note in notes]
+    assert few_pixels == "train: less than 0.1% of the pixels; --class-weights helps"
+    more = "images of more than 4 times the crop, which shows little of them: make them smaller"
+    assert large == [f"{split}: {more}" for split in ("train", "val")]
+    assert notes[0].names == ["thing"] and notes[1].names == NAMES[:10]
+
+
+def test_the_command(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", str(data.root), "--classes", "ground,thing"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert f"train: 10 images in {data.root}/images (Folder)" in said
+    assert "  images: 10 PNG RGB\n  masks: 10 PNG P\n  width x height: 10 90 x 70\n" in said
+    assert said.endswith("nothing is wrong\n")
+    swap(data)
+    for name in NAMES:
+        data.label(name, np.full((70, 90), 255) if name in NAMES[:9] else data.labels(name))
+    assert cli.main(command) == 1
+    said = capsys.readouterr().out
+    assert "1 problem:\n  1. masks that are void all over; leave them out\n     9: p00, " in said
+    assert "p07 and 1 more\n" in said and "put right" in said

@@ -1,0 +1,88 @@
+"""Look at a folder of data before anything is learned from it.
+
+Says what was found, how often each class occurs, and every problem with what to do about it. The
+exit status is 1 if there is one.
+
+tinyfcn check VOCdevkit/VOC2012
+tinyfcn check photos --classes background,cell
+tinyfcn check photos --mask-values 0:background,255:cell --crop 256
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections import Counter
+from collections.abc import Sequence
+
+from tinyfcn.cli.class_options import classes_of
+from tinyfcn.cli.parser import Parser
+from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
+from tinyfcn.data import VOID
+from tinyfcn.doctor.check import Check, Part, Problem, check
+from tinyfcn.training import report
+
+TAKEN = ("classes", "mask-values", "void", "train-split", "val-split", "crop", "workers")
+SHOWN = 8  # names with a problem; the number of all is said
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command, called with its arguments."""
+    parser = Parser(__doc__, prog="tinyfcn check", argument_default=argparse.SUPPRESS)
+    parser.add_argument("data", metavar="DATA", help="the folder")
+    for option in OPTIONS["data"]:
+        if option.name in TAKEN:
+            add_option(parser, option)
+    options = argparse.Namespace(**{**DEFAULTS, **vars(parser.parse(arguments))})
+    found = check(
+        options.data, (options.train_split, options.val_split), classes_of(vars(options)),
+        options.void, options.crop, functools.partial(report.bar, desc="looking"),
+        max(1, options.workers),
+    )  # fmt: skip
+    print("\n".join(described(found)))
+    return int(bool(found.problems))
+
+
+def described(found: Check) -> list[str]:
+    """Lines for the screen."""
+    lines = [line for part in found.parts for line in (*_part(part), "")]
+    for title, problems in (("problem", found.problems), ("note", found.notes)):
+        if problems:
+            lines.append(f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}:")
+            lines += [_problem(number, problem) for number, problem in enumerate(problems, 1)]
+            lines.append("")
+    return [*lines, "put right what is listed above" if found.problems else "nothing is wrong"]
+
+
+def _problem(number: int, problem: Problem) -> str:
+    text = f"{number:3}. {problem.text}"
+    if problem.names:
+        more = f" and {len(problem.names) - SHOWN} more" if len(problem.names) > SHOWN else ""
+        text += f"\n     {len(problem.names)}: {', '.join(problem.names[:SHOWN])}{more}"
+    return text
+
+
+def _part(part: Part) -> list[str]:
+    """What a list holds, and how often each class occurs."""
+    tally, count = part.tally, len(part.seen)
+    kind = type(part.dataset).__name__.removesuffix("Segmentation")
+    images, masks = (Counter(seen.kinds[i] for seen in part.seen) for i in (0, 1))
+    sizes = Counter(f"{seen.size[1]} x {seen.size[0]}" for seen in part.seen)
+    lines = [
+        f"{part.name}: {len(part.dataset)} images in {part.dataset.files[0][0].parent} ({kind})",
+        *(f"  {what}: {_counted(how)}"
+          for what, how in (("images", images), ("masks", masks), ("width x height", sizes))),
+    ]  # fmt: skip
+    names, places = (*tally.classes, "void"), [*range(len(tally.classes)), VOID]
+    width, total = max(map(len, names)), max(1, tally.pixels.sum())
+    lines.append(f"  {'':{width}}  % of pixels  % of images")
+    for name, pixels, place in zip(names, tally.labels, places, strict=True):
+        share = 100 * tally.images[place] / max(1, count)
+        lines.append(f"  {name:{width}}  {100 * pixels / total:11.2f}  {share:11.1f}")
+    return lines
+
+
+def _counted(kinds: Counter[str]) -> str:
+    some = [f"{count} {kind}" for kind, count in kinds.most_common(3)]
+    more = f" and {len(kinds) - 3} others" if len(kinds) > 3 else ""
+    return ", ".join(some) + more
