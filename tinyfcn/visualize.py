@@ -101,7 +101,7 @@ def sheet(
     Example:
         >>> image, mask = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
         >>> sheet([(image, mask, mask)], ["background", "cat"]).width
-        416
+        512
     """
     palette = class_palette(classes)
     lines: list[list[Image.Image]] = []
@@ -118,7 +118,43 @@ def sheet(
         masks += labels
     if not lines:
         raise ValueError("sheet: expected at least one row of an image and its masks")
+    return _laid_out(lines, titles, masks, classes)
 
+
+def overlays(
+    rows: Sequence[Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]],
+    classes: Sequence[str],
+    titles: Sequence[str],
+    height: int = 192,
+) -> Image.Image:
+    """Rows of images with their masks laid over, under column titles, with one legend for all.
+
+    Args:
+        rows: for each title an image, uint8 RGB (H, W, 3), and its mask (H, W), of any size.
+        classes: the name of each index.
+        titles: what stands over the columns.
+        height: to which all are scaled, in pixels.
+
+    Example:
+        >>> pair = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
+        >>> overlays([[pair, pair]], ["background", "cat"], ["as it is", "epoch 1"]).width
+        536
+    """
+    lines = [
+        [_scaled(np.asarray(overlay(*pair, classes, legend=False)), height, soft=True)
+         for pair in row]
+        for row in rows
+    ]  # fmt: skip
+    return _laid_out(lines, titles, [mask for row in rows for _, mask in row], classes)
+
+
+def _laid_out(
+    lines: list[list[Image.Image]],
+    titles: Sequence[str],
+    masks: Iterable[NDArray[Any]],
+    classes: Sequence[str],
+) -> Image.Image:
+    """The pictures in rows under column titles, and the key to what is in the masks."""
     letters = _letters(len(titles) * lines[0][0].width, sum(line[0].height for line in lines))
     gap, font = _gap(letters), _font("", letters)
     widths = [  # a title may reach into the gaps beside its column

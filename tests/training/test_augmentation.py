@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tinyfcn import models
-from tinyfcn.data import Sample
+from tinyfcn.data import DataLoader, Preprocessing, Sample
 from tinyfcn.nn import Module
-from tinyfcn.training.augmentation import KINDS, amounts, augmentation
+from tinyfcn.training.augmentation import KINDS, amounts, augmentation, augmented_sheet
+from tinyfcn.visualize import overlay
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,31 @@ def test_all_of_it_on_a_network_without_padding(rng: np.random.Generator) -> Non
         seen = transform(flat, np.random.default_rng(seed))
         assert seen.mask.shape == (204, 204)
         assert (seen.image[seen.mask == 1] == 60).all() and (seen.mask == 1).any()
+
+
+def test_the_sheet_shows_what_the_first_epochs_will_see() -> None:
+    """A column each, as high as the image: nothing is scaled."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (192, 150, 3)).astype(np.uint8)
+    mask = rng.integers(0, 3, (192, 150)).astype(np.uint8)
+    plain = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    transform = augmentation(models.fcn32s(num_classes=3, width=1 / 64), augment="elastic,blur")
+    loader = DataLoader(
+        [Sample("a", image, mask)], transform=transform, preprocessing=plain, seed=7
+    )
+    classes = ["background", "left", "right"]
+    sheet = np.asarray(augmented_sheet(loader, classes))
+    expected = [overlay(image, mask, classes, legend=False)]
+    for _ in range(4):
+        (batch,) = loader
+        seen = batch.images[0].transpose(1, 2, 0).astype(np.uint8)
+        expected.append(overlay(seen, batch.labels[0], classes, legend=False))
+    assert len({picture.tobytes() for picture in expected}) == 5
+    side_by_side = np.full((192, 5 * 158, 3), 255, np.uint8)
+    for number, picture in enumerate(expected):
+        side_by_side[:, number * 158 : number * 158 + 150] = picture
+    tops = range(20, 60)  # titles stand above
+    assert any(
+        np.array_equal(sheet[top : top + 192, 8:], side_by_side[:, : sheet.shape[1] - 8])
+        for top in tops
+    )

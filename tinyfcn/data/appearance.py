@@ -76,4 +76,5 @@ class RandomNoise:
         image = rng.standard_normal(sample.image.shape, np.float32)
         image *= 255 * rng.uniform(0, self.most)
         image += sample.image
-        return sample._replace(image=np.clip(np.rint(image, out=image), 0, 255).astype(np.uint8))
+        np.clip(np.rint(image, out=image), 0, 255, out=image)
+        return sample._replace(image=image.astype(np.uint8))

@@ -149,8 +149,8 @@ class DataLoader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _batch(self, batch: Indices, part: Indices, epoch: int) -> Batch:
-        samples = [self._sample(int(index), epoch) for index in part]
-        like = samples or [self._sample(int(batch[0]), epoch)]  # even no images have a size
+        samples = [self.sample(int(index), epoch) for index in part]
+        like = samples or [self.sample(int(batch[0]), epoch)]  # even no images have a size
         height, width = np.max([sample.mask.shape for sample in like], axis=0)
         images = np.zeros((len(samples), height, width, 3), np.float32)
         labels = np.full((len(samples), height, width), VOID, np.uint8)
@@ -161,7 +161,8 @@ class DataLoader:
         ids = tuple(sample.id for sample in samples)
         return Batch(ids, self.upload(images.transpose(0, 3, 1, 2)), labels)  # (N, 3, H, W)
 
-    def _sample(self, index: int, epoch: int) -> Sample:
+    def sample(self, index: int, epoch: int) -> Sample:
+        """A sample as an epoch shows it, the first of which is 0."""
         ids = getattr(self.dataset, "ids", None)
         name = f"number {index}" if ids is None else repr(ids[index])
         try:

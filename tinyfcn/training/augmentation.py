@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
 
 from tinyfcn import data
 from tinyfcn.data.transforms import Transform
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
+from tinyfcn.visualize import overlays
+
+_SHOWN, _EPOCHS = 4, 4  # samples, and epochs, on the sheet of augmented samples
 
 # What ``augment`` may name: the usual and the largest amount, and the transform, but for the two
 # that are one, RandomWarp.
@@ -48,6 +54,22 @@ def amounts(augment: str) -> dict[str, float]:
             raise ValueError(f"expected {SOME}, got {part!r}")
         found[name] = value
     return found
+
+
+def augmented_sheet(loader: data.DataLoader, classes: Sequence[str]) -> Image.Image:
+    """A few samples as they are, and as the first epochs of a training show them, masks laid over.
+
+    Args:
+        loader: of the training; its transform and its seed decide what is shown.
+        classes: the name of each label.
+    """
+    last = len(loader.dataset) - 1
+    rows = []
+    for index in sorted({round(place) for place in np.linspace(0, last, _SHOWN)}):
+        shown = loader.dataset[index], *(loader.sample(index, epoch) for epoch in range(_EPOCHS))
+        rows.append([(sample.image, sample.mask) for sample in shown])
+    titles = ["as it is", *(f"epoch {epoch + 1}" for epoch in range(_EPOCHS))]
+    return overlays(rows, classes, titles)
 
 
 def augmentation(
