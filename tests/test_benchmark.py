@@ -165,10 +165,10 @@ def test_sides_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         turn(worker, seconds)
 
     monkeypatch.setattr(Worker, "turn", spy)
-    workers = measure.measure(TWO[1], sides, 0.03, 4)
+    workers = measure.measure(TWO[1], sides, 0.3, 4)
     assert len(turns) >= 6
     assert all(turn is sides[i % 2] for i, turn in enumerate(turns))
-    assert all(len(w.seconds) >= 4 and sum(w.seconds) >= 0.03 for w in workers)
+    assert all(len(w.seconds) >= 4 and sum(w.seconds) >= 0.3 for w in workers)
 
 
 def test_ratios_are_ours_over_theirs(tmp_path: Path) -> None:
