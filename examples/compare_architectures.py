@@ -89,7 +89,7 @@ def compare(text: str, networks: Mapping[str, tuple[str, str]], out: Path) -> No
     best = options.out / options.only[0] / "best.npz"
     trained = complete({"evaluate": str(best)})
     classes = trained.classes_given or spec_in(trained.state, best).classes
-    validation = open_dataset(data_root, trained.val_split, classes, trained.void)
+    validation = open_dataset(data_root, str(best.with_name("val.txt")), classes, trained.void)
     shown = list(itertools.islice(validation, SHOWN))
     table, answers = [HEAD], {}
     for name in options.only:

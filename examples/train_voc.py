@@ -60,7 +60,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         root = options.data_root or draw_scenes(folder.path / "scenes", options.scenes)
     training, validation = open_datasets(
         root, options.train_split, options.val_split, options.classes_given, options.sbd_root,
-        options.void,
+        options.void, options.val_share, options.group_by == "folder",
     )  # fmt: skip
     if options.data_root:
         for note in ranks.from_rank_0(lambda: before_training(training, options.void is not None)):
@@ -149,6 +149,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
             options.values, model=spec.to_dict(), images=[len(training), len(validation)],
             backend=backend.active().name, ranks=ranks.size,
         )  # fmt: skip
+        folder.write_lists(training.ids, validation.ids)
     return run, scored_loss
 
 

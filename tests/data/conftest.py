@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn.data import write_mask
+from tinyfcn.data import SegmentationDataset, write_mask
 
 
 class Tree:
@@ -49,3 +50,29 @@ def tree(tmp_path: Path) -> Tree:
     """Seven images of odd and different sizes."""
     sizes = [(17, 23), (31, 20), (16, 16), (9, 40), (25, 25), (33, 12), (20, 31)]
     return Tree(tmp_path / "VOC2012", sizes)
+
+
+class Folders:
+    """Makes folders of small pictures as people have them, and reads them."""
+
+    def make(self, root: Path, files: Mapping[str, object]) -> Path:
+        """Write pictures of one value, where it is an integer or an array, and texts."""
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, int):
+                content = np.full((3, 4), content, np.uint8)
+            if isinstance(content, np.ndarray):
+                Image.fromarray(content).save(path)
+            else:
+                path.write_bytes(str(content).encode())
+        return root
+
+    def pairs(self, dataset: SegmentationDataset) -> dict[str, tuple[int, int]]:
+        """The values of image and mask of each sample."""
+        return {s.id: (int(s.image[0, 0, 0]), int(s.mask[0, 0])) for s in dataset}
+
+
+@pytest.fixture
+def folders() -> Folders:
+    return Folders()

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tinyfcn.data.class_files import read_lines
 from tinyfcn.data.dataset import Classes, names_of
-from tinyfcn.data.readers import read_lines
 
 
 def class_names(given: str | None) -> list[str] | None:

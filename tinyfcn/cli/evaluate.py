@@ -23,6 +23,7 @@ from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.option_table import OPTIONS, add_option
 from tinyfcn.cli.parser import Parser
 from tinyfcn.cli.train_options import complete
+from tinyfcn.data import NoSplit
 from tinyfcn.parallel import launch
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
@@ -58,7 +59,14 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
         if results is not None:
             Path(results).mkdir(parents=True, exist_ok=True)
         root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
-    validation = open_dataset(root, options.val_split, options.classes_given, options.void)
+    known = options.classes_given, options.void
+    try:
+        validation = open_dataset(root, options.val_split, *known)
+    except NoSplit:
+        if "val_split" in options.given:
+            raise
+        held_out = Path(options.evaluate).with_name("val.txt")  # by the training
+        validation = open_dataset(root, str(held_out), *known)
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")

@@ -54,7 +54,7 @@ _FACTOR, _PART = number(0, 1e6), number(0, 0.99)
 OPTIONS = {
     "data": [
         Option("data-root", None, str, "PATH",
-               "VOC tree, or a folder with images/, masks/ and lists of ids train.txt, val.txt"),
+               "images and masks as VOC, CVAT, labelme, Roboflow have them, or in two folders"),
         _choice("preprocessing", "torchvision", ["torchvision", "caffe"],
                "RGB in 0..1, or BGR in 0..255"),
         Option("sbd-root", None, str, "PATH", "SBD, to train on as well"),
@@ -63,6 +63,8 @@ OPTIONS = {
         Option("void", None, byte, "N", "void in masks, as 255 is"),
         Option("train-split", "train", str, "NAME", "list to train on"),
         Option("val-split", "val", str, "NAME", "list to score on"),
+        Option("val-share", None, number(0.01, 0.99), "X", "to score on, no lists: 0.2"),
+        _choice("group-by", "image", ["image", "folder"], "held out"),
         Option("scenes", 1200, integer(1), "N", "drawn without data"),
         Option("workers", 2, integer(0), "N", "threads that read ahead"),
         Option("resize", None, checked(str, "a longest side or HxW, as 512 or 480x640",

@@ -110,7 +110,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         values = _merged(_paper(values, {**saved, **given}), saved, given)
     if "classes" in given:
         values["mask_values"] = None
-    for name in ("classes", "sbd_root", "mask_values", "void"):
+    for name in ("classes", "sbd_root", "mask_values", "void", "val_share"):
         if name in given and values["data_root"] is None:
             raise UsageError(f"{flag(name)} goes with --data-root")
     if "scenes" in given and values["data_root"] is not None:

@@ -1,8 +1,8 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
-To read in this order: conventions, image_file, palette, class_colours, dataset, readers,
-transforms, warp, appearance, preprocessing, loader, shapes, scenes, synthetic. Each file lists what
-it gives in its ``__all__``.
+To read in this order: conventions, image_file, palette, class_colours, dataset, pairing,
+class_files, lists, readers, transforms, warp, appearance, preprocessing, loader, shapes, scenes,
+synthetic. Each file lists what it gives in its ``__all__``.
 """
 
 # ruff: noqa: F403  (a star takes what __all__ lists: no name is written twice)
@@ -11,6 +11,7 @@ from tinyfcn.data.appearance import *
 from tinyfcn.data.class_colours import *
 from tinyfcn.data.conventions import *
 from tinyfcn.data.dataset import *
+from tinyfcn.data.lists import *
 from tinyfcn.data.loader import *
 from tinyfcn.data.palette import *
 from tinyfcn.data.preprocessing import *

@@ -7,7 +7,10 @@ checking and errors are written once, here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+import difflib
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -73,7 +76,7 @@ class SegmentationDataset:
                 more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
                 raise FileNotFoundError(
                     f"{source}: {len(missing)} of {len(self.ids)} ids have no {what} file: "
-                    f"{', '.join(missing[:5])}{more}"
+                    f"{', '.join(missing[:5])}{more}{_looked(missing[0], files)}"
                 )
         self.files = [(images[name], masks[name]) for name in self.ids]
 
@@ -106,6 +109,14 @@ class SegmentationDataset:
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
         """Read the values of one mask file; a reader of another format overrides this."""
         return read_mask(path, self.palette, greys=self.table is not None)
+
+    def only(self, ids: Collection[str]) -> SegmentationDataset:
+        """The samples with these ids, in the same order."""
+        part = copy.copy(self)
+        kept = [index for index, name in enumerate(self.ids) if name in ids]
+        part.ids = tuple(self.ids[index] for index in kept)
+        part.files = [self.files[index] for index in kept]
+        return part
 
     def check(self) -> None:
         """Read every sample and raise one DataError that lists all that are wrong."""
@@ -189,3 +200,14 @@ def label_table(classes: Classes, void: int = VOID) -> NDArray[np.uint8] | None:
     table[others[: len(classes)]] = range(len(classes))
     table[void] = VOID
     return table
+
+
+def _looked(name: str, files: Mapping[str, Path]) -> str:
+    """Where files were looked for, and which is the nearest by name, for an error message."""
+    if not files:
+        return "; none is there"
+    endings = ", ".join(sorted({path.suffix for path in files.values()}))
+    folder = os.path.commonpath([path.parent for path in files.values()])
+    near = difflib.get_close_matches(name, files, 1, 0.5)
+    nearest = f"; the nearest is {files[near[0]].name}" if near else ""
+    return f"; {folder} has {len(files)} ({endings}){nearest}"

@@ -5,8 +5,7 @@ A reader finds the files of its ids; how they are read and checked stands in ``d
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.conventions import DataError, check_classes
+from tinyfcn.data.class_files import read_class_file
+from tinyfcn.data.conventions import DataError
 from tinyfcn.data.dataset import Classes, SegmentationDataset
-from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE, VOID
+from tinyfcn.data.lists import ids_of
+from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs, sample_name, two_files
+from tinyfcn.data.palette import VOC_CLASSES, VOID
 from tinyfcn.files import open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-CLASS_FILES = ("classes.txt", "labels.txt")
-MOST_BYTES = 16 << 20  # of a list: a million names of usual length
+
+VOC_NESTINGS = ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
 
 
 class VOCSegmentation(SegmentationDataset):
@@ -38,12 +39,16 @@ class VOCSegmentation(SegmentationDataset):
         root: the folder with JPEGImages, or one above it: ``VOCdevkit/VOC2012``,
             ``TrainVal/VOCdevkit/VOC2011`` (as the 2011 archive unpacks). Of several years the
             newest is taken, since each contains those before.
-        split: name of a list in ImageSets/Segmentation: train, val, trainval, or one of your own.
+        split: name of a list in ImageSets/Segmentation: train, val, trainval, or one of your own;
+            None takes all that have a mask.
         classes: class names, or a mapping of the masks' values to them, as for
-            :class:`SegmentationDataset`; default those of ``classes.txt`` beside JPEGImages, or
-            VOC's 21.
-        palette: colours for masks that are coded in RGB, uint8 (colours, 3).
+            :class:`SegmentationDataset`; default those of a class file (``class_files.py``) beside
+            JPEGImages, or VOC's 21.
+        palette: colours for masks that are coded in RGB, uint8 (colours, 3); default those of the
+            class file, or VOC's.
         void: a value that is void, besides 255.
+
+    Masks of ``SegmentationClassAug`` are read for images that have none in ``SegmentationClass``.
 
     Raises FileNotFoundError for a missing root, list, image or mask, DataError for an empty
     list. The test split of VOC has no masks: they are kept at the evaluation server.
@@ -52,23 +57,20 @@ class VOCSegmentation(SegmentationDataset):
     def __init__(
         self,
         root: str | PathLike[str],
-        split: str = "train",
+        split: str | None = "train",
         classes: Classes | None = None,
-        palette: NDArray[np.uint8] = VOC_PALETTE,
+        palette: NDArray[np.uint8] | None = None,
         void: int = VOID,
     ):
-        nestings = ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
-        self.root = _find_tree(root, "a VOC tree", "ImageSets/Segmentation", nestings)
-        listing = self.root / "ImageSets" / "Segmentation" / f"{split}.txt"
+        self.root = _find_tree(root, "a VOC tree", "ImageSets/Segmentation", VOC_NESTINGS)
+        images_in = _find_folder(self.root / "JPEGImages", "the images")
+        images, masks = find_pairs(self.root, [images_in, *self.root.glob("SegmentationClass*")])
+        ids, source = ids_of(self.root, split, images, masks)
+        names, colours = read_class_file(self.root)
         super().__init__(
-            ids=_read_ids(listing),
-            images=_files_by_id(self.root / "JPEGImages", "the images", IMAGE_SUFFIXES),
-            masks=_files_by_id(self.root / "SegmentationClass", "the masks", (".png",)),
-            classes=classes or _read_class_file(self.root) or VOC_CLASSES,
-            palette=palette,
-            source=listing,
-            void=void,
-        )
+            ids, images, masks, classes or names or VOC_CLASSES,
+            colours if palette is None else palette, source, void,
+        )  # fmt: skip
 
 
 class SBDSegmentation(SegmentationDataset):
@@ -98,12 +100,14 @@ class SBDSegmentation(SegmentationDataset):
     ):
         nestings = ("dataset", "benchmark_RELEASE/dataset")
         self.root = _find_tree(root, "a tree of SBD", "cls", nestings)
-        listing = self.root / f"{split}.txt"
+        images = _files_by_id(self.root / "img", "the images", (".jpg",))
+        masks = _files_by_id(self.root / "cls", "the masks", (".mat",))
+        ids, listing = ids_of(self.root, split, images, masks)
         excluded = set(exclude)
         super().__init__(
-            ids=[name for name in _read_ids(listing) if name not in excluded],
-            images=_files_by_id(self.root / "img", "the images", (".jpg",)),
-            masks=_files_by_id(self.root / "cls", "the masks", (".mat",)),
+            ids=[name for name in ids if name not in excluded],
+            images=images,
+            masks=masks,
             classes=classes or VOC_CLASSES,
             source=f"{listing} (excluded ids left out)" if excluded else listing,
         )
@@ -126,18 +130,22 @@ class SBDSegmentation(SegmentationDataset):
 
 
 class FolderSegmentation(SegmentationDataset):
-    """Images and masks in two folders: files of one name without suffix are a sample.
+    """Images and masks in a folder, paired by their names: see ``pairing.py`` for the rules.
 
     Args:
         root: the folder that holds both.
-        split: name of a list ``<split>.txt`` in ``root``, one id a line; default all images,
-            sorted by name.
+        split: name of a list ``<split>.txt`` in ``root``, one id a line, or of a folder that the
+            samples lie in; default all images, sorted by name.
         classes: class names, or a mapping of the masks' values to them, as for
-            :class:`SegmentationDataset`; default those of ``classes.txt`` in ``root``, one a line.
-        images, masks: names of the two folders.
+            :class:`SegmentationDataset`; default those of a class file (``class_files.py``).
+        images, masks: names of two folders; default those whose names say so, as ``images`` and
+            ``labels``, or one for both, where ``a_mask.png`` is the mask of ``a.jpg``.
         palette: colours for masks that are coded in RGB, uint8 (colours, 3): row k is the
-            colour of class k.
+            colour of class k; default those of the class file, or VOC's.
         void: a value that is void, besides 255.
+
+    Raises FileNotFoundError for a missing folder, list, image or mask, DataError for an empty list,
+    unknown classes, or two files for one image or mask.
     """
 
     def __init__(
@@ -145,67 +153,47 @@ class FolderSegmentation(SegmentationDataset):
         root: str | PathLike[str],
         split: str | None = None,
         classes: Classes | None = None,
-        images: str = "images",
-        masks: str = "masks",
-        palette: NDArray[np.uint8] = VOC_PALETTE,
+        images: str | None = None,
+        masks: str | None = None,
+        palette: NDArray[np.uint8] | None = None,
         void: int = VOID,
     ):
-        self.root = _find_folder(Path(root), f"a data set ({images}/, {masks}/ and classes.txt)")
-        found = classes or _read_class_file(self.root)
-        if found is None:
+        self.root = _find_folder(Path(root), "a data set (images/, masks/ and classes.txt)")
+        if images or masks:
+            files = _files_by_id(self.root / (images or "images"), "the images", IMAGE_SUFFIXES)
+            labels = _files_by_id(self.root / (masks or "masks"), "the masks", IMAGE_SUFFIXES)
+        else:
+            two = [self.root / "images", self.root / "masks"]
+            files, labels = find_pairs(self.root, two if all(map(Path.is_dir, two)) else ())
+        if not files:
+            raise FileNotFoundError(
+                f"{self.root}: no images ({', '.join(IMAGE_SUFFIXES)}) in it or below"
+            )
+        if not labels:
+            raise FileNotFoundError(
+                f"{self.root}: {len(files)} images, but no masks; they should lie in a folder "
+                "masks, labels or SegmentationClass, or beside their images as NAME_mask.png"
+            )
+        names, colours = read_class_file(self.root)
+        if not (classes := classes or names):
             raise DataError(
                 f"{self.root}: no class names; give them as classes, or write them "
-                f"into {' or '.join(CLASS_FILES)} there, one a line, index 0 first"
+                "into classes.txt or labels.txt there, one a line, index 0 first"
             )
-        image_files = _files_by_id(self.root / images, "the images", IMAGE_SUFFIXES)
-        listing = self.root / (images if split is None else f"{split}.txt")
+        ids, source = ids_of(self.root, split, files, labels)
         super().__init__(
-            ids=list(image_files) if split is None else _read_ids(listing),
-            images=image_files,
-            masks=_files_by_id(self.root / masks, "the masks", IMAGE_SUFFIXES),
-            classes=found,
-            palette=palette,
-            source=listing,
-            void=void,
+            ids, files, labels, classes, colours if palette is None else palette, source, void
         )
 
 
-def read_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a text file without surrounding blanks and empty lines: ids, or class names."""
-    with open_regular(path) as file:
-        data = file.read(MOST_BYTES + 1)
-    try:
-        lines = tuple(filter(None, map(str.strip, data.decode("utf-8-sig").splitlines())))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected a text file in UTF-8 ({error})") from error
-    wrong = [line for line in lines if not re.fullmatch("[^\0-\x1f\x7f-\x9f]{1,255}", line)]
-    if wrong or len(data) > MOST_BYTES:
-        raise DataError(
-            f"{path}: expected a name of at most 255 characters a line, none of them a control "
-            f"character, and {MOST_BYTES:,} bytes at most, got {(wrong or ['more'])[0][:40]!r}"
-        )
-    return lines
-
-
-def _read_ids(path: Path) -> tuple[str, ...]:
-    """The image ids of a list, one a line; FileNotFoundError if it is not there."""
-    if not path.exists():
-        there = sorted({file.name for file in path.parent.glob("*.txt")} - {*CLASS_FILES})
-        raise FileNotFoundError(
-            f"{path}: there is no such list; image ids should lie there, one a line "
-            f"(lists there: {', '.join(there) or 'none'})"
-        )
-    return read_lines(path)
-
-
-def _read_class_file(folder: Path) -> tuple[str, ...] | None:
-    """Class names, one a line, from ``classes.txt`` or ``labels.txt`` of a folder, if there."""
-    for path in (folder / name for name in CLASS_FILES):
-        if path.exists():
-            classes = read_lines(path)
-            check_classes(classes, path)
-            return classes
-    return None
+def find_voc(root: Path) -> bool:
+    """Whether a tree of VOC lies in a folder, with images and a list."""
+    lists = (
+        path
+        for nesting in ("", *VOC_NESTINGS)
+        for path in root.glob(str(Path(nesting, "ImageSets/Segmentation/*.txt")))
+    )
+    return any((path.parents[2] / "JPEGImages").is_dir() for path in lists)
 
 
 def _find_folder(path: Path, what: str) -> Path:
@@ -231,15 +219,11 @@ def _find_tree(root: str | PathLike[str], what: str, inside: str, nestings: Sequ
     )
 
 
-def _files_by_id(folder: Path, what: str, suffixes: Collection[str]) -> dict[str, Path]:
-    """The files of a folder by name without suffix; two files of one name are rejected."""
+def _files_by_id(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The files of a folder and below it by name without suffix; two of one name are rejected."""
     files: dict[str, Path] = {}
-    for path in sorted(_find_folder(folder, what).iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in files:
-                raise DataError(
-                    f"{folder}: expected one file for {path.stem!r}, "
-                    f"got {files[path.stem].name} and {path.name}"
-                )
-            files[path.stem] = path
+    for path in files_below(_find_folder(folder, what), suffixes):
+        name = sample_name(*path.relative_to(folder).parent.parts, path.stem)
+        if files.setdefault(name, path) is not path:
+            raise two_files(name, files[name], path)
     return files

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tinyfcn import data
-from tinyfcn.data import VOID, DataError, SegmentationDataset
+from tinyfcn.data import VOID, DataError, NoSplit, SegmentationDataset, held_out
 from tinyfcn.data.dataset import Classes
+from tinyfcn.data.readers import find_voc
 from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
 
 SCENES_TO_SCORE = 200
+VAL_SHARE = 0.2  # held out to score on, where no list says what
 
 
 def draw_scenes(root: Path, train: int) -> Path:
@@ -23,20 +26,17 @@ def draw_scenes(root: Path, train: int) -> Path:
 
 def open_dataset(
     root: str | os.PathLike[str],
-    split: str,
+    split: str | None,
     classes: Classes | None = None,
     void: int | None = None,
 ) -> SegmentationDataset:
-    """The images of a list: of a folder with images/ and masks/, else of a VOC tree.
+    """The images of a list, or of a folder of that name; None for all.
 
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    root = Path(root)
-    plain = (root / "images").is_dir() and (root / "masks").is_dir()
-    return (data.FolderSegmentation if plain else data.VOCSegmentation)(
-        root, split, classes, void=VOID if void is None else void
-    )
+    form = data.VOCSegmentation if find_voc(Path(root)) else data.FolderSegmentation
+    return form(root, split, classes, void=VOID if void is None else void)
 
 
 def open_datasets(
@@ -46,21 +46,35 @@ def open_datasets(
     classes: Classes | None = None,
     sbd_root: str | os.PathLike[str] | None = None,
     void: int | None = None,
+    val_share: float | None = None,
+    by_folder: bool = False,
 ) -> tuple[SegmentationDataset, SegmentationDataset]:
     """The training and the validation set.
 
     Args:
         root: as for :func:`open_dataset`.
-        train_split, val_split: names of the lists.
+        train_split, val_split: names of the lists, or of folders.
         classes: class names, or a mapping of the masks' values to them; None lets the data say.
         sbd_root: SBD, whose images are added to the training set.
         void: a value that is void, besides 255.
+        val_share: the share of the images to score on where there are no lists, 0.2 if not given:
+            see :func:`tinyfcn.data.held_out`. If there is a list to train on, it is taken from it.
+        by_folder: keep the images of a folder on one side.
 
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    training = open_dataset(root, train_split, classes, void)
-    validation = open_dataset(root, val_split, classes, void)
+    opened = functools.partial(open_dataset, root, classes=classes, void=void)
+    try:
+        validation = opened(val_split)
+    except NoSplit as none:
+        whole = _to_share(opened, train_split, none, val_share)
+        chosen = held_out(whole.ids, val_share or VAL_SHARE, by_folder)
+        training, validation = whole.only({*whole.ids} - chosen), whole.only(chosen)
+    else:
+        training = opened(train_split)
+        if val_share is not None:
+            raise DataError(f"{root}: images to score on are set apart already, as {val_split}")
     if sbd_root is not None:
         if training.classes != data.VOC_CLASSES:
             raise DataError(
@@ -76,3 +90,29 @@ def open_datasets(
             f"{min(overlap)}: scores would say nothing"
         )
     return training, validation
+
+
+def _to_share(
+    opened: Callable[[str | None], SegmentationDataset],
+    split: str,
+    none: NoSplit,
+    share: float | None,
+) -> SegmentationDataset:
+    """What is trained on and scored on where ``none`` says that nothing is set apart to score on.
+
+    Unless a share was asked for, that is the whole folder, or CVAT's list of all.
+    """
+    whole: SegmentationDataset | None = None
+    others = {*none.lists} - {f"{split}.txt", "default.txt"}
+    try:
+        whole = opened(split)
+        others |= {"images"} if len(whole) < none.images else set()
+    except NoSplit:
+        if share is not None or not others:
+            whole = opened("default" if none.lists == ("default.txt",) else None)
+    if whole is None or (others and share is None):
+        raise NoSplit(
+            f"{none}; name them as train-split and val-split, or give a val-share, "
+            f"such as {VAL_SHARE}, to hold out some images to score on"
+        ) from None
+    return whole

@@ -6,6 +6,8 @@ curves.png        loss and scores over the epochs (needs matplotlib)
 predictions.png   image, truth and prediction side by side
 report.html       all of it on one page: curves, classes, confusions, the worst images, settings
 README.md         the model card, with which the folder can be uploaded as it is
+train.txt         the ids of the images that are trained on
+val.txt           and of those that are scored on
 last.npz          checkpoint to go on from
 previous.npz      the one before it
 best.npz          checkpoint of the best mean IU so far
@@ -42,7 +44,8 @@ from tinyfcn.training.lock import locked
 COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)  # of the log, before the classes
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
-RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html")
+LISTS = ("train.txt", "val.txt")
+RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html", *LISTS)
 CARD = "README.md"  # one that is there already stays
 CONFIG_MARK = '{\n  "arguments": {'  # how config.json begins, which is written first
 
@@ -78,7 +81,7 @@ class RunFolder:
             reason = f"the run folder cannot be made or written to ({error.strerror})"
             raise OSError(error.errno, reason, str(self.path)) from error
         records = (self.path / name for name in RECORDS)
-        self.config, self.log, self.curves, self.predictions, self.report = records
+        self.config, self.log, self.curves, self.predictions, self.report, *self.lists = records
         self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
 
     @contextlib.contextmanager
@@ -116,6 +119,12 @@ class RunFolder:
         """Write ``log.csv`` anew: it is small, and so it is never half a row."""
         with atomic_write(self.log) as file:
             file.write(_csv(rows))
+
+    def write_lists(self, *ids: Sequence[str]) -> None:
+        """Write the ids to train on and to score on, one a line."""
+        for path, names in zip(self.lists, ids, strict=True):
+            with atomic_write(path) as file:
+                file.write("".join(f"{name}\n" for name in names).encode())
 
     def claim_log(self, rows: Sequence[Row] | None) -> None:
         """Set a ``log.csv`` aside that does not begin with these rows, or end within them, because
