@@ -26,10 +26,7 @@ from tinyfcn.metrics import SCORES
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
 _SEEN = 256  # an overlay with a legend is at least so many pixels wide or high; half, in a sheet
 # Where to look for a letter that Pillow's own font lacks, which has those of English.
-_FONTS = (
-    "DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc",
-    "malgun.ttf",
-)  # fmt: skip
+_FONTS = "DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc"
 _LONG = 40  # letters of a name, of longer ones the middle is left out
 
 Triple = tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]
@@ -199,7 +196,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
     line = "o-" if len(rows) == 1 else "-"
     left.plot(epochs, [row["train_loss"] for row in rows], line, color="black")
     left.set(title="training loss", xlabel="epoch")
-    for (name, label), colour in zip(SCORES.items(), class_palette(()) / 255, strict=False):
+    colours = class_palette(())[::2] / 255  # without those that are pale on paper
+    for (name, label), colour in zip(SCORES.items(), colours, strict=False):
         width = 2.4 if name == "mean_iu" else 1.2
         values = [row[name] for row in rows]
         right.plot(epochs, values, line, label=label, linewidth=width, color=colour)
