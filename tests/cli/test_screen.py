@@ -138,18 +138,14 @@ import sys, warnings
 from tinyfcn.cli.errors import UsageError, plain_errors
 from tinyfcn.training import report
 
-def images(how):
-    for n in report.bar(range(9), desc="evaluation"):
-        if n == 3 and how == "note":
-            report.note("a note")
-        if n == 3 and how == "warning":
-            warnings.warn("a warning", stacklevel=1)
-        if n == 5:
-            yield n
-
+how = sys.argv[1]
 with plain_errors():
-    for image in images(sys.argv[1]):  # the bar is still there when this fails
-        raise {"defect": ZeroDivisionError}.get(sys.argv[1], UsageError)("what went wrong")
+    bar = report.bar(total=9, desc="evaluation")  # it is still there when this ends
+    if how == "note":
+        report.note("a note")
+    if how == "warning":
+        warnings.warn("a warning", stacklevel=1)
+    raise {"defect": ZeroDivisionError}.get(how, UsageError)("what went wrong")
 """
 
 
