@@ -6,6 +6,7 @@ exit status is 1 if there is one.
 tinyfcn check VOCdevkit/VOC2012
 tinyfcn check photos --classes background,cell
 tinyfcn check photos --mask-values 0:background,255:cell --crop 256
+tinyfcn check photos --classes background,cell --augmented --augment rotate,elastic=8
 """
 
 from __future__ import annotations
@@ -14,15 +15,24 @@ import argparse
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+from tinyfcn import nn
 from tinyfcn.cli.class_options import classes_of
-from tinyfcn.cli.parser import Parser
+from tinyfcn.cli.parser import Parser, sizes
 from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
-from tinyfcn.data import VOID
+from tinyfcn.data import VOID, DataLoader, SegmentationDataset
 from tinyfcn.doctor.check import Check, Part, Problem, check
+from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training import report
+from tinyfcn.training.augmentation import augmentation, augmented_sheet
+from tinyfcn.visualize import made_by
 
-TAKEN = ("classes", "mask-values", "void", "train-split", "val-split", "crop", "workers")
+TAKEN = {
+    "classes", "mask-values", "void", "train-split", "val-split", "workers", "resize", "crop",
+    "flip", "jitter", "colour-jitter", "augment", "seed",
+}  # fmt: skip
+MARK = "tinyfcn check"
 SHOWN = 8  # names with a problem; the number of all is said
 
 
@@ -30,9 +40,13 @@ def main(arguments: Sequence[str]) -> int:
     """The command, called with its arguments."""
     parser = Parser(__doc__, prog="tinyfcn check", argument_default=argparse.SUPPRESS)
     parser.add_argument("data", metavar="DATA", help="the folder")
-    for option in OPTIONS["data"]:
+    for option in [*OPTIONS["data"], *OPTIONS["run"]]:
         if option.name in TAKEN:
             add_option(parser, option)
+    parser.add_argument(
+        "--augmented", nargs="?", const="augmented.png", default=None, metavar="PNG",
+        help="draw what the first epochs of a training would see [augmented.png]",
+    )  # fmt: skip
     options = argparse.Namespace(**{**DEFAULTS, **vars(parser.parse(arguments))})
     found = check(
         options.data, (options.train_split, options.val_split), classes_of(vars(options)),
@@ -40,7 +54,25 @@ def main(arguments: Sequence[str]) -> int:
         max(1, options.workers),
     )  # fmt: skip
     print("\n".join(described(found)))
+    if options.augmented and found.parts:
+        print(f"augmented images: {draw_augmented(options, found.parts[0].dataset)}")
     return int(bool(found.problems))
+
+
+def draw_augmented(options: argparse.Namespace, dataset: SegmentationDataset) -> str:
+    """Where the sheet of augmented samples was written."""
+    transform = augmentation(
+        nn.Sequential(), options.crop, options.jitter, options.colour_jitter, options.flip,
+        options.augment, sizes(options.resize) if options.resize else (),
+    )  # fmt: skip
+    loader = DataLoader(dataset, transform=transform, seed=options.seed)
+    wanted = Path(options.augmented)
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    (path,), note = Outputs([], MARK).free(wanted.parent, wanted.stem, ".png")
+    with atomic_write(path) as file:
+        sheet = augmented_sheet(loader, dataset.classes)
+        sheet.save(file, format="PNG", pnginfo=made_by(MARK))
+    return f"{path}{note}"
 
 
 def described(found: Check) -> list[str]:
