@@ -43,7 +43,7 @@ def _plot(epochs: Sequence[float], lines: Mapping[str, Sequence[float]], top: fl
         y = 160 - 150 * share
         parts.append(element("path", d=f"M40 {y}H310", stroke="#8886"))
         parts.append(_text(36, y + 4, f"{share * top:.3g}", "end"))
-    for x, epoch in {40: epochs[0], 310: epochs[-1]}.items():
+    for epoch, x in {epochs[-1]: 310, epochs[0]: 40}.items():
         parts.append(_text(x, 176, f"{epoch:g}", "middle"))
     parts.append(_text(175, 176, "epoch", "middle"))
     for (name, values), colour in zip(lines.items(), _COLOURS, strict=False):
@@ -52,7 +52,7 @@ def _plot(epochs: Sequence[float], lines: Mapping[str, Sequence[float]], top: fl
             for epoch, value in zip(epochs, values, strict=True) if math.isfinite(value)
         ]  # fmt: skip
         # The first point twice: a line of one point is a dot.
-        style = {"fill": "none", "stroke": colour, "stroke_width": 2, "stroke_linecap": "round"}
+        style = {"fill": "none", "stroke": colour, "stroke_width": 3, "stroke_linecap": "round"}
         parts.append(element("polyline", points=" ".join(points[:1] + points), **style))
         names.append(element("span", _swatch(colour), f" {name}", class_="name"))
     drawing = element("svg", *parts, viewBox="0 0 320 182", role="img")
