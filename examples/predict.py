@@ -1,89 +1,136 @@
 """Label the pixels of images with a trained network.
 
+FILE is an image, a folder of them, a list (@list or list.txt, one a line) or a pattern ('*.png').
 For each image, of any size, NAME.png in the folder of --out is the mask (a palette PNG of class
-indices) and NAME_overlay.png shows it over the image, with a legend. Where one of these is taken by
-a file of another origin, it is NAME-2 in both.
+indices) and NAME_overlay.png shows it over the image, with a legend. Where one of these is taken
+by a file of another origin, it is NAME-2 in all.
 
 tinyfcn predict runs/fcn8s/best.npz photo.jpg another.png --out predictions
+tinyfcn predict runs/fcn8s/best.npz photos --flip --scales 0.75,1,1.25 --resume
 tinyfcn predict --weights fcn8s-heavy-pascal.caffemodel --model fcn8s photo.jpg
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn import backend, models
+import numpy as np
+
+from tinyfcn import Segmenter, backend
 from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backend
-from tinyfcn.cli.network import add_published, published
-from tinyfcn.cli.parser import Parser, one_of
-from tinyfcn.data import DataError, class_palette, read_image, write_mask
-from tinyfcn.files import Outputs, atomic_write
-from tinyfcn.nn import Module
+from tinyfcn.cli.network import add_published, given_of
+from tinyfcn.cli.parser import Parser, checked, number, one_of
+from tinyfcn.cli.pictures import find_pictures
+from tinyfcn.data import DataError, class_palette, write_mask
+from tinyfcn.files import Outputs, atomic_write, bears
+from tinyfcn.training import report
 from tinyfcn.training.errors import sentence
-from tinyfcn.training.evaluation import predict
-from tinyfcn.training.model_spec import ModelSpec
-from tinyfcn.visualize import made_by, overlay
+from tinyfcn.training.segmenter import Segmentation
+from tinyfcn.visualize import made_by
 
 MARK = "tinyfcn predict"
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command, called with its arguments."""
-    parser = Parser(__doc__, prog="tinyfcn predict")
-    add = parser.add_argument
-    add(
-        "files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, images"
-    )
-    add("--weights", metavar="FILE", help="the weights, where FILE are images only")
-    add_published(parser, "which network they are for, such as fcn8s")
-    add("--out", default="predictions", metavar="PATH", help="where to (default predictions)")
-    add("--backend", type=one_of(backend.names()), metavar="NAME", help="what computes")
-    options = parser.parse(arguments)
+    options = parse(arguments)
     use_backend(options.backend)
-    model, spec, images = open_network(options)
+    weights, names = options.weights or options.files[0], options.files[not options.weights :]
+    if not names:
+        raise UsageError("name a checkpoint, then images")
+    with usage_errors("predict"):
+        segmenter = Segmenter(
+            weights, options.model, scales=options.scales, flip=options.flip,
+            max_memory=options.max_memory and options.max_memory * 1e9, **given_of(options),
+        )  # fmt: skip
+    print(f"{segmenter.spec}; images {segmenter.spec.preprocessing}")
+    pictures = find_pictures(names, MARK)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
 
-    failures = 0
-    outputs = Outputs([*options.files, options.weights or ""], MARK)
-    about = made_by(MARK)
-    for path in images:
+    endings = [".png", "_overlay.png", *["_probabilities.npz"] * options.probabilities]
+    outputs = Outputs([weights, *(path for path, _ in pictures)], MARK)
+    failures = there = 0
+    for path, below in report.bar(pictures, desc="prediction", disable=len(pictures) == 1):
+        files, note = outputs.free(out / below, path.stem, *endings)
         try:
-            image = read_image(path, upright=True)
+            mark = f"{MARK} {_key(path, weights, options)}"
+            if options.resume and all(bears(file, mark) for file in files):
+                there += 1
+                continue
+            result = segmenter(path)
         except (DataError, OSError) as error:
-            print(f"error: {sentence(error)}", file=sys.stderr)
+            report.note(f"error: {sentence(error)}")
             failures += 1
             continue
-        mask = predict(model, [image], spec.preprocessing)[0]
-        (labels, picture), note = outputs.free(out, Path(path).stem, ".png", "_overlay.png")
-        with atomic_write(labels) as file:
-            write_mask(file, mask, class_palette(spec.classes), pnginfo=about)
-        with atomic_write(picture) as file:
-            overlay(image, mask, spec.classes).save(file, format="PNG", pnginfo=about)
-        height, width = mask.shape
-        print(f"{path} ({width} x {height}): {labels} and {picture}{note}")
+        write(result, files, mark)
+        height, width = result.mask.shape
+        written = " and ".join(map(str, files))
+        how = result.note and f" in {result.note}"
+        report.line(f"{path} ({width} x {height}){how}: {written}{note}")
+    if there:
+        print(f"{there} of {len(pictures)} images were done already")
     if failures:
-        print(f"{failures} of {len(images)} images could not be read", file=sys.stderr)
+        print(f"{failures} of {len(pictures)} images could not be read", file=sys.stderr)
     return 2 if failures else 0
 
 
-def open_network(options: argparse.Namespace) -> tuple[Module, ModelSpec, list[str]]:
-    """The model, what is known about it, and the images that it is to label."""
-    file, *images = [options.weights, *options.files] if options.weights else options.files
-    if not images:
-        raise UsageError("name a checkpoint, then images")
-    with usage_errors("predict"):
-        model, spec = published(file, options)
-    if models.is_classifier(spec.model):
-        raise UsageError(
-            f"{spec.model} labels whole images, not their pixels: {file} may begin a training "
-            "(tinyfcn train --pretrained), but there is nothing to predict"
-        )
-    print(f"{spec}; images {spec.preprocessing}")
-    return model, spec, images
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options."""
+    parser = Parser(__doc__, prog="tinyfcn predict")
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, "
+        "images")  # fmt: skip
+    add("--weights", metavar="FILE", help="the weights, where FILE are images only")
+    add_published(parser, "which network they are for, such as fcn8s")
+    add("--out", default="predictions", metavar="PATH", help="where to (default predictions)")
+    add("--probabilities", action="store_true", help="write them too, float16 (classes, height, "
+        "width), into NAME_probabilities.npz")  # fmt: skip
+    add("--flip", action="store_true", help="average over the image and its mirror image")
+    add("--scales", type=_scales, default=(1.0,), metavar="LIST", help="and over sizes, such as "
+        "0.75,1,1.25")  # fmt: skip
+    add("--resume", action="store_true", help="skip what is done, from the same files and options")
+    add("--max-memory", type=number(0.001, 1e6), metavar="GB", help="of a pass; images that "
+        "would take more are labelled in tiles, with the same result")  # fmt: skip
+    add("--backend", type=one_of(backend.names()), metavar="NAME", help="what computes")
+    return parser.parse(arguments)
+
+
+def write(result: Segmentation, files: Sequence[Path], mark: str) -> None:
+    """Mask, overlay, and probabilities if there is a file for them; each bears the mark."""
+    about = made_by(mark)
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            if path == files[0]:
+                write_mask(file, result.mask, class_palette(result.classes), pnginfo=about)
+            elif path == files[1]:
+                result.overlay.save(file, format="PNG", pnginfo=about)
+            else:
+                likely = result.probabilities.astype(np.float16)
+                classes, made = np.array(result.classes), np.bytes_(mark)
+                np.savez(file, probabilities=likely, classes=classes, made_by=made)
+
+
+def _key(path: Path, weights: str, options: argparse.Namespace) -> str:
+    """What a result depends on: a hash of the options, and of both files' name, size and time."""
+    asked = [given_of(options), options.model, options.scales, options.flip]
+    for name in (path, weights):
+        about = os.stat(name)
+        asked += [os.path.abspath(name), about.st_size, about.st_mtime_ns]
+    return hashlib.sha256(repr(asked).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+_scales = checked(
+    lambda text: tuple(map(float, text.split(","))),
+    "sizes from 0.1 to 10, such as 0.75,1,1.25",
+    lambda scales: all(0.1 <= scale <= 10 for scale in scales),
+)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ from tinyfcn.graph import grad
 from tinyfcn.random import manual_seed
 from tinyfcn.summary import summary
 from tinyfcn.tensor import Tensor, is_grad_enabled, no_grad, tensor
+from tinyfcn.training.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AnomalyError", "Function", "Hook", "Tensor", "adjointcheck", "backend", "data",
+    "AnomalyError", "Function", "Hook", "Segmenter", "Tensor", "adjointcheck", "backend", "data",
     "detect_anomaly", "functional", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled",
     "manual_seed", "metrics", "models", "nn", "no_grad", "optim", "random", "summary", "tensor",
     "weights",

@@ -25,6 +25,7 @@ from tinyfcn.metrics import SCORES
 
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
 _SEEN = 256  # an overlay with a legend is at least so many pixels wide or high; half, in a sheet
+_BAND = 1 << 20  # pixels that are mixed at a time
 # Where to look for a letter that Pillow's own font lacks, which has those of English.
 _FONTS = "DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc"
 _LONG = 40  # letters of a name, of longer ones the middle is left out
@@ -70,12 +71,17 @@ def overlay(
         scale = _enlarged(image, _SEEN)
         image = np.asarray(_scaled(image, scale * len(image), soft=True))
         mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
-    colours = index_to_rgb(mask, class_palette(classes)).astype(np.float32)
-    weight = np.where(borders(mask), min(1.0, 2 * opacity), opacity).astype(np.float32)
     clear = np.isin(mask, [i for i, name in enumerate(classes) if is_background(name)])
-    weight[clear] = 0
-    mixed = image + weight[..., None] * (colours - image)
-    picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    mixed = np.empty_like(image)
+    height = max(1, _BAND // max(1, mask.shape[1]))
+    for top in range(0, len(mask), height):  # in bands, so that large images take little memory
+        band, above = slice(top, top + height), min(1, top)
+        near = borders(mask[top - above : top + height + 1])[above:][: len(mask[band])]
+        weight = np.where(near, min(1.0, 2 * opacity), opacity).astype(np.float32)
+        weight[clear[band]] = 0
+        colours = index_to_rgb(mask[band], class_palette(classes)).astype(np.float32)
+        mixed[band] = np.rint(image[band] + weight[..., None] * (colours - image[band]))
+    picture = Image.fromarray(mixed)
     return _keyed(picture, _letters(*picture.size), [mask[~clear]], classes) if legend else picture
 
 

@@ -169,7 +169,7 @@ class Own(nn.Module):
 def test_a_users_own_module_needs_no_base_class() -> None:
     own, x = Own(), image(1, 3, 9, 9)
     network = as_network(own)
-    assert (network.margin, network.auxiliary, network.tile) == (2, {"early": 0.25}, 388)
+    assert (network.margin, network.auxiliary) == (2, {"early": 0.25})
     assert network.window(7) == 7
     assert network.outputs(x).keys() == {"out", "early"}
     plain = as_network(nn.Conv2d(3, 2, 1))

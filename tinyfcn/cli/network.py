@@ -125,9 +125,13 @@ def add_published(parser: argparse.ArgumentParser, model: str) -> None:
 
 def published(path: str, options: argparse.Namespace) -> tuple[Module, ModelSpec]:
     """The network of a file, with its weights."""
+    return load_model(path, options.model, **given_of(options))
+
+
+def given_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What these options tell of a network."""
     more = {name: getattr(options, name) for name in ("backbone", "at_once", "geometry")}
-    given = {name: value for name, value in more.items() if value}
-    return load_model(path, options.model, **given)
+    return {name: value for name, value in more.items() if value}
 
 
 def flag(name: str) -> str:

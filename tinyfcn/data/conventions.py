@@ -49,14 +49,18 @@ def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.u
     Raises FileNotFoundError, or DataError if the file is damaged, larger than
     ``TINYFCN_MAX_PIXELS``, no JPEG, PNG, BMP, TIFF or WebP, or holds more than an image of 8 bits.
     """
-    image, _ = _loaded(path, "an image", upright)
+    return as_rgb(_loaded(path, "an image", upright)[0], path)
+
+
+def as_rgb(image: Image.Image, name: str | PathLike[str]) -> NDArray[np.uint8]:
+    """A Pillow image as uint8 RGB (H, W, 3); DataError where something would be lost."""
     if image.mode not in _BYTES:
         raise DataError(
-            f"{path}: expected an image of 8 bits a channel, got Pillow mode "
+            f"{name}: expected an image of 8 bits a channel, got Pillow mode "
             f"{image.mode!r}; scale it to 0..255 first"
         )
     if not _is_opaque(image):
-        raise DataError(f"{path}: expected an opaque image, got alpha; lay it on a background")
+        raise DataError(f"{name}: expected an opaque image, got alpha; lay it on a background")
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))

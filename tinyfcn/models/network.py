@@ -20,8 +20,6 @@ class SegmentationNetwork(nn.Module):
         num_classes: number of classes, set where the network is registered.
         in_channels: of the images that it takes, or None if it takes others too.
         margin: pixels of the image on each side that get no score, as in U-Net without padding.
-        tile: the largest side of a window's scores, where an image is labelled in windows because
-            of a margin.
         auxiliary: the weights of the losses of heads that are there to learn, by their names in
             :meth:`outputs`.
         scoring: names of the layers that begin at zero where the others have trained weights.
@@ -31,7 +29,6 @@ class SegmentationNetwork(nn.Module):
     num_classes: int
     in_channels: int | None = 3
     margin: int = 0
-    tile: int = 388
     auxiliary: Mapping[str, float] = MappingProxyType({})
     scoring: Sequence[str] = ()
 
@@ -63,7 +60,7 @@ class _Other(SegmentationNetwork):
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        for name in ("margin", "tile", "auxiliary", "scoring", "outputs", "window"):
+        for name in ("margin", "auxiliary", "scoring", "outputs", "window"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
 

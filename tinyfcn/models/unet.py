@@ -14,8 +14,9 @@ down is laid beside it, and two convolutions join both.
 ``geometry="reference"``: as published, no convolution is padded, and maps are cropped in the middle
 to fit. Every score is made of real pixels only, but the scores cover the image without a margin of
 92 pixels: 572 → 388. The image's sides must be 16·b + 60, so that no pooling meets an odd map.
-Images of any size are labelled in windows (:mod:`tinyfcn.training.overlap_tile`), and training
-takes windows of them, mirrored beyond the border (:func:`tinyfcn.training.datasets.augmentation`).
+Images of any size are mirrored beyond their border, to be labelled
+(:mod:`tinyfcn.training.overlap_tile`) and to be learned from
+(:func:`tinyfcn.training.datasets.augmentation`).
 
 ``geometry="aligned"``: every convolution is padded by 1, pooling rounds up, and scores of any size
 come back as large as the image.

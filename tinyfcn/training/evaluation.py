@@ -6,23 +6,23 @@ import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 import tinyfcn
-from tinyfcn import backend, visualize
+from tinyfcn import Tensor, backend, visualize
+from tinyfcn import functional as F
 from tinyfcn.data import DataError, Preprocessing, Resize, Sample, SegmentationDataset
 from tinyfcn.data.transforms import resized
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.metrics import scores as scores_of
-from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
 from tinyfcn.parallel import Group
 from tinyfcn.training import report
-from tinyfcn.training.overlap_tile import overlap_tile, tile_for
-from tinyfcn.without_values import evaluating
+from tinyfcn.training.overlap_tile import Plan, plan, tiles
 
 # Of the images that are scored at once, whatever batches the memory of a training allows: eight of
 # 128 x 128, which is faster than one by one, but one of 375 x 500.
@@ -50,50 +50,81 @@ class Evaluation:
 
 
 def predict(
-    model: Module, images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
+    model: Module,
+    images: Sequence[NDArray[np.uint8]],
+    preprocessing: Preprocessing,
+    max_memory: float | None = None,
 ) -> NDArray[np.uint8]:
     """The most likely class of each pixel.
 
     Args:
-        model: gives logits (N, C, H, W) for images (N, 3, H, W); one that has a ``margin`` without
-            scores, as U-Net without padding, is run in windows, see
-            :mod:`tinyfcn.training.overlap_tile`. It runs as ``model.eval()`` and is left in the
-            mode it was in.
+        model: gives logits (N, C, H, W) for images (N, 3, H, W), or for all but its ``margin``. It
+            runs as ``model.eval()`` and is left in the mode it was in.
         images: N images of the same size, uint8 RGB (H, W, 3).
         preprocessing: what the model was trained with; where that resized images, these are too,
             and their labels brought back to the size of the images.
+        max_memory: bytes that a pass may take; where it would take more, images are labelled in
+            tiles: see :func:`tinyfcn.training.overlap_tile.plan`.
 
     Returns:
         Class indices, uint8 (N, H, W).
 
     Raises:
-        DataError: if a logit is NaN.
+        DataError: if a logit is NaN, or the memory does not suffice.
     """
+    return label(model, images, preprocessing, max_memory)[0]
+
+
+class Labelled(NamedTuple):
+    """What :func:`label` gives: masks uint8 (N, H, W), probabilities float32 (N, C, H, W) or None,
+    and how the images were cut into tiles."""
+
+    masks: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None
+    way: Plan
+
+
+def label(
+    model: Module,
+    images: Sequence[NDArray[np.uint8]],
+    preprocessing: Preprocessing,
+    max_memory: float | None = None,
+    probabilities: bool | None = False,
+) -> Labelled:
+    """As :func:`predict`; with ``probabilities``, or if that is None where one pass suffices, also
+    how likely each class is at each pixel."""
+    height, width, channels = images[0].shape
     if preprocessing.resize:
-        height, width = images[0].shape[:2]
         seen = Resize(preprocessing.resize).shape(height, width)
         smaller = [resized(image, *seen) for image in images]
-        masks = predict(model, smaller, replace(preprocessing, resize=()))
-        return np.stack([resized(mask, height, width) for mask in masks])
-    batch = np.stack([preprocessing.apply(image) for image in images])
-    margin = as_network(model).margin
-    x = tinyfcn.tensor(batch)
-    with evaluating(model):
-        if margin:
-            logits = overlap_tile(model, x, tile_for(model, *batch.shape[2:]), margin)
-        else:
-            logits = model(x)
-    if logits.shape[2:] != batch.shape[2:]:
-        raise ValueError(
-            f"predict: the model gave logits {logits.shape} for images {batch.shape}; "
-            "height and width must be equal"
-        )
-    if np.isnan(logits.data.min()):
-        raise DataError(
-            "predict: the network gave NaN, which is no class; its weights, or what it was shown, "
-            "are beyond float32"
-        )
-    return backend.to_numpy(logits.data.argmax(axis=1)).astype(np.uint8)
+        plain = replace(preprocessing, resize=())
+        masks, likely, way = label(model, smaller, plain, max_memory, probabilities)
+        if likely is not None:
+            likely = np.stack([[resized(one, height, width) for one in each] for each in likely])
+        return Labelled(np.stack([resized(one, height, width) for one in masks]), likely, way)
+    way = Plan((height, width), (height, width))
+    if height * width > PIXELS or max_memory is not None:
+        way = plan(model, (len(images), channels, height, width), max_memory)
+
+    def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
+        parts = [image.take(rows, 0).take(columns, 1) for image in images]
+        return tinyfcn.tensor(np.stack([preprocessing.apply(part) for part in parts]))
+
+    masks = np.empty((len(images), height, width), np.uint8)
+    likely = None
+    for (rows, columns), logits in tiles(model, read, way):
+        if np.isnan(logits.min()):
+            raise DataError(
+                "predict: the network gave NaN, which is no class; its weights, or what it was "
+                "shown, are beyond float32"
+            )
+        masks[:, rows, columns] = backend.to_numpy(logits.argmax(axis=1))
+        if probabilities or (probabilities is None and way.tiles == 1):
+            part = backend.to_numpy(F.softmax(Tensor(logits), 1).data)
+            if likely is None:
+                likely = np.empty((len(images), part.shape[1], height, width), np.float32)
+            likely[:, :, rows, columns] = part
+    return Labelled(masks, likely, way)
 
 
 def evaluate(

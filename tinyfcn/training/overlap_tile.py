@@ -1,38 +1,106 @@
-"""Prediction of large images tile by tile, without seams.
+"""Large images, labelled tile by tile in bounded memory: the scores are those of one pass.
 
-Source: Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), section 2 and figure 2.
+Source of the idea: Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), section 2 and figure 2.
 
 A score depends on the pixels around it. So every tile is computed from a window that is larger than
-the tile by a margin on each side; windows overlap, tiles do not. Beyond the image's border the
-window shows the image mirrored. Beside image and scores, memory depends on the tile alone.
+the tile by all that its scores depend on; windows overlap, tiles do not. How far that is, and where
+a window may begin, is followed through the network's ops (``tinyfcn/receptive_field.py``), for the
+size of the image at hand:
+
+* A score depends on certain pixels before and behind it, and this repeats with the stride of the
+  coarsest map. Where a window begins at a multiple of the stride, all of its maps have their pixels
+  at the places that those of the whole image have, and pooling sees the same groups.
+* Where a window ends inside the image, convolutions see their padding in place of the image, and
+  crops and poolings that round up other sizes. All that this changes depends on pixels beyond that
+  end, so none of it belongs to the tile.
+* Where a window ends with the image, it sees the same padding as one pass does.
+
+A network with a ``margin``, as U-Net without padding, sees the image mirrored beyond its border.
+
+Some networks look at the whole image: those that pool all of it, and those that stretch a map to
+the image's size where that is no multiple of their stride. Tiles of these see their window as if it
+were an image, with a margin of 128 pixels, or of what they depend on but for the stretching; their
+scores are near those of one pass, not equal (``Plan.exact``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import math
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinyfcn import backend
-from tinyfcn.models.network import as_network
+from tinyfcn.backend.meta import Memory, MetaArray, NoValues, empty
+from tinyfcn.data import DataError
+from tinyfcn.function import Function, Hook
+from tinyfcn.functional.sizes import Pair, at_least_one
+from tinyfcn.models.network import SegmentationNetwork, as_network
 from tinyfcn.nn import Module
+from tinyfcn.receptive_field import Field
+from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.tensor import Array, Tensor
-from tinyfcn.without_values import evaluating
+from tinyfcn.without_values import empty_images, evaluating
+
+SIDE = 640  # a multiple of all strides, on which all layers of the networks fit
+LITTLE = 500_000_000  # bytes that one pass may always take
+SCRATCH = 1.5  # what a pass takes, measured, to what its ops give
+Place = tuple[slice, slice]
 
 
-def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 92) -> Tensor:
+class Context(NamedTuple):
+    """What a score depends on along an axis: that of pixel i on the pixels from i + first to i +
+    last of what the network is shown; exactly alike at every ``stride``-th pixel."""
+
+    stride: int
+    first: int
+    last: int
+
+
+UNKNOWN = Context(64, -128, 128)
+
+
+class Plan(NamedTuple):
+    """How images of one size are labelled.
+
+    Attributes:
+        size, tile: (height, width) of the image, and of the tiles, but for the last ones.
+        contexts: along height and width.
+        exact: whether the scores are those of one pass.
+    """
+
+    size: Pair
+    tile: Pair
+    contexts: Sequence[Context] = (UNKNOWN, UNKNOWN)
+    exact: bool = True
+
+    @property
+    def tiles(self) -> int:
+        """How many there are."""
+        return math.prod(-(-n // tile) for n, tile in zip(self.size, self.tile, strict=True))
+
+
+def overlap_tile(
+    model: Module, images: Tensor, tile: int | None = None, max_memory: float | None = None
+) -> Tensor:
     """The scores of a model for images of any size, computed tile by tile.
 
     Args:
-        model: gives for a window of tile + 2 · margin pixels scores of either the tile alone, as
-            U-Net without padding does, or of the whole window, of which the margin is thrown away.
-            It runs as ``model.eval()`` and is left in the mode it was in.
+        model: gives scores for every pixel, or for all but its ``margin``. It runs as
+            ``model.eval()`` and is left in the mode it was in.
         images: (N, C, H, W), H and W of at least 1.
-        tile: side of a tile, in pixels; for U-Net 16·b + 4.
-        margin: how far beyond a tile the model looks; 92 for U-Net.
+        tile: side of a tile in pixels, rounded up to a multiple of the model's stride.
+        max_memory: without ``tile``, as for :func:`plan`.
 
     Returns:
-        Scores (N, num_classes, H, W), without a graph. Where the model looks no further than the
-        margin and tile is a multiple of its stride, they are those of the whole image, mirrored
-        beyond its border, in one pass.
+        Scores (N, num_classes, H, W), without a graph: those of one pass, see the head of this
+        file.
 
     Raises:
         ValueError: naming the argument that does not fit.
@@ -40,57 +108,192 @@ def overlap_tile(model: Module, images: Tensor, tile: int = 388, margin: int = 9
     Example:
         >>> import numpy as np, tinyfcn
         >>> model = tinyfcn.models.unet(in_channels=1, width=1 / 64)
-        >>> images = tinyfcn.tensor(np.zeros((1, 1, 50, 33), np.float32))
-        >>> overlap_tile(model, images, tile=36).shape
+        >>> overlap_tile(model, tinyfcn.tensor(np.zeros((1, 1, 50, 33), np.float32)), 36).shape
         (1, 2, 50, 33)
     """
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"overlap_tile: images must be (N, C, H, W), got shape {images.shape}")
-    if tile < 1 or margin < 0:
-        raise ValueError(
-            f"overlap_tile: tile must be at least 1 and margin at least 0, got {tile} and {margin}"
-        )
-    xp = backend.active().xp
-    height, width = images.shape[2:]
-    rows, columns = range(0, height, tile), range(0, width, tile)
-    borders = [(margin, margin + -n % tile) for n in (height, width)]  # up to whole tiles
-    mirrored = xp.pad(images.data, [(0, 0), (0, 0), *borders], "reflect")
+    xp, size = backend.active().xp, (images.shape[2], images.shape[3])
+    if tile is None:
+        way = plan(model, images.shape, max_memory)
+    else:
+        at_least_one("overlap_tile", tile=tile)
+        contexts, exact = find_contexts(model, images.shape[1], size)
+        sides = [-(-tile // context.stride) * context.stride for context in contexts]
+        way = Plan(size, (sides[0], sides[1]), contexts, exact)
+
+    def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
+        return Tensor(images.data.take(xp.asarray(rows), 2).take(xp.asarray(columns), 3))
+
     scores = None
-    side = tile + 2 * margin
-    with evaluating(model):
-        for n, top, left in product(range(len(mirrored)), rows, columns):
-            window = mirrored[n : n + 1, :, top : top + side, left : left + side]
-            part = _middle(model(Tensor(window)), tile, margin)
-            if scores is None:
-                scores = xp.empty((len(mirrored), part.shape[1], height, width), part.dtype)
-            bottom, right = min(top + tile, height), min(left + tile, width)
-            scores[n, :, top:bottom, left:right] = part[0, :, : bottom - top, : right - left]
+    for (rows, columns), part in tiles(model, read, way):
+        if scores is None:
+            scores = xp.empty((*part.shape[:2], *size), part.dtype)
+        scores[:, :, rows, columns] = part
     return Tensor(scores)
 
 
-def tile_for(model: Module, height: int, width: int) -> int:
-    """The side of the tiles in which a model that has a margin labels an image: as many tiles along
-    the longer side as of the largest, ``model.tile``, and no larger than they need to be.
+def tiles(
+    model: Module, read: Callable[[NDArray[Any], NDArray[Any]], Tensor], way: Plan
+) -> Iterator[tuple[Place, Array]]:
+    """The scores of one tile after the other.
+
+    Args:
+        model: as for :func:`overlap_tile`.
+        read: gives the pixels of some rows and columns of the images, (N, C, h, w).
+        way: what :func:`plan` gives.
+
+    Yields:
+        Where the tile lies, rows and columns, and its scores (N, num_classes, h, w).
+    """
+    network = as_network(model)
+    cuts = [_cuts(network, *axis) for axis in zip(way.size, way.tile, way.contexts, strict=True)]
+    for (rows, top, high), (columns, left, wide) in product(*cuts):
+        x = read(rows, columns)
+        with evaluating(model):
+            y = network(x)
+        expected = tuple(n - 2 * network.margin for n in x.shape[2:])
+        if y.shape[2:] != expected:
+            raise ValueError(
+                f"predict: the model gave logits {y.shape} for images {x.shape}; "
+                f"height and width must be {expected[0]} and {expected[1]}"
+            )
+        yield (top, left), y.data[:, :, high, wide]
+
+
+def _cuts(
+    network: SegmentationNetwork, n: int, tile: int, context: Context
+) -> list[tuple[NDArray[Any], slice, slice]]:
+    """Along an axis of n pixels, for each tile: the pixels of its window, its own place in the
+    image, and in the scores of the window."""
+    margin, whole, stride = network.margin, network.window(n), context.stride
+    shown = np.pad(np.arange(n), (margin, whole - n - margin), "reflect")
+    made = []
+    for start in range(0, n, tile):
+        stop, end = min(start + tile, n), whole
+        begin = max(0, (start + context.first) // stride * stride)
+        if stop < n:
+            span = -(-(stop + context.last - begin) // stride) * stride
+            end = min(whole, begin + network.window(span - 2 * margin))
+        made.append((shown[begin:end], slice(start, stop), slice(start - begin, stop - begin)))
+    return made
+
+
+def plan(model: Module, shape: Sequence[int], max_memory: float | None = None) -> Plan:
+    """The tiles in which images are labelled: one, where a pass over all of them takes no more
+    memory than it may, else as few as that allows.
+
+    Args:
+        model: as for :func:`overlap_tile`.
+        shape: of the images, (N, C, H, W).
+        max_memory: bytes that a pass may take, beside the model, the images and the scores; by
+            default 500 MB, or what makes windows at least three times as wide as what a score
+            depends on, so that no more than about twice the work of one pass is done.
+
+    Raises:
+        DataError: if not even the smallest window fits; says what it takes.
+    """
+    network, (number, channels, *size) = as_network(model), shape
+    shown = [network.window(n) for n in size]
+    each = number * SCRATCH * bytes_per_pixel(model, channels)
+    one = Plan((size[0], size[1]), (size[0], size[1]))
+    if math.prod(shown) * each <= (LITTLE if max_memory is None else max_memory):
+        return one
+    contexts, exact = find_contexts(model, channels, size)
+    around = [context.last - context.first + 2 * context.stride for context in contexts]
+    if max_memory is None:
+        max_memory = max(LITTLE, 9 * math.prod(around) * each)
+    most = int(max_memory / each)  # pixels of a window
+    height = min(shown[0], math.isqrt(most))
+    width = min(shown[1], most // max(1, height))
+    sides = [min(shown[0], most // max(1, width)), width]
+    if sides == shown:
+        return one
+    tile = []
+    for n, side, more, all_of_it, context in zip(size, sides, around, shown, contexts, strict=True):
+        fits = n if side == all_of_it else (side - more) // context.stride * context.stride
+        if fits < 1:
+            least = math.prod(a + c.stride for a, c in zip(around, contexts, strict=True)) * each
+            raise DataError(
+                f"a window of {network.name or 'the network'} takes {least / 1e9:.2g} GB at least, "
+                f"and {max_memory / 1e9:.2g} GB were allowed"
+            )
+        even = -(-n // -(-n // fits))  # of as many tiles, none is much smaller than the others
+        tile.append(min(fits, -(-even // context.stride) * context.stride))
+    return Plan(one.size, (tile[0], tile[1]), contexts, exact)
+
+
+def find_contexts(
+    model: Module, channels: int, size: Sequence[int]
+) -> tuple[Sequence[Context], bool]:
+    """What the scores of images of a size depend on, along height and width, and whether that is
+    all that they depend on.
 
     Example:
         >>> from tinyfcn import models
-        >>> model = models.unet(width=1 / 64)
-        >>> [tile_for(model, n, n) for n in (1, 128, 388, 389, 512)]
-        [4, 132, 388, 196, 260]
+        >>> find_contexts(models.unet(width=1 / 64, geometry="aligned"), 3, (1000, 777))[0][1]
+        Context(stride=16, first=-108, last=107)
     """
-    network = as_network(model)
-    side = max(height, width)
-    tiles = -(-side // network.tile)
-    return network.window(-(-side // tiles)) - 2 * network.margin
+    # Of the size only the rest counts that strides leave.
+    for exact, sides in (True, [SIDE + n % SIDE for n in size]), (False, [SIDE, SIDE]):
+        with (
+            _hollow(model, channels, sides) as (network, images),
+            ReceptiveFields(images) as fields,
+        ):
+            along = fields.of(network(images))
+            found = [_context(field, axis) for axis, field in enumerate(along)]
+            if None not in found:
+                return [context for context in found if context], exact
+    return (UNKNOWN, UNKNOWN), False
 
 
-def _middle(scores: Tensor, tile: int, margin: int) -> Array:
-    """The scores of the tile in those of a window."""
-    size, window = scores.shape[2:], tile + 2 * margin
-    if size not in ((tile, tile), (window, window)):
-        raise ValueError(
-            f"overlap_tile: for a window of {window} pixels the model gave scores of size {size}; "
-            f"expected the tile, {tile}, or the window. Set tile and margin to suit"
-        )
-    edge = 0 if size == (tile, tile) else margin
-    return scores.data[:, :, edge : edge + tile, edge : edge + tile]
+def _context(field: Field, axis: int) -> Context | None:
+    ends = field.reach.max(axis=tuple({0, 1, 2, 3} - {2 + axis}))  # (period, 2)
+    if field.steps[2 + axis] != 1 or not (ends < math.inf).all():  # or nobody knows
+        return None
+    pixels = np.arange(len(ends))
+    first, last = (ends[:, 0] + pixels).max(), (ends[:, 1] - pixels).max()
+    return Context(len(ends), int(min(0, -first)), int(max(0, last)))
+
+
+def bytes_per_pixel(model: Module, channels: int) -> float:
+    """What a pass holds at a time of what its ops gave, at most, for each pixel that is shown."""
+    with _hollow(model, channels, (SIDE, SIDE)) as (network, images), _Held() as held:
+        network(images)
+    return held.most / math.prod(images.shape[2:])
+
+
+@contextlib.contextmanager
+def _hollow(
+    model: Module, channels: int, sides: Sequence[int]
+) -> Iterator[tuple[SegmentationNetwork, Tensor]]:
+    """A copy of a network without values, since others may use the network meanwhile, and images
+    for it; in the block they may meet, as far as no value is asked for."""
+    memo: dict[int, Any] = {}
+    for t in (*model.parameters(), *model.buffers()):
+        memo[id(t)] = copy.copy(t)
+        memo[id(t)].data = empty(t.shape, t.dtype, ())
+    network = as_network(copy.deepcopy(model, memo))
+    images = empty_images(network, (1, channels, *map(network.window, sides)))
+    with contextlib.suppress(NoValues, TypeError), evaluating(network), backend.using("meta"):
+        yield network, images
+
+
+class _Held(Hook):
+    """Adds up what ops gave, as long as somebody holds it."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._known: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+    def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
+        for array in (y.data for y in outputs if isinstance(y.data, MetaArray)):
+            array.origin = None  # which would hold what real arrays do not
+            if array.memory not in self._known:
+                self._known.add(array.memory)
+                self.now += array.memory.nbytes
+                weakref.finalize(array.memory, self._freed, array.memory.nbytes)
+        self.most = max(self.most, self.now)
+
+    def _freed(self, nbytes: int) -> None:
+        self.now -= nbytes

@@ -80,6 +80,11 @@ def note(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def line(text: str) -> None:
+    """A line on stdout, above the bars that are there."""
+    tqdm.write(text, file=sys.stdout)
+
+
 def _terminal() -> tuple[int, int]:
     """Columns and lines; 80 × 24 where nobody knows, which is 0 × 0 to Python 3.10."""
     columns, lines = shutil.get_terminal_size()
