@@ -79,7 +79,8 @@ def arguments(data: Path, out: Path, variant: str = "one batch a step") -> list[
     size = ("--width", "0.016", "--crop", "24", "--batch-size", "2", "--epochs", str(EPOCHS))
     # With these the best epoch is not the first.
     learning = ("--lr", "0.1", "--warmup", "0", "--class-weights", "median-frequency")
-    return ["train", *where, "--out", str(out), *size, *learning, *OPTIONS[variant]]
+    means = ("--ema", "0.9", "--clip-norm", "1", "--loss", "ce+dice", "--patience", "9")
+    return ["train", *where, "--out", str(out), *size, *learning, *means, *OPTIONS[variant]]
 
 
 class Process:

@@ -19,6 +19,7 @@ OPTIONS = [
     "--same-bits", "--batch-size", 8, "--accumulate", 2, "--iterations", 3, "--width", 1 / 64,
     "--warmup", 0, "--lr", 0.02,
     "--jitter", 0.2, "--colour-jitter", 0.1, "--crop", 24, "--class-weights", "median-frequency",
+    "--loss", "ce+0.5*dice", "--clip-norm", 0.5, "--ema", 0.9, "--lr-trunk", 0.5, "--patience", 9,
 ]  # fmt: skip
 
 
