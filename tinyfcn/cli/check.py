@@ -5,7 +5,7 @@ exit status is 1 if there is one.
 
 tinyfcn check VOCdevkit/VOC2012
 tinyfcn check photos --classes background,cell
-tinyfcn check photos --mask-values 0:background,255:cell --crop 256
+tinyfcn check photos --mask-values 0:background,255:cell --crop 256 --out .
 tinyfcn check photos --classes background,cell --augmented --augment rotate,elastic=8
 """
 
@@ -23,6 +23,7 @@ from tinyfcn.cli.parser import Parser, sizes
 from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
 from tinyfcn.data import VOID, DataLoader, SegmentationDataset
 from tinyfcn.doctor.check import Check, Part, Problem, check
+from tinyfcn.doctor.check_page import MARK, write_page
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training import report
 from tinyfcn.training.augmentation import augmentation, augmented_sheet
@@ -32,7 +33,6 @@ TAKEN = {
     "classes", "mask-values", "void", "train-split", "val-split", "workers", "resize", "crop",
     "flip", "jitter", "colour-jitter", "augment", "seed",
 }  # fmt: skip
-MARK = "tinyfcn check"
 SHOWN = 8  # names with a problem; the number of all is said
 
 
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         "--augmented", nargs="?", const="augmented.png", default=None, metavar="PNG",
         help="draw what the first epochs of a training would see [augmented.png]",
     )  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", help="write check.html there, with pictures")
     options = argparse.Namespace(**{**DEFAULTS, **vars(parser.parse(arguments))})
     found = check(
         options.data, (options.train_split, options.val_split), classes_of(vars(options)),
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     print("\n".join(described(found)))
     if options.augmented and found.parts:
         print(f"augmented images: {draw_augmented(options, found.parts[0].dataset)}")
+    if options.out:
+        Path(options.out).mkdir(parents=True, exist_ok=True)
+        print(f"with pictures: {write_page(found, options.out)}")
     return int(bool(found.problems))
 
 

@@ -62,6 +62,12 @@ def same_pictures(first: Sequence[Afar], second: Sequence[Afar]) -> Iterator[tup
         yield from ((start + i, j) for i, j in np.argwhere(near).tolist())
 
 
+def fits(pairs: Sequence[Afar]) -> NDArray[np.float32]:
+    """How well each mask fits its image: a correlation, (N,)."""
+    changes, outlines = (_unit(_stacked(pairs, name)) for name in ("changes", "outlines"))
+    return np.asarray((changes * outlines).sum(axis=1))
+
+
 def turned(pairs: Sequence[Afar]) -> dict[str, list[int]]:
     """The places of masks that fit better turned back, by how they are turned."""
     changes, outlines = _unit(_stacked(pairs, "changes")), _stacked(pairs, "outlines")

@@ -1,0 +1,84 @@
+"""check.html: one file that holds everything, the doubtful first, and costs nobody a file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_data import NAMES, Data, swap
+
+from tinyfcn import cli
+from tinyfcn.data.class_colours import class_palette
+from tinyfcn.doctor.check_page import page_of
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    (tmp_path / "data").mkdir()
+    return Data(tmp_path / "data")
+
+
+def test_everything_is_in_the_file(data: Data) -> None:
+    text = page_of(data.check())
+    assert not re.findall(r"(?:src|href)=\"(?!data:)|<script|url\(", text)
+    assert "Problems" not in text and "Worth knowing" not in text
+    assert text.count("<h3>") == len(NAMES) and text.count("<img") == 3 * len(NAMES)
+
+
+def test_the_doubtful_come_first_and_problems_on_top(data: Data) -> None:
+    swap(data)
+    text = page_of(data.check())
+    said = html.unescape(text)
+    assert said.index("would fit better if they were swapped") < said.index("<h2>train</h2>")
+    heads = re.findall(r"<h3>(⚠ )?(\w+): outlines fit by (-?[\d.]+)</h3>", text)
+    assert {name for sign, name, _ in heads if sign} == {"p02", "p07"}
+    assert {name for _, name, _ in heads[:2]} == {"p02", "p07"}
+    fits = [float(fit) for _, _, fit in heads[2:10]]
+    assert fits == sorted(fits) and fits[0] > float(heads[1][2])
+
+
+def test_masks_are_in_the_colours_of_the_classes(data: Data) -> None:
+    labels = data.labels("p00").copy()
+    labels[:9] = 255
+    data.label("p00", labels)
+    text = page_of(data.check())
+    (source,) = re.findall(r'base64,([^"]+)" alt="mask of p00"', text)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))).convert("RGB"))
+    np.testing.assert_array_equal(shown, class_palette(["ground", "thing"])[labels])
+
+
+def test_bars_are_as_long_as_classes_are_frequent(data: Data) -> None:
+    found = data.check()
+    tally, text = found.parts[0].tally, page_of(found)
+    widths = [float(width) for width in re.findall(r";width:([\d.]+)rem", text)][:3]
+    np.testing.assert_allclose(widths, 6 * tally.labels / tally.labels.max(), atol=0.01)
+    shares = re.findall(r"<td>([\d.]+)%</td>", text)[::2][:3]
+    np.testing.assert_allclose(np.array(shares, float) / 100, tally.labels / tally.pixels.sum(),
+                               atol=1e-4)  # fmt: skip
+
+
+def test_names_are_escaped(data: Data) -> None:
+    for path in (data.image("p00"), data.mask("p00")):
+        path.rename(path.with_name("<b>.png"))
+    data.list("train", ["<b>", *NAMES[1:10]])
+    assert "<b>" not in page_of(data.check())
+
+
+def test_the_page_of_another_hand_stays(
+    data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["check", str(data.root), "--classes", "ground,thing", "--out", str(out)]
+    for _ in range(2):
+        assert cli.main(command) == 0
+        assert capsys.readouterr().out.endswith(f"with pictures: {out}/check.html\n")
+    (out / "check.html").write_text("theirs")
+    assert cli.main(command) == 0
+    assert "check-2.html; check.html is taken" in capsys.readouterr().out
+    assert (out / "check.html").read_text() == "theirs"
