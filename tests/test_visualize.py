@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tinyfcn.data import class_palette
-from tinyfcn.visualize import _written, overlay, plot_curves, sheet
+from tinyfcn.visualize import overlay, plot_curves, sheet, written
 
 CLASSES = ["background", "cat", "dog"]
 COLOURS = class_palette(CLASSES)
@@ -151,10 +151,10 @@ def test_a_legend_of_any_name(name: str) -> None:
 
 
 def test_letters_that_no_font_has_are_not_drawn_as_boxes() -> None:
-    private = _written(7, "\U000f0000", 13)
+    private = written(7, "\U000f0000", 13)
     assert private[0] == "class 7"
-    assert _written(7, "Straße " * 30, 13)[0].startswith(("Straße Straße ", "class 7"))
-    assert _written(7, "plain", 13)[0] == "plain"
+    assert written(7, "Straße " * 30, 13)[0].startswith(("Straße Straße ", "class 7"))
+    assert written(7, "plain", 13)[0] == "plain"
 
 
 def test_sheet_of_several_predictions() -> None:

@@ -232,7 +232,7 @@ def _keyed(
     palette, gap = class_palette(classes), _gap(letters)
     found = sorted({int(label) for mask in masks for label in np.unique(mask)})
     names = {**dict(enumerate(classes)), VOID: "void"}
-    entries = [_written(label, names.get(label, str(label)), letters) for label in found]
+    entries = [written(label, names.get(label, str(label)), letters) for label in found]
     spaces = [letters + gap // 2 + round(font.getlength(text)) for text, font in entries]
     width = max(picture.width, *(space + 2 * gap for space in spaces), 1)
     x, y = gap, picture.height + gap
@@ -249,7 +249,7 @@ def _keyed(
     return picture.crop((0, 0, width, y + letters + gap if found else y - gap))
 
 
-def _written(label: int, name: str, letters: int) -> tuple[str, Any]:
+def written(label: int, name: str, letters: int) -> tuple[str, Any]:
     """A name, not too long, and a font that has its letters; ``class 3`` where none has them."""
     name = " ".join(name.split())
     name = name if len(name) <= _LONG else f"{name[: _LONG // 2]}...{name[-_LONG // 2 :]}"

@@ -76,3 +76,9 @@ def test_the_picture_shows_each_cell(count: int) -> None:
     assert all(full[start].any() for start in starts)
     lefts = [int(np.flatnonzero(full[start])[0] - columns[0]) for start in starts]
     assert lefts == [side * ((i + 1) % count) for i in range(count)]
+
+
+@pytest.mark.parametrize("name", ["狐", "\uffff", "a\nb", "x" * 300, "Grün"])
+def test_any_name_can_be_drawn(name: str) -> None:
+    picture = confusion_picture(scores([[1, 0], [0, 1]]), ["sea", name])
+    assert picture.height < 120 and picture.width < 500

@@ -68,12 +68,10 @@ def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
     """Scores of each class, confusions and the worst images."""
     scores, palette = found.scores, class_palette(classes)
     every = [[label, f"{getattr(scores, name):.3f}"] for name, label in SCORES.items()]
+    marks = [_swatch(f"#{colour.tobytes().hex()}") for colour in palette]
     by_class = [
-        [
-            joined(_swatch(f"#{palette[i].tobytes().hex()}"), f" {name}"),
-            *map(_percent, figures.values()),
-        ]
-        for i, (name, figures) in enumerate(class_scores(scores, classes).items())
+        [joined(mark, f" {name}"), *map(_percent, figures.values())]
+        for mark, (name, figures) in zip(marks, class_scores(scores, classes).items(), strict=False)
     ]
     head = ["in %", "IU", "accuracy", "precision", "share"]
     confusions = picture(confusion_picture(scores, classes), "confusion matrix")

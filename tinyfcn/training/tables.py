@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tinyfcn.metrics import SCORES, Scores
+from tinyfcn.visualize import written
 
 IMAGES, CONFUSION = "id,pixel_accuracy,mean_iu,iu ", "truth / prediction,"  # how tables begin
 _GAP, _TEXT = 8, 13
@@ -81,16 +82,17 @@ def confusion_picture(scores: Scores, classes: Sequence[str]) -> Image.Image:
     """
     side = 30 if len(classes) <= 40 else max(4, 1200 // len(classes))
     font = ImageFont.load_default(min(_TEXT, side))
-    names = [f"{name[:24]} {i}" for i, name in enumerate(classes)]
-    left, top = max(round(font.getlength(name)) for name in names) + 2 * _GAP, 4 * _GAP + _TEXT
+    names = [written(i, name, min(_TEXT, side)) for i, name in enumerate(classes)]
+    left = max(round(own.getlength(f"{name} {i}")) for i, (name, own) in enumerate(names))
+    left, top = left + 2 * _GAP, 4 * _GAP + _TEXT
     size = len(classes) * side + _GAP
     picture = Image.new("RGB", (max(left + size, 400), top + size), "white")
     draw = ImageDraw.Draw(picture)
     note = "line: true class; column: predicted class; in % of the line"
     draw.text((_GAP, _GAP), note, _INK, ImageFont.load_default(_TEXT))
-    for i, name in enumerate(names):
+    for i, (name, own) in enumerate(names):
         middle = (i + 0.5) * side
-        draw.text((left - _GAP, top + middle), name, _INK, font, "rm")
+        draw.text((left - _GAP, top + middle), f"{name} {i}", _INK, own, "rm")
         draw.text((left + middle, top - _GAP), str(i), _INK, font, "mb")
     shares = scores.counts / np.maximum(1, scores.counts.sum(axis=1, keepdims=True))
     for (i, j), share in np.ndenumerate(shares):
