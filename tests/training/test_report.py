@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,25 @@ def test_a_terminal_that_does_not_tell_its_size_shows_the_bar() -> None:
     assert "? images/s, ? left" in said
 
 
+def test_a_narrow_terminal_that_shows_the_bars_alone() -> None:
+    """As under ``| tee log``, where standard output is none."""
+    pty, fcntl, termios = map(pytest.importorskip, ("pty", "fcntl", "termios"))
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.DEVNULL, stderr=terminal,
+        env={**environment, "PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+    os.close(terminal)
+    lines = os.read(controller, 10_000).decode().split("\r")
+    os.close(controller)
+    assert max(map(len, lines)) == 60
+
+
 def test_a_width_of_nothing_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     # What Python 3.10 says of a terminal that does not tell; newer ones say 80 × 24.
-    monkeypatch.setattr(report.shutil, "get_terminal_size", lambda: (0, 0))
+    monkeypatch.setattr(report.shutil, "get_terminal_size", lambda *_: (0, 0))
     assert report.class_lines(scores(np.eye(2)), ["sky", "sea"]).strip() == "sky 1.00  sea 1.00"
     with report.bar(total=2) as bar:
         assert (bar.ncols, bar.nrows) == (80, 24)

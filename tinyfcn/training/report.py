@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import shutil
 import sys
 import textwrap
@@ -87,7 +89,10 @@ def line(text: str) -> None:
 
 def _terminal() -> tuple[int, int]:
     """Columns and lines; 80 × 24 where nobody knows, which is 0 × 0 to Python 3.10."""
-    columns, lines = shutil.get_terminal_size()
+    fallback = (0, 0)
+    with contextlib.suppress(OSError):  # bars may have a terminal where ``| tee`` takes the rest
+        fallback = os.get_terminal_size(2)
+    columns, lines = shutil.get_terminal_size(fallback)
     return columns or 80, lines or 24
 
 
