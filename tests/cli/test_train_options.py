@@ -168,7 +168,7 @@ def test_a_run_is_never_overwritten() -> None:
         ("--scenes 9 --data-root b", "--data-root; give one of them"),
         ("--resume", "--resume needs a checkpoint"),
         ("--evaluate", "--evaluate needs a checkpoint"),
-        ("--loss ce+dice --loss-reduction sum", "--loss-reduction sum is over pixels, and dice is"),
+        ("--loss ce+dice --loss-reduction sum", "dice is of images, .* give --loss-reduction mean"),
         ("--freeze trunk", "--freeze keeps what is learnt: give --pretrained or --init-from"),
         ("--classes a,b", "--classes goes with --data-root"),
         ("--sbd-root somewhere", "--sbd-root goes with --data-root"),

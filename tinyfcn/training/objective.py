@@ -41,7 +41,7 @@ def named_loss(text: str) -> Callable[..., Tensor]:
     """
     terms = []
     for term in text.split("+"):
-        factor, star, name = term.rpartition("*")
+        factor, star, name = (word.strip() for word in term.rpartition("*"))
         if name not in LOSSES or (star and not 0 < float(factor) <= 1e6):
             raise ValueError(f"expected {', '.join(LOSSES)} or a sum of them, got {text!r}")
         terms.append((float(factor) if star else 1.0, LOSSES[name]))
