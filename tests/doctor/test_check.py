@@ -104,6 +104,27 @@ def test_square_masks_turned_in_each_way(data: Data, how: str) -> None:
     assert turned(pairs) == {how: [*range(len(pairs))]}
 
 
+def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) -> None:
+    for split in ("train", "val"):
+        (data.root / f"{split}.txt").unlink()
+    found = data.check()
+    assert found.problems == []
+    train, val = (part.dataset.ids for part in found.parts)
+    assert {*train, *val} == {*NAMES} and len(train) + len(val) == len(NAMES) and val
+
+
+def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
+    found = check(data.root)
+    (problem,) = found.problems
+    assert "no class names; give them" in problem.text
+    assert problem.text.endswith("; the masks hold 0 and 1")
+    assert found.parts[0].tally.images[:3].tolist() == [10, 10, 0]
+    for name in NAMES:
+        data.label(name, 255 * data.labels(name))
+    (problem,) = check(data.root).problems
+    assert "--mask-values 0:background,255:NAME names them" in problem.text
+
+
 def test_what_is_worth_knowing(data: Data) -> None:
     few = np.zeros((70, 90), np.uint8)
     few[30, 40:42] = 1

@@ -24,13 +24,15 @@ from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
 from tinyfcn.data import VOID, DataLoader, SegmentationDataset
 from tinyfcn.doctor.check import Check, Part, Problem, check
 from tinyfcn.doctor.check_page import MARK, write_page
+from tinyfcn.doctor.masks import listed
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training import report
 from tinyfcn.training.augmentation import augmentation, augmented_sheet
 from tinyfcn.visualize import made_by
 
 TAKEN = {
-    "classes", "mask-values", "void", "train-split", "val-split", "workers", "resize", "crop",
+    "classes", "mask-values", "void", "train-split", "val-split", "val-share", "group-by",
+    "workers", "resize", "crop",
     "flip", "jitter", "colour-jitter", "augment", "seed",
 }  # fmt: skip
 SHOWN = 8  # names with a problem; the number of all is said
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     found = check(
         options.data, (options.train_split, options.val_split), classes_of(vars(options)),
         options.void, options.crop, functools.partial(report.bar, desc="looking"),
-        max(1, options.workers),
+        max(1, options.workers), options.val_share, options.group_by == "folder",
     )  # fmt: skip
     print("\n".join(described(found)))
     if options.augmented and found.parts:
@@ -113,9 +115,12 @@ def _part(part: Part) -> list[str]:
     width, total = max(map(len, names)), max(1, tally.pixels.sum())
     lines.append(f"  {'':{width}}  % of pixels  % of images")
     for name, pixels, place in zip(names, tally.labels, places, strict=True):
+        if not pixels:
+            continue
         share = 100 * tally.images[place] / max(1, count)
         lines.append(f"  {name:{width}}  {100 * pixels / total:11.2f}  {share:11.1f}")
-    return lines
+    few = 0 < len(tally.missing) < 9
+    return [*lines, f"  never: {listed(tally.missing)}"] if few else lines
 
 
 def _counted(kinds: Counter[str]) -> str:

@@ -27,7 +27,7 @@ from tinyfcn.data import image_file
 from tinyfcn.data.palette import VOC_PALETTE, VOID, rgb_to_index
 from tinyfcn.files import open_regular
 
-__all__ = ["DataError", "check_sample", "read_image", "read_mask", "write_mask"]
+__all__ = ["DataError", "NoClassNames", "check_sample", "read_image", "read_mask", "write_mask"]
 
 _BYTES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")  # Pillow modes
 
@@ -37,6 +37,10 @@ _STRETCH = {"L;2": 85, "L;4": 17}
 
 class DataError(ValueError):
     """A file or sample that breaks the conventions: names the file, the expected and the found."""
+
+
+class NoClassNames(DataError):
+    """Nothing says what the classes are called."""
 
 
 def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.uint8]:

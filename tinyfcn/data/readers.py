@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.class_files import read_class_file
-from tinyfcn.data.conventions import DataError
+from tinyfcn.data.conventions import DataError, NoClassNames
 from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
 from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs, sample_name, two_files
@@ -176,7 +176,7 @@ class FolderSegmentation(SegmentationDataset):
             )
         names, colours = read_class_file(self.root)
         if not (classes := classes or names):
-            raise DataError(
+            raise NoClassNames(
                 f"{self.root}: no class names; give them as classes, or write them "
                 "into classes.txt or labels.txt there, one a line, index 0 first"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,13 +14,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyfcn.data import VOID, DataError, SegmentationDataset, read_image
+from tinyfcn.data import (
+    VOID,
+    DataError,
+    NoClassNames,
+    NoSplit,
+    SegmentationDataset,
+    read_image,
+)
 from tinyfcn.data.conventions import check_sample
 from tinyfcn.data.dataset import Classes
 from tinyfcn.doctor.look import Facts, Tally, facts_of, header
-from tinyfcn.doctor.masks import notes, what_must_go_wrong
+from tinyfcn.doctor.masks import listed, notes, what_must_go_wrong
 from tinyfcn.doctor.pairs import Afar, from_afar, same_pictures, swapped, turned
-from tinyfcn.training.datasets import open_dataset
+from tinyfcn.training.datasets import open_dataset, open_datasets
 
 RARE = 0.001  # of the pixels: so rare a class is hardly learned without help
 LARGE = 4  # times the crop, which shows little of such an image
@@ -89,22 +97,28 @@ def check(
     crop: int | None = None,
     progress: Callable[..., Iterable[Any]] = lambda samples, **options: samples,
     workers: int = 2,
+    val_share: float | None = None,
+    by_folder: bool = False,
 ) -> Check:
     """Look at everything in a folder.
 
     Args:
-        root, classes, void: as for :func:`~tinyfcn.training.datasets.open_datasets`.
+        root, classes, void, val_share, by_folder: as for
+            :func:`~tinyfcn.training.datasets.open_datasets`.
         splits: the lists, the first of which is trained on.
         crop: of the training that is planned.
         progress: wraps the loop over samples, such as ``tqdm``, and takes its ``total``.
         workers: threads that read.
     """
-    found = Check()
-    for split in dict.fromkeys(splits):
-        try:
-            found.parts.append(Part(split, open_dataset(root, split, classes, void)))
-        except (DataError, OSError) as error:
-            found.problems.append(Problem(str(error)))
+    found, nameless = Check(), ""
+    opened = functools.partial(
+        _open, root, splits, void=void, val_share=val_share, by_folder=by_folder
+    )
+    try:
+        found.parts, found.problems = opened(classes)
+    except NoClassNames as error:
+        nameless = str(error)
+        found.parts, found.problems = opened(["background", *(f"class {i}" for i in range(1, 255))])
     jobs = [(part, place) for part in found.parts for place in range(len(part.dataset))]
     pool = ThreadPoolExecutor(workers, thread_name_prefix="tinyfcn-doctor")
     try:
@@ -115,7 +129,10 @@ def check(
         pool.shutdown(cancel_futures=True)
     for part in found.parts:
         found.problems += _files(part)
-        wrong = what_must_go_wrong(part.tally, void is not None) if part.seen else ""
+        sure = void is not None or bool(nameless)
+        wrong = what_must_go_wrong(part.tally, sure) if part.seen else ""
+        if nameless and not wrong:
+            wrong = f"{nameless}; the masks hold {listed(part.tally.values)}"
         if wrong:
             strange = part.where(s.facts.counts[part.tally.strange].any() for s in part.seen)
             found.problems.append(Problem(wrong, strange))
@@ -125,6 +142,30 @@ def check(
     found.problems += _both(*found.parts) if len(found.parts) == 2 else []
     found.problems = _merged(found.problems)
     return found
+
+
+def _open(
+    root: str | PathLike[str], splits: Sequence[str], classes: Classes | None, **options: Any
+) -> tuple[list[Part], list[Problem]]:
+    """The lists, or those that can be opened, and why the others cannot."""
+    parts, problems = [], []
+    try:
+        both = open_datasets(root, splits[0], splits[-1], classes, None, **options)
+        return [Part(*pair) for pair in zip(dict.fromkeys(splits), both, strict=False)], []
+    except NoClassNames:
+        raise
+    except NoSplit as error:
+        problems.append(Problem(str(error)))
+    except (DataError, OSError):
+        pass  # said below, where it is about a list
+    for split in dict.fromkeys(splits):
+        try:
+            parts.append(Part(split, open_dataset(root, split, classes, options["void"])))
+        except NoSplit:
+            pass
+        except (DataError, OSError) as error:
+            problems.append(Problem(str(error)))
+    return parts, problems
 
 
 def _merged(problems: Iterable[Problem]) -> list[Problem]:

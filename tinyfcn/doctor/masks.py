@@ -21,13 +21,13 @@ def what_must_go_wrong(tally: Tally, sure: bool = False) -> str:
         tally: the masks.
         sure: the user has said which value is void.
     """
-    say = f"the masks in {tally.where} hold {_listed(tally.values)}"
+    say = f"the masks in {tally.where} hold {listed(tally.values)}"
     if tally.strange:
         return say + _strange(tally)
     if not tally.named and (order := _order(tally)):
         return order
     *pixels, void = tally.labels.tolist()
-    void_is = f", and {_listed([v for v in tally.values if tally.table[v] == VOID])} is void"
+    void_is = f", and {listed([v for v in tally.values if tally.table[v] == VOID])} is void"
     found = [name for name, count in zip(tally.classes, pixels, strict=True) if count]
     if len(found) < min(2, len(tally.classes)):
         text = f"{say} only{void_is if void else ''}, so that nothing"
@@ -37,7 +37,7 @@ def what_must_go_wrong(tally: Tally, sure: bool = False) -> str:
     areas = tally.deep_void > THICK * void and tally.classes != VOC_CLASSES
     if tally.missing and areas and not (sure or tally.named):
         return (
-            f"{say}{void_is}; void covers areas, and there is nothing of {_listed(tally.missing)}: "
+            f"{say}{void_is}; void covers areas, and there is nothing of {listed(tally.missing)}: "
             f"{_mapping(tally)} names them, or, if {VOID} is void indeed, --void {VOID} says so"
         )
     return ""
@@ -72,7 +72,7 @@ def notes(tally: Tally) -> list[str]:
     unnamed = [v for v in tally.values if tally.named and tally.table[v] == VOID]
     if unnamed:
         share = tally.pixels[unnamed].sum() / tally.pixels.sum()
-        said.append(f"void are the values {_listed(unnamed)}, {share:.1%} of the pixels")
+        said.append(f"void are the values {listed(unnamed)}, {share:.1%} of the pixels")
     return said
 
 
@@ -86,7 +86,7 @@ def _strange(tally: Tally) -> str:
             "export them again, as PNG and without smoothing (nearest neighbour)"
         )
     own = np.flatnonzero(tally.table < classes).tolist()
-    text = f", but the {class_list(tally.classes)} are {_listed(own)}, and {VOID} is void"
+    text = f", but the {class_list(tally.classes)} are {listed(own)}, and {VOID} is void"
     if len(strange) == 1 and len(rest) == classes:
         text += f"; --void {strange[0]} says that {strange[0]} is void too"
         if strange == [classes]:
@@ -108,7 +108,7 @@ def _mapping(tally: Tally, values: Sequence[int] | None = None) -> str:
     return "--mask-values " + ",".join(pairs[:9] + ["…"] * (len(pairs) > 9))
 
 
-def _listed(things: Sequence[object]) -> str:
+def listed(things: Sequence[object]) -> str:
     """``0, 1 and 255``; of many, the first and the last."""
     words = [str(thing) for thing in things]
     if len(words) > 8:
