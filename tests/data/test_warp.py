@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tinyfcn.data import RandomCrop, RandomWarp, Sample
+from tinyfcn.data import RandomCrop, RandomWarp, Sample, warp
 
 MEAN = (124, 116, 104)
 SCALE = 4  # levels of colour from a pixel to the next
@@ -172,6 +172,18 @@ def test_a_large_image_costs_no_more_than_the_window() -> None:
         tracemalloc.stop()
     inside = seen.mask != 255
     assert inside.any() and (seen.image[inside] == (7, 8, 9)).all()
+
+
+def test_what_is_cut_away_of_a_large_image_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = _rng().integers(0, 256, (60, 70, 3)).astype(np.uint8)
+    sample = Sample("s", image, image[..., 0])
+    seen, whole = [], []
+    for found in (seen, whole):
+        found += [RandomWarp(60, 8, 9)(sample, _rng(seed)) for seed in range(60)]
+        monkeypatch.setattr(warp, "_part", lambda places, size: slice(0, size))
+    for one, other in zip(seen, whole, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.mask, other.mask)
 
 
 @pytest.mark.parametrize(

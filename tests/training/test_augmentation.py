@@ -53,6 +53,8 @@ def test_what_cannot_be_asked_for(text: str, words: str) -> None:
         ({}, "RandomHorizontalFlip(probability=0.5)"),
         ({"flip": False, "augment": "vertical-flip"}, "RandomVerticalFlip(probability=0.5)"),
         ({"crop": 32, "flip": False}, "RandomCrop(size=(32, 32))"),
+        ({"resize": (64,), "jitter": 0.5, "flip": False},
+         "Resize(size=(64,)), RandomScale(low=0.5, high=1.5)"),
         ({"crop": 32, "flip": False, "augment": "elastic=4"},
          "RandomWarp(degrees=0.0, elastic=4.0, size=(32, 32))"),
         ({"flip": False, "augment": "rotate=0,turns=0"}, ""),
