@@ -25,7 +25,6 @@ from tinyfcn.metrics import SCORES
 
 _PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
 _SEEN = 256  # an overlay with a legend is at least so many pixels wide or high; half, in a sheet
-_BAND = 1 << 20  # pixels that are mixed at a time
 # Where to look for a letter that Pillow's own font lacks, which has those of English.
 _FONTS = "DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc"
 _LONG = 40  # letters of a name, of longer ones the middle is left out
@@ -72,16 +71,11 @@ def overlay(
         image = np.asarray(_scaled(image, scale * len(image), soft=True))
         mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
     clear = np.isin(mask, [i for i, name in enumerate(classes) if is_background(name)])
-    mixed = np.empty_like(image)
-    height = max(1, _BAND // max(1, mask.shape[1]))
-    for top in range(0, len(mask), height):  # in bands, so that large images take little memory
-        band, above = slice(top, top + height), min(1, top)
-        near = borders(mask[top - above : top + height + 1])[above:][: len(mask[band])]
-        weight = np.where(near, min(1.0, 2 * opacity), opacity).astype(np.float32)
-        weight[clear[band]] = 0
-        colours = index_to_rgb(mask[band], class_palette(classes)).astype(np.float32)
-        mixed[band] = np.rint(image[band] + weight[..., None] * (colours - image[band]))
-    picture = Image.fromarray(mixed)
+    inside, outline = (np.uint8(round(255 * min(1, share))) for share in (opacity, 2 * opacity))
+    weight = np.where(borders(mask), outline, inside)
+    weight[clear] = 0
+    colours = index_to_rgb(mask, class_palette(classes))
+    picture = Image.composite(*map(Image.fromarray, (colours, image, weight)))
     return _keyed(picture, _letters(*picture.size), [mask[~clear]], classes) if legend else picture
 
 
