@@ -141,7 +141,7 @@ class Run:
         while self._goes_on():
             yield self.progress.epoch + 1
         if self.progress.iteration < self.iterations:
-            report.note(f"no better mean IU in {self.patience} epochs: that is enough (--patience)")
+            report.note(f"no better mean IU in {self.patience} epochs: the run ends here")
         if self._saver.best is not None or self._whole is not self._saved:
             self._save()  # now or never
         self.group.barrier()  # all hear of it if that fails
