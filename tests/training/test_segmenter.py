@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import tinyfcn
 from tinyfcn import models
 from tinyfcn.data import TORCHVISION, DataError
 from tinyfcn.training import checkpoint
+from tinyfcn.training.evaluation import predict
 from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.overlap_tile import SCRATCH, bytes_per_pixel
 
@@ -97,6 +100,27 @@ def test_large_pictures_are_labelled_in_tiles(weights: Path, image: Any) -> None
     assert (whole.note, bool(re.fullmatch(r"\d+ tiles", tiled.note))) == ("", True)
     assert np.array_equal(tiled.mask, whole.mask)
     assert np.allclose(tiled.probabilities, whole.probabilities, atol=1e-5)
+
+
+def test_several_threads_use_it(weights: Path, image: Any) -> None:
+    pictures = [np.roll(np.tile(image, (2, 6, 1)), shift, 1) for shift in (0, 20, 40, 60)]
+    each = SCRATCH * bytes_per_pixel(SPEC.build(), 3)
+    segmenter = tinyfcn.Segmenter(weights, max_memory=0.7 * 140 * 540 * each)
+    alone = [segmenter(picture).mask for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        for mask, result in zip(alone, pool.map(segmenter, pictures), strict=True):
+            assert np.array_equal(mask, result.mask)
+
+
+def test_pictures_are_resized_as_in_training(weights: Path, image: Any) -> None:
+    plain, small = tinyfcn.Segmenter(weights), tinyfcn.Segmenter(weights)
+    small.spec = replace(small.spec, preprocessing=replace(TORCHVISION, resize=(45,)))
+    expected = plain(Image.fromarray(image).resize((45, 35), Image.Resampling.BILINEAR))
+    result = small(image)
+    assert np.array_equal(result.mask, predict(small.model, [image], small.spec.preprocessing)[0])
+    assert np.array_equal(result.mask[::2, ::2], expected.mask)
+    assert np.array_equal(result.probabilities.argmax(0), result.mask)
+    assert small.average(image).shape == (3, 70, 90)
 
 
 def test_a_notebook_shows_it(weights: Path, image: Any) -> None:

@@ -28,6 +28,7 @@ from tinyfcn.training.overlap_tile import Plan, plan, tiles
 # 128 x 128, which is faster than one by one, but one of 375 x 500.
 PIXELS = 1 << 17
 AT_ONCE = 8
+ALWAYS = 1 << 19  # pixels of an image that every network labels in one pass, in less than a GB
 SHEET_ROWS = 6  # images on the sheet of predictions
 WORST, SIDE = 8, 320  # images that a report shows, and how large at most
 
@@ -103,7 +104,7 @@ def label(
             likely = np.stack([[resized(one, height, width) for one in each] for each in likely])
         return Labelled(np.stack([resized(one, height, width) for one in masks]), likely, way)
     way = Plan((height, width), (height, width))
-    if height * width > PIXELS or max_memory is not None:
+    if height * width > ALWAYS or max_memory is not None:
         way = plan(model, (len(images), channels, height, width), max_memory)
 
     def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
