@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     endings = [".png", "_overlay.png", *["_probabilities.npz"] * options.probabilities]
     outputs = Outputs([weights, *(path for path, _ in pictures)], MARK)
     failures = there = 0
-    for path, below in report.bar(pictures, desc="prediction", disable=len(pictures) == 1):
+    hidden = len(pictures) == 1 or not sys.stderr.isatty()
+    for path, below in report.bar(pictures, desc="prediction", disable=hidden):
         files, note = outputs.free(out / below, path.stem, *endings)
         try:
             mark = f"{MARK} {_key(path, weights, options)}"

@@ -13,6 +13,7 @@ from tinyfcn import cli
 from tinyfcn.cli.pictures import find_pictures
 from tinyfcn.training import checkpoint
 from tinyfcn.training.model_spec import ModelSpec
+from tinyfcn.training.screen import Screen
 
 SPEC = ModelSpec("fcn32s", ("background", "cat"), {"width": 1 / 64})
 
@@ -98,6 +99,21 @@ def test_one_bad_file_is_named_and_the_rest_goes_on(capsys: pytest.CaptureFixtur
     assert masks() == {"0", "2", "3"}
     assert "error: in/1.png: " in said.err
     assert "2 of 5 images could not be read" in said.err
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_for_terminals(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        photo(f"in/{number}.png")
+    monkeypatch.setattr(Screen, "isatty", lambda self: is_terminal, raising=False)
+    assert run("in") == 0
+    said = capsys.readouterr()
+    assert (" left" in said.err and "prediction " in said.err) == is_terminal
+    assert [line.split(" (")[0] for line in said.out.splitlines()[1:]] == [
+        "in/0.png", "in/1.png", "in/2.png",
+    ]  # fmt: skip
 
 
 def test_what_is_done_is_skipped(capsys: pytest.CaptureFixture[str]) -> None:
