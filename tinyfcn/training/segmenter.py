@@ -108,7 +108,7 @@ class Segmenter:
         ...     segmenter = tinyfcn.Segmenter(f"{folder}/best.npz")
         >>> result = segmenter(np.zeros((60, 80, 3), np.uint8))
         >>> result.mask.shape, result.probabilities.shape, result.overlay.width
-        ((60, 80), (2, 60, 80), 80)
+        ((60, 80), (2, 60, 80), 320)
     """
 
     def __init__(
