@@ -7,9 +7,11 @@ import pytest
 from thread_group import on_ranks
 
 from tinyfcn import Tensor, nn
-from tinyfcn.data import DataError, Preprocessing, Sample
+from tinyfcn.data import DataError, DataLoader, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix
-from tinyfcn.training import evaluation
+from tinyfcn.parallel import Group
+from tinyfcn.parallel.batch_norm import sync_batch_norm
+from tinyfcn.training import batch_statistics, evaluation
 from tinyfcn.training.evaluation import evaluate_shared
 
 PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -123,3 +125,20 @@ def test_few_pixels_at_once(monkeypatch):
     for ranks in (2, 3):
         assert sorted(itertools.chain(*on_ranks(ranks, rank))) == alone
     assert max(map(len, alone)) <= 50 * 3 * 4
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_statistics_are_taken_anew_by_all_and_are_those_of_the_first(sync):
+    def work(group):
+        data = mixed(40)[group.rank :]  # as if another machine rounded otherwise
+        norm = nn.BatchNorm2d(3)
+        model = nn.Sequential(norm)
+        if sync:
+            data = mixed(40)
+            sync_batch_norm(model, group)
+        batch_statistics.renew(model, model, DataLoader(data, 2, workers=0), group)
+        return norm.running_mean.numpy()
+
+    first, second = on_ranks(2, work)
+    assert np.array_equal(first, second)
+    np.testing.assert_allclose(first, work(Group()), rtol=1e-5)

@@ -84,7 +84,7 @@ BROKEN = {
     "a score": (metrics.ConfusionMatrix, "update", 1, True, MemoryError(), 3),
     "the last score": (metrics.ConfusionMatrix, "scores", 2, False, KeyboardInterrupt(), 6),
     "a picture": (visualize, "sheet", 1, True, KeyboardInterrupt(), 3),
-    "a save": (checkpoint.npz, "write", 4, True, KeyboardInterrupt(), 6),
+    "a save": (checkpoint.npz, "write", 3, True, KeyboardInterrupt(), 6),
 }
 
 

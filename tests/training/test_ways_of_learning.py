@@ -136,7 +136,7 @@ def test_the_average_follows_the_weights(tmp_path: Path, make_trainer: Make) -> 
     for name, array in saved["model"].items():
         if name == "1.num_batches_tracked":
             assert array == seen[-1][name] == 7
-        else:
+        elif "running" not in name:  # those of batch norm are taken anew
             np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
             assert (array != saved["learning"][name]).any()
         np.testing.assert_array_equal(saved["learning"][name], seen[-1][name])

@@ -35,7 +35,7 @@ from tinyfcn.nn import Module
 from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.parallel import Group
 from tinyfcn.parallel.shards import Shards
-from tinyfcn.training import checkpoint, divergence, report
+from tinyfcn.training import batch_statistics, checkpoint, divergence, report
 from tinyfcn.training.attempts import Attempts
 from tinyfcn.training.average import Average
 from tinyfcn.training.checkpoint import CheckpointError
@@ -166,6 +166,7 @@ class Run:
                 left -= size
             if not left:
                 next(batches, None)  # the loader goes on to its next epoch
+        batch_statistics.renew(self._scored, self.model, self.loader, self.group)
         self.progress.trained = True
         self._whole = self._mark()
 
