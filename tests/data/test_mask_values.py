@@ -79,6 +79,17 @@ def test_a_palette_is_not_greys(folder: Path) -> None:
     assert VOCSegmentation(folder, classes={0: "a", 128: "b"})[0].mask.max() == 1
 
 
+def test_greys_that_no_palette_has_are_values(folder: Path) -> None:
+    for colour, value in (((255, 255, 255), 255), ((3, 3, 3), 3)):
+        Image.new("RGB", (3, 2), colour).save(folder / "masks" / "a.png")
+        assert VOCSegmentation(folder).values(0).tolist() == [[value] * 3] * 2
+    Image.new("RGB", (3, 2), (3, 3, 4)).save(folder / "masks" / "a.png")
+    with pytest.raises(
+        DataError, match=r"RGB \(3, 3, 4\).*; a labelmap.txt can name other colours"
+    ):
+        VOCSegmentation(folder).values(0)
+
+
 @pytest.mark.parametrize(
     ("classes", "void", "got"),
     [({0: "a", 256: "b"}, 255, "got 256"), ({-1: "a"}, 255, "got -1"), (["a"], 300, "got 300"),

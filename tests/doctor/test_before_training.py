@@ -144,11 +144,11 @@ def test_a_rare_class_is_looked_for_in_every_mask(
         FolderSegmentation, "read_mask",
         lambda self, path: read.append(path.stem) or original(self, path),
     )  # fmt: skip
-    dataset = made(*[[0, 1]] * 129, [0, 2], classes=[*"abc"])
-    assert before_training(dataset) == []
-    assert len(read) in (64, 128, 130) and len(read) == len({*read})
-    before_training(made_two := dataset, sure=True)
-    assert made_two.num_classes == 3
+    masks = [[0, 1]] * 130
+    last = np.random.default_rng(0).permutation(130)[-1]
+    masks[int(sorted(map(str, range(130)))[last])] = [0, 2]
+    assert before_training(made(*masks, classes=[*"abc"])) == []
+    assert len(read) == len({*read}) == 130
 
 
 def test_a_training_says_it_and_writes_no_scores(

@@ -76,9 +76,10 @@ def read_mask(
     """Read a mask file as class indices, uint8 (H, W).
 
     Palette and grey files hold indices; RGB files are mapped through ``palette``, uint8
-    (colours, 3), but for those of greys alone where ``greys`` is true, which hold them. Raises
-    FileNotFoundError, or DataError if the file is damaged, lossy (JPEG changes indices), of another
-    mode, or has a colour that the palette lacks.
+    (colours, 3), but for those of greys alone that it lacks: these are read as grey files, and so
+    are all of greys alone where ``greys`` is true. Raises FileNotFoundError, or DataError if the
+    file is damaged, lossy (JPEG changes indices), of another mode, or has a colour that the palette
+    lacks.
     """
     image, coding = _loaded(path, "a mask", upright=False)
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
@@ -86,20 +87,22 @@ def read_mask(
     if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
         image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)
     mode, values = image.mode, np.array(image)
-    if mode == "RGB" and greys and not np.ptp(values, axis=2).any():
-        return np.ascontiguousarray(values[..., 0])
     if mode == "RGB":
+        grey = not np.ptp(values, axis=2).any()
         try:
-            return rgb_to_index(values, palette)
+            return values[..., 0].copy() if grey and greys else rgb_to_index(values, palette)
         except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
+            if grey:
+                return values[..., 0].copy()
+            raise DataError(f"{path}: {error}; a labelmap.txt can name other colours") from error
     if mode in ("P", "L", "1"):
         return values.astype(np.uint8) // np.uint8(_STRETCH.get(coding, 1))
     if mode.startswith("I") and values.min() >= 0 and values.max() <= 255:
         return values.astype(np.uint8)
     raise DataError(
         f"{path}: expected a mask of indices (Pillow mode P or L) or palette colours (RGB), "
-        f"got mode {mode!r} with values from {values.min()} to {values.max()}"
+        f"got mode {mode!r} with values from {values.min()} to {values.max()}; save it as one of "
+        "these"
     )
 
 
