@@ -1,16 +1,18 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
 To read in this order: conventions, image_file, palette, class_colours, dataset, pairing,
-class_files, lists, readers, transforms, warp, appearance, preprocessing, loader, shapes, scenes,
-synthetic. Each file lists what it gives in its ``__all__``.
+class_files, lists, readers, outlines, labelme, coco, transforms, warp, appearance, preprocessing,
+loader, shapes, scenes, synthetic. Each file lists what it gives in its ``__all__``.
 """
 
 # ruff: noqa: F403  (a star takes what __all__ lists: no name is written twice)
 
 from tinyfcn.data.appearance import *
 from tinyfcn.data.class_colours import *
+from tinyfcn.data.coco import *
 from tinyfcn.data.conventions import *
 from tinyfcn.data.dataset import *
+from tinyfcn.data.labelme import *
 from tinyfcn.data.lists import *
 from tinyfcn.data.loader import *
 from tinyfcn.data.palette import *

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tinyfcn import data
 from tinyfcn.data import VOID, DataError, NoSplit, SegmentationDataset, held_out
 from tinyfcn.data.dataset import Classes
+from tinyfcn.data.outlines import read_json
+from tinyfcn.data.pairing import files_below, find_pairs
 from tinyfcn.data.readers import find_voc
 from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
@@ -35,6 +39,10 @@ def open_dataset(
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
+    if outlines := _outlines_in(Path(root)):
+        if isinstance(classes, Mapping) or void is not None:
+            raise DataError(f"{root}: masks are drawn from outlines: there are no values in them")
+        return outlines(root, split, classes)
     form = data.VOCSegmentation if find_voc(Path(root)) else data.FolderSegmentation
     return form(root, split, classes, void=VOID if void is None else void)
 
@@ -75,6 +83,11 @@ def open_datasets(
         training = opened(train_split)
         if val_share is not None:
             raise DataError(f"{root}: images to score on are set apart already, as {val_split}")
+    if training.classes != validation.classes:
+        both = " and ".join(class_list(part.classes) for part in (training, validation))
+        raise DataError(
+            f"{root}: expected the same classes to train on and to score on, got {both}"
+        )
     if sbd_root is not None:
         if training.classes != data.VOC_CLASSES:
             raise DataError(
@@ -90,6 +103,17 @@ def open_datasets(
             f"{min(overlap)}: scores would say nothing"
         )
     return training, validation
+
+
+def _outlines_in(root: Path) -> type[data.CocoSegmentation] | type[data.LabelmeSegmentation] | None:
+    """The reader of the JSON files in a folder, where there are no masks."""
+    for path in itertools.islice(files_below(root, (".json",)), 9):
+        with contextlib.suppress(DataError, OSError):
+            keys = read_json(path).keys()
+            coco = keys >= {"images", "annotations"}
+            if (coco or "shapes" in keys) and not find_pairs(root)[1]:
+                return data.CocoSegmentation if coco else data.LabelmeSegmentation
+    return None
 
 
 def _to_share(
