@@ -66,8 +66,7 @@ def overlay(
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"overlay: opacity must be between 0 and 1, got {opacity}")
-    if legend:
-        scale = _enlarged(image, _SEEN)
+    if legend and (scale := _enlarged(image, _SEEN)) > 1:
         image = np.asarray(_scaled(image, scale * len(image), soft=True))
         mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
     clear = np.isin(mask, [i for i, name in enumerate(classes) if is_background(name)])
