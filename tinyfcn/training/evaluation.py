@@ -6,7 +6,7 @@ import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,24 +76,15 @@ def predict(
     return label(model, images, preprocessing, max_memory)[0]
 
 
-class Labelled(NamedTuple):
-    """What :func:`label` gives: masks uint8 (N, H, W), probabilities float32 (N, C, H, W) or None,
-    and how the images were cut into tiles."""
-
-    masks: NDArray[np.uint8]
-    probabilities: NDArray[np.float32] | None
-    way: Plan
-
-
 def label(
     model: Module,
     images: Sequence[NDArray[np.uint8]],
     preprocessing: Preprocessing,
     max_memory: float | None = None,
     probabilities: bool | None = False,
-) -> Labelled:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, Plan]:
     """As :func:`predict`; with ``probabilities``, or if that is None where one pass suffices, also
-    how likely each class is at each pixel."""
+    how likely each class is at each pixel, (N, C, H, W); and how the images were cut into tiles."""
     height, width, channels = images[0].shape
     if preprocessing.resize:
         seen = Resize(preprocessing.resize).shape(height, width)
@@ -102,7 +93,7 @@ def label(
         masks, likely, way = label(model, smaller, plain, max_memory, probabilities)
         if likely is not None:
             likely = np.stack([[resized(one, height, width) for one in each] for each in likely])
-        return Labelled(np.stack([resized(one, height, width) for one in masks]), likely, way)
+        return np.stack([resized(one, height, width) for one in masks]), likely, way
     way = Plan((height, width), (height, width))
     if height * width > ALWAYS or max_memory is not None:
         way = plan(model, (len(images), channels, height, width), max_memory)
@@ -125,7 +116,7 @@ def label(
             if likely is None:
                 likely = np.empty((len(images), part.shape[1], height, width), np.float32)
             likely[:, :, rows, columns] = part
-    return Labelled(masks, likely, way)
+    return masks, likely, way
 
 
 def evaluate(

@@ -163,7 +163,7 @@ class Segmenter:
         for scale, mirrored in self.views:
             seen = _resized(image, *(max(1, round(scale * n)) for n in base))
             turned = seen[:, :: -1 if mirrored else 1]
-            likely: Any = label(self.model, [turned], plain, self.max_memory, True).probabilities
+            likely: Any = label(self.model, [turned], plain, self.max_memory, True)[1]
             planes = likely[0, ..., :: -1 if mirrored else 1]
             total += np.stack([_resized(plane, *image.shape[:2]) for plane in planes])
         return total / np.float32(len(self.views))
