@@ -128,12 +128,14 @@ OPTIONS = {
                "for any number of processes up to N (alone: 4): batches are cut into N"),
         Option("sync-batch-norm", False, bool, "", "over all processes [no]"),
         Option("half-exchange", False, bool, "", "of gradients [no]"),
+        Option("tensorboard", False, bool, "", "event files too [no]"),
     ],
 }  # fmt: skip
 # These stand on the page of --help-all alone.
 RARE = {
     "accumulate", "at-once", "bias-lr", "geometry", "half-exchange", "loss-reduction", "momentum",
-    "preprocessing", "recompute", "same-bits", "sync-batch-norm", "warmup",
+    "preprocessing", "recompute", "same-bits", "sync-batch-norm",
+    "tensorboard", "warmup",
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group

@@ -11,6 +11,7 @@ val.txt           and of those that are scored on
 last.npz          checkpoint to go on from
 previous.npz      the one before it
 best.npz          checkpoint of the best mean IU so far
+events.out.*      the log for TensorBoard, where that is asked for
 run.lock          who trains here now; the system frees it however the process ends
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import math
@@ -39,6 +41,7 @@ from tinyfcn.metrics import SCORES
 from tinyfcn.page import Element, page
 from tinyfcn.training import model_card, run_page, sealed
 from tinyfcn.training.evaluation import Evaluation
+from tinyfcn.training.events import Events
 from tinyfcn.training.lock import locked
 
 COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)  # of the log, before the classes
@@ -83,6 +86,7 @@ class RunFolder:
         records = (self.path / name for name in RECORDS)
         self.config, self.log, self.curves, self.predictions, self.report, *self.lists = records
         self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
+        self.events: Events | None = None  # for TensorBoard, where that is asked for
 
     @contextlib.contextmanager
     def alone(self, resumed: str | None = None) -> Iterator[RunFolder]:
@@ -156,6 +160,8 @@ class RunFolder:
             "report.html": lambda: self.write_report(rows, classes, found),
             CARD: lambda: self.write_card(rows),
         }
+        if self.events:
+            writers["TensorBoard"] = functools.partial(self.events.write, rows)
         if found:
             writers["predictions.png"] = lambda: self.write_sheet(found.sheet, classes)
         return writers
