@@ -75,7 +75,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         model, ranks, options.same_bits, options.half_exchange, empty=options.sync_batch_norm
     )
     print(f"{spec}: {nn.count_parameters(model):,} parameters; run in {folder.path}")
-    print(f"images: {len(training)} to train on, {len(validation)} to score on")
+    print(f"images: {len(training)} to train on, {len(validation)} to score on, listed there")
 
     # Batches: augmented and put together by background threads. A last batch of one image is left
     # out: some networks have one pixel there to normalize over.

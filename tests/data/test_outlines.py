@@ -136,6 +136,11 @@ def test_labelme_in_two_folders_with_lists(tmp_path: Path, folders: Any) -> None
 BAD_LABELME = {
     "a line has no area": drawn(shape("x", [[0, 0], [1, 1]], "line")),
     "expected a file of labelme": '{"shapes": [{}]}',
+    "x: expected at least 3 corners": drawn(shape("x", [[0, 0], [1, 1]])),
+    "expected a file of labelme .*index 1": drawn(shape("x", [[0, 0]], "circle")),
+    "expected a file of labelme .*infinity": drawn().replace(": 6", ": Infinity"),
+    "expected a file of labelme .*an image of": drawn().replace(": 6", ": -6"),
+    "expected a file of labelme .*more than the": drawn().replace(": 6", ": 99999999"),
     "expected a JSON file": '{"shapes": ',
     "there is no image c": drawn(shape("x", SQUARE), image="c.jpg"),
 }
@@ -230,6 +235,9 @@ def test_coco_as_roboflow_and_cocodataset_lay_it_out(tmp_path: Path, folders: An
 BAD_COCO = {
     "annotation 5 is a box": coco({**thing(5, 3, []), "bbox": [0, 0, 3, 3]}),
     "bug in a: expected polygons": coco(thing(1, 3, [[1, 2, 3, 4]])),
+    "bug in a: .*at least 3 corners": coco(thing(1, 3, [[1e300, 2, 3, 4, 5, 6]])),
+    "bug in a: .*too large": coco(thing(1, 3, {"counts": [10**30]})),
+    "expected annotations of COCO .*more than": coco().replace(": 6", ": 99999999"),
     "bug in a: expected polygons or runs .expected runs of 6 x 8": coco(
         thing(1, 3, {"counts": [5]})
     ),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tinyfcn.data.conventions import DataError
 from tinyfcn.data.dataset import SegmentationDataset
 from tinyfcn.data.lists import OTHER_NAMES, Finder, NoSplit
-from tinyfcn.data.outlines import decode_runs, fill, read_json
+from tinyfcn.data.outlines import decode_runs, fill, read_json, size_of
 from tinyfcn.data.pairing import files_below, read_name
 
 __all__ = ["CocoSegmentation"]
@@ -67,7 +67,7 @@ class CocoSegmentation(SegmentationDataset):
         for path in wanted:
             try:
                 found, objects = _contents(read_json(path), path.parent, Finder(self.root, images))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
                 raise DataError(f"{path}: expected annotations of COCO ({error!r})") from error
             categories |= found
             self._objects |= objects
@@ -91,7 +91,7 @@ class CocoSegmentation(SegmentationDataset):
                 else:
                     for corners in area:
                         fill(mask, corners, label)
-            except (KeyError, TypeError, ValueError) as error:
+            except (LookupError, OverflowError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{self.files[index][1]}: {category} in {self.ids[index]}: expected polygons "
                     f"or runs ({error})"
@@ -127,7 +127,7 @@ def _contents(
         things = sorted(of_image[image["id"]], key=lambda thing: -thing.get("area", 0))
         things.sort(key=lambda thing: not thing.get("iscrowd"))
         images[name] = (
-            (int(image["height"]), int(image["width"])),
+            size_of(image["height"], image["width"]),
             [(categories[thing["category_id"]], thing["segmentation"]) for thing in things],
         )
     return categories, images

@@ -48,13 +48,13 @@ def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
     if name is None:
         raise ValueError("expected JPEG, PNG, BMP, TIFF or WebP")
     if name == "WebP":  # whose reader takes the memory at once
-        _check_pixels(*_webp_size(start))
+        check_pixels(*_webp_size(start))
     file.seek(0)
     plugin = importlib.import_module(f"PIL.{name}ImagePlugin")
     image: ImageFile.ImageFile = getattr(plugin, f"{name}ImageFile")(file)
     tags = getattr(image, "tag_v2", {})  # of TIFF, where a tile may be larger than the image
-    _check_pixels(tags.get(322, 0), tags.get(323, 0))
-    _check_pixels(image.width, image.height)
+    check_pixels(tags.get(322, 0), tags.get(323, 0))
+    check_pixels(image.width, image.height)
     scans = file.read().count(b"\xff\xda") if image.info.get("progressive") else 1
     if scans * image.width * image.height > MOST_SCANNED or len(image.tile) > MOST_TILES:
         raise Refused("expected an image of a few scans, strips or tiles, got absurdly many")
@@ -84,7 +84,7 @@ def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
     return image.transpose(_UPRIGHT[turn - 2]) if upright and not tags else image, coding
 
 
-def _check_pixels(width: int, height: int) -> None:
+def check_pixels(width: int, height: int) -> None:
     most = whole_number("TINYFCN_MAX_PIXELS", MOST_PIXELS, most=1 << 31)
     if width * height > most:
         raise Refused(

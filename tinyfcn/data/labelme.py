@@ -13,7 +13,7 @@ from tinyfcn.data.class_files import read_class_file
 from tinyfcn.data.conventions import DataError
 from tinyfcn.data.dataset import SegmentationDataset, names_of
 from tinyfcn.data.lists import ids_of
-from tinyfcn.data.outlines import fill, read_json
+from tinyfcn.data.outlines import fill, read_json, size_of
 from tinyfcn.data.pairing import find_pairs
 from tinyfcn.data.palette import VOID
 
@@ -65,7 +65,10 @@ class LabelmeSegmentation(SegmentationDataset):
                 known = ", ".join(self.classes)
                 raise DataError(f"{path}: label {label!r} is none of the classes {known}")
             index = VOID if label == "__ignore__" else self.classes.index(label)
-            fill(mask, corners, index)
+            try:
+                fill(mask, corners, index)
+            except ValueError as error:
+                raise DataError(f"{path}: {label}: {error}") from error
         return mask
 
 
@@ -80,8 +83,8 @@ def _drawing(path: Path) -> tuple[tuple[int, int], list[tuple[str, NDArray[np.fl
             )
             for shape in content["shapes"]
         ]
-        return (int(content["imageHeight"]), int(content["imageWidth"])), shapes
-    except (KeyError, TypeError, ValueError) as error:
+        return size_of(content["imageHeight"], content["imageWidth"]), shapes
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected a file of labelme ({error!r})") from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinyfcn.data.conventions import DataError
+from tinyfcn.data.image_file import check_pixels
 from tinyfcn.files import open_regular
 
 MOST_CROSSINGS = 1 << 23  # of an outline and rows of pixels
@@ -29,6 +30,15 @@ def read_json(path: Path) -> dict[str, Any]:
     raise DataError(f"{path}: expected a JSON file with an object ({error})")
 
 
+def size_of(height: Any, width: Any) -> tuple[int, int]:
+    """Both as integers; ValueError if no image of that size is read."""
+    size = int(height), int(width)
+    check_pixels(*size)
+    if min(size) < 1:
+        raise ValueError(f"an image of {height} x {width} pixels")
+    return size
+
+
 def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
     """Give the pixels of a mask (H, W) whose centres lie inside of an outline a label.
 
@@ -45,8 +55,8 @@ def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
     [[0, 7, 7, 0], [0, 7, 7, 0], [0, 0, 0, 0]]
     """
     corners = np.asarray(points, float).reshape(-1, 2)
-    if len(corners) < 3 or not np.isfinite(corners).all():
-        raise ValueError(f"expected at least 3 corners of an outline, got {len(corners)}")
+    if len(corners) < 3 or not (abs(corners) < 1e7).all():
+        raise ValueError(f"expected at least 3 corners near an image, got {len(corners)}")
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
     first, last = (
         np.clip(np.ceil(y - 0.5), 0, len(mask)).astype(int)
