@@ -51,6 +51,7 @@ class Tally:
         images: masks with each label, (256,).
         deep_void, deep_strange: as of :class:`Facts`.
         palettes: how many masks have which.
+        odd: the file of the first mask with a value that is neither a class nor void, or "".
     """
 
     def __init__(self, dataset: SegmentationDataset) -> None:
@@ -60,11 +61,13 @@ class Tally:
         self.where = dataset.files[0][1].parent
         self.pixels, self.images = np.zeros((2, 256), np.int64)
         self.deep_void = self.deep_strange = 0
+        self.masks, self.odd = [mask.name for _, mask in dataset.files], ""
         self.palettes: Counter[bytes] = Counter()
 
     def add(self, facts: Facts) -> None:
         """Count a mask."""
         self.pixels += facts.counts
+        self.odd = self.odd or self.masks[facts.place] * bool(self.strange)
         self.images[np.unique(self.table[facts.counts > 0])] += 1
         self.deep_void += facts.deep_void
         self.deep_strange += facts.deep_strange

@@ -23,7 +23,7 @@ def what_must_go_wrong(tally: Tally, sure: bool = False) -> str:
     """
     say = f"the masks in {tally.where} hold {listed(tally.values)}"
     if tally.strange:
-        return say + _strange(tally)
+        return f"{say}{_strange(tally)} ({tally.strange[0]} and such are in {tally.odd})"
     if not tally.named and (order := _order(tally)):
         return order
     *pixels, void = tally.labels.tolist()

@@ -236,7 +236,7 @@ def find_contexts(
     Example:
         >>> from tinyfcn import models
         >>> find_contexts(models.unet(width=1 / 64, geometry="aligned"), 3, (1000, 777))[0][1]
-        Context(stride=16, first=-108, last=107)
+        Context(stride=16, first=-107, last=107)
     """
     # Of the size only the rest counts that strides leave.
     for exact, sides in (True, [SIDE + n % SIDE for n in size]), (False, [SIDE, SIDE]):
