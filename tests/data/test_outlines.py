@@ -138,6 +138,7 @@ BAD_LABELME = {
     "expected a file of labelme": '{"shapes": [{}]}',
     "x: expected at least 3 corners": drawn(shape("x", [[0, 0], [1, 1]])),
     "expected a file of labelme .*index 1": drawn(shape("x", [[0, 0]], "circle")),
+    "expected a file of labelme .*far from": drawn(shape("x", [[0, 0], [1, 1e300]], "circle")),
     "expected a file of labelme .*infinity": drawn().replace(": 6", ": Infinity"),
     "expected a file of labelme .*an image of": drawn().replace(": 6", ": -6"),
     "expected a file of labelme .*more than the": drawn().replace(": 6", ": 99999999"),
@@ -237,6 +238,7 @@ BAD_COCO = {
     "bug in a: expected polygons": coco(thing(1, 3, [[1, 2, 3, 4]])),
     "bug in a: .*at least 3 corners": coco(thing(1, 3, [[1e300, 2, 3, 4, 5, 6]])),
     "bug in a: .*too large": coco(thing(1, 3, {"counts": [10**30]})),
+    "expected annotations of COCO .*NoneType": coco(categories=[{"id": None, "name": "x"}]),
     "expected annotations of COCO .*more than": coco().replace(": 6", ": 99999999"),
     "bug in a: expected polygons or runs .expected runs of 6 x 8": coco(
         thing(1, 3, {"counts": [5]})

@@ -109,7 +109,7 @@ def _contents(
     """The names of the categories, and of each image the size, categories and areas of objects."""
     parents = {category.get("supercategory") for category in content["categories"]}
     categories = {
-        category["id"]: str(category["name"])
+        int(category["id"]): str(category["name"])
         for category in content["categories"]
         # Roboflow has one above all others, of which nothing is.
         if category.get("supercategory") != "none" or category["name"] not in parents
@@ -128,6 +128,6 @@ def _contents(
         things.sort(key=lambda thing: not thing.get("iscrowd"))
         images[name] = (
             size_of(image["height"], image["width"]),
-            [(categories[thing["category_id"]], thing["segmentation"]) for thing in things],
+            [(categories[int(thing["category_id"])], thing["segmentation"]) for thing in things],
         )
     return categories, images

@@ -90,6 +90,8 @@ def _drawing(path: Path) -> tuple[tuple[int, int], list[tuple[str, NDArray[np.fl
 
 def _corners(kind: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """The outline of a shape, as its corners."""
+    if not (abs(points) < 1e7).all():
+        raise ValueError("a shape is far from any image")
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points
         return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
