@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-from tinyfcn.data import DataLoader
+from tinyfcn import backend
+from tinyfcn.data import DataError, DataLoader
 from tinyfcn.nn import BatchNorm2d, Module
 from tinyfcn.parallel import Group
 from tinyfcn.tensor import Tensor
@@ -34,6 +35,9 @@ def renew(model: Module, learning: Module, loader: DataLoader, group: Group) -> 
             what they have.
         loader: the training batches; its position stays as it is.
         group: the ranks, all of which end with the values of rank 0.
+
+    Raises:
+        DataError: if they are not finite; those that the model had stay then.
     """
     pairs = zip(model.modules(), learning.modules(), strict=True)
     norms = [m for m, like in pairs if isinstance(m, BatchNorm2d) and like.training]
@@ -47,13 +51,23 @@ def renew(model: Module, learning: Module, loader: DataLoader, group: Group) -> 
     floats = [buffer for buffer in buffers if buffer.dtype.kind == "f"]
     counts = [(buffer, buffer.data.copy()) for buffer in buffers if buffer.dtype.kind != "f"]
     momenta = [layer.momentum for layer in layers]
+    former, renewed = [buffer.data.copy() for buffer in floats], False
     try:
         with evaluating(model):
             for number, batch in enumerate(itertools.islice(batches, most), start=1):
                 for layer in layers:
                     layer.training, layer.momentum = True, 1 / number
                 model(Tensor(batch.images))
+        renewed = all(backend.active().xp.isfinite(buffer.data).all() for buffer in floats)
+        if not renewed:
+            raise DataError(
+                "batch norm: the network gave no finite mean; its weights, or the images that it "
+                "was shown, are beyond float32"
+            )
     finally:
+        for buffer, values in zip(floats, former, strict=True):
+            if not renewed:  # what was there is whole
+                buffer.data[...] = values
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         for buffer, count in counts:  # of batches that were learned from
