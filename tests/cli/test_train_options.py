@@ -302,7 +302,7 @@ def test_a_run_of_its_own_goes_on_and_another_one_stays() -> None:
     for name in "a/last.npz", "a/config.json", "b/last.npz", "photos/log.csv":
         Path(name).write_text("something")
     for name in "a", "./a", "../" + Path.cwd().name + "/a":
-        given = argparse.Namespace(resume="a/last.npz", out=name)
+        given = argparse.Namespace(resume="a/last.npz", out=name, tensorboard=False)
         with open_run(given) as folder:
             assert folder.path.samefile("a")
     for name, words in (("b", "b holds a run"), ("photos", "photos/log.csv: no run wrote it")):

@@ -166,6 +166,7 @@ class Run:
                 left -= size
             if not left:
                 next(batches, None)  # the loader goes on to its next epoch
+        self._check_weights()
         batch_statistics.renew(self._scored, self.model, self.loader, self.group)
         self.progress.trained = True
         self._whole = self._mark()
@@ -203,7 +204,6 @@ class Run:
             Stopped: on a signal, after saving ``last.npz``.
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
-        self._check_weights()
         found = evaluate_shared(
             self._scored, self.validation, self.loader.preprocessing, self.group,
             self._stop_if_asked,  # going on repeats this evaluation, no step
