@@ -85,6 +85,7 @@ def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
 
 
 def check_pixels(width: int, height: int) -> None:
+    """Refused, if an image of this size has more pixels than are read."""
     most = whole_number("TINYFCN_MAX_PIXELS", MOST_PIXELS, most=1 << 31)
     if width * height > most:
         raise Refused(
