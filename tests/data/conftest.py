@@ -65,7 +65,7 @@ class Folders:
             if isinstance(content, np.ndarray):
                 Image.fromarray(content).save(path)
             else:
-                path.write_bytes(str(content).encode())
+                path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
         return root
 
     def pairs(self, dataset: SegmentationDataset) -> dict[str, tuple[int, int]]:

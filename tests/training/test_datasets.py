@@ -60,6 +60,6 @@ def test_class_names_that_cannot_be_used(folder: Path) -> None:
 
 def test_images_in_both_lists(folder: Path) -> None:
     (folder / "train.txt").write_text("a\nb\n")
-    with pytest.raises(DataError, match="1 images are in both lists, train and val, such as b"):
+    with pytest.raises(DataError, match="in both lists, train and val: 1 of 1, such as b; take"):
         open_datasets(folder, classes=["a", "b"])
     assert len(open_datasets(folder, "train", "train", ["a", "b"])[1]) == 2

@@ -11,6 +11,7 @@ _classes.csv                   Roboflow: ``Pixel Value, Class`` and a line for e
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def read_lines(path: Path, columns: int = 1) -> tuple[str, ...]:
     with open_regular(path) as file:
         data = file.read(MOST_BYTES + 1)
     try:
-        lines = tuple(filter(None, map(str.strip, data.decode("utf-8-sig").splitlines())))
+        coding = "utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        lines = tuple(filter(None, map(str.strip, data.decode(coding).splitlines())))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected a text file in UTF-8 ({error})") from error
     line_of = f"{_NAME}(?:\t+{_NAME}){{,{columns - 1}}}"

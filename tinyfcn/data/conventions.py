@@ -94,7 +94,11 @@ def read_mask(
         except ValueError as error:
             if grey:
                 return values[..., 0].copy()
-            raise DataError(f"{path}: {error}; a labelmap.txt can name other colours") from error
+            unknown = str(error).removeprefix("rgb_to_index: ")
+            raise DataError(
+                f"{path}: {unknown}; a labelmap.txt beside images and masks names other colours, "
+                "a class a line: NAME:R,G,B::"
+            ) from error
     if mode in ("P", "L", "1"):
         return values.astype(np.uint8) // np.uint8(_STRETCH.get(coding, 1))
     if mode.startswith("I") and values.min() >= 0 and values.max() <= 255:

@@ -60,7 +60,8 @@ def ids_of(
         place = next(path for path in places if path.parent.is_dir())
         raise NoSplit(
             f"{place}: there is no such list; image ids should lie there, one a line "
-            f"(lists there: {', '.join(lists) or 'none'})",
+            f"(lists there: {', '.join(lists) or 'none'}"
+            f"{'; --train-split and --val-split name others' if lists else ''})",
             lists,
             len(images),
         )
@@ -155,7 +156,8 @@ def held_out(ids: Collection[str], share: float, by_folder: bool = False) -> set
     if len(places) < 2:
         one = "folder" if by_folder else "image"
         raise DataError(
-            f"one {one}, {next(iter(ids))}: expected several, to hold some out to score"
+            f"one {one}, {next(iter(ids))}: expected two at least, one of them to score on; "
+            "a large image can be cut into several"
         )
     order = sorted(places, key=places.__getitem__)
     count = sum(place < share for place in places.values())

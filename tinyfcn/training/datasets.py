@@ -99,8 +99,8 @@ def open_datasets(
     overlap = set(training.ids) & set(validation.ids)
     if overlap and train_split != val_split:
         raise DataError(
-            f"{len(overlap)} images are in both lists, {train_split} and {val_split}, such as "
-            f"{min(overlap)}: scores would say nothing"
+            f"in both lists, {train_split} and {val_split}: {len(overlap)} of {len(validation)}, "
+            f"such as {min(overlap)}; take them out of one, or scores would say nothing"
         )
     return training, validation
 
@@ -136,7 +136,6 @@ def _to_share(
             whole = opened("default" if none.lists == ("default.txt",) else None)
     if whole is None or (others and share is None):
         raise NoSplit(
-            f"{none}; name them as train-split and val-split, or give a val-share, "
-            f"such as {VAL_SHARE}, to hold out some images to score on"
+            f"{none}; --val-share {VAL_SHARE} holds out some images to score on"
         ) from None
     return whole
