@@ -112,7 +112,7 @@ class Outputs:
         self._inputs = {_identity(path) for path in inputs} - {None}
         self._marks = marks
         self._written: set[str] = set()
-        self._left: dict[tuple[AnyPath, str], Iterator[str]] = {}  # all before them are taken
+        self._left: dict[tuple[AnyPath, ...], Iterator[str]] = {}  # all before them are taken
 
     def free(self, folder: AnyPath, stem: str, *endings: str) -> tuple[list[Path], str]:
         """A path for each ending, and a note for the screen where the first choice was taken."""
@@ -122,7 +122,7 @@ class Outputs:
             start = shortened(stem, len(number) + max(map(len, endings)))
             return [Path(folder, start + number + ending) for ending in endings]
 
-        names = self._left.setdefault((folder, stem), numbered(stem))
+        names = self._left.setdefault((folder, stem, *endings), numbered(stem))
         free = next(p for p in map(paths, names) if not any(map(self._is_taken, p)))
         self._written.update(map(_folded, free))
         wanted = paths(stem)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.data.class_files import read_lines
-from tinyfcn.data.pairing import IMAGE_SUFFIXES
+from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below
 from tinyfcn.files import bears
 
 
@@ -40,11 +40,8 @@ def find_pictures(names: Iterable[str], mark: str) -> list[tuple[Path, Path]]:
 def _behind(name: str, mark: str) -> Iterator[tuple[Path, Path]]:
     path, here = Path(name), Path()
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            below = file.relative_to(path)
-            hidden = any(part.startswith(".") for part in below.parts)
-            if file.suffix.lower() in IMAGE_SUFFIXES and not hidden and not bears(file, mark):
-                yield file, below.parent
+        files = (file for file in files_below(path) if not bears(file, mark))
+        yield from ((file, file.parent.relative_to(path)) for file in files)
     elif not path.exists() and glob.has_magic(name):
         yield from ((Path(file), here) for file in sorted(glob.glob(name, recursive=True)))
     elif name.startswith("@") or path.suffix.lower() == ".txt":

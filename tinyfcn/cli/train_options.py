@@ -27,7 +27,6 @@ from tinyfcn.models.registry import entry
 from tinyfcn.parallel import launch
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
-from tinyfcn.training.events import Events
 from tinyfcn.training.lock import locked
 from tinyfcn.training.run_folder import CHECKPOINTS as NEWEST
 from tinyfcn.training.run_folder import CONFIG_MARK, RECORDS, RunFolder, holds_run
@@ -234,7 +233,7 @@ def open_run(options: argparse.Namespace) -> Iterator[RunFolder]:
             folder = RunFolder(options.out)
             if not group.rank:
                 stack.enter_context(folder.alone(options.resume))
-                folder.events = Events(folder.path) if options.tensorboard else None
+                folder.tensorboard = options.tensorboard
         launch.log_to(folder.path / f"rank-{group.rank}.log")
         yield folder
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyfcn.files import AnyPath, Outputs, atomic_write
+from tinyfcn.metrics import SCORES
 from tinyfcn.page import page
-from tinyfcn.training import run_page, tables
+from tinyfcn.training import run_page
 from tinyfcn.training.evaluation import Evaluation
+from tinyfcn.training.tables import class_scores, confusion_picture, csv_table
 from tinyfcn.visualize import made_by
 
 MARK = "tinyfcn evaluate"
+IMAGES, CONFUSION = ("id", "pixel_accuracy", "mean_iu"), "truth / prediction"  # tables begin so
 
 
 def write_results(
     folder: AnyPath, found: Evaluation, classes: Sequence[str], about: Mapping[str, Any]
 ) -> list[str]:
-    """Write ``scores.json``, ``images.csv``, ``confusion.csv``, ``confusion.png`` and
-    ``report.html``. Where such a file is there that no evaluation wrote, another name is taken.
+    """Write ``scores.json``, in which null is undefined, ``images.csv``, where a cell is empty,
+    ``confusion.csv`` in pixels, ``confusion.png`` and ``report.html``. Where such a file is there
+    that no evaluation wrote, another name is taken.
 
     Args:
         folder: where to; it must be there.
@@ -30,25 +38,29 @@ def write_results(
     Returns:
         The names of the files, with a note where the first choice was taken.
     """
-    png = io.BytesIO()
-    tables.confusion_picture(found.scores, classes).save(png, "PNG", pnginfo=made_by(MARK))
-    title = f"{about['checkpoint']} on {len(found.images)} images"
+    told = {"software": MARK, **about}
+    scores = {name: getattr(found.scores, name) for name in SCORES}
+    known = {**told, **scores, "classes": class_scores(found.scores, classes)}
+    images = [[name, *figures] for name, figures in found.images.items()]
+    matrix = found.scores.counts.astype(np.int64).tolist()
+    pixels = ([name, *row] for name, row in zip(classes, matrix, strict=True))
+    confusion_picture(found.scores, classes).save(png := io.BytesIO(), "PNG", pnginfo=made_by(MARK))
     report = page(
-        title, run_page.evaluation(found, classes),
-        run_page.settings({**about, "software": MARK}),
+        f"{about['checkpoint']} on {len(found.images)} images",
+        run_page.evaluation(found, classes), run_page.settings(told),
     )  # fmt: skip
     files = {
-        "scores": {".json": tables.as_json(found.scores, classes, software=MARK, **about)},
-        "images": {".csv": tables.images_csv(found.images, classes)},
-        "confusion": {".csv": tables.confusion_csv(found.scores, classes), ".png": png.getvalue()},
-        "report": {".html": report.encode("utf-8", "backslashreplace")},
+        "scores.json": f"{json.dumps(known, indent=2)}\n".encode(),
+        "images.csv": csv_table([[*IMAGES, *(f"iu {name}" for name in classes)], *images]),
+        "confusion.csv": csv_table([[CONFUSION, *classes], *pixels]),
+        "confusion.png": png.getvalue(),
+        "report.html": report.encode("utf-8", "backslashreplace"),
     }
-    outputs = Outputs([about["checkpoint"]], MARK, tables.IMAGES, tables.CONFUSION)
+    outputs = Outputs([about["checkpoint"]], MARK, ",".join(IMAGES), f"{CONFUSION},")
     said = []
-    for stem, contents in files.items():
-        paths, note = outputs.free(folder, stem, *contents)
-        for path, data in zip(paths, contents.values(), strict=True):
-            with atomic_write(path) as file:
-                file.write(data)
-        said.append(" and ".join(path.name for path in paths) + note)
+    for name, data in files.items():
+        (path,), note = outputs.free(folder, Path(name).stem, Path(name).suffix)
+        with atomic_write(path) as file:
+            file.write(data)
+        said.append(f"{path.name}{note}")
     return said

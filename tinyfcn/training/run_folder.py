@@ -11,7 +11,7 @@ val.txt           and of those that are scored on
 last.npz          checkpoint to go on from
 previous.npz      the one before it
 best.npz          checkpoint of the best mean IU so far
-events.out.*      the log for TensorBoard, where that is asked for
+events.out.tfevents.tinyfcn  the log for TensorBoard, where that is asked for
 run.lock          who trains here now; the system frees it however the process ends
 """
 
@@ -19,10 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import functools
-import io
 import json
-import math
 import os
 import platform
 import shutil
@@ -41,14 +38,16 @@ from tinyfcn.metrics import SCORES
 from tinyfcn.page import Element, page
 from tinyfcn.training import model_card, run_page, sealed
 from tinyfcn.training.evaluation import Evaluation
-from tinyfcn.training.events import Events
+from tinyfcn.training.events import write_events
 from tinyfcn.training.lock import locked
+from tinyfcn.training.tables import csv_table
 
 COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)  # of the log, before the classes
 
 CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be read is gone on from
 LISTS = ("train.txt", "val.txt")
-RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html", *LISTS)
+RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html",
+           "events.out.tfevents.tinyfcn", *LISTS)  # fmt: skip
 CARD = "README.md"  # one that is there already stays
 CONFIG_MARK = '{\n  "arguments": {'  # how config.json begins, which is written first
 
@@ -68,7 +67,7 @@ class RunFolder:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
         >>> run = RunFolder(Path(folder.name) / "first")
-        >>> run.write_log([{"epoch": 1, "mean_iu": 0.25, "iu cat": math.nan}])
+        >>> run.write_log([{"epoch": 1, "mean_iu": 0.25, "iu cat": float("nan")}])
         >>> run.read_log()[0]["mean_iu"]
         0.25
         >>> folder.cleanup()
@@ -84,9 +83,10 @@ class RunFolder:
             reason = f"the run folder cannot be made or written to ({error.strerror})"
             raise OSError(error.errno, reason, str(self.path)) from error
         records = (self.path / name for name in RECORDS)
-        self.config, self.log, self.curves, self.predictions, self.report, *self.lists = records
+        self.config, self.log, self.curves, self.predictions, self.report, *more = records
+        self.events, *self.lists = more
         self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
-        self.events: Events | None = None  # for TensorBoard, where that is asked for
+        self.tensorboard = False  # whether events are written
 
     @contextlib.contextmanager
     def alone(self, resumed: str | None = None) -> Iterator[RunFolder]:
@@ -160,8 +160,8 @@ class RunFolder:
             "report.html": lambda: self.write_report(rows, classes, found),
             CARD: lambda: self.write_card(rows),
         }
-        if self.events:
-            writers["TensorBoard"] = functools.partial(self.events.write, rows)
+        if self.tensorboard:
+            writers["TensorBoard"] = lambda: write_events(self.events, rows)
         if found:
             writers["predictions.png"] = lambda: self.write_sheet(found.sheet, classes)
         return writers
@@ -213,12 +213,7 @@ def holds_run(path: str | os.PathLike[str]) -> bool:
 
 
 def _csv(rows: Sequence[Row]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, rows[-1])
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if math.isnan(value) else value for k, value in row.items()})
-    return text.getvalue().encode()
+    return csv_table([rows[-1], *([row[column] for column in rows[-1]] for row in rows)])
 
 
 def environment() -> dict[str, Any]:

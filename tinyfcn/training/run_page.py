@@ -118,8 +118,8 @@ def settings(values: Mapping[str, Any]) -> Element:
     return joined(element("h2", "Settings"), table([], rows))
 
 
-def _percent(share: float) -> str:
-    return "" if math.isnan(share) else f"{100 * share:.1f}"
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def _in_colours(mask: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:

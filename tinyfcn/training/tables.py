@@ -1,28 +1,25 @@
-"""Scores as tables: JSON, CSV, and a picture of what is taken for what."""
+"""Scores as tables: of each class, as CSV, and as a picture of what is taken for what."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinyfcn.metrics import SCORES, Scores
+from tinyfcn.metrics import Scores
 from tinyfcn.visualize import written
 
-IMAGES, CONFUSION = "id,pixel_accuracy,mean_iu,iu ", "truth / prediction,"  # how tables begin
 _GAP, _TEXT = 8, 13
 _INK, _FULL = (32, 32, 32), np.array([0, 68, 136])
 
 
-def class_scores(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+def class_scores(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float | None]]:
     """Of each class its IU, its accuracy (how many of its pixels were found), its precision (how
-    many of the found are right) and its share of the true pixels; NaN where undefined.
+    many of the found are right) and its share of the true pixels; None where undefined.
 
     Example:
         >>> from tinyfcn.metrics import scores
@@ -38,37 +35,21 @@ def class_scores(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, 
             "share": true / true.sum(),
         }
     return {
-        name: {column: float(values[i]) for column, values in columns.items()}
+        name: {key: None if np.isnan(of[i]) else float(of[i]) for key, of in columns.items()}
         for i, name in enumerate(classes)
     }
 
 
-def as_json(scores: Scores, classes: Sequence[str], **more: Any) -> bytes:
-    """The scores, of all and of each class, and what is known besides; null where undefined."""
-    every = {name: getattr(scores, name) for name in SCORES}
-    known = {**more, **every, "classes": class_scores(scores, classes)}
-    return (json.dumps(_plain(known), indent=2) + "\n").encode()
-
-
-def images_csv(images: Mapping[str, Sequence[float]], classes: Sequence[str]) -> bytes:
-    """A line for each image: pixel accuracy, mean IU, IU of each class; empty where undefined.
+def csv_table(rows: Iterable[Iterable[Any]]) -> bytes:
+    """The rows as CSV, in which NaN is an empty cell.
 
     Example:
-        >>> print(images_csv({"a": [0.5, 0.25, 0.25, math.nan]}, ["sea", "sky"]).decode())
-        id,pixel_accuracy,mean_iu,iu sea,iu sky
-        a,0.5,0.25,0.25,
-        <BLANKLINE>
+        >>> csv_table([["id", "iu sea", "iu sky"], ["a, b", 0.25, np.nan]]).decode()
+        'id,iu sea,iu sky\\r\\n"a, b",0.25,\\r\\n'
     """
-    head = ["id", "pixel_accuracy", "mean_iu", *(f"iu {name}" for name in classes)]
-    rows = ([name, *("" if x != x else x for x in figures)] for name, figures in images.items())
-    return _csv([head, *rows])
-
-
-def confusion_csv(scores: Scores, classes: Sequence[str]) -> bytes:
-    """The confusion matrix: pixels, a line for each true class, a column for each predicted one."""
-    rows = scores.counts.astype(np.int64).tolist()
-    lines = ([name, *row] for name, row in zip(classes, rows, strict=True))
-    return _csv([[CONFUSION.rstrip(","), *classes], *lines])
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["" if cell != cell else cell for cell in row] for row in rows])
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def confusion_picture(scores: Scores, classes: Sequence[str]) -> Image.Image:
@@ -105,16 +86,3 @@ def confusion_picture(scores: Scores, classes: Sequence[str]) -> Image.Image:
             centre = (x + side / 2 - 1, y + side / 2 - 1)
             draw.text(centre, f"{100 * share:.0f}", ink, font, "mm")
     return picture
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
