@@ -25,7 +25,7 @@ def data(tmp_path: Path) -> Data:
 
 
 def test_everything_is_in_the_file(data: Data) -> None:
-    text = page_of(data.check())
+    text = page_of(data.check(), "me")
     assert not re.findall(r"(?:src|href)=\"(?!data:)|<script|url\(", text)
     assert "Problems" not in text and "Worth knowing" not in text
     assert text.count("<h3>") == len(NAMES) and text.count("<img") == 3 * len(NAMES)
@@ -33,7 +33,7 @@ def test_everything_is_in_the_file(data: Data) -> None:
 
 def test_the_doubtful_come_first_and_problems_on_top(data: Data) -> None:
     swap(data)
-    text = page_of(data.check())
+    text = page_of(data.check(), "me")
     said = html.unescape(text)
     assert said.index("would fit better if they were swapped") < said.index("<h2>train</h2>")
     heads = re.findall(r"<h3>(⚠ )?(\w+): outlines fit by (-?[\d.]+)</h3>", text)
@@ -47,7 +47,7 @@ def test_masks_are_in_the_colours_of_the_classes(data: Data) -> None:
     labels = data.labels("p00").copy()
     labels[:9] = 255
     data.label("p00", labels)
-    text = page_of(data.check())
+    text = page_of(data.check(), "me")
     (source,) = re.findall(r'base64,([^"]+)" alt="mask of p00"', text)
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))).convert("RGB"))
     np.testing.assert_array_equal(shown, class_palette(["ground", "thing"])[labels])
@@ -55,11 +55,11 @@ def test_masks_are_in_the_colours_of_the_classes(data: Data) -> None:
 
 def test_bars_are_as_long_as_classes_are_frequent(data: Data) -> None:
     found = data.check()
-    tally, text = found.parts[0].tally, page_of(found)
+    part, text = found.parts[0], page_of(found, "me")
     widths = [float(width) for width in re.findall(r";width:([\d.]+)rem", text)][:3]
-    np.testing.assert_allclose(widths, 6 * tally.labels / tally.labels.max(), atol=0.01)
+    np.testing.assert_allclose(widths, 6 * part.labels / part.labels.max(), atol=0.01)
     shares = re.findall(r"<td>([\d.]+)%</td>", text)[::2][:3]
-    np.testing.assert_allclose(np.array(shares, float) / 100, tally.labels / tally.pixels.sum(),
+    np.testing.assert_allclose(np.array(shares, float) / 100, part.labels / part.pixels.sum(),
                                atol=1e-4)  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_names_are_escaped(data: Data) -> None:
     for path in (data.image("p00"), data.mask("p00")):
         path.rename(path.with_name("<b>.png"))
     data.list("train", ["<b>", *NAMES[1:10]])
-    assert "<b>" not in page_of(data.check())
+    assert "<b>" not in page_of(data.check(), "me")
 
 
 def test_the_page_of_another_hand_stays(

@@ -14,28 +14,32 @@ from __future__ import annotations
 import argparse
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
 
 from tinyfcn import nn
 from tinyfcn.cli.class_options import classes_of
 from tinyfcn.cli.parser import Parser, sizes
 from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
-from tinyfcn.data import VOID, DataLoader, SegmentationDataset
-from tinyfcn.doctor.check import Check, Part, Problem, check
-from tinyfcn.doctor.check_page import MARK, write_page
+from tinyfcn.data import DataLoader, SegmentationDataset
+from tinyfcn.doctor.check import Check, check
+from tinyfcn.doctor.check_page import page_of
+from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training import report
 from tinyfcn.training.augmentation import augmentation, augmented_sheet
 from tinyfcn.visualize import made_by
 
+MARK = "tinyfcn check"
 TAKEN = {
     "classes", "mask-values", "void", "train-split", "val-split", "val-share", "group-by",
     "workers", "resize", "crop",
     "flip", "jitter", "colour-jitter", "augment", "seed",
 }  # fmt: skip
-SHOWN = 8  # names with a problem; the number of all is said
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,76 +58,70 @@ def main(arguments: Sequence[str]) -> int:
     found = check(
         options.data, (options.train_split, options.val_split), classes_of(vars(options)),
         options.void, options.crop, functools.partial(report.bar, desc="looking"),
-        max(1, options.workers), options.val_share, options.group_by == "folder",
+        max(1, options.workers), val_share=options.val_share,
+        by_folder=options.group_by == "folder",
     )  # fmt: skip
     print("\n".join(described(found)))
     if options.augmented and found.parts:
-        print(f"augmented images: {draw_augmented(options, found.parts[0].dataset)}")
+        sheet = augmented(options, found.parts[0].dataset)
+        path = Path(options.augmented).with_suffix(".png")
+        save = functools.partial(sheet.save, format="PNG", pnginfo=made_by(MARK))
+        print(f"augmented images: {_written(path, save)}")
     if options.out:
-        Path(options.out).mkdir(parents=True, exist_ok=True)
-        print(f"with pictures: {write_page(found, options.out)}")
+        text = page_of(found, MARK).encode("utf-8", "backslashreplace")
+        path = Path(options.out, "check.html")
+        print(f"with pictures: {_written(path, lambda file: file.write(text))}")
     return int(bool(found.problems))
 
 
-def draw_augmented(options: argparse.Namespace, dataset: SegmentationDataset) -> str:
-    """Where the sheet of augmented samples was written."""
+def _written(path: Path, write: Callable[[BinaryIO], object]) -> str:
+    """Write a file there, or beside a file of another hand; where, and a note of that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (free,), note = Outputs([], MARK).free(path.parent, path.stem, path.suffix)
+    with atomic_write(free) as file:
+        write(file)
+    return f"{free}{note}"
+
+
+def augmented(options: argparse.Namespace, dataset: SegmentationDataset) -> Image.Image:
+    """A sheet of samples, augmented as the options say."""
     transform = augmentation(
         nn.Sequential(), options.crop, options.jitter, options.colour_jitter, options.flip,
         options.augment, sizes(options.resize) if options.resize else (),
     )  # fmt: skip
     loader = DataLoader(dataset, transform=transform, seed=options.seed)
-    wanted = Path(options.augmented)
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    (path,), note = Outputs([], MARK).free(wanted.parent, wanted.stem, ".png")
-    with atomic_write(path) as file:
-        sheet = augmented_sheet(loader, dataset.classes)
-        sheet.save(file, format="PNG", pnginfo=made_by(MARK))
-    return f"{path}{note}"
+    return augmented_sheet(loader, dataset.classes)
 
 
 def described(found: Check) -> list[str]:
     """Lines for the screen."""
     lines = [line for part in found.parts for line in (*_part(part), "")]
-    for title, problems in (("problem", found.problems), ("note", found.notes)):
-        if problems:
-            lines.append(f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}:")
-            lines += [_problem(number, problem) for number, problem in enumerate(problems, 1)]
-            lines.append("")
+    for title, said in (("problem", found.problems), ("note", found.notes)):
+        if said:
+            lines.append(f"{len(said)} {title}{'s' if len(said) > 1 else ''}:")
+        for number, (text, names) in enumerate(said.items(), 1):
+            lines.append(f"{number:3}. {text}")
+            lines += [f"     {len(names)}: {listed(names)}"] if names else []
+        lines += [""] if said else []
     return [*lines, "put right what is listed above" if found.problems else "nothing is wrong"]
-
-
-def _problem(number: int, problem: Problem) -> str:
-    text = f"{number:3}. {problem.text}"
-    if problem.names:
-        more = f" and {len(problem.names) - SHOWN} more" if len(problem.names) > SHOWN else ""
-        text += f"\n     {len(problem.names)}: {', '.join(problem.names[:SHOWN])}{more}"
-    return text
 
 
 def _part(part: Part) -> list[str]:
     """What a list holds, and how often each class occurs."""
-    tally, count = part.tally, len(part.seen)
     kind = type(part.dataset).__name__.removesuffix("Segmentation")
-    images, masks = (Counter(seen.kinds[i] for seen in part.seen) for i in (0, 1))
-    sizes = Counter(f"{seen.size[1]} x {seen.size[0]}" for seen in part.seen)
-    lines = [
-        f"{part.name}: {len(part.dataset)} images in {part.dataset.files[0][0].parent} ({kind})",
-        *(f"  {what}: {_counted(how)}"
-          for what, how in (("images", images), ("masks", masks), ("width x height", sizes))),
-    ]  # fmt: skip
-    names, places = (*tally.classes, "void"), [*range(len(tally.classes)), VOID]
-    width, total = max(map(len, names)), max(1, tally.pixels.sum())
-    lines.append(f"  {'':{width}}  % of pixels  % of images")
-    for name, pixels, place in zip(names, tally.labels, places, strict=True):
-        if not pixels:
-            continue
-        share = 100 * tally.images[place] / max(1, count)
-        lines.append(f"  {name:{width}}  {100 * pixels / total:11.2f}  {share:11.1f}")
-    few = 0 < len(tally.missing) < 9
-    return [*lines, f"  never: {listed(tally.missing)}"] if few else lines
-
-
-def _counted(kinds: Counter[str]) -> str:
-    some = [f"{count} {kind}" for kind, count in kinds.most_common(3)]
-    more = f" and {len(kinds) - 3} others" if len(kinds) > 3 else ""
-    return ", ".join(some) + more
+    folder = part.dataset.files[0][0].parent
+    lines = [f"{part.name}: {len(part.dataset)} images in {folder} ({kind})"]
+    sizes = (f"{one.size[0]} x {one.size[1]}" for one in part.seen)
+    for what, kinds in (
+        ("images", (one.images for one in part.seen)),
+        ("masks", (one.masks for one in part.seen)),
+        ("width x height", sizes),
+    ):
+        counts = Counter(kinds)
+        some = [f"{count} {kind}" for kind, count in counts.most_common(3)]
+        more = f" and {len(counts) - 3} others" if len(counts) > 3 else ""
+        lines.append(f"  {what}: {', '.join(some)}{more}")
+    lines.append("  % of pixels  % of images  class")
+    shares = [(name, 100 * pixels, 100 * images) for name, _, pixels, images in part.shares()]
+    lines += [f"  {p:11.2f}  {i:11.1f}  {name}" for name, p, i in shares if p]
+    return [*lines, f"  never: {listed(part.missing)}"] if part.missing else lines

@@ -1,17 +1,15 @@
 """The data doctor: says what is wrong with images and masks, before anything is learned from them.
 
-``look.py`` counts what masks hold, ``masks.py`` judges it: that alone is what every training begins
+``look.py`` sees what masks hold, ``masks.py`` judges it: that alone is what every training begins
 with.
 """
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from tinyfcn.data import DataError, SegmentationDataset
-from tinyfcn.doctor.look import Tally, look_at
+from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import notes, what_must_go_wrong
 
 __all__ = ["before_training"]
@@ -35,13 +33,13 @@ def before_training(dataset: SegmentationDataset, sure: bool = False) -> list[st
         FileNotFoundError: for a mask that is gone.
     """
     order = np.random.default_rng(0).permutation(len(dataset)).tolist()
-    tally = Tally(dataset)
+    part = Part(dataset)
     for start in range(0, len(order), AT_ONCE):
-        for facts in look_at(dataset, itertools.islice(order, start, start + AT_ONCE)):
-            tally.add(facts)
-        if tally.strange or not tally.missing:
+        part.look(order[start : start + AT_ONCE])
+        for error in part.errors.values():
+            raise error
+        if part.strange or not part.missing:
             break
-    wrong = what_must_go_wrong(tally, sure)
-    if wrong:
+    if wrong := what_must_go_wrong(part, sure):
         raise DataError(wrong)
-    return notes(tally)
+    return notes(part)

@@ -2,85 +2,72 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from tinyfcn.data import VOID, read_image
 from tinyfcn.data.class_colours import class_palette
-from tinyfcn.doctor.check import Check, Part, Problem
+from tinyfcn.doctor.check import BOTH, Check
+from tinyfcn.doctor.look import Part
+from tinyfcn.doctor.masks import listed
 from tinyfcn.doctor.pairs import fits
-from tinyfcn.files import AnyPath, Outputs, atomic_write
 from tinyfcn.page import Element, element, joined, page, picture, table
 from tinyfcn.visualize import overlay
 
-MARK = "tinyfcn check"
 SAMPLES = 24  # of each list
 SIDE = 240  # of a picture on the page
 NAMES = 40  # with a problem
 
 
-def write_page(found: Check, folder: AnyPath) -> str:
-    """Write ``check.html`` into a folder, or under another name if another hand wrote what is there
-    under this; gives its path, and a note of that."""
-    (path,), note = Outputs([], MARK).free(folder, "check", ".html")
-    with atomic_write(path) as file:
-        file.write(page_of(found).encode("utf-8", "backslashreplace"))
-    return f"{path}{note}"
-
-
-def page_of(found: Check) -> str:
-    """The page, in HTML."""
-    doubtful = {n for p in found.problems for name in p.names for n in re.split(" and | = ", name)}
-    lists = ((title, problems) for title, problems in (("Problems", found.problems),
-             ("Worth knowing", found.notes)) if problems)  # fmt: skip
+def page_of(found: Check, maker: str) -> str:
+    """The page, in HTML; ``maker`` stands at its end."""
+    names = [name for names in found.problems.values() for name in names]
+    doubtful = {part for name in names for part in name.split(BOTH)}
     return page(
         "What is in the data",
-        *(joined(element("h2", title), element("ol", *map(_told, problems)))
-          for title, problems in lists),
+        _list("Problems", found.problems),
+        _list("Worth knowing", found.notes),
         *(joined(element("h2", part.name), _shares(part), *_samples(part, doubtful))
           for part in found.parts if part.seen),
-        element("p", f"made by {MARK}"),
+        element("p", f"made by {maker}"),
     )  # fmt: skip
 
 
-def _told(problem: Problem) -> Element:
-    more = f" and {len(problem.names) - NAMES} more" if len(problem.names) > NAMES else ""
-    names = ", ".join(problem.names[:NAMES]) + more
-    return element("li", problem.text, element("figcaption", names))
+def _list(title: str, said: Mapping[str, Sequence[str]]) -> Element:
+    items = (
+        element("li", text, element("figcaption", listed(names, NAMES)))
+        for text, names in said.items()
+    )
+    return joined(element("h2", title), element("ol", *items)) if said else Element()
 
 
 def _shares(part: Part) -> Element:
     """A bar for each class, and the numbers behind it."""
-    tally, palette = part.tally, class_palette(part.dataset.classes)
-    places = [*range(len(tally.classes)), VOID]
-    most, total = max(1, tally.labels.max()), max(1, tally.pixels.sum())
-    rows = []
-    for name, place, pixels in zip((*tally.classes, "void"), places, tally.labels, strict=True):
+    rows, palette, shares = [], class_palette(part.classes), part.shares()
+    most = max(pixels for _, _, pixels, _ in shares)
+    for name, label, pixels, images in shares:
         width = f"{6 * pixels / most:.2f}rem"
-        style = f"background:#{palette[place].tobytes().hex()};width:{width}"
+        style = f"background:#{palette[label].tobytes().hex()};width:{width}"
         bar = element("div", element("span", class_="colour", style=style), style="text-align:left")
-        images = tally.images[place] / len(part.seen)
-        rows.append([name, f"{pixels / total:.2%}", f"{images:.1%}", bar])
+        rows.append([name, f"{pixels:.2%}", f"{images:.1%}", bar])
     return table(["class", "pixels", "images", ""], rows)
 
 
 def _samples(part: Part, doubtful: set[str]) -> Iterator[Element]:
     """Samples with a problem, then those whose masks fit their images worst."""
-    fit = fits([seen.afar for seen in part.seen])
-    order = np.argsort(fit, kind="stable").tolist()
-    order.sort(key=lambda place: part.ids([place])[0] not in doubtful)
-    palette = class_palette(part.dataset.classes)
+    fit = fits([one.afar for one in part.seen])
+    names, palette = part.ids(range(len(fit))), class_palette(part.classes)
+    order = sorted(range(len(fit)), key=lambda i: (names[i] not in doubtful, fit[i]))
     for place in order[:SAMPLES]:
-        (name,), index = part.ids([place]), part.seen[place].place
+        name, index = names[place], part.seen[place].place
         photo = Image.fromarray(read_image(part.dataset.files[index][0]))
         labels = part.dataset.labels(index)
-        mask = Image.fromarray(np.where(labels < part.dataset.num_classes, labels, VOID))
+        mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
         photo.thumbnail((SIDE, SIDE))
         mask = mask.resize(photo.size, Image.Resampling.NEAREST)
-        over = overlay(np.asarray(photo), np.asarray(mask), part.dataset.classes, legend=False)
+        over = overlay(np.asarray(photo), np.asarray(mask), part.classes, legend=False)
         mask.putpalette(palette.tobytes())
         parts = {
             "image": picture(photo, f"image {name}", lossy=True),

@@ -1,77 +1,102 @@
-"""What a mask holds, counted; and the sum of that over many masks."""
+"""What can be seen of a sample without learning from it; and the sum of that over a data set."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinyfcn.data.dataset import SegmentationDataset
+from tinyfcn.data import DataError, SegmentationDataset, read_image
+from tinyfcn.data.conventions import check_sample
 from tinyfcn.data.palette import VOID
+from tinyfcn.doctor.pairs import BLANK, Afar, from_afar
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-DEEP = (
-    3  # pixels; lines of void around objects, as VOC has them, are not much wider than twice that
-)
+# Pixels; lines of void around objects, as VOC has them, are not much wider than twice that.
+DEEP = 3
 
 
-class Facts(NamedTuple):
+class Seen(NamedTuple):
     """What was seen of one sample.
 
     Attributes:
         place: of the sample.
         counts: pixels of each value in its mask file, (256,).
-        deep_void: void pixels with nothing else within ``DEEP`` pixels.
-        deep_strange: the same of pixels that are neither a class nor void.
-        palette: the colours of its values, RGB one after the other; empty if it has none.
+        deep: void pixels with nothing else within ``DEEP`` pixels; the same of pixels that are
+            neither a class nor void.
+        palette: the colours of the mask's values, RGB one after the other; empty if it has none.
+        masks, images: how it is stored, such as "PNG P".
+        size: width and height.
+        afar: what tells whether both belong together.
+
+    The last three are known where the image was looked at too.
     """
 
     place: int
     counts: NDArray[np.int64]
-    deep_void: int
-    deep_strange: int
+    deep: tuple[int, int]
     palette: bytes
+    masks: str
+    images: str = ""
+    size: tuple[int, int] = (0, 0)
+    afar: Afar = BLANK
 
 
-class Tally:
-    """The sum of what was seen of many masks.
+class Part:
+    """A list of the data, and what was seen of its samples so far.
 
     Attributes:
+        dataset: the samples.
+        name: of the list.
         classes: the names of the classes.
-        table: the label of each value in a mask file, (256,).
+        table: the label of each value in a mask file, (256,); ``named`` if somebody gave one.
         where: the folder of the masks.
+        seen: the samples that can be used.
+        errors: why others cannot, by their place.
         pixels: of each value, (256,).
-        images: masks with each label, (256,).
-        deep_void, deep_strange: as of :class:`Facts`.
-        palettes: how many masks have which.
-        odd: the file of the first mask with a value that is neither a class nor void, or "".
+        deep: the sum of those seen.
     """
 
-    def __init__(self, dataset: SegmentationDataset) -> None:
-        self.classes = dataset.classes
+    def __init__(self, dataset: SegmentationDataset, name: str = "") -> None:
+        self.dataset, self.name, self.classes = dataset, name, dataset.classes
         self.named = dataset.table is not None
         self.table = np.arange(256, dtype=np.uint8) if dataset.table is None else dataset.table
         self.where = dataset.files[0][1].parent
-        self.pixels, self.images = np.zeros((2, 256), np.int64)
-        self.deep_void = self.deep_strange = 0
-        self.masks, self.odd = [mask.name for _, mask in dataset.files], ""
-        self.palettes: Counter[bytes] = Counter()
+        self.seen: list[Seen] = []
+        self.errors: dict[int, DataError | OSError] = {}
+        self.pixels, self.deep = np.zeros(256, np.int64), np.zeros(2, np.int64)
 
-    def add(self, facts: Facts) -> None:
-        """Count a mask."""
-        self.pixels += facts.counts
-        self.odd = self.odd or self.masks[facts.place] * bool(self.strange)
-        self.images[np.unique(self.table[facts.counts > 0])] += 1
-        self.deep_void += facts.deep_void
-        self.deep_strange += facts.deep_strange
-        self.palettes[facts.palette] += 1
+    def look(
+        self,
+        places: Iterable[int],
+        images: bool = False,
+        workers: int = 2,
+        progress: Callable[..., Iterable[Any]] = lambda samples, **options: samples,
+    ) -> None:
+        """Look at the masks of some samples, and at their images; threads read them."""
+        places = [*places]
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="tinyfcn-doctor")
+        try:
+            found = pool.map(lambda place: look(self.dataset, place, images), places)
+            for place, one in zip(places, progress(found, total=len(places)), strict=True):
+                if isinstance(one, DataError | OSError):
+                    self.errors[place] = one
+                else:
+                    self.seen.append(one)
+                    self.pixels += one.counts
+                    self.deep += one.deep
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def ids(self, which: Iterable[Any]) -> list[str]:
+        """The names of the samples at some places of ``seen``."""
+        return [self.dataset.ids[self.seen[i].place] for i in which]
 
     @property
     def values(self) -> list[int]:
@@ -94,30 +119,37 @@ class Tally:
         """Classes that never occur."""
         return [name for name, n in zip(self.classes, self.labels, strict=False) if not n]
 
+    def shares(self) -> list[tuple[str, int, float, float]]:
+        """Name and label of each class and of void, its share of the pixels and of the images."""
+        held = np.array([one.counts > 0 for one in self.seen])
+        labels = [*range(len(self.classes)), VOID]
+        images = [held[:, self.table == label].any(axis=1).mean() for label in labels]
+        pixels = self.labels / max(1, self.pixels.sum())
+        return [*zip((*self.classes, "void"), labels, pixels, images, strict=True)]
 
-def look_at(
-    dataset: SegmentationDataset, indices: Iterable[int], workers: int = 2
-) -> Iterator[Facts]:
-    """The facts of some samples, in order; read by threads."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="tinyfcn-doctor")
+
+def look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | DataError | OSError:
+    """What is seen of a sample, or why it cannot be used."""
+    image_path, mask_path = dataset.files[place]
     try:
-        yield from pool.map(lambda index: facts_of(dataset, index, dataset.values(index)), indices)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        values = dataset.values(place)
+        labels = values if dataset.table is None else dataset.table[values]
+        void = labels == VOID
+        strange = (labels >= dataset.num_classes) & ~void
+        counts = np.bincount(values.ravel(), minlength=256)
+        masks, palette = _header(mask_path)
+        seen = Seen(place, counts, (_deep(void), _deep(strange)), palette, masks)
+        if not images:
+            return seen
+        image, labels = read_image(image_path), np.where(strange, np.uint8(VOID), labels)
+        check_sample(image, labels, dataset.num_classes, image_path, mask_path)
+    except (DataError, OSError) as error:
+        return error
+    size, afar = labels.shape[::-1], from_afar(image, labels)
+    return seen._replace(images=_header(image_path)[0], size=size, afar=afar)
 
 
-def facts_of(dataset: SegmentationDataset, index: int, values: NDArray[np.uint8]) -> Facts:
-    """The facts of a sample whose mask holds these values, (H, W)."""
-    values = values.astype(np.uint8, copy=False)
-    counts = np.bincount(values.ravel(), minlength=256)
-    labels = values if dataset.table is None else dataset.table[values]
-    void = labels == VOID
-    strange = (labels >= dataset.num_classes) & ~void
-    palette = header(dataset.files[index][1])[1]
-    return Facts(index, counts, _deep(void), _deep(strange), palette)
-
-
-def header(path: Path) -> tuple[str, bytes]:
+def _header(path: Path) -> tuple[str, bytes]:
     """Format and mode of a file as Pillow names them, and the palette of a PNG."""
     with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as image:
         palette = image.palette if image.format == "PNG" else None

@@ -2,115 +2,118 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE, VOID
-from tinyfcn.doctor.look import Tally
+from tinyfcn.doctor.look import Part
 from tinyfcn.training.model_spec import class_list
 
 SMOOTHED = 48  # so many values that are no class come from smoothing or JPEG; few, where lines
 THICK = 0.1  # of void's pixels, if they lie deep: areas then, not outlines
 
 
-def what_must_go_wrong(tally: Tally, sure: bool = False) -> str:
+def what_must_go_wrong(part: Part, sure: bool = False) -> str:
     """Why nothing good can be learned from such masks, and what to do; "" if it can.
 
     Args:
-        tally: the masks.
+        part: the masks.
         sure: the user has said which value is void.
     """
-    say = f"the masks in {tally.where} hold {listed(tally.values)}"
-    if tally.strange:
-        return f"{say}{_strange(tally)} ({tally.strange[0]} and such are in {tally.odd})"
-    if not tally.named and (order := _order(tally)):
+    say = f"the masks in {part.where} hold {listed(part.values)}"
+    if part.strange:
+        odd = next(one.place for one in part.seen if one.counts[part.strange].any())
+        file = part.dataset.files[odd][1].name
+        return f"{say}{_strange(part)} ({part.strange[0]} and such are in {file})"
+    if not part.named and (order := _order(part)):
         return order
-    *pixels, void = tally.labels.tolist()
-    void_is = f", and {listed([v for v in tally.values if tally.table[v] == VOID])} is void"
-    found = [name for name, count in zip(tally.classes, pixels, strict=True) if count]
-    if len(found) < min(2, len(tally.classes)):
+    *pixels, void = part.labels.tolist()
+    void_is = f", and {listed([v for v in part.values if part.table[v] == VOID])} is void"
+    found = [name for name, count in zip(part.classes, pixels, strict=True) if count]
+    if len(found) < min(2, len(part.classes)):
         text = f"{say} only{void_is if void else ''}, so that nothing"
         text += f" but {found[0]} would be learned: " if found else " would be learned: "
-        several = len(tally.values) > 1
-        return text + (f"{_mapping(tally)} names them" if several else "are these the masks?")
-    areas = tally.deep_void > THICK * void and tally.classes != VOC_CLASSES
-    if tally.missing and areas and not (sure or tally.named):
+        several = len(part.values) > 1
+        return text + (f"{_mapping(part)} names them" if several else "are these the masks?")
+    areas = part.deep[0] > THICK * void and part.classes != VOC_CLASSES
+    if part.missing and areas and not (sure or part.named):
         return (
-            f"{say}{void_is}; void covers areas, and there is nothing of {listed(tally.missing)}: "
-            f"{_mapping(tally)} names them, or, if {VOID} is void indeed, --void {VOID} says so"
+            f"{say}{void_is}; void covers areas, and there is nothing of {listed(part.missing)}: "
+            f"{_mapping(part)} names them, or, if {VOID} is void indeed, --void {VOID} says so"
         )
     return ""
 
 
-def _order(tally: Tally) -> str:
+def _order(part: Part) -> str:
     """What is to be said where palettes have VOC's colours, but another for a value than VOC."""
     known = {tuple(colour): value for value, colour in enumerate(VOC_PALETTE.tolist())}
-    used = [value for value in tally.values if value < len(tally.classes)]
-    for palette, masks in tally.palettes.items():
+    used = [value for value in part.values if value < len(part.classes)]
+    for palette, masks in Counter(one.palette for one in part.seen).items():
         colours = [tuple(palette[3 * v : 3 * v + 3]) for v in used]
         as_voc = [known.get(colour, VOID) for colour in colours]
-        if as_voc != used and all(value < len(tally.classes) for value in as_voc):
+        if as_voc != used and all(value < len(part.classes) for value in as_voc):
             value, other = next(pair for pair in zip(used, as_voc, strict=True) if len({*pair}) > 1)
             return (
-                f"{masks} masks in {tally.where} have palettes in another order than VOC's: "
+                f"{masks} masks in {part.where} have palettes in another order than VOC's: "
                 f"{value} has the colour of {other}. If the colours are right, save the masks as "
-                f"RGB, whose colours are read; if the values are: {_mapping(tally, used)}"
+                f"RGB, whose colours are read; if the values are: {_mapping(part, used)}"
             )
     return ""
 
 
-def notes(tally: Tally) -> list[str]:
+def notes(part: Part) -> list[str]:
     """What is worth to be read, though it may be meant so."""
     said = []
-    if tally.missing:
+    if part.missing:
         hint = ""
-        if tally.classes == VOC_CLASSES:
+        if part.classes == VOC_CLASSES:
             hint = "; the names are those of VOC, --classes gives others"
-        names = class_list(tally.missing)
+        names = class_list(part.missing)
         said.append(f"there is nothing of {names} in the masks{hint}")
-    unnamed = [v for v in tally.values if tally.named and tally.table[v] == VOID]
+    unnamed = [v for v in part.values if part.named and part.table[v] == VOID]
     if unnamed:
-        share = tally.pixels[unnamed].sum() / tally.pixels.sum()
+        share = part.pixels[unnamed].sum() / part.pixels.sum()
         said.append(f"void are the values {listed(unnamed)}, {share:.1%} of the pixels")
     return said
 
 
-def _strange(tally: Tally) -> str:
+def _strange(part: Part) -> str:
     """What values may be that are neither a class nor void."""
-    classes, strange = len(tally.classes), tally.strange
-    rest = [v for v in tally.values if v not in strange and v != VOID]
-    if len(strange) >= SMOOTHED or (len(strange) > 1 and not tally.deep_strange):
+    classes, strange = len(part.classes), part.strange
+    rest = [v for v in part.values if v not in strange and v != VOID]
+    if len(strange) >= SMOOTHED or (len(strange) > 1 and not part.deep[1]):
         return (
             ", as masks do that were made smaller or turned with smoothing, or were saved as JPEG: "
             "export them again, as PNG and without smoothing (nearest neighbour)"
         )
-    own = np.flatnonzero(tally.table < classes).tolist()
-    text = f", but the {class_list(tally.classes)} are {listed(own)}, and {VOID} is void"
+    own = np.flatnonzero(part.table < classes).tolist()
+    text = f", but the {class_list(part.classes)} are {listed(own)}, and {VOID} is void"
     if len(strange) == 1 and len(rest) == classes:
         text += f"; --void {strange[0]} says that {strange[0]} is void too"
         if strange == [classes]:
             text += "; if it is a class, --classes lacks a name"
         return text
-    values = tally.values
+    values = part.values
     if len(values) != classes:
         values = [v for v in values if v != VOID]
-    return f"{text}; {_mapping(tally, values)} names them"
+    return f"{text}; {_mapping(part, values)} names them"
 
 
-def _mapping(tally: Tally, values: Sequence[int] | None = None) -> str:
+def _mapping(part: Part, values: Sequence[int] | None = None) -> str:
     """The option that gives a name to each value, as far as one can guess."""
-    values = tally.values if values is None else values
-    names = list(tally.classes)
+    values = part.values if values is None else values
+    names = list(part.classes)
     if len(values) != len(names):
         names = [names[0], *(f"NAME{i}" if len(values) > 2 else "NAME" for i in range(1, 256))]
     pairs = [f"{value}:{name}" for value, name in zip(values, names, strict=False)]
     return "--mask-values " + ",".join(pairs[:9] + ["…"] * (len(pairs) > 9))
 
 
-def listed(things: Sequence[object]) -> str:
+def listed(things: Sequence[object], most: int = 8) -> str:
     """``0, 1 and 255``; of many, the first and the last."""
     words = [str(thing) for thing in things]
-    if len(words) > 8:
-        words = [*words[:5], "…", words[-1]]
+    if len(words) > most:
+        words = [*words[: most - 3], "…", words[-1]]
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -41,6 +41,9 @@ class Afar(NamedTuple):
     outlines: Cells
 
 
+BLANK = Afar(*np.zeros((3, SIDE, SIDE), np.uint8))
+
+
 def from_afar(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Afar:
     """What is left of an image (H, W, 3) and its mask (H, W) from afar."""
     grey = np.asarray(Image.fromarray(image).convert("L"))

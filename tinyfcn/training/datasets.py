@@ -98,9 +98,10 @@ def open_datasets(
         training = data.ConcatDataset([training, data.SBDSegmentation(sbd_root, exclude=known)])
     overlap = set(training.ids) & set(validation.ids)
     if overlap and train_split != val_split:
+        some = ", ".join(sorted(overlap)[:5])
         raise DataError(
             f"in both lists, {train_split} and {val_split}: {len(overlap)} of {len(validation)}, "
-            f"such as {min(overlap)}; take them out of one, or scores would say nothing"
+            f"such as {some}; take them out of one, or scores would say nothing"
         )
     return training, validation
 
