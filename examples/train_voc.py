@@ -1,8 +1,8 @@
 """Train a network that labels pixels.
 
-Without --data-root it draws synthetic scenes. What stands in [] holds where nothing is given.
+Without a folder of data it draws synthetic scenes. What stands in [] holds where nothing is given.
 
-tinyfcn train --data-root VOCdevkit/VOC2012      Pascal VOC, or data in its layout
+tinyfcn train photos --classes background,cell   images and masks of your own
 mpiexec -n 4 tinyfcn train                       shared out to four processes
 """
 

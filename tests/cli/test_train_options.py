@@ -37,6 +37,18 @@ def test_defaults() -> None:
     assert parse_options(["--no-batch-norm", "--no-flip"]).batch_norm is False
 
 
+def test_the_folder_of_data_needs_no_name() -> None:
+    named = parse_options(["--data-root", "d", "--lr", "1"])
+    for command in (["d", "--lr", "1"], ["--lr", "1", "d"], ["--lr", "1", "--", "d"]):
+        options = parse_options(command)
+        assert options == named
+    assert parse_options(["--", "-d"]).data_root == "-d"
+    with pytest.raises(UsageError, match="d and --data-root are both data"):
+        parse_options(["d", "--data-root", "e"])
+    with pytest.raises(SystemExit):
+        parse_options(["d", "e"])
+
+
 @pytest.mark.parametrize(("model", "lr"), [("fcn32s", 1e-10), ("fcn16s", 1e-12), ("fcn8s", 1e-14)])
 def test_the_published_settings(model: str, lr: float) -> None:
     options = parse_options(["--preset", "paper", "--model", model])

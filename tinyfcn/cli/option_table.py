@@ -133,9 +133,9 @@ OPTIONS = {
 }  # fmt: skip
 # These stand on the page of --help-all alone.
 RARE = {
-    "accumulate", "at-once", "bias-lr", "geometry", "half-exchange", "loss-reduction", "momentum",
-    "preprocessing", "recompute", "same-bits", "sync-batch-norm",
-    "tensorboard", "warmup",
+    "accumulate", "at-once", "bias-lr", "data-root", "geometry", "half-exchange", "loss-reduction",
+    "momentum", "preprocessing", "recompute", "same-bits", "sync-batch-norm", "tensorboard",
+    "warmup",
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group

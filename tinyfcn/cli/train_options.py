@@ -67,7 +67,7 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
     parser = Parser(
         text,
         prog="tinyfcn train",
-        usage="%(prog)s [options]",
+        usage="%(prog)s [FOLDER] [options]",
         argument_default=argparse.SUPPRESS,
         formatter_class=CompactHelp,
         add_help=False,
@@ -75,11 +75,17 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
     hidden = RARE if {"-h", "--help"} & {*arguments} else ()
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
+        if title == "data":
+            about = options[0].help  # that of --data-root
+            group.add_argument("folder", nargs="?", metavar="FOLDER", help=about)
         for option in options:
             add_option(group, option, option.name not in hidden)
     group.add_argument("--help", "-h", action="help", help="the usual options")
     group.add_argument("--help-all", action="help", help="all options")
-    return complete(vars(parser.parse(arguments)))
+    given = vars(parser.parse(arguments))
+    if (folder := given.pop("folder", None)) and given.setdefault("data_root", folder) != folder:
+        raise UsageError(f"{folder} and --data-root are both data to train on; give one of them")
+    return complete(given)
 
 
 def complete(given: dict[str, Any]) -> argparse.Namespace:
