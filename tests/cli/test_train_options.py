@@ -39,14 +39,9 @@ def test_defaults() -> None:
 
 def test_the_folder_of_data_needs_no_name() -> None:
     named = parse_options(["--data-root", "d", "--lr", "1"])
-    for command in (["d", "--lr", "1"], ["--lr", "1", "d"], ["--lr", "1", "--", "d"]):
-        options = parse_options(command)
-        assert options == named
+    for command in ("d --lr 1", "--lr 1 d", "--lr 1 -- d", "--data-root d --lr 1 d"):
+        assert parse_options(command.split()) == named
     assert parse_options(["--", "-d"]).data_root == "-d"
-    with pytest.raises(UsageError, match="d and --data-root are both data"):
-        parse_options(["d", "--data-root", "e"])
-    with pytest.raises(SystemExit):
-        parse_options(["d", "e"])
 
 
 @pytest.mark.parametrize(("model", "lr"), [("fcn32s", 1e-10), ("fcn16s", 1e-12), ("fcn8s", 1e-14)])
@@ -178,6 +173,7 @@ def test_a_run_is_never_overwritten() -> None:
         ("--epochs 2 --iterations 3", "give one of them"),
         ("--resume a.npz --init-from b.npz", "give one of them"),
         ("--scenes 9 --data-root b", "--data-root; give one of them"),
+        ("d --data-root e", "d and --data-root are both data"),
         ("--resume", "--resume needs a checkpoint"),
         ("--evaluate", "--evaluate needs a checkpoint"),
         ("--loss ce+dice --loss-reduction sum", "dice is of images, .* give --loss-reduction mean"),
@@ -202,17 +198,11 @@ def test_rejects_combinations(command: str, words: str) -> None:
         ("--batch-size 0", "--batch-size: expected an integer of at least 1, got '0'"),
         ("--model resnet", "--model: expected one of fcn32s, fcn16s, fcn8s, "),
         ("--model resnet50", "--model: resnet50 labels whole images, not pixels; expected one of"),
-        (
-            "--loss dise",
-            "expected ce, dice, focal or a sum such as ce+0.5*dice, got 'dise'",
-        ),
+        ("--loss dise", "expected ce, dice, focal or a sum such as ce+0.5*dice, got 'dise'"),
         ("--loss ce+0*dice", "got 'ce+0*dice'"),
         ("--loss nan*ce", "got 'nan*ce'"),
         ("--loss ce+", "got 'ce+'"),
-        (
-            "--class-weights a=1,b",
-            "expected none, median-frequency, enet or a list such as",
-        ),
+        ("--class-weights a=1,b", "expected none, median-frequency, enet or a list such as"),
         ("--class-weights a=-1", "got 'a=-1'"),
         ("--class-weights a=1,a=2", "got 'a=1,a=2'"),
         ("--class-weights median-freq", "got 'median-freq'; did you mean median-frequency?"),

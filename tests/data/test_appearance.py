@@ -104,7 +104,7 @@ def test_the_smallest_images(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ColourJitter(contrast=1), r"contrast must be in \[0, 1\), got 1"),
+        (lambda: ColourJitter(contrast=2), r"contrast must be in \[0, 1\], got 2"),
         (lambda: RandomBlur(-1), r"RandomBlur: most must be in \[0, 100\], got -1"),
         (lambda: RandomNoise(float("nan")), r"RandomNoise: most must be in \[0, 1\], got nan"),
     ],

@@ -36,10 +36,10 @@ def test_amounts() -> None:
         ("turns,", "got ''"),
         ("none,turns", "got 'none'"),
         ("rotate=200", "got 'rotate=200'"),
-        ("noise=", "got 'noise='"),
+        ("noise=", "to float: ''"),
         ("turns,noise=nan", "got 'noise=nan'"),
         ("elastic=-1", "got 'elastic=-1'"),
-        ("blur=x", "got 'blur=x'"),
+        ("blur=x", "to float: 'x'"),
     ],
 )
 def test_what_cannot_be_asked_for(text: str, words: str) -> None:

@@ -23,8 +23,7 @@ class ColourJitter:
 
     def __post_init__(self) -> None:
         for name, amount in vars(self).items():
-            if not 0 <= amount < 1:
-                raise ValueError(f"ColourJitter: {name} must be in [0, 1), got {amount}")
+            within(f"ColourJitter: {name}", amount, 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         amounts = np.array([self.brightness, self.contrast, self.saturation])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -46,13 +44,10 @@ def amounts(augment: str) -> dict[str, float]:
     found = dict.fromkeys(KINDS, 0.0)
     for part in augment.split(",") if augment != NONE else ():
         name, given, amount = part.strip().partition("=")
-        usual, largest, _ = KINDS.get(name, (math.nan, -1, None))
-        value = math.nan
-        with contextlib.suppress(ValueError):
-            value = float(amount) if given else usual
-        if not 0 <= value <= largest:
+        usual, largest, _ = KINDS.get(name, (0, -1, None))
+        found[name] = float(amount) if given else usual
+        if not 0 <= found[name] <= largest:
             raise ValueError(f"expected {SOME}, got {part!r}")
-        found[name] = value
     return found
 
 

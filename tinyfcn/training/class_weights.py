@@ -77,19 +77,11 @@ def median_frequency_weights(
         >>> median_frequency_weights([np.array([[0, 0, 1, 255]]), np.array([[0, 0, 0, 0]])], 2)
         array([0.6666667, 2.       ], dtype=float32)
     """
-    pixels = np.zeros(num_classes)
-    present = np.zeros(num_classes)
-    for mask in masks:
-        counts = np.bincount(mask[mask != VOID], minlength=num_classes)
-        pixels += counts
-        present += np.where(counts > 0, mask.size, 0)
+    pixels, present = _counted(masks, num_classes)
+    frequency = pixels / np.maximum(present, 1)
     seen = pixels > 0
-    if not seen.any():
-        raise DataError("median_frequency_weights: the masks have no pixel that is not void")
-    frequency = pixels[seen] / present[seen]
-    weights = np.zeros(num_classes, np.float32)
-    weights[seen] = np.median(frequency) / frequency
-    return weights
+    frequency[~seen] = np.inf
+    return (np.median(frequency[seen]) / frequency).astype(np.float32)
 
 
 def enet_weights(masks: Iterable[NDArray[Any]], num_classes: int) -> NDArray[np.float32]:
@@ -106,10 +98,19 @@ def enet_weights(masks: Iterable[NDArray[Any]], num_classes: int) -> NDArray[np.
         >>> enet_weights([np.array([[0, 0, 0, 1, 255]])], 2).round(2)
         array([1.75, 4.18], dtype=float32)
     """
-    pixels = sum(np.bincount(mask[mask != VOID], minlength=num_classes) for mask in masks)
-    if not np.any(pixels):
-        raise DataError("enet_weights: the masks have no pixel that is not void")
-    return (1 / np.log(1.02 + pixels / np.sum(pixels))).astype(np.float32)
+    pixels, _ = _counted(masks, num_classes)
+    return (1 / np.log(1.02 + pixels / pixels.sum())).astype(np.float32)
+
+
+def _counted(masks: Iterable[NDArray[Any]], num_classes: int) -> NDArray[np.float64]:
+    """For each class its pixels, and all pixels of the images where it is: (2, C)."""
+    counted = np.zeros((2, num_classes))
+    for mask in masks:
+        pixels = np.bincount(mask[mask != VOID], minlength=num_classes)
+        counted += pixels, mask.size * (pixels > 0)
+    if not counted.any():
+        raise DataError("class weights: the masks have no pixel that is not void")
+    return counted
 
 
 FREQUENCY = {"median-frequency": median_frequency_weights, "enet": enet_weights}
