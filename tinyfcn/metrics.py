@@ -31,6 +31,7 @@ SCORES = {
     "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy",
     "mean_iu": "mean IU", "fw_iu": "f.w. IU",
 }  # fmt: skip
+AT_ONCE = 1 << 20  # pixels that are counted at a time: each takes some 40 bytes meanwhile
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,16 @@ class ConfusionMatrix:
                 f"ConfusionMatrix: prediction {prediction.shape} and truth {truth.shape} "
                 "must have the same shape"
             )
-        counted = truth != self.ignore_index
-        prediction = self._labels("prediction", prediction[counted])
-        truth = self._labels("truth", truth[counted])
-        # Each pair (true, predicted) is one cell of the flattened matrix.
-        cells = np.bincount(truth * self.num_classes + prediction, minlength=self.counts.size)
-        self.counts += cells.reshape(self.counts.shape)
+        counts = np.zeros_like(self.counts)
+        for start in range(0, truth.size, AT_ONCE):
+            guess, true = (part.ravel()[start : start + AT_ONCE] for part in (prediction, truth))
+            counted = true != self.ignore_index
+            guess = self._labels("prediction", guess[counted])
+            true = self._labels("truth", true[counted])
+            # Each pair (true, predicted) is one cell of the flattened matrix.
+            cells = np.bincount(true * self.num_classes + guess, minlength=counts.size)
+            counts += cells.reshape(counts.shape)
+        self.counts += counts
 
     def scores(self) -> Scores:
         """The scores of everything counted so far."""
