@@ -128,7 +128,7 @@ def test_every_network_is_trained_scored_and_used(
     call: Callable[..., Said],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(visualize, "plot_curves", lambda rows, file: file.write(b"curves"))
+    monkeypatch.setattr(visualize, "plot_curves", lambda rows: [Image.new("L", (1, 1))] * 2)
     run, image = tmp_path / "run", tree / "JPEGImages" / "val_00000.jpg"
     # Of 8 images in batches of 7, one is left over.
     new = ["--data-root", tree, "--out", run, "--width", "0.03125", "--batch-size", 7]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
-import io
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tinyfcn.data import class_palette
+from tinyfcn.metrics import SCORES
 from tinyfcn.visualize import overlay, plot_curves, sheet, written
 
 CLASSES = ["background", "cat", "dog"]
@@ -129,9 +129,9 @@ def test_small_images_are_enlarged_and_their_masks_stay_sharp(side: int, least: 
 
 
 def test_letters_and_legend_are_in_proportion() -> None:
-    """The legend of an image ten times as large looks the same, but for whole pixels."""
+    """The legend of an image four times as large looks the same, but for whole pixels."""
     heights = []
-    for scale in (1, 10):
+    for scale in (1, 4):
         mask = np.ones((600 * scale, 900 * scale), np.uint8)
         picture = overlay(np.zeros((*mask.shape, 3), np.uint8), mask, CLASSES)
         heights.append((picture.height - 600 * scale) / scale)
@@ -187,56 +187,36 @@ def test_errors() -> None:
         sheet([], CLASSES)
 
 
-def test_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib")
-    names = ("train_loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
-    rows = [{"epoch": epoch, **dict.fromkeys(names, 0.1 * epoch)} for epoch in (1, 2, 3)]
-    file = io.BytesIO()
-    plot_curves(rows, file)
-    picture = np.asarray(Image.open(file).convert("L"))
-    assert picture.shape[1] > 600
-    assert (picture < 100).sum() > 500  # something is drawn
-    one, none = io.BytesIO(), io.BytesIO()
-    plot_curves(rows[:1], one)
-    plot_curves([], none)
-    assert one.getvalue() != none.getvalue()  # a single epoch is visible
+def log(number: int, **values: float) -> list[dict[str, float]]:
+    known = {"train_loss": 0.5, **dict.fromkeys(SCORES, 0.25), **values}
+    return [{"epoch": epoch + 1, **known} for epoch in range(number)]
 
 
-def test_no_parts_of_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = pytest.importorskip("matplotlib.figure")
-    drawn = []
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *path, **how: drawn.append(self))
-    names = ("train_loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
-    for last in (1, 2, 5):
-        plot_curves([{"epoch": n, **dict.fromkeys(names, 0.5)} for n in range(1, last + 1)], "")
-        for axes in drawn[-1].axes:
-            assert all(float(tick).is_integer() for tick in axes.get_xticks())
+def drawn(picture: Image.Image, colour: tuple[int, ...] | list[int]) -> np.ndarray[Any, Any]:
+    """Rows and columns of the pixels of this colour, above the legend."""
+    pixels = np.asarray(picture)[: picture.height - 40]
+    return np.argwhere((pixels == colour).all(axis=2))
 
 
-def test_the_legend_of_curves_is_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = pytest.importorskip("matplotlib.figure")
-    drawn = []
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *path, **how: drawn.append(self))
-    names = ("train_loss", "pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
-    for values in ([0.05] * 30, [0.99] * 30, [0.5]):
-        plot_curves(
-            [{"epoch": n + 1, **dict.fromkeys(names, value)} for n, value in enumerate(values)], ""
-        )
-        drawn[-1].draw_without_rendering()
-        axes = drawn[-1].axes[1]
-        legend, whole = axes.get_legend().get_window_extent(), drawn[-1].bbox
-        assert legend.x0 >= axes.get_window_extent().x1
-        assert whole.x0 <= legend.x0 < legend.x1 <= whole.x1
+@pytest.mark.parametrize("number", [1, 2, 500])
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_curves_are_where_their_values_are(number: int, share: float) -> None:
+    _, picture = plot_curves(log(number, mean_iu=share, fw_iu=math.nan))
+    found = drawn(picture, COLOURS[5].tolist())  # of the third of every other colour
+    assert found[:, 0].mean() == pytest.approx(296 - 280 * share, abs=1)
+    left, right = found[:, 1].min(), found[:, 1].max()
+    assert (left, right) == pytest.approx((64, 620) if number > 1 else (342, 342), abs=6)
+    assert not len(drawn(picture, COLOURS[7].tolist()))
 
 
-def test_curves_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
+def test_the_top_of_the_loss_is_round() -> None:
+    for loss, share in ((1.37, 1.37 / 2), (0.5, 1.0), (31.0, 31 / 40), (9e-9, 1.0), (0.0, 0.0)):
+        picture, _ = plot_curves(log(3, train_loss=loss))
+        rows = drawn(picture, (32, 32, 32))[:, 0]
+        line = np.bincount(rows[rows < 300]).argmax()
+        assert line == pytest.approx(296 - 280 * share, abs=2), loss
 
-    def reject(name: str, *rest: Any, **more: Any) -> Any:
-        if name.partition(".")[0] == "matplotlib":
-            raise ImportError(name)
-        return found(name, *rest, **more)
 
-    monkeypatch.setattr(builtins, "__import__", reject)
-    with pytest.raises(ImportError, match=r"tinyfcn\[plot\]"):
-        plot_curves([], io.BytesIO())
+def test_curves_of_what_is_not_finite() -> None:
+    rows = [*log(2, train_loss=math.inf), *log(1, train_loss=math.nan, mean_iu=math.nan)]
+    assert len(plot_curves(rows)) == len(plot_curves(rows[:1])) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -19,16 +19,14 @@ class Element(str):
 
 
 def element(tag: str, *parts: object, **attributes: object) -> Element:
-    """An element of HTML or SVG with these parts; ``_`` in the name of an attribute stands for
-    ``-``, and is left out at its end.
+    """An element with these parts; ``_`` at the end of the name of an attribute is left out.
 
     Example:
         >>> element("p", "a < b: ", element("b", True), class_="note")
         '<p class="note">a &lt; b: <b>True</b></p>'
     """
     named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
-        for name, value in attributes.items()
+        f' {name.rstrip("_")}="{html.escape(str(value))}"' for name, value in attributes.items()
     )
     end = "" if tag in _EMPTY else f"</{tag}>"
     return Element(f"<{tag}{named}>{joined(*parts)}{end}")
@@ -68,6 +66,22 @@ def picture(image: Image.Image, text: str, lossy: bool = False) -> Element:
     image.save(data, format=kind, quality=80)
     source = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
     return element("img", src=source, alt=text, width=image.width, height=image.height)
+
+
+def gallery(title: str, name: str, images: Mapping[str, Image.Image]) -> Element:
+    """Pictures that show ``name``, each above what it shows of it; those with a palette are masks,
+    and stay exact.
+
+    Example:
+        >>> gallery("Cat: 0.5", "cat", {"mask": Image.new("P", (2, 1))})[:40]
+        '<h3>Cat: 0.5</h3><div class="row"><figur'
+    """
+    figures = (
+        element("figure", picture(image, f"{what} of {name}", image.mode != "P"),
+                element("figcaption", what))
+        for what, image in images.items()
+    )  # fmt: skip
+    return joined(element("h3", title), element("div", *figures, class_="row"))
 
 
 def page(title: str, *parts: object) -> str:

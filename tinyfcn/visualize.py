@@ -1,8 +1,7 @@
 """Pictures: overlays of masks, sheets of predictions, training curves.
 
 Everything is drawn with Pillow, in the colours of :func:`~tinyfcn.data.class_palette`, so that a
-colour means the same class in a mask file, in an overlay and in a sheet. Only the curves need
-matplotlib (the extra ``plot``).
+colour means the same class in a mask file, in an overlay and in a sheet.
 """
 
 from __future__ import annotations
@@ -75,20 +74,22 @@ def overlay(
     weight[clear] = 0
     colours = index_to_rgb(mask, class_palette(classes))
     picture = Image.composite(*map(Image.fromarray, (colours, image, weight)))
-    return _keyed(picture, _letters(*picture.size), [mask[~clear]], classes) if legend else picture
+    if legend:
+        picture = _keyed(picture, _letters(*picture.size), _key([mask[~clear]], classes).items())
+    return picture
 
 
 def sheet(
-    rows: Iterable[Sequence[NDArray[Any]]],
+    rows: Iterable[Sequence[NDArray[Any] | tuple[NDArray[np.uint8], NDArray[Any]]]],
     classes: Sequence[str],
     titles: Sequence[str] = ("image", "truth", "prediction"),
     height: int | None = None,
 ) -> Image.Image:
-    """Rows of an image and masks of it under column titles, with one legend for all.
+    """Rows of images and masks under column titles, with one legend for all.
 
     Args:
-        rows: for each row the image, uint8 RGB (H, W, 3), then as many masks (H, W) as there are
-            further titles; void is shown in its colour.
+        rows: for each title an image, uint8 RGB (H, W, 3), a mask (H, W), of which void is shown in
+            its colour too, or a pair of both, of which the mask is laid over the image.
         classes: the name of each index.
         titles: what stands over the columns.
         height: scale each row to this many pixels; by default as it is, or, if small, enlarged by
@@ -98,59 +99,33 @@ def sheet(
         >>> image, mask = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
         >>> sheet([(image, mask, mask)], ["background", "cat"]).width
         512
+        >>> sheet([[(image, mask), mask]], ["background", "cat"], ["a", "b"], 120).width
+        344
     """
     palette = class_palette(classes)
     lines: list[list[Image.Image]] = []
     masks: list[NDArray[Any]] = []
-    for image, *labels in rows:
-        if len(labels) + 1 != len(titles):
-            raise ValueError(f"sheet: a row has {len(labels) + 1} parts for {len(titles)} titles")
-        parts = [np.asarray(image), *(index_to_rgb(mask, palette) for mask in labels)]
-        sizes = {part.shape[:2] for part in parts}
-        if len(sizes) > 1:
+    for row in rows:
+        if len(row) != len(titles):
+            raise ValueError(f"sheet: a row has {len(row)} parts for {len(titles)} titles")
+        parts: list[tuple[NDArray[np.uint8], bool]] = []  # pixels, and whether they may be mixed
+        for part in row:
+            if isinstance(part, tuple):
+                masks.append(part[1])
+                parts.append((np.asarray(overlay(*part, classes, legend=False)), True))
+            elif part.ndim == 2:
+                masks.append(part)
+                parts.append((index_to_rgb(part, palette), False))
+            else:
+                parts.append((part, True))
+        sizes = {pixels.shape[:2] for pixels, _ in parts}
+        if len(sizes) > 1 and height is None:
             raise ValueError(f"sheet: image and masks of a row differ in size: {sizes}")
-        tall = height or len(image) * _enlarged(parts[0], _SEEN // 2)
-        lines.append([_scaled(part, tall, soft=part is parts[0]) for part in parts])
-        masks += labels
+        first = parts[0][0]
+        tall = height or len(first) * _enlarged(first, _SEEN // 2)
+        lines.append([_scaled(pixels, tall, soft) for pixels, soft in parts])
     if not lines:
         raise ValueError("sheet: expected at least one row of an image and its masks")
-    return _laid_out(lines, titles, masks, classes)
-
-
-def overlays(
-    rows: Sequence[Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]],
-    classes: Sequence[str],
-    titles: Sequence[str],
-    height: int = 192,
-) -> Image.Image:
-    """Rows of images with their masks laid over, under column titles, with one legend for all.
-
-    Args:
-        rows: for each title an image, uint8 RGB (H, W, 3), and its mask (H, W), of any size.
-        classes: the name of each index.
-        titles: what stands over the columns.
-        height: to which all are scaled, in pixels.
-
-    Example:
-        >>> pair = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
-        >>> overlays([[pair, pair]], ["background", "cat"], ["as it is", "epoch 1"]).width
-        536
-    """
-    lines = [
-        [_scaled(np.asarray(overlay(*pair, classes, legend=False)), height, soft=True)
-         for pair in row]
-        for row in rows
-    ]  # fmt: skip
-    return _laid_out(lines, titles, [mask for row in rows for _, mask in row], classes)
-
-
-def _laid_out(
-    lines: list[list[Image.Image]],
-    titles: Sequence[str],
-    masks: Iterable[NDArray[Any]],
-    classes: Sequence[str],
-) -> Image.Image:
-    """The pictures in rows under column titles, and the key to what is in the masks."""
     letters = _letters(len(titles) * lines[0][0].width, sum(line[0].height for line in lines))
     gap, font = _gap(letters), _font("", letters)
     widths = [  # a title may reach into the gaps beside its column
@@ -158,57 +133,83 @@ def _laid_out(
         for column, title in enumerate(titles)
     ]
     # Where each column and row begins, and where the next one would; titles stand above.
-    first = gap + letters + letters // 3 + gap
+    head = gap + letters + letters // 3 + gap
     *lefts, right = itertools.accumulate((width + gap for width in widths), initial=gap)
-    *tops, bottom = itertools.accumulate((line[0].height + gap for line in lines), initial=first)
+    *tops, bottom = itertools.accumulate((line[0].height + gap for line in lines), initial=head)
     picture = Image.new("RGB", (right, bottom - gap), _PAPER)
     draw = ImageDraw.Draw(picture)
     for title, left, width in zip(titles, lefts, widths, strict=True):
         draw.text((left + width / 2, gap), title, _INK, font, anchor="ma")
     for line, top in zip(lines, tops, strict=True):
-        for part, left in zip(line, lefts, strict=True):
-            picture.paste(part, (left, top))
-    return _keyed(picture, letters, masks, classes)
+        for shown, left in zip(line, lefts, strict=True):
+            picture.paste(shown, (left, top))
+    return _keyed(picture, letters, _key(masks, classes).items())
 
 
-def plot_curves(rows: Sequence[Mapping[str, float]], path: Any) -> None:
-    """Draw loss and scores over the epochs into a PNG.
+def in_colours(mask: NDArray[np.uint8], classes: Sequence[str]) -> Image.Image:
+    """A mask (H, W) as a picture with a palette.
+
+    Example:
+        >>> in_colours(np.ones((1, 1), np.uint8), ["background", "cat"]).convert("RGB").getcolors()
+        [(1, (230, 159, 0))]
+    """
+    picture = Image.fromarray(mask)
+    picture.putpalette(class_palette(classes).tobytes())
+    return picture
+
+
+def plot_curves(rows: Sequence[Mapping[str, float]]) -> list[Image.Image]:
+    """The training loss and the scores over the epochs, in two pictures.
 
     Args:
-        rows: the rows of a run's log: epoch, train_loss, pixel_accuracy, mean_accuracy, mean_iu
-            and fw_iu of each epoch.
-        path: a file name or a file open for writing.
+        rows: the rows of a run's log, at least one: epoch, train_loss, pixel_accuracy,
+            mean_accuracy, mean_iu and fw_iu of each epoch. What is not finite is left out.
 
-    Raises:
-        ImportError: if matplotlib is missing; names the extra to install.
+    Example:
+        >>> row = {"epoch": 1, "train_loss": 0.5, **dict.fromkeys(SCORES, 0.25)}
+        >>> [picture.width for picture in plot_curves([row])]
+        [640, 640]
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "drawing curves needs matplotlib: install the extra with `pip install tinyfcn[plot]`"
-        ) from error
-    epochs = [row["epoch"] for row in rows]
-    # A figure of its own, not pyplot, which would keep it for ever and may look for a screen.
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    line = "o-" if len(rows) == 1 else "-"
-    left.plot(epochs, [row["train_loss"] for row in rows], line, color="black")
-    left.set(title="training loss", xlabel="epoch")
-    colours = class_palette(())[::2] / 255  # without those that are pale on paper
-    for (name, label), colour in zip(SCORES.items(), colours, strict=False):
-        width = 2.4 if name == "mean_iu" else 1.2
-        values = [row[name] for row in rows]
-        right.plot(epochs, values, line, label=label, linewidth=width, color=colour)
-    right.set(title="scores on the validation set", xlabel="epoch", ylim=(0, 1))
-    right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    for axes in (left, right):
-        axes.locator_params("x", integer=True)
-        if len(epochs) == 1:  # around a single one there would be parts of epochs
-            axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120, format="png")
+    most = max([row["train_loss"] for row in rows if math.isfinite(row["train_loss"])], default=1)
+    unit = 10 ** math.floor(math.log10(most or 1))
+    colours = map(tuple, class_palette(())[::2].tolist())  # without those that are pale on paper
+    scores = {name: (label, next(colours)) for name, label in SCORES.items()}
+    return [
+        _plot(rows, {"train_loss": ("training loss", _INK)}, unit * math.ceil(most / unit) or 1),
+        _plot(rows, scores, 1),
+    ]
+
+
+def _plot(
+    rows: Sequence[Mapping[str, float]], columns: Mapping[str, tuple[str, Any]], top: float
+) -> Image.Image:
+    """Columns of a log, each with its label and colour, from 0 to ``top`` over the epochs."""
+    fine, letters = 4, 20  # drawn so many times as large: Pillow's lines have steps
+    left, right, high, low = (n * fine for n in (64, 620, 16, 296))
+    first, last = rows[0]["epoch"], rows[-1]["epoch"]
+    picture = Image.new("RGB", (640 * fine, 356 * fine), _PAPER)
+    draw, font = ImageDraw.Draw(picture), _font("", letters * fine)
+
+    def place(epoch: float, share: float) -> tuple[float, float]:
+        along = (epoch - first) / (last - first) if last > first else 0.5
+        return left + along * (right - left), low - share * (low - high)
+
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        _, y = place(first, share)
+        draw.line((left, y, right, y), _FRAME, fine)
+        draw.text((left - 10 * fine, y), f"{share * top:.3g}", _INK, font, "rm")
+    for epoch in {round(n) for n in np.linspace(first, last, 5)}:
+        draw.text((place(epoch, 0)[0], low + 6 * fine), str(epoch), _INK, font, "ma")
+    draw.text(((left + right) / 2, low + 32 * fine), "epoch", _INK, font, "ma")
+    for name, (_, colour) in columns.items():
+        known = [row for row in rows if math.isfinite(row[name])]
+        points = [place(row["epoch"], row[name] / top) for row in known]
+        width = (5 if name == "mean_iu" else 3) * fine
+        if points[1:]:
+            draw.line(points, colour, width, "curve")
+        for x, y in points[:1] + points[-1:]:
+            draw.ellipse((x - width, y - width, x + width, y + width), colour)
+    return _keyed(picture.reduce(fine), letters, enumerate(columns.values()))
 
 
 def made_by(command: str) -> PngImagePlugin.PngInfo:
@@ -218,28 +219,32 @@ def made_by(command: str) -> PngImagePlugin.PngInfo:
     return info
 
 
-def _keyed(
-    picture: Image.Image, letters: int, masks: Iterable[NDArray[Any]], classes: Sequence[str]
-) -> Image.Image:
-    """The picture over colour and name of each class in the masks, in as many lines as it takes."""
-    palette, gap = class_palette(classes), _gap(letters)
+def _key(masks: Iterable[NDArray[Any]], classes: Sequence[str]) -> dict[int, tuple[str, Any]]:
+    """Name and colour of each label in the masks."""
+    palette, names = class_palette(classes), {**dict(enumerate(classes)), VOID: "void"}
     found = sorted({int(label) for mask in masks for label in np.unique(mask)})
-    names = {**dict(enumerate(classes)), VOID: "void"}
-    entries = [written(label, names.get(label, str(label)), letters) for label in found]
-    spaces = [letters + gap // 2 + round(font.getlength(text)) for text, font in entries]
+    return {i: (names.get(i, str(i)), tuple(palette[i].tolist())) for i in found}
+
+
+def _keyed(
+    picture: Image.Image, letters: int, key: Iterable[tuple[int, tuple[str, Any]]]
+) -> Image.Image:
+    """The picture over names behind their colours, in as many lines as it takes."""
+    gap = _gap(letters)
+    entries = [(*written(number, name, letters), colour) for number, (name, colour) in key]
+    spaces = [letters + gap // 2 + round(font.getlength(text)) for text, font, _ in entries]
     width = max(picture.width, *(space + 2 * gap for space in spaces), 1)
     x, y = gap, picture.height + gap
-    below = (0, 0, width - picture.width, gap + len(found) * (letters + gap))
+    below = (0, 0, width - picture.width, gap + len(entries) * (letters + gap))
     picture = ImageOps.expand(picture, below, _PAPER)
     draw = ImageDraw.Draw(picture)
-    for label, (text, font), space in zip(found, entries, spaces, strict=True):
+    for (text, font, colour), space in zip(entries, spaces, strict=True):
         if x > gap and x + space + gap > width:
             x, y = gap, y + letters + gap
-        colour = tuple(palette[label].tolist())
         draw.rectangle((x, y, x + letters - 1, y + letters - 1), fill=colour, outline=_FRAME)
         draw.text((x + letters + gap // 2, y + letters / 2), text, _INK, font, anchor="lm")
         x += space + 2 * gap
-    return picture.crop((0, 0, width, y + letters + gap if found else y - gap))
+    return picture.crop((0, 0, width, y + letters + gap if entries else y - gap))
 
 
 def written(label: int, name: str, letters: int) -> tuple[str, Any]:

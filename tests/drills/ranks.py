@@ -53,7 +53,6 @@ SHARED = ("--batch-size", "8", "--same-bits", "4", "--jitter", "0.2")
 KILLED = (9, 137, 255)  # of MPICH, Open MPI, and MPICH where that upset mpiexec itself
 PROGRAM = """
 import sys
-sys.modules["matplotlib"] = None  # importing it would take longer than all else
 import tiny_run
 tiny_run.quickly(curves=False)
 sys.exit(tiny_run.cli.main(sys.argv[1:]))

@@ -13,6 +13,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from PIL import Image
+
 from tinyfcn import cli, parallel, visualize
 from tinyfcn.parallel import exchange, launch
 from tinyfcn.parallel.group import Group, use
@@ -40,7 +42,7 @@ def main(root, rounds):
     world = launch.start()
     for name in launch.SIZES:  # what is asked for below is not the group that mpiexec started
         os.environ.pop(name, None)
-    visualize.plot_curves = lambda rows, file: file.write(b"curves")  # takes longer than to train
+    visualize.plot_curves = lambda rows: [Image.new("L", (1, 1))] * 2  # takes longer than to train
     exchange.BUCKET_BYTES = 1 << 14
     for trainings in rounds:
         ends = [*itertools.accumulate(ranks for _, ranks, _ in trainings)]

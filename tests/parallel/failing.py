@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+from PIL import Image
 
 from tinyfcn import cli, visualize
 from tinyfcn.data import DataError
@@ -103,7 +104,7 @@ FAULTS = {
 
 if __name__ == "__main__":
     mpi.PATIENCE = 2.0
-    visualize.plot_curves = lambda rows, file: file.write(b"curves")
+    visualize.plot_curves = lambda rows: [Image.new("L", (1, 1))] * 2
     rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or 0
     FAULTS[sys.argv[1]].get(int(rank), int)()
     sys.exit(cli.main(["train", *sys.argv[2:]]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mpiexec import needs_mpi, run_ranks
 
-from tinyfcn import cli, visualize
+from tinyfcn import cli
 from tinyfcn.data import write_voc_tree
 from tinyfcn.training import checkpoint
 
@@ -55,7 +55,6 @@ def test_a_damaged_image_on_one_rank_and_going_on_with_another_number(
     assert (code, saved) == (2, 1)
     assert f"error: {reason}" in (tmp_path / "run/rank-1.log").read_text("utf-8")
 
-    monkeypatch.setattr(visualize, "plot_curves", lambda *anything: None)  # which takes long
     assert cli.main(["train", *options(data, tmp_path / "run"), "--resume"]) == 0
     assert cli.main(["train", *options(data, tmp_path / "straight")]) == 0
     one, other = (

@@ -7,6 +7,7 @@ import any_ranks
 import numpy as np
 import pytest
 from mpiexec import needs_mpi, run_ranks
+from PIL import Image
 
 from tinyfcn import visualize
 from tinyfcn.data import write_voc_tree
@@ -63,7 +64,7 @@ def test_any_number_of_ranks_leaves_the_same(tmp_path):
     assert "mean IU" in (tmp_path / "resumed on 3" / "rank-2.log").read_text()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visualize, "plot_curves", lambda rows, file: file.write(b"curves"))
+        patch.setattr(visualize, "plot_curves", lambda rows: [Image.new("L", (1, 1))] * 2)
         any_ranks.train(["--out", str(tmp_path / "alone"), *options])
         any_ranks.train(["--out", str(tmp_path / "half"), *half])
     alone, in_half = left(tmp_path / "alone"), left(tmp_path / "half")

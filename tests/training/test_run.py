@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import itertools
 import math
 import signal
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinyfcn.functional as F
-from tinyfcn import Tensor, metrics, optim, visualize
+from tinyfcn import Tensor, metrics, optim
 from tinyfcn.data import DataError
 from tinyfcn.training import checkpoint, saver
 from tinyfcn.training import run as run_module
@@ -23,7 +22,6 @@ from tinyfcn.training.errors import Diverged, Interrupted, Stopped
 from tinyfcn.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-draw = visualize.plot_curves
 Make = Callable[..., Any]
 
 
@@ -346,27 +344,6 @@ def test_saves_inside_long_epochs(
     )
     run.fit()
     assert saved[:5] == [1, 2, 3, 4, 5]
-
-
-def test_runs_without_matplotlib_and_says_so_once(
-    tmp_path: Path,
-    make_trainer: Make,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    found = builtins.__import__
-
-    def reject(name: str, *rest: Any, **more: Any) -> Any:
-        if name.partition(".")[0] == "matplotlib":
-            raise ImportError(name)
-        return found(name, *rest, **more)
-
-    run = make_trainer(tmp_path, iterations=10)
-    monkeypatch.setattr(visualize, "plot_curves", draw)
-    monkeypatch.setattr(builtins, "__import__", reject)
-    run.fit()
-    assert not run.folder.curves.exists()
-    assert capsys.readouterr().err.count("curves.png is skipped") == 1
 
 
 def test_a_checkpoint_of_another_model_is_rejectd(tmp_path: Path, make_trainer: Make) -> None:

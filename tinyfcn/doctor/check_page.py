@@ -13,8 +13,8 @@ from tinyfcn.doctor.check import BOTH, Check
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
 from tinyfcn.doctor.pairs import fits
-from tinyfcn.page import Element, element, joined, page, picture, table
-from tinyfcn.visualize import overlay
+from tinyfcn.page import Element, element, gallery, joined, page, table
+from tinyfcn.visualize import in_colours, overlay
 
 SAMPLES = 24  # of each list
 SIDE = 240  # of a picture on the page
@@ -58,7 +58,7 @@ def _shares(part: Part) -> Element:
 def _samples(part: Part, doubtful: set[str]) -> Iterator[Element]:
     """Samples with a problem, then those whose masks fit their images worst."""
     fit = fits([one.afar for one in part.seen])
-    names, palette = part.ids(range(len(fit))), class_palette(part.classes)
+    names = part.ids(range(len(fit)))
     order = sorted(range(len(fit)), key=lambda i: (names[i] not in doubtful, fit[i]))
     for place in order[:SAMPLES]:
         name, index = names[place], part.seen[place].place
@@ -67,14 +67,8 @@ def _samples(part: Part, doubtful: set[str]) -> Iterator[Element]:
         mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
         photo.thumbnail((SIDE, SIDE))
         mask = mask.resize(photo.size, Image.Resampling.NEAREST)
-        over = overlay(np.asarray(photo), np.asarray(mask), part.classes, legend=False)
-        mask.putpalette(palette.tobytes())
-        parts = {
-            "image": picture(photo, f"image {name}", lossy=True),
-            "mask": picture(mask, f"mask of {name}"),
-            "mask over image": picture(over, f"mask of {name} over it", lossy=True),
-        }
-        shown = (element("figure", p, element("figcaption", t)) for t, p in parts.items())
-        sign = "⚠ " if name in doubtful else ""
-        said = f"{sign}{name}: outlines fit by {fit[place]:.2f}"
-        yield joined(element("h3", said), element("div", *shown, class_="row"))
+        labels = np.asarray(mask)
+        over = overlay(np.asarray(photo), labels, part.classes, legend=False)
+        parts = {"image": photo, "mask": in_colours(labels, part.classes), "mask over image": over}
+        said = f"{'⚠ ' * (name in doubtful)}{name}: outlines fit by {fit[place]:.2f}"
+        yield gallery(said, name, parts)

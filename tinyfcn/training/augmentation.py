@@ -11,9 +11,9 @@ from tinyfcn import data
 from tinyfcn.data.transforms import Transform
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
-from tinyfcn.visualize import overlays
+from tinyfcn.visualize import sheet
 
-_SHOWN, _EPOCHS = 4, 4  # samples, and epochs, on the sheet of augmented samples
+_SHOWN, _EPOCHS, _HEIGHT = 4, 4, 192  # samples, epochs, pixels on the sheet of augmented samples
 
 # What ``augment`` may name: the usual and the largest amount, and the transform, but for the two
 # that are one, RandomWarp.
@@ -64,7 +64,7 @@ def augmented_sheet(loader: data.DataLoader, classes: Sequence[str]) -> Image.Im
         shown = loader.dataset[index], *(loader.sample(index, epoch) for epoch in range(_EPOCHS))
         rows.append([(sample.image, sample.mask) for sample in shown])
     titles = ["as it is", *(f"epoch {epoch + 1}" for epoch in range(_EPOCHS))]
-    return overlays(rows, classes, titles)
+    return sheet(rows, classes, titles, _HEIGHT)
 
 
 def augmentation(

@@ -2,7 +2,7 @@
 
 config.json       every argument, the versions of what computed, the commit, the machine
 log.csv           one row an epoch
-curves.png        loss and scores over the epochs (needs matplotlib)
+curves.png        loss and scores over the epochs
 predictions.png   image, truth and prediction side by side
 report.html       all of it on one page: curves, classes, confusions, the worst images, settings
 README.md         the model card, with which the folder can be uploaded as it is
@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from PIL import ImageOps
 
 import tinyfcn
 from tinyfcn import visualize
@@ -139,9 +141,12 @@ class RunFolder:
             self.set_aside(self.log, "not as this run wrote it")
 
     def write_curves(self, rows: Sequence[Row]) -> None:
-        """Draw the rows of the log; ImportError without matplotlib."""
+        """Draw the rows of the log."""
+        loss, scores = visualize.plot_curves(rows)
+        both = ImageOps.expand(loss, (0, 0, scores.width, 0), "white")
+        both.paste(scores, (loss.width, 0))
         with atomic_write(self.curves) as file:
-            visualize.plot_curves(rows, file)
+            both.save(file, format="PNG")
 
     def write_sheet(self, sheet: Sequence[visualize.Triple], classes: Sequence[str]) -> None:
         """Draw images, truths and predictions."""
@@ -219,7 +224,7 @@ def _csv(rows: Sequence[Row]) -> bytes:
 def environment() -> dict[str, Any]:
     """Versions, commit and machine, as far as they can be found out."""
     packages = {}
-    for name in ("numpy", "pillow", "matplotlib", "cupy"):
+    for name in ("numpy", "pillow", "cupy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             packages[name] = metadata.version(name)
     return {

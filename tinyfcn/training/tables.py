@@ -14,7 +14,7 @@ from tinyfcn.metrics import Scores
 from tinyfcn.visualize import written
 
 _GAP, _TEXT = 8, 13
-_INK, _FULL = (32, 32, 32), np.array([0, 68, 136])
+_INK, _LINE, _FULL = (32, 32, 32), (230, 230, 230), np.array([0, 68, 136])
 
 
 def class_scores(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float | None]]:
@@ -66,23 +66,24 @@ def confusion_picture(scores: Scores, classes: Sequence[str]) -> Image.Image:
     names = [written(i, name, min(_TEXT, side)) for i, name in enumerate(classes)]
     left = max(round(own.getlength(f"{name} {i}")) for i, (name, own) in enumerate(names))
     left, top = left + 2 * _GAP, 4 * _GAP + _TEXT
-    size = len(classes) * side + _GAP
-    picture = Image.new("RGB", (max(left + size, 400), top + size), "white")
+    size = len(classes) * side
+    picture = Image.new("RGB", (max(left + size + _GAP, 400), top + size + _GAP), "white")
+    shares = scores.counts / np.maximum(1, scores.counts.sum(axis=1, keepdims=True))
+    depths = shares[..., None] ** 0.5  # which shows what is rare
+    cells = Image.fromarray(np.rint(255 + depths * (_FULL - 255)).astype(np.uint8))
+    picture.paste(cells.resize((size, size), Image.Resampling.NEAREST), (left, top))
     draw = ImageDraw.Draw(picture)
     note = "line: true class; column: predicted class; in % of the line"
     draw.text((_GAP, _GAP), note, _INK, ImageFont.load_default(_TEXT))
+    middles = (np.arange(len(classes)) + 0.5) * side
     for i, (name, own) in enumerate(names):
-        middle = (i + 0.5) * side
-        draw.text((left - _GAP, top + middle), f"{name} {i}", _INK, own, "rm")
-        draw.text((left + middle, top - _GAP), str(i), _INK, font, "mb")
-    shares = scores.counts / np.maximum(1, scores.counts.sum(axis=1, keepdims=True))
-    for (i, j), share in np.ndenumerate(shares):
-        x, y = left + j * side, top + i * side
-        depth = share**0.5  # which shows what is rare
-        colour = tuple(np.rint(255 + depth * (_FULL - 255)).astype(int).tolist())
-        draw.rectangle((x, y, x + side - 2, y + side - 2), colour)
-        if share >= 0.005 and side >= 2 * _TEXT:
-            ink = "white" if depth > 0.5 else _INK
-            centre = (x + side / 2 - 1, y + side / 2 - 1)
-            draw.text(centre, f"{100 * share:.0f}", ink, font, "mm")
+        draw.text((left - _GAP, top + middles[i]), f"{name} {i}", _INK, own, "rm")
+        draw.text((left + middles[i], top - _GAP), str(i), _INK, font, "mb")
+    for i, j in np.argwhere(shares >= 0.005) if side >= 2 * _TEXT else ():
+        ink = "white" if shares[i, j] > 0.25 else _INK
+        place = (left + middles[j], top + middles[i])
+        draw.text(place, f"{100 * shares[i, j]:.0f}", ink, font, "mm")
+    for end in range(side - 1, size, side):
+        draw.line((left, top + end, left + size, top + end), _LINE)
+        draw.line((left + end, top, left + end, top + size), _LINE)
     return picture
