@@ -73,7 +73,7 @@ def test_every_extra_exists():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     named = re.findall(r"install [^\n]*'\.\[(\w+)\]'", TEXT)
-    assert {"plot", "test"} <= set(named) <= set(config["options.extras_require"])
+    assert {"tensorboard", "test"} <= set(named) <= set(config["options.extras_require"])
 
 
 @pytest.mark.parametrize("path", sorted(PATHS))
