@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tinyfcn.cli.parser import checked
 from tinyfcn.data.class_files import read_lines
 from tinyfcn.data.dataset import Classes, names_of
+
+byte = checked(int, "a value in masks, 0 to 255", lambda value: 0 <= value <= 255)
 
 
 def class_names(given: str | None) -> list[str] | None:
@@ -53,13 +56,6 @@ def mask_values(text: str) -> str:
             f"expected 0:background,255:name or a file .json, got {text!r} ({error})"
         ) from error
     return ",".join(f"{value}:{name}" for value, name in values.items())
-
-
-def byte(text: str) -> int:
-    """For the type of an option: a value in a mask."""
-    if not (text.isdecimal() and int(text) <= 255):
-        raise argparse.ArgumentTypeError(f"expected a value in masks, 0 to 255, got {text!r}")
-    return int(text)
 
 
 def classes_of(values: dict[str, Any]) -> Classes | None:

@@ -39,18 +39,8 @@ def _choice(name: str, default: str, words: Sequence[str], help: str) -> Option:
     return Option(name, default, one_of(words), f"{{{','.join(words)}}}", help)
 
 
-def _loss(text: str) -> str:
-    named_loss(text)
-    return text
-
-
-def _class_weights(text: str) -> str:
-    if text not in FREQUENCY:
-        own_weights(text)
-    return text
-
-
 _FACTOR, _PART = number(0, 1e6), number(0, 0.99)
+_WEIGHTS = "none, median-frequency, enet or a list such as cat=2,dog=3"
 OPTIONS = {
     "data": [
         Option("data-root", None, str, "PATH",
@@ -68,13 +58,13 @@ OPTIONS = {
         Option("scenes", 1200, integer(1), "N", "drawn without data"),
         Option("workers", 2, integer(0), "N", "threads that read ahead"),
         Option("resize", None, checked(str, "a longest side or HxW, as 512 or 480x640",
-                                       lambda text: bool(Resize(sizes(text)))),
+                                       lambda text: Resize(sizes(text))),
                "SIZE", "longest side, or HxW"),
         Option("crop", None, integer(1), "PIXELS", "side of random windows"),
         Option("flip", True, bool, "", "mirror half of all [yes]"),
         Option("jitter", 0.0, _PART, "X", "scale by 1-X to 1+X"),
         Option("colour-jitter", 0.0, _PART, "X", "change colours by X"),
-        Option("augment", NONE, checked(str, SOME, lambda text: bool(amounts(text))), "WHAT",
+        Option("augment", NONE, checked(str, SOME, amounts), "WHAT",
                "rotate=15,elastic=5,vertical-flip,turns,blur=1,noise=0.05 or some"),
     ],
     "model": [
@@ -111,12 +101,11 @@ OPTIONS = {
         _choice("loss-reduction", "mean", ["mean", "sum"], "over pixels"),
         _choice("schedule", "poly", ["constant", "cosine", "poly", "step"], "how lr falls"),
         Option("loss", "ce",
-               checked(_loss, "ce, dice, focal or a sum such as ce+0.5*dice", bool, LOSSES),
+               checked(str, "ce, dice, focal or a sum such as ce+0.5*dice", named_loss, LOSSES),
                "TERMS", "ce, dice, focal; ce+dice"),
         Option("class-weights", "none",
-               checked(_class_weights, "none, median-frequency, enet or a list such as cat=2,dog=3",
-                       bool, ("none", *FREQUENCY)),
-               "WORD", "none, median-frequency, enet, or a list such as cat=2,dog=3"),
+               checked(str, _WEIGHTS, lambda how: how in FREQUENCY or own_weights(how), FREQUENCY),
+               "WORD", _WEIGHTS),
     ],
     "run": [
         Option("out", None, str, "PATH", "run folder (runs/MODEL, or the next that is free)"),

@@ -104,9 +104,10 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 
 def checked(
-    kind: Callable[[str], T], what: str, holds: Callable[[T], bool], words: Collection[str] = ()
+    kind: Callable[[str], T], what: str, holds: Callable[[T], Any], words: Collection[str] = ()
 ) -> Callable[[str], T]:
-    """For the type of an option: what ``kind`` makes of the text, if that ``holds``.
+    """For the type of an option: what ``kind`` makes of the text, if that ``holds``, which is if
+    it does not give False, and neither of them raises ValueError.
 
     Raises:
         argparse.ArgumentTypeError: else, with what was expected and the nearest of ``words``.
@@ -115,7 +116,7 @@ def checked(
     def parse(text: str) -> T:
         with contextlib.suppress(ValueError):
             value = kind(text)
-            if holds(value):
+            if holds(value) is not False:
                 return value
         near = did_you_mean(text, words)
         raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}{near}")

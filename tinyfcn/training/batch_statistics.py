@@ -41,35 +41,30 @@ def renew(model: Module, learning: Module, loader: DataLoader, group: Group) -> 
     """
     pairs = zip(model.modules(), learning.modules(), strict=True)
     norms = [m for m, like in pairs if isinstance(m, BatchNorm2d) and like.training]
-    layers = [norm for norm in norms if norm.running_mean is not None]
-    if not layers:
+    former = [(buffer, buffer.data.copy()) for norm in norms for buffer in norm.buffers()]
+    renewed = [buffer.data for buffer, _ in former if buffer.dtype.kind == "f"]
+    if not renewed:
         return
     size = max(1, loader.batch_size // loader.shards)
     batches = dataclasses.replace(loader, batch_size=size, shards=1, own=(0,))
     most = min(MOST, max(1, len(batches) // 8))
-    buffers = [buffer for layer in layers for buffer in layer.buffers()]
-    floats = [buffer for buffer in buffers if buffer.dtype.kind == "f"]
-    counts = [(buffer, buffer.data.copy()) for buffer in buffers if buffer.dtype.kind != "f"]
-    momenta = [layer.momentum for layer in layers]
-    former, renewed = [buffer.data.copy() for buffer in floats], False
+    momenta, finite = [norm.momentum for norm in norms], False
     try:
         with evaluating(model):
             for number, batch in enumerate(itertools.islice(batches, most), start=1):
-                for layer in layers:
-                    layer.training, layer.momentum = True, 1 / number
+                for norm in norms:
+                    norm.training, norm.momentum = True, 1 / number
                 model(Tensor(batch.images))
-        renewed = all(backend.active().xp.isfinite(buffer.data).all() for buffer in floats)
-        if not renewed:
+        finite = all(backend.active().xp.isfinite(values).all() for values in renewed)
+        if not finite:
             raise DataError(
                 "batch norm: the network gave no finite mean; its weights, or the images that it "
                 "was shown, are beyond float32"
             )
     finally:
-        for buffer, values in zip(floats, former, strict=True):
-            if not renewed:  # what was there is whole
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for buffer, values in former:
+            if not finite or buffer.dtype.kind != "f":  # a count is of batches learned from
                 buffer.data[...] = values
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        for buffer, count in counts:  # of batches that were learned from
-            buffer.data[...] = count
-    group.broadcast([buffer.data for buffer in floats])
+    group.broadcast(renewed)

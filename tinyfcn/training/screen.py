@@ -40,22 +40,16 @@ class Screen:
     def write(self, *text: str) -> Any:
         """Write what can be written; without a text, hand on what is buffered."""
         try:
-            if any(text) and not text[0].startswith("\r"):
-                self.end_bar()
-            elif any(text):
-                self._bar = len(text[0])
+            if text:
+                bar, self._bar = self._bar, len(text[0]) * text[0].startswith("\r")
+                if bar and not self._bar:  # a terminal's is wiped clean
+                    gap = "\r" + " " * (bar - 1) + "\r" if self.stream.isatty() else "\n"
+                    self.stream.write(gap)
             self.stream.write(*text) if text else self.stream.flush()
         except (OSError, ValueError) as error:  # ValueError: the program has closed it
             self.error = self.error or error
 
     flush = write
-
-    def end_bar(self) -> None:
-        """From the line of a bar to an empty one; a terminal's is wiped clean."""
-        length, self._bar = self._bar, 0
-        if length and not self.stream.closed:
-            self.write("\r" + " " * (length - 1) + "\r" if self.stream.isatty() else "\n")
-            self._bar = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -77,7 +71,7 @@ def forgiving_screens() -> Iterator[None]:
                 yield
             finally:
                 end = sys.exc_info()[1]
-                err.end_bar()
+                err.write("")  # from the line of a bar to an empty one
                 out.flush()
                 failed = out.error and not getattr(end, "code", end)  # while all else went well
                 unread = isinstance(out.error, BrokenPipeError)
