@@ -13,7 +13,7 @@ from small_data import NAMES, Data, Labels, swap
 from tinyfcn import cli
 from tinyfcn.data import write_voc_tree
 from tinyfcn.doctor.check import check
-from tinyfcn.doctor.pairs import from_afar, turned
+from tinyfcn.doctor.pairs import from_afar, swapped, turned
 
 
 @pytest.fixture
@@ -92,16 +92,30 @@ HOW: dict[str, Callable[[Labels], Labels]] = {
     "mirrored top to bottom": np.flipud,
     "turned by 90 degrees": lambda mask: np.rot90(mask, -1),
     "turned by 270 degrees": np.rot90,
+    "mirrored at a diagonal": np.transpose,
+    "mirrored at the other diagonal": lambda mask: np.rot90(mask, 2).T,
 }
 
 
-@pytest.mark.parametrize("how", HOW)
-def test_square_masks_turned_in_each_way(data: Data, how: str) -> None:
-    pairs = []
-    for name in NAMES:
-        image, mask = np.asarray(Image.open(data.image(name))), data.labels(name)
-        pairs.append(from_afar(image[:, 10:80], HOW[how](mask[:, 10:80])))
-    assert turned(pairs) == {how: [*range(len(pairs))]}
+def test_square_masks_turned_in_each_way(data: Data) -> None:
+    """One mask among others is found too, and nobody else is named; with all of them, all are."""
+    images = [np.asarray(Image.open(data.image(name)))[:, 10:80] for name in NAMES]
+    masks = [data.labels(name)[:, 10:80] for name in NAMES]
+    right = [*map(from_afar, images, masks)]
+    for how, turn in HOW.items():
+        wrong = [from_afar(*pair) for pair in zip(images, map(turn, masks), strict=True)]
+        assert turned(wrong) == {how: [*range(len(NAMES))]}
+        places = {name: [5] * (name == how) for name in HOW}
+        assert turned([*right[:5], wrong[5], *right[6:]]) == places
+    assert [*swapped(right)] == [] and not any(turned(right).values())
+
+
+def test_masks_that_never_fit_give_no_reason_to_name_one() -> None:
+    """Where outlines and changes have nothing in common, the best of many turns is chance."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (200, 3, 4, 4, 3)).astype(np.uint8).repeat(8, 2).repeat(8, 3)
+    pairs = [from_afar(image, mask[..., 0] // 128) for image, mask, _ in noise]
+    assert [*swapped(pairs)] == [] and not any(turned(pairs).values())
 
 
 def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) -> None:

@@ -1,8 +1,8 @@
 """Whether images and masks belong together: by outlines, which lie where an image changes.
 
-Both are made 32 × 32: how much the image changes in each cell, and how much of it outlines of the
-mask cross. The correlation of the two says how well a mask fits its own image, another one, or its
-own when it is turned.
+Both are made 32 × 32: how much the image changes at each pixel, and whether an outline of the mask
+is there. The correlation of the two says how well a mask fits its own image, another, or its own
+when it is turned.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinyfcn.data.conventions import borders
-
 SIDE = 32
 AT_ONCE = 512  # images that are compared with all others at a time
 ALIKE = 2.0  # grey levels, of 256, that copies of a picture differ by at most
@@ -24,12 +22,15 @@ SURE = 0.2  # of correlation, by which another image or turn has to fit better t
 MANY = 8  # masks, whose mean tells more than each
 
 Cells = NDArray[np.uint8]
+Fits = NDArray[np.float32]
 TURNS: dict[str, Callable[[Any], Any]] = {
     "turned by 180 degrees": lambda cells: cells[:, ::-1, ::-1],
     "mirrored left to right": lambda cells: cells[:, :, ::-1],
     "mirrored top to bottom": lambda cells: cells[:, ::-1],
     "turned by 90 degrees": lambda cells: np.rot90(cells, axes=(1, 2)),
     "turned by 270 degrees": lambda cells: np.rot90(cells, -1, axes=(1, 2)),
+    "mirrored at a diagonal": lambda cells: cells.swapaxes(1, 2),
+    "mirrored at the other diagonal": lambda cells: np.rot90(cells, 2, (1, 2)).swapaxes(1, 2),
 }
 
 
@@ -46,12 +47,20 @@ BLANK = Afar(*np.zeros((3, SIDE, SIDE), np.uint8))
 
 def from_afar(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Afar:
     """What is left of an image (H, W, 3) and its mask (H, W) from afar."""
-    grey = np.asarray(Image.fromarray(image).convert("L"))
-    change = np.zeros(grey.shape, np.uint8)
-    for axis, rest in ((0, change[1:]), (1, change[:, 1:])):
-        step = np.abs(np.diff(grey.astype(np.int16), axis=axis)).astype(np.uint8)
-        np.maximum(rest, step, out=rest)
-    return Afar(_small(grey), _small(change), _small(borders(mask) * np.uint8(255)))
+    small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    labels = Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    outlines = _steps(np.asarray(labels)[..., None]) > 0
+    return Afar(np.asarray(small.convert("L")), _steps(np.asarray(small)), outlines.view(np.uint8))
+
+
+def _steps(pixels: NDArray[np.uint8]) -> Cells:
+    """The largest difference of each pixel of (H, W, C) to those beside it, (H, W)."""
+    largest = np.zeros(pixels.shape[:2], np.uint8)
+    for cells, values in ((largest, pixels), (largest.T, pixels.swapaxes(0, 1))):
+        steps = np.abs(np.diff(values.astype(np.int16), axis=0)).max(axis=2).astype(np.uint8)
+        for side in (cells[1:], cells[:-1]):
+            np.maximum(side, steps, out=side)
+    return largest
 
 
 def same_pictures(first: Sequence[Afar], second: Sequence[Afar]) -> Iterator[tuple[int, int]]:
@@ -65,43 +74,53 @@ def same_pictures(first: Sequence[Afar], second: Sequence[Afar]) -> Iterator[tup
         yield from ((start + i, j) for i, j in np.argwhere(near).tolist())
 
 
-def fits(pairs: Sequence[Afar]) -> NDArray[np.float32]:
+def fits(pairs: Sequence[Afar]) -> Fits:
     """How well each mask fits its image: a correlation, (N,)."""
-    changes, outlines = (_unit(_stacked(pairs, name)) for name in ("changes", "outlines"))
-    return np.asarray((changes * outlines).sum(axis=1))
+    changes, outlines = _both(pairs)
+    return np.asarray((changes * _unit(outlines)).sum(axis=1))
 
 
 def turned(pairs: Sequence[Afar]) -> dict[str, list[int]]:
     """The places of masks that fit better turned back, by how they are turned."""
-    changes, outlines = _unit(_stacked(pairs, "changes")), _stacked(pairs, "outlines")
+    changes, outlines = _both(pairs)
     own = (changes * _unit(outlines)).sum(axis=1)
+    turns = np.array([(changes * _unit(turn(outlines))).sum(axis=1) for turn in TURNS.values()])
+    better = turns - own
+    sure = _sure(np.maximum(own, turns.max(axis=0)))
     found: dict[str, list[int]] = {}
-    for name, turn in TURNS.items():
-        better = (changes * _unit(turn(outlines))).sum(axis=1) - own
-        error = better.std() / np.sqrt(len(better))
-        if len(better) >= MANY and better.mean() > max(SURE / 2, 4 * error):
+    for name, gain in zip(TURNS, better, strict=True):
+        error = gain.std() / np.sqrt(len(gain))
+        if len(gain) >= MANY and gain.mean() > max(SURE / 2, 4 * error):
             return {name: [*range(len(pairs))]}
-        found[name] = np.flatnonzero(better > 2 * SURE).tolist()
+        found[name] = np.flatnonzero((gain > sure) & (gain == better.max(axis=0))).tolist()
     return found
 
 
 def swapped(pairs: Sequence[Afar]) -> Iterator[tuple[int, int]]:
     """Pairs of places whose masks both fit the other image better than either fits its own."""
-    changes, outlines = (_unit(_stacked(pairs, name)) for name in ("changes", "outlines"))
+    changes, outlines = _both(pairs)
+    outlines = _unit(outlines)
     own = (changes * outlines).sum(axis=1)
     for start in range(0, len(pairs), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         across = np.minimum(outlines[part] @ changes.T, changes[part] @ outlines.T)
-        sure = across > np.maximum(own[part, None], own) + SURE
+        sure = across > np.maximum(own[part, None], own) + _sure(own)
         yield from ((start + i, j) for i, j in np.argwhere(sure).tolist() if start + i < j)
 
 
-def _small(pixels: NDArray[np.uint8]) -> Cells:
-    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+def _sure(fits: Fits) -> float:
+    """How much better something must fit to be told: the more, the worse masks fit in general."""
+    usual = np.median(fits) if len(fits) >= MANY else 2 * SURE
+    return float(max(SURE, 1 - 1.5 * usual))
 
 
 def _stacked(pairs: Sequence[Afar], name: str) -> NDArray[np.float32]:
     return np.stack([getattr(pair, name) for pair in pairs]).astype(np.float32)
+
+
+def _both(pairs: Sequence[Afar]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Changes as unit vectors (N, ``SIDE``²), in levels as the eye has them, and outlines."""
+    return _unit(np.log1p(_stacked(pairs, "changes"))), _stacked(pairs, "outlines")
 
 
 def _unit(cells: NDArray[np.float32]) -> NDArray[np.float32]:
