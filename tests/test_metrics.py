@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,3 +111,12 @@ def test_rejects(prediction: list[float], truth: list[int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         matrix.update(prediction, truth)
     assert matrix.counts.sum() == 0
+
+
+def test_a_large_image_takes_little_memory() -> None:
+    labels = np.zeros((3000, 2000), np.uint8)
+    tracemalloc.start()
+    ConfusionMatrix(2).update(labels, labels)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10 * labels.size

@@ -99,7 +99,16 @@ def test_other_classes_are_named(tmp_path: Path) -> None:
             ("sky", "sea"),
             r"a\.npz is for 3 classes \(.*the data has 2 classes \(sky, sea\)",
         ),
-        (("background", "dog", "cat"), "dog, cat"),
+        (("background", "dog", "cat"), "--mask-values 0:background,2:cat,1:dog puts them in its"),
+        (("background", "cat", "cow"), r"cat, cow\); the first that differ are dog and cow$"),
     ):
         with pytest.raises(CheckpointError, match=words):
             build(spec_of(options, classes), options)
+
+
+def test_what_to_type_is_of_the_values_in_the_masks(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", ModelSpec("fcn32s", CLASSES, {"width": 1 / 64}))
+    values = "7:dog,9:dog,0:cat,255:background"
+    options = parse_options(["d", "--resume", *path, "--mask-values", values])
+    with pytest.raises(CheckpointError, match="--mask-values 255:background,0:cat,7:dog,9:dog "):
+        build(spec_of(options, ("dog", "cat", "background")), options)

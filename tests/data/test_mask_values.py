@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from tinyfcn.data import ConcatDataset, DataError, FolderSegmentation, VOCSegmentation
-from tinyfcn.training.datasets import open_datasets
 
 VALUES = np.array([[0, 7, 8], [11, 26, 255]], np.uint8)
 
@@ -57,19 +56,6 @@ def test_values_and_their_labels(
     else:  # what no name is for, though names were counted
         with pytest.raises(DataError, match=r"labels must be in \[0, \d+\) or 255 \(void\), got"):
             dataset[0]
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "LA", "I;16"])
-def test_black_and_white_in_every_mode(folder: Path, mode: str) -> None:
-    mask = np.array([[0, 255, 0], [255, 255, 0]], np.uint8)
-    if mode == "I;16":
-        picture = Image.fromarray(mask.astype(np.uint16))
-    else:
-        picture = Image.fromarray(mask)
-        picture = picture.convert(mode)
-    picture.save(folder / "masks" / "a.png")
-    for dataset in open_datasets(folder, "train", "train", {0: "rest", 255: "cell"}):
-        np.testing.assert_array_equal(dataset[0].mask, mask // 255)
 
 
 def test_a_palette_is_not_greys(folder: Path) -> None:

@@ -63,9 +63,9 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
     try:
         validation = open_dataset(root, options.val_split, *known)
     except NoSplit:
-        if "val_split" in options.given:
-            raise
         held_out = Path(options.evaluate).with_name("val.txt")  # by the training
+        if "val_split" in options.given or not held_out.exists():
+            raise
         validation = open_dataset(root, str(held_out), *known)
     spec = spec_of(options, validation.classes)
     model = build(spec, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +66,7 @@ def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
         CheckpointError, UsageError: if that cannot be done.
     """
     if options.state is not None:
-        return _go_on(spec, options.state, options.resume or options.evaluate)
+        return _go_on(spec, options)
     with usage_errors(f"--model {spec.model}"):
         model = spec.build()
     if options.weights is not None:
@@ -80,13 +80,14 @@ def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
     return model
 
 
-def _go_on(spec: ModelSpec, state: dict[str, Any], path: str) -> Module:
+def _go_on(spec: ModelSpec, options: argparse.Namespace) -> Module:
     """The model of a run, with the weights of its own checkpoint."""
+    state, path = options.state, options.resume or options.evaluate
     found = spec_in(state, path)
     if found.classes != spec.classes:
         raise CheckpointError(
             f"checkpoint {path} is for {class_list(found.classes)}, but the data has "
-            f"{class_list(spec.classes)}"
+            f"{class_list(spec.classes)}{_put_right(found.classes, spec.classes, options)}"
         )
     with usage_errors(f"--model {spec.model}"), backend.using("meta"):
         model = spec.build()
@@ -100,6 +101,17 @@ def _go_on(spec: ModelSpec, state: dict[str, Any], path: str) -> Module:
     model = spec.build()
     model.load_state_dict(arrays)
     return model
+
+
+def _put_right(learnt: Sequence[str], here: Sequence[str], options: argparse.Namespace) -> str:
+    """What to type where only the order of the classes is another; else which is the first."""
+    if sorted(learnt) == sorted(here):
+        given = options.classes_given
+        values = given if isinstance(given, Mapping) else dict(enumerate(here))
+        pairs = [f"{v}:{name}" for name in learnt for v in values if values[v] == name]
+        return f"; --mask-values {','.join(pairs)} puts them in its order"
+    others = (f"{a} and {b}" for a, b in zip(learnt, here, strict=False) if a != b)
+    return f"; the first that differ are {other}" if (other := next(others, "")) else ""
 
 
 def _hint(spec: ModelSpec, found: dict[str, Any] | None, path: str) -> str:
