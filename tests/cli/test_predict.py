@@ -85,7 +85,7 @@ def test_where_there_is_no_picture_it_says_so(
     assert run(name) == 2
     said = capsys.readouterr().err
     assert said == f"error: {name}: expected pictures (.jpg, .jpeg, .png, .bmp, .tif, .tiff, " \
-        ".webp), found none\n"  # fmt: skip
+        ".webp, .gif), found none\n"  # fmt: skip
     assert not Path("predictions").exists()
 
 

@@ -70,9 +70,35 @@ def test_roboflow(high: int, expected: list[int], tmp_path: Path, folders: Any) 
     assert given.classes == ("x", "y", "z") and given[0].mask.tolist() == [[0, 1, 2]]
 
 
+COLOURS = np.array([[[64, 128, 64], [192, 0, 128], [9, 9, 9]]], np.uint8)
+TABLES = {
+    "class_dict.csv": "name,r,g,b\nAnimal,64,128,64\nArch way,192,0,128\nVoid,9,9,9\n",
+    "a_class_dict_seg.csv": "name, r, g, b\nAnimal, 64, 128, 64\nArch way, 192, 0, 128\nvoid,9,9,9",
+    "label_colors.txt": "64 128 64\tAnimal\r\n192 0 128\t\tArch way\r\n9 9 9\tVoid\r\n",
+    "labelmap.txt": "Animal: 64, 128, 64\nArch way:192,0,128\nignore:9,9,9::\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_colours(name: str, tmp_path: Path, folders: Any) -> None:
+    files = {"images/a.png": COLOURS, "masks/a.png": COLOURS, name: TABLES[name]}
+    dataset = FolderSegmentation(folders.make(tmp_path, files))
+    assert dataset.classes == ("Animal", "Arch way")
+    assert dataset[0].mask.tolist() == [[0, 1, 255]]
+
+
+def test_a_name_that_is_void(tmp_path: Path, folders: Any) -> None:
+    values = np.array([[0, 1, 2, 255]], np.uint8)
+    files = {"images/a.png": np.zeros((1, 4, 3), np.uint8), "masks/a.png": values}
+    dataset = FolderSegmentation(folders.make(tmp_path, {**files, "classes.txt": "a\nvoid\nb"}))
+    assert dataset.classes == ("a", "b") and dataset[0].mask.tolist() == [[0, 255, 1, 255]]
+
+
 WRONG = {
     "labelmap.txt": ["road\n", "road:1,2\n", "road:1,2,256::\n", "a:1,2,3::\na:3,2,1::\n",
                      "a:1,2,3::\nb:1,2,3::\n", "void:1,2,3::\n", "#\n"],
+    "class_dict.csv": ["", "name,r,g,b\n", "name,r,g,b\na,1,2\n", "a,1,2,256\n"],
+    "label_colors.txt": ["1 2 3\n", "a 1 2 3\n"],
     "_classes.csv": ["Pixel Value, Class\n", "x\nroad\n", "x\n256, road\n", "x\n1, a\n1, b\n", ""],
     "class_names.txt": ["__ignore__\n", "a\na\n"],
 }  # fmt: skip

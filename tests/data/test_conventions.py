@@ -150,6 +150,18 @@ def test_a_mask_in_colours_is_mapped_through_the_palette(tmp_path, mode):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), INDICES)
 
 
+def test_what_a_gif_shows_is_its_mask(tmp_path):
+    """Its values are places in a palette that Pillow orders anew: 2 becomes 1 where no 1 is."""
+    for mask in (INDICES, np.where(INDICES == 1, 2, 0), np.where(INDICES == 1, 255, 0)):
+        grey, colours = Image.fromarray(mask.astype(np.uint8)), index_to_rgb(mask)
+        for image in (grey, Image.fromarray(colours).quantize(256, dither=Image.Dither.NONE)):
+            image.save(tmp_path / "mask.gif")
+            np.testing.assert_array_equal(read_mask(tmp_path / "mask.gif"), mask)
+    grey.save(tmp_path / "mask.gif", save_all=True, append_images=[Image.new("L", (6, 4))])
+    with pytest.raises(DataError, match="expected one image, got several pages or frames"):
+        read_mask(tmp_path / "mask.gif")
+
+
 def test_a_mask_in_unknown_colours_is_rejected(tmp_path):
     rgb = index_to_rgb(INDICES)
     rgb[2, 3] += 1

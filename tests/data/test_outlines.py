@@ -120,8 +120,10 @@ def test_labelme(tmp_path: Path, folders: Any) -> None:
     assert sorted(training.ids + validation.ids) == ["a", "b"]
     (root / "labels.txt").write_text("__ignore__\n_background_\nleaf\nbug\n")
     assert open_dataset(root, None)[1].mask.max() == 2
-    with pytest.raises(DataError, match=r"a.json: label 'bug' is none of the classes ground, leaf"):
-        open_dataset(root, None, ["ground", "leaf"]).check()
+    with pytest.raises(DataError, match=r"none of the classes ground, leaf: 'bug' .*/b.json\)$"):
+        open_dataset(root, None, ["ground", "leaf"])
+    with pytest.raises(DataError, match=r"expected background, .* first class, got leaf, bug"):
+        open_dataset(root, None, ["leaf", "bug"])
 
 
 def test_labelme_in_two_folders_with_lists(tmp_path: Path, folders: Any) -> None:
@@ -133,26 +135,40 @@ def test_labelme_in_two_folders_with_lists(tmp_path: Path, folders: Any) -> None
     assert training[0].mask.sum() == 16
 
 
+def test_labelme_names_its_images(tmp_path: Path, folders: Any) -> None:
+    """JSON files of other names, in another folder, as Windows has it."""
+    files = {f"shots 7/{name}.jpg": IMAGE for name in "ab"}
+    files["drawn/x_a.json"] = drawn(shape("cell", SQUARE), image="..\\shots 7\\a.jpg")
+    files["drawn/x_b.json"] = drawn(image="../shots 7/b.jpg")
+    dataset = open_dataset(folders.make(tmp_path, files), None)
+    assert dataset.ids == ("shots 7/a", "shots 7/b")
+    assert [sample.mask.sum() for sample in dataset] == [16, 0]
+    folders.make(tmp_path, {"drawn/y.json": drawn(image="../shots 7/b.jpg")})
+    with pytest.raises(DataError, match=r"one file for 'shots 7/b', got x_b.json and y.json$"):
+        open_dataset(tmp_path, None)
+
+
 BAD_LABELME = {
-    "a line has no area": drawn(shape("x", [[0, 0], [1, 1]], "line")),
+    "a line is not drawn": drawn(shape("x", [[0, 0], [1, 1]], "line")),
     "expected a file of labelme": '{"shapes": [{}]}',
-    "x: expected at least 3 corners": drawn(shape("x", [[0, 0], [1, 1]])),
-    "expected a file of labelme .*index 1": drawn(shape("x", [[0, 0]], "circle")),
-    "expected a file of labelme .*far from": drawn(shape("x", [[0, 0], [1, 1e300]], "circle")),
+    "x in a: .*at least 3 corners": drawn(shape("x", [[0, 0], [1, 1]])),
+    "x in a: .*index 1": drawn(shape("x", [[0, 0]], "circle")),
+    "x in a: .*far from": drawn(shape("x", [[0, 0], [1, 1e300]], "circle")),
     "expected a file of labelme .*infinity": drawn().replace(": 6", ": Infinity"),
     "expected a file of labelme .*an image of": drawn().replace(": 6", ": -6"),
     "expected a file of labelme .*more than the": drawn().replace(": 6", ": 99999999"),
     "expected a JSON file": '{"shapes": ',
-    "there is no image c": drawn(shape("x", SQUARE), image="c.jpg"),
+    "no image file: c.jpg": drawn(shape("x", SQUARE), image="c.jpg"),
 }
 
 
 @pytest.mark.parametrize("what", BAD_LABELME)
 def test_damaged_files_of_labelme_are_named(what: str, tmp_path: Path, folders: Any) -> None:
-    name = "c" if "image c" in what else "a"
+    name = "c" if "c.jpg" in what else "a"
     files = {"a.jpg": IMAGE, "b.jpg": IMAGE, "b.json": drawn(shape("x", SQUARE))}
     root = folders.make(tmp_path, {**files, f"{name}.json": BAD_LABELME[what]})
-    with pytest.raises((DataError, FileNotFoundError), match=rf"{name}.json: .*{what}"):
+    where = "" if "c.jpg" in what else "a.json: "
+    with pytest.raises((DataError, FileNotFoundError), match=rf"{where}.*{what}"):
         LabelmeSegmentation(root, classes=["background", "x"]).check()
 
 
@@ -202,7 +218,9 @@ def test_coco(tmp_path: Path, folders: Any) -> None:
     assert sorted(training.ids + validation.ids) == ["a", "b"]
     given = open_dataset(root, None, ["ground", "leaf", "bug"])
     assert given[0].mask[5, 7] == 2
-    with pytest.raises(DataError, match=r"not all categories, \['bug', 'leaf'\], are classes"):
+    with pytest.raises(
+        DataError, match=r"none of the classes ground, leaf: 'bug' \(.*default.json"
+    ):
         open_dataset(root, None, ["ground", "leaf"])
     with pytest.raises(DataError, match="masks are drawn from outlines"):
         open_dataset(root, None, {0: "ground", 1: "leaf", 2: "bug"})
@@ -229,21 +247,45 @@ def test_coco_as_roboflow_and_cocodataset_lay_it_out(tmp_path: Path, folders: An
     root = folders.make(tmp_path / "coco", files)
     training, validation = open_datasets(root)
     assert (training.ids, validation.ids) == (("train2017/a",), ("val2017/b",))
-    with pytest.raises(NoSplit, match=r"annotations is called tset \(instances_train2017.json, "):
+    with pytest.raises(NoSplit, match=r"tset.*no such list.*instances_train2017.json, instances"):
         CocoSegmentation(root, "tset")
+
+
+def test_coco_with_lists(tmp_path: Path, folders: Any) -> None:
+    """A list is followed; JSON files of something else are left alone."""
+    images = [
+        {"id": 7 * k, "file_name": f"upload/1/{n}.jpg", "height": 6, "width": 8}
+        for k, n in enumerate("abcd")
+    ]
+    files: dict[str, object] = {f"images/{name}.jpg": IMAGE for name in "abcd"}
+    files |= {"result.json": coco(images=images), "package.json": "[1]", "captions.json": "{}"}
+    files |= {"train.txt": "images/d.jpg\r\nb\r\n", "ImageSets/Segmentation/val.txt": "c\n"}
+    training, validation = open_datasets(folders.make(tmp_path, files))
+    assert (training.ids, validation.ids) == (("d", "b"), ("c",))
+
+
+def test_coco_with_the_same_names_in_two_folders(tmp_path: Path, folders: Any) -> None:
+    files: dict[str, object] = {}
+    for part, size in (("train2017", 2), ("val2017", 4)):
+        files[f"images/{part}/1.jpg"] = IMAGE
+        square = [[0, 0, size, 0, size, size, 0, size]]
+        files[f"annotations/instances_{part}.json"] = coco(thing(1, 3, square), name="1.jpg")
+    sets = open_datasets(folders.make(tmp_path, files))
+    assert [dataset.ids for dataset in sets] == [("train2017/1",), ("val2017/1",)]
+    assert [dataset[0].mask.sum() for dataset in sets] == [4, 16]
 
 
 BAD_COCO = {
     "annotation 5 is a box": coco({**thing(5, 3, []), "bbox": [0, 0, 3, 3]}),
-    "bug in a: expected polygons": coco(thing(1, 3, [[1, 2, 3, 4]])),
-    "bug in a: .*at least 3 corners": coco(thing(1, 3, [[1e300, 2, 3, 4, 5, 6]])),
+    "bug in a: expected an outline": coco(thing(1, 3, [[1, 2, 3, 4]])),
+    "bug in a: .*far from": coco(thing(1, 3, [[1e300, 2, 3, 4, 5, 6]])),
     "bug in a: .*too large": coco(thing(1, 3, {"counts": [10**30]})),
-    "expected annotations of COCO .*NoneType": coco(categories=[{"id": None, "name": "x"}]),
-    "expected annotations of COCO .*more than": coco().replace(": 6", ": 99999999"),
-    "bug in a: expected polygons or runs .expected runs of 6 x 8": coco(
+    "expected a file of COCO .*NoneType": coco(categories=[{"id": None, "name": "x"}]),
+    "expected a file of COCO .*more than": coco().replace(": 6", ": 99999999"),
+    "bug in a: expected an outline or runs .expected runs of 6 x 8": coco(
         thing(1, 3, {"counts": [5]})
     ),
-    "expected annotations of COCO": coco(thing(1, 99, [[0, 0, 1, 0, 1, 1]])),
+    "expected a file of COCO": coco(thing(1, 99, [[0, 0, 1, 0, 1, 1]])),
     "1 of 1 ids have no image file: b.jpg": coco(name="b.jpg"),
 }
 

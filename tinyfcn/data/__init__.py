@@ -1,7 +1,7 @@
 """Data sets, augmentation, preprocessing and the loader, from files to NumPy batches.
 
 To read in this order: conventions, image_file, palette, class_colours, dataset, pairing,
-class_files, lists, readers, outlines, labelme, coco, transforms, warp, appearance, preprocessing,
+class_files, lists, readers, outlines, drawn, transforms, warp, appearance, preprocessing,
 loader, shapes, scenes, synthetic. Each file lists what it gives in its ``__all__``.
 """
 
@@ -9,10 +9,9 @@ loader, shapes, scenes, synthetic. Each file lists what it gives in its ``__all_
 
 from tinyfcn.data.appearance import *
 from tinyfcn.data.class_colours import *
-from tinyfcn.data.coco import *
 from tinyfcn.data.conventions import *
 from tinyfcn.data.dataset import *
-from tinyfcn.data.labelme import *
+from tinyfcn.data.drawn import *
 from tinyfcn.data.lists import *
 from tinyfcn.data.loader import *
 from tinyfcn.data.palette import *

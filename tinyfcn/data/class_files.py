@@ -3,16 +3,19 @@
 =============================  ====================================================================
 classes.txt, labels.txt        class names, one a line, index 0 first
 class_names.txt                the same, as labelme writes it; ``__ignore__`` before them is void
-labelmap.txt                   CVAT: ``name:r,g,b:parts:actions``; a class ``void`` is void
-_classes.csv                   Roboflow: ``Pixel Value, Class`` and a line for each
+labelmap.txt                   CVAT: ``name:r,g,b:parts:actions``
+class_dict.csv                 ``name,r,g,b``
+label_colors.txt               CamVid: ``r g b name``
+_classes.csv                   Roboflow: ``Pixel Value, Class``
 =============================  ====================================================================
+
+A table (CSV) may have a line of titles. A class ``void`` is void.
 """
 
 from __future__ import annotations
 
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,17 @@ from tinyfcn.data.dataset import Classes
 from tinyfcn.data.palette import VOC_PALETTE, VOID
 from tinyfcn.files import open_regular
 
-CLASS_FILES = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt", "_classes.csv")
+# What files are called; of a line, the class and its value or colour; the same for a reader.
+_NAMES = (r"(?P<name>[^\t]+)(?P<key>)", "a name")
+CLASS_FILES = {
+    "labelmap*.txt": (
+        r"(?P<name>.+?):(?P<key> *\d+, *\d+, *\d+)(:.*)?", "name:r,g,b:parts:actions"
+    ),
+    "*class_dict*.csv": (r"(?P<name>.+?) *,(?P<key> *\d+ *, *\d+ *, *\d+)", "name,r,g,b"),
+    "label_colors.txt": (r"(?P<key>\d+\s+\d+\s+\d+)\s+(?P<name>.+)", "r g b name"),
+    "class_names.txt": _NAMES, "classes.txt": _NAMES, "labels.txt": _NAMES,
+    "_classes.csv": (r"(?P<key>\d+) *, *(?P<name>.+)", "a value and a name"),
+}  # fmt: skip
 VOID_NAMES = ("__ignore__", "ignore", "void")
 MOST_BYTES = 16 << 20  # of a list: a million names of usual length
 _NAME = "[^\0-\x1f\x7f-\x9f]{1,255}"
@@ -54,50 +67,32 @@ def read_lines(path: Path, columns: int = 1) -> tuple[str, ...]:
 def read_class_file(folder: Path) -> tuple[Classes | None, NDArray[np.uint8]]:
     """Class names and colours, from the first of ``CLASS_FILES`` in a folder or one just below.
 
-    None and VOC's colours if there is none. Raises DataError if it is damaged.
+    None and VOC's colours if there is none; row 255 is the colour of void. Raises DataError if the
+    file is damaged.
     """
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    found = (place / name for place in places for name in CLASS_FILES)
-    path = next((path for path in found if path.exists()), None)
+    found = ((path, *CLASS_FILES[n]) for p in places for n in CLASS_FILES for path in p.glob(n))
+    path, pattern, form = next(found, (None, "", ""))
     if path is None:
         return None, VOC_PALETTE
-    lines = read_lines(path)
-    if path.name == "labelmap.txt":
-        return _labelmap(lines, path)
-    if path.suffix == ".csv":
-        return _pixel_values(lines, path), VOC_PALETTE
-    names = tuple("background" if name == "_background_" else name for name in lines)
-    names = names[1:] if names[:1] == ("__ignore__",) else names
-    check_classes(names, path)
-    return names, VOC_PALETTE
-
-
-def _labelmap(lines: Iterable[str], path: Path) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-    """The names and colours in a label map of CVAT; row 255 is the colour of void."""
-    colours: dict[str, tuple[int, ...]] = {}
-    for line in lines:
-        if not line.startswith("#"):
-            found = re.fullmatch(r"(.+?):(\d+),(\d+),(\d+)(:.*)?", line)
-            colour = tuple(map(int, found.groups()[1:4])) if found else ()
-            if not found or max(colour) > 255 or found[1] in colours or colour in colours.values():
-                raise DataError(
-                    f"{path}: expected name:r,g,b:parts:actions, and each name and colour once, "
-                    f"got {line!r}"
-                )
-            colours[found[1]] = colour
-    void = [name for name in colours if name.lower() in VOID_NAMES][:1]
-    names = tuple(name for name in colours if name not in void)
-    check_classes(names, path)
-    rest = [colours[names[0]]] * (VOID - len(names))  # of two rows of a colour, the first counts
-    rows = [*(colours[name] for name in names), *rest, colours[(*void, names[0])[0]]]
-    return names, np.array(rows, np.uint8)
-
-
-def _pixel_values(lines: Sequence[str], path: Path) -> dict[int, str]:
-    """The values in masks and their names, in a table of Roboflow below a line of titles."""
-    found = [re.fullmatch(r"(\d{1,3})\s*,\s*(.+)", line) for line in lines[1:]]
-    values = {int(row[1]): row[2] for row in found if row}
-    check_classes(tuple(values.values()), path)
-    if len(values) < len(found) or max(values) > VOID:
-        raise DataError(f"{path}: expected a value from 0 to 255 and a name a line, each once")
-    return values
+    lines = [line for line in read_lines(path, columns=4) if not line.startswith("#")]
+    titles = path.suffix == ".csv" and lines and not re.fullmatch(pattern, lines[0])
+    if titles or lines[:1] == ["__ignore__"]:
+        del lines[0]
+    names: dict[tuple[int, ...], str] = {}  # by colour or value
+    for index, line in enumerate(lines):
+        row = re.fullmatch(pattern, line)
+        key = tuple(map(int, re.findall("[0-9]+", row["key"] if row else ""))) or (index,)
+        if not row or max(key) > VOID or key in names:
+            raise DataError(f"{path}: expected {form} a line, 0 to 255 and each once, got {line!r}")
+        known = {"_background_": "background", **dict.fromkeys(VOID_NAMES, "void")}
+        names[key] = known.get(row["name"].lower(), row["name"])
+    void = [key for key, name in names.items() if name == "void"]
+    rows = [key for key in names if key not in void]
+    classes = tuple(names[key] for key in rows)
+    check_classes(classes, path)
+    if len(rows[0]) == 3:  # of two rows of a colour, the first counts
+        rows += [rows[0]] * (VOID - len(rows)) + (void or rows)[:1]
+        return classes, np.array(rows, np.uint8)
+    in_order = (pattern, form) == _NAMES and not void
+    return classes if in_order else {key[0]: name for key, name in names.items()}, VOC_PALETTE

@@ -51,7 +51,7 @@ def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.u
     orientation says, which is right for looking at one and wrong for an image that has a mask.
 
     Raises FileNotFoundError, or DataError if the file is damaged, larger than
-    ``TINYFCN_MAX_PIXELS``, no JPEG, PNG, BMP, TIFF or WebP, or holds more than an image of 8 bits.
+    ``TINYFCN_MAX_PIXELS``, of another format (``image_file.py``), or more than an image of 8 bits.
     """
     return as_rgb(_loaded(path, "an image", upright)[0], path)
 
@@ -75,17 +75,19 @@ def read_mask(
 ) -> NDArray[np.uint8]:
     """Read a mask file as class indices, uint8 (H, W).
 
-    Palette and grey files hold indices; RGB files are mapped through ``palette``, uint8
-    (colours, 3), but for those of greys alone that it lacks: these are read as grey files, and so
-    are all of greys alone where ``greys`` is true. Raises FileNotFoundError, or DataError if the
-    file is damaged, lossy (JPEG changes indices), of another mode, or has a colour that the palette
-    lacks.
+    Palette and grey files hold indices; RGB files, and GIFs with a palette, are mapped through
+    ``palette``, uint8 (colours, 3), but for those of greys alone that it lacks: these are read as
+    grey files, and so are all of greys alone where ``greys`` is true. Raises FileNotFoundError, or
+    DataError if the file is damaged, lossy (JPEG changes indices), of another mode, or has a colour
+    that the palette lacks.
     """
     image, coding = _loaded(path, "a mask", upright=False)
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
         raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
     if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
         image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)
+    if (image.format, image.mode) == ("GIF", "P"):  # whose writers number the colours anew
+        image = image.convert("RGB")
     mode, values = image.mode, np.array(image)
     if mode == "RGB":
         grey = not np.ptp(values, axis=2).any()

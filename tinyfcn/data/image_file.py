@@ -18,7 +18,7 @@ from tinyfcn.backend.setting import whole_number
 # used and little tried.
 READERS = {
     b"\xff\xd8\xff": "Jpeg", b"\x89PNG\r\n\x1a\n": "Png", b"BM": "Bmp", b"II": "Tiff",
-    b"MM": "Tiff", b"RIFF": "WebP",
+    b"MM": "Tiff", b"RIFF": "WebP", b"GIF8": "Gif",
 }  # fmt: skip
 MOST_PIXELS = 50_000_000
 MOST_SCANNED = 1 << 32  # pixels of all scans of a progressive JPEG
@@ -46,7 +46,7 @@ def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
     start = file.read(30)
     name = next((name for begin, name in READERS.items() if start.startswith(begin)), None)
     if name is None:
-        raise ValueError("expected JPEG, PNG, BMP, TIFF or WebP")
+        raise ValueError("expected JPEG, PNG, BMP, TIFF, WebP or GIF")
     if name == "WebP":  # whose reader takes the memory at once
         check_pixels(*_webp_size(start))
     file.seek(0)

@@ -10,18 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from tinyfcn.data.class_files import read_lines
 from tinyfcn.data.conventions import DataError
-from tinyfcn.data.pairing import IMAGE_SUFFIXES, read_name, sample_name
+from tinyfcn.data.pairing import IMAGE_SUFFIXES, MOST_FOLDERS, Finder
 
 __all__ = ["NoSplit", "held_out"]
 
-LIST_FOLDERS = ("ImageSets/Segmentation", "", "lists", "splits")
+LIST_FOLDERS = ("ImageSets/Segmentation", "", "lists", "list", "splits", "ImageSets")
 OTHER_NAMES = {"train": ("training",), "val": ("valid", "validation"), "test": ("testing",)}
-MOST_FOLDERS = 16  # before a name in a list
-# Behind a blank, which a name may have too, only a path or VOC's -1, 0 and 1 are a column.
-_COLUMNS = (
-    re.compile(r"([^\t,;]+)[\t,;]+ *([^\t,;]*)"),
-    re.compile(rf"(\S+) +(\S+(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})|-1|0|1)", re.I),
-)
+_SEPARATOR = re.compile(r"\s*[\t,;]\s*|\s+")
+# Behind a blank, which a name may have too, only a path or numbers, as VOC's -1, 0 and 1.
+_COLUMN = re.compile(rf"-1|0|1|\d+( \d+)+|.*(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})", re.I)
 
 
 class NoSplit(FileNotFoundError):
@@ -32,14 +29,34 @@ class NoSplit(FileNotFoundError):
         self.lists, self.images = tuple(lists), images
 
 
+def split_names(split: str) -> set[str]:
+    """What a split may be called."""
+    return {split, *OTHER_NAMES.get(split, ())}
+
+
+def find_list(root: Path, split: str) -> Path | None:
+    """The list of a split, ``<split>.txt`` in one of ``LIST_FOLDERS``, or at the path ``split``."""
+    names = {f"{name}.txt" for name in split_names(split.removesuffix(".txt"))}
+    for folder in LIST_FOLDERS:
+        exact = root / folder / f"{split.removesuffix('.txt')}.txt"
+        near = (path for path in (root / folder).glob("*.txt") if path.name.lower() in names)
+        if path := exact if exact.exists() else next(near, None):
+            return path
+    return Path(split) if split.endswith(".txt") and Path(split).exists() else None
+
+
 def ids_of(
-    root: Path, split: str | None, images: Mapping[str, Path], masks: dict[str, Path]
+    root: Path,
+    split: str | None,
+    images: Mapping[str, Path],
+    masks: dict[str, Path],
+    lists: Collection[str] = (),
 ) -> tuple[list[str], Path]:
     """The ids of a split, None for all, and the file or folder that says so.
 
-    They stand in the list ``<split>.txt`` in one of ``LIST_FOLDERS``, or at the path ``split``;
-    else they are the samples in folders of that name. In a list, an id may have an ending, folders
-    before it, and columns behind it; where a second one names a file, ``masks`` gets that.
+    They stand in a list, else they are the samples in folders of that name. In a list, an id may
+    have an ending, folders before it, and columns behind it; where a second one names a file,
+    ``masks`` gets that. ``lists`` are other files that say of images what they are for.
 
     Raises:
         NoSplit: if there is neither.
@@ -47,19 +64,15 @@ def ids_of(
     """
     if split is None:
         return [*images], root
-    find = Finder(root, images)
-    places = [root / folder / f"{split}.txt" for folder in LIST_FOLDERS]
-    named = [Path(split)] if split.endswith(".txt") else []
-    path = next((path for path in (*places, *named) if path.exists()), None)
+    find, path = Finder(root, images), find_list(root, split)
     if path is None:
-        names = {split, *OTHER_NAMES.get(split, ())}
-        inside = [name for name in images if names & {*name.lower().split("/")[:-1]}]
+        inside = [n for n in images if split_names(split) & {*n.lower().split("/")[:-1]}]
         if inside:
             return inside, root
-        lists = sorted(_lists_in(root, find))
-        place = next(path for path in places if path.parent.is_dir())
+        lists = sorted({*lists, *_lists_in(root, find)})
+        place = next(root / name for name in LIST_FOLDERS if (root / name).is_dir())
         raise NoSplit(
-            f"{place}: there is no such list; image ids should lie there, one a line "
+            f"{place / split}.txt: there is no such list; image ids should lie there, one a line "
             f"(lists there: {', '.join(lists) or 'none'}"
             f"{'; --train-split and --val-split name others' if lists else ''})",
             lists,
@@ -68,7 +81,7 @@ def ids_of(
     ids: list[str] = []
     lines: dict[str, str] = {}
     for line in read_lines(path, columns=3):
-        name, mask = find.with_mask(line)
+        name, mask = _sample(line, find)
         if lines.setdefault(name, line) != line:
             raise DataError(f"{path}: {lines[name]!r} and {line!r} are one image, {images[name]}")
         if mask is not None:
@@ -84,64 +97,37 @@ def _lists_in(root: Path, find: Finder) -> set[str]:
     for path in paths:
         with contextlib.suppress(DataError, OSError, IndexError):
             first = read_lines(path, columns=3)[0]
-            if path.parent != root or find.with_mask(first)[0] in find.images:
+            if path.parent != root or _sample(first, find)[0] in find.images:
                 found.add(path.name)
     return found
 
 
-class Finder:
-    """Finds the sample that a line of a list means, among images below ``root``.
+def _sample(line: str, find: Finder) -> tuple[str, Path | None]:
+    """The id that a line means, as far as known, and the mask that a second column names."""
+    if line in find.images:
+        return line, None
+    for cut in _SEPARATOR.finditer(line):
+        rest = line[cut.end() :]
+        if (cut[0].strip(" ") or _COLUMN.fullmatch(rest)) and (name := find(line[: cut.start()])):
+            return name, _file(find.root, _SEPARATOR.split(rest)[0])
+    return find(line) or line, None
 
-    Example:
-        >>> find = Finder(Path("d"), {"train/a": Path("d/train/images/a.jpg")})
-        >>> [find(text) for text in ("train/a", "a.jpg", "/home/me/d/train/images/a.jpg", "b/a")]
-        ['train/a', 'train/a', 'train/a', None]
-    """
 
-    def __init__(self, root: Path, images: Mapping[str, Path]) -> None:
-        self.root, self.images = root, images
-        self._short: dict[str, str | None] = {}  # without words, without folders; None: of several
-        for name, path in images.items():
-            for short in {read_name(path, root).bare, name.rpartition("/")[2]}:
-                self._short[short] = None if short in self._short else name
-
-    def __call__(self, text: str, folders: bool = True) -> str | None:
-        """The id that the text means, or None; with ``folders``, it may begin with unknown ones."""
-        if (text := sample_name(text)) in self.images:
-            return text
-        if not text.lower().endswith(IMAGE_SUFFIXES):
-            text += IMAGE_SUFFIXES[0]
-        path = PurePosixPath(text.replace("\\", "/").lstrip("/"))
-        name = read_name(PurePosixPath(*path.parts[-MOST_FOLDERS:]), PurePosixPath())
-        for key in (name.whole, name.bare):
-            parts = key.split("/")
-            for start in range(len(parts) if folders else 1):
-                if (short := "/".join(parts[start:])) in self.images:
-                    return short
-        return self._short.get(name.whole)
-
-    def with_mask(self, line: str) -> tuple[str, Path | None]:
-        """The id that a line means, as far as known, and the mask that a second column names."""
-        if (name := self(line, folders=False)) is not None:
-            return name, None
-        for found in filter(None, (columns.match(line) for columns in _COLUMNS)):
-            if (name := self(found[1].strip())) is not None:
-                return name, self._file(found[2].strip())
-        return self(line) or line, None
-
-    def _file(self, text: str) -> Path | None:
-        """The file below the root that a path ends in."""
-        parts = PurePosixPath(text.replace("\\", "/").lstrip("/")).parts[-MOST_FOLDERS:]
-        ends = (self.root.joinpath(*parts[start:]) for start in range(len(parts)))
-        known = text.lower().endswith(IMAGE_SUFFIXES) and ".." not in parts
-        return next((path for path in ends if known and path.is_file()), None)
+def _file(root: Path, text: str) -> Path | None:
+    """The file below the root that a path ends in."""
+    parts = PurePosixPath(text.replace("\\", "/").lstrip("/")).parts[-MOST_FOLDERS:]
+    ends = (root.joinpath(*parts[start:]) for start in range(len(parts)))
+    known = text.lower().endswith(IMAGE_SUFFIXES) and ".." not in parts
+    return next((path for path in ends if known and path.is_file()), None)
 
 
 def held_out(ids: Collection[str], share: float, by_folder: bool = False) -> set[str]:
-    """About a share of the ids to score on, at least one and not all.
+    """About a share of the ids to score on.
 
     An id, or with ``by_folder`` the folder before its last slash, is taken if its SHA-256, read as
-    a fraction from 0 to 1, is less than the share: what is added later moves no other.
+    a fraction from 0 to 1, is less than the share: what is added later moves no other. Of few, that
+    may be far from the share; so at least a third and at most twice as many as it says are taken,
+    rounded, those of the least fractions: at least one, and never all.
 
     Raises DataError if there is but one to choose from.
 
@@ -159,7 +145,8 @@ def held_out(ids: Collection[str], share: float, by_folder: bool = False) -> set
             f"one {one}, {next(iter(ids))}: expected two at least, one of them to score on; "
             "a large image can be cut into several"
         )
-    order = sorted(places, key=places.__getitem__)
+    order, wanted = sorted(places, key=places.__getitem__), share * len(places)
     count = sum(place < share for place in places.values())
-    chosen = {*order[: min(max(count, 1), len(order) - 1)]}
+    count = min(max(count, round(wanted / 3), 1), max(round(2 * wanted), 1), len(order) - 1)
+    chosen = {*order[:count]}
     return {name for name, group in groups.items() if group in chosen}

@@ -14,20 +14,17 @@ from tinyfcn.data.conventions import DataError
 from tinyfcn.data.image_file import check_pixels
 from tinyfcn.files import open_regular
 
+Area = dict[str, Any] | Sequence[ArrayLike]  # runs, or the corners of outlines
 MOST_CROSSINGS = 1 << 23  # of an outline and rows of pixels
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; DataError if there is none."""
+def read_json(path: Path) -> Any:
+    """What is in a JSON file; DataError if it is none."""
     try:
         with open_regular(path) as file:
-            content = json.loads(file.read().decode("utf-8-sig"))
-        if isinstance(content, dict):
-            return content
-        error: Exception | str = "a list"
-    except (ValueError, RecursionError) as caught:
-        error = caught
-    raise DataError(f"{path}: expected a JSON file with an object ({error})")
+            return json.loads(file.read().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected a JSON file ({error})") from error
 
 
 def size_of(height: Any, width: Any) -> tuple[int, int]:
@@ -37,6 +34,34 @@ def size_of(height: Any, width: Any) -> tuple[int, int]:
     if min(size) < 1:
         raise ValueError(f"an image of {height} x {width} pixels")
     return size
+
+
+def outline(kind: str, points: ArrayLike) -> NDArray[np.float64]:
+    """The corners, (N, 2), of a shape that labelme knows: polygon, rectangle or circle.
+
+    >>> outline("rectangle", [[1, 2], [5, 4]]).tolist()
+    [[1.0, 2.0], [5.0, 2.0], [5.0, 4.0], [1.0, 4.0]]
+    """
+    corners = _corners(points)
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = corners
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    if kind == "circle":  # its centre, and a point on it
+        angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+        radius = np.linalg.norm(corners[1] - corners[0])
+        return corners[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if kind != "polygon":
+        raise ValueError(f"a {kind} is not drawn; make it a polygon, rectangle or circle")
+    return corners
+
+
+def draw(mask: NDArray[np.uint8], area: Area, label: int) -> None:
+    """Give the pixels of a mask (H, W) in outlines, or in COCO's runs, a label."""
+    if isinstance(area, dict):
+        mask[decode_runs(area["counts"], *mask.shape)] = label
+    else:
+        for corners in area:
+            fill(mask, corners, label)
 
 
 def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
@@ -54,9 +79,9 @@ def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
     >>> mask.tolist()
     [[0, 7, 7, 0], [0, 7, 7, 0], [0, 0, 0, 0]]
     """
-    corners = np.asarray(points, float).reshape(-1, 2)
-    if len(corners) < 3 or not (abs(corners) < 1e7).all():
-        raise ValueError(f"expected at least 3 corners near an image, got {len(corners)}")
+    corners = _corners(points)
+    if len(corners) < 3:
+        raise ValueError(f"expected at least 3 corners, got {len(corners)}")
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
     first, last = (
         np.clip(np.ceil(y - 0.5), 0, len(mask)).astype(int)
@@ -78,11 +103,19 @@ def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
     mask[top : row.max() + 1, left : column.max()][inside] = label
 
 
+def _corners(points: ArrayLike) -> NDArray[np.float64]:
+    corners = np.asarray(points, float).reshape(-1, 2)
+    if not (abs(corners) < 1e7).all():
+        raise ValueError("a corner is far from any image")
+    return corners
+
+
 def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
     """COCO's run-length encoding: runs of 0 and 1 in turn, down the columns, as bool (H, W).
 
     A text has them as ``maskApi.c`` of pycocotools writes them: 5 bits a character, 32 if more
-    follow, signed, from the third run on as the difference to the one before the last.
+    follow, signed, from the third run on as the difference to the one before the last. Reading them
+    takes fewer lines here than calling pycocotools would, and no compiler.
 
     Raises ValueError if they are none, or of another size.
 

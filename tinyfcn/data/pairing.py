@@ -12,19 +12,21 @@ import functools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
 
 from tinyfcn.data.conventions import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+MOST_FOLDERS = 16  # before a name
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # Of two masks of a sample, that is taken whose word stands first here.
 MASK_WORDS = (
     "segmentationclass", "segmentationclasspng", "segmentationclassaug", "labelids",
     "labeltrainids", "masks?", "labels?", "segmentations?|seg", "annotations?|annots?",
-    "ground[ _-]?truths?|gt|gtfine|gtcoarse", "targets?", "jsons?",
+    "ground[ _-]?truths?|gt|gtfine|gtcoarse", "targets?",
+    "label(?:ed)?approved",
 )  # fmt: skip
 IMAGE_WORDS = ("jpegimages", "images?", "imgs?", "photos?", "leftimg8bit", "sat")
 # Neither: single objects, masks to look at, what networks answered.
@@ -40,7 +42,7 @@ def _pattern(*words: str) -> re.Pattern[str]:
 
 
 _MASK, _IMAGE = [_pattern(words) for words in MASK_WORDS], _pattern(*IMAGE_WORDS)
-_OTHER, _ANY = _pattern(*OTHER_WORDS), _pattern(*MASK_WORDS, *IMAGE_WORDS)
+_OTHER, _ANY = _pattern(*OTHER_WORDS), _pattern(*MASK_WORDS, *IMAGE_WORDS, "(?-i:L)")  # CamVid's
 
 
 class Name(NamedTuple):
@@ -102,9 +104,44 @@ def files_below(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Iterato
                 yield Path(folder, name)
 
 
-def find_pairs(
-    root: Path, tops: Sequence[Path] = (), mask_suffixes: Sequence[str] = IMAGE_SUFFIXES
-) -> tuple[dict[str, Path], dict[str, Path]]:
+class Finder:
+    """Finds the sample that a path means: that of a mask, in a line of a list, in a JSON file.
+
+    Words, endings and folders that nobody knows do not matter; what could be of several is of none.
+
+    Example:
+        >>> find = Finder(Path("d"), {"train/a": Path("d/train/images/a.jpg")})
+        >>> [find(text) for text in ("train/a", "a.jpg", "/home/me/d/train/images/a.jpg", "b/a")]
+        ['train/a', 'train/a', 'train/a', None]
+    """
+
+    def __init__(self, root: Path, images: Mapping[str, Path]) -> None:
+        self.root, self.images = root, images
+        self._short: dict[str, str | None] = {}  # without words, without folders; None: of several
+        for name, path in images.items():
+            for short in {read_name(path, root).bare, name.rpartition("/")[2]}:
+                self._short[short] = None if short in self._short else name
+
+    def __call__(self, text: str) -> str | None:
+        """The sample, or None."""
+        if (text := sample_name(text)) in self.images:
+            return text
+        if not text.lower().endswith(IMAGE_SUFFIXES):
+            text += IMAGE_SUFFIXES[0]
+        path = PurePosixPath(text.replace("\\", "/").lstrip("/"))
+        return self.of(read_name(PurePosixPath(*path.parts[-MOST_FOLDERS:]), PurePosixPath()))
+
+    def of(self, name: Name) -> str | None:
+        """The sample of a name that was read."""
+        for key in (name.whole, name.bare):
+            parts = key.split("/")
+            for start in range(len(parts)):
+                if (short := "/".join(parts[start:])) in self.images:
+                    return short
+        return self._short.get(name.whole) or self._short.get(name.bare)
+
+
+def find_pairs(root: Path, tops: Sequence[Path] = ()) -> tuple[dict[str, Path], dict[str, Path]]:
     """The images below a folder by the name of the sample, and the masks, those without one too.
 
     ``tops`` are the folders to look in, if known. Where no name tells, a PNG beside a JPEG of the
@@ -119,47 +156,36 @@ def find_pairs(
     names = [
         read_name(path, root)
         for top in tops or [root]
-        for path in files_below(top, (*IMAGE_SUFFIXES, *mask_suffixes))
+        for path in files_below(top)
         if not any(map(_OTHER.search, path.relative_to(root).with_suffix("").parts))
     ]
-    pictures = [name for name in names if name.path.suffix.lower() in IMAGE_SUFFIXES]
-    images = [name for name in pictures if name.role == "image"]
-    images = images or [name for name in pictures if not name.role]
-    if mask_suffixes == IMAGE_SUFFIXES:
-        # Beside its image, a mask has a word more than it, or another ending.
-        bares = {name.bare for name in images if not name.ranks}
-        masks = [name for name in images if name.ranks and name.bare in bares]
-        masks += [name for name in names if name.role == "mask"]
-        if not masks:
-            photos = {n.whole for n in images if n.path.suffix.lower() in (".jpg", ".jpeg")}
-            masks = [n for n in images if n.whole in photos and n.path.suffix.lower() == ".png"]
-    else:
-        masks = [name for name in names if name.path.suffix.lower() in mask_suffixes]
-
+    images = [name for name in names if name.role == "image"]
+    images = images or [name for name in names if not name.role]
+    # Beside its image, a mask has a word more than it, or another ending.
+    bares = {name.bare for name in images if not name.ranks}
+    masks = [name for name in images if name.ranks and name.bare in bares]
+    masks += [name for name in names if name.role == "mask"]
+    if not masks:
+        photos = {n.whole for n in images if n.path.suffix.lower() in (".jpg", ".jpeg")}
+        masks = [n for n in images if n.whole in photos and n.path.suffix.lower() == ".png"]
     found: dict[str, Path] = {}
-    paired: dict[str, Path] = {}
     taken = {*masks}
-    images = [image for image in images if image not in taken]
     for image in images:
-        if found.setdefault(image.whole, image.path) is not image.path:
+        if image not in taken and found.setdefault(image.whole, image.path) is not image.path:
             raise two_files(image.whole, found[image.whole], image.path)
-    whole, bare = defaultdict(list), defaultdict(list)
+
+    find, paired, left = Finder(root, found), defaultdict(list), {}
     for mask in masks:
-        whole[mask.whole].append(mask)
-        if mask.whole not in found:
-            bare[mask.bare].append(mask)
-    for image in images:
-        near = sorted(whole[image.whole] or bare[image.bare], key=lambda name: name.ranks)
-        if len(near) > 1 and near[0].ranks == near[1].ranks:
-            raise two_files(image.whole, near[0].path, near[1].path)
-        if near:
-            paired[image.whole] = near[0].path
-    used = {path: name for name, path in paired.items()}
-    for name, path in paired.items():
-        if used[path] != name:
-            raise DataError(f"{path}: is it the mask of {found[name]} or of {found[used[path]]}?")
-    left = {mask.whole: mask.path for mask in masks if mask.path not in used}
-    return found, {**left, **paired}
+        alone = mask._replace(whole=mask.path.stem, bare=mask.bare.rpartition("/")[2])
+        if sample := find.of(mask) or find.of(alone):
+            paired[sample].append((mask.whole != sample, mask.ranks, mask.path))
+        else:
+            left[mask.whole] = mask.path
+    for sample, near in paired.items():
+        near.sort()
+        if len(near) > 1 and near[0][:2] == near[1][:2]:
+            raise two_files(sample, near[0][2], near[1][2])
+    return found, {**left, **{sample: near[0][2] for sample, near in paired.items()}}
 
 
 def two_files(name: str, one: Path, other: Path) -> DataError:

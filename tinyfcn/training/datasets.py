@@ -109,11 +109,11 @@ def open_datasets(
 def _outlines_in(root: Path) -> type[data.CocoSegmentation] | type[data.LabelmeSegmentation] | None:
     """The reader of the JSON files in a folder, where there are no masks."""
     for path in itertools.islice(files_below(root, (".json",)), 9):
-        with contextlib.suppress(DataError, OSError):
+        with contextlib.suppress(DataError, OSError, AttributeError):
             keys = read_json(path).keys()
-            coco = keys >= {"images", "annotations"}
-            if (coco or "shapes" in keys) and not find_pairs(root)[1]:
-                return data.CocoSegmentation if coco else data.LabelmeSegmentation
+            for reader in (data.CocoSegmentation, data.LabelmeSegmentation):
+                if keys >= reader.keys and not find_pairs(root)[1]:
+                    return reader
     return None
 
 
