@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinyfcn import cli
 from tinyfcn.data import VOCSegmentation, write_voc_tree
@@ -79,9 +80,56 @@ def test_the_files_say_what_is_counted_here(capsys: pytest.CaptureFixture[str]) 
     assert all(name in page for name in data.ids)
 
 
-def test_any_list() -> None:
-    assert run("--val-split", "train", "--out", "a") == 0
-    assert len(table("a/images.csv")) == 2
+def photos(names: str, values: tuple[int, ...] = (0, 3)) -> None:
+    """A folder with pictures and masks, and nothing else, with classes that do not say which."""
+    mask = np.kron(np.resize(values, (2, 2)), np.ones((16, 16), int)).astype(np.uint8)
+    for name in names:
+        for kind, pixels in (("images", np.repeat(mask[..., None], 3, 2) * 20), ("masks", mask)):
+            path = Path("photos", kind, f"{name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+
+
+def test_any_list_or_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name, its path, another folder of that list or of none; the first line says which."""
+    photos("abcd")
+    Path("some.txt").write_text("val_00003\nval_00001.jpg\n")
+    Path("photos/part.txt").write_text("d\na\n")
+    for arguments, which, ids in (
+        ("--val-split train", "list train in data", "train_00000"),
+        ("--val-split some.txt", "list some.txt in data", "val_00003 val_00001"),
+        ("data", "list val in data", "val_00000 val_00001 val_00002 val_00003 val_00004"),
+        ("photos --val-split part", "list part in photos", "d a"),
+        ("photos --val-split photos/part.txt", "list photos/part.txt in photos", "d a"),
+    ):
+        assert run(*arguments.split(), "--out", "a") == 0
+        found = [row[0] for row in table("a/images.csv")[1:]]
+        said = capsys.readouterr().out.splitlines()[0]
+        assert said == f"images: {len(found)}, those of the {which}"
+        assert found == ids.split()
+    assert run("photos") == 2
+    assert "(lists there: part.txt" in capsys.readouterr().err
+    os.unlink("photos/part.txt")
+    assert run("photos") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("images: 4, all in photos\nnote: there is nothing of 8 classes")
+    assert run("photos", "--data-root", "data") == 2
+    photos("abcd", (0, 255))
+    assert run("photos") == 0
+    assert "note: the masks in photos/masks hold 0 and 255 only" in capsys.readouterr().out
+
+
+def test_of_a_folder_without_lists_it_is_what_was_held_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos("abcd")
+    state = checkpoint.load("best.npz")
+    state["arguments"]["data_root"] = "photos"
+    checkpoint.save("best.npz", state)
+    Path("val.txt").write_text("b\n")
+    for arguments in ([], ["./photos"]):
+        assert run(*arguments) == 0
+        assert "images: 1, those of the list val.txt in " in capsys.readouterr().out
 
 
 def test_what_it_wrote_is_replaced_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

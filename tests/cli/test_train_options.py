@@ -173,7 +173,7 @@ def test_a_run_is_never_overwritten() -> None:
         ("--epochs 2 --iterations 3", "give one of them"),
         ("--resume a.npz --init-from b.npz", "give one of them"),
         ("--scenes 9 --data-root b", "--data-root; give one of them"),
-        ("d --data-root e", "d and --data-root are both data"),
+        ("d --data-root e", "d and --data-root are both folders"),
         ("--resume", "--resume needs a checkpoint"),
         ("--evaluate", "--evaluate needs a checkpoint"),
         ("--loss ce+dice --loss-reduction sum", "dice is of images, .* give --loss-reduction mean"),

@@ -1,13 +1,14 @@
 """Score a trained network.
 
 What the checkpoint knows about its data need not be said again: without options it is scored on the
-images that its training scored it on. With --out, the folder gets scores.json, images.csv with the
-scores of each image, confusion.csv and confusion.png, and report.html, which shows all of it and
-the worst images. A file of another origin stays: report.html is report-2.html then.
+images that its training scored it on. Of another folder it is the list of the same name, or, where
+there are no lists, all images. With --out, the folder gets scores.json, images.csv with the scores
+of each image, confusion.csv and confusion.png, and report.html, which shows all of it and the worst
+images. A file of another origin stays: report.html is report-2.html then.
 
 tinyfcn evaluate runs/fcn8s/best.npz
 tinyfcn evaluate runs/fcn8s/best.npz --val-split test --out scores
-tinyfcn evaluate runs/fcn8s/best.npz --data-root other/VOC2012 --backend cupy
+tinyfcn evaluate runs/fcn8s/best.npz photos --val-split some.txt --backend cupy
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.option_table import OPTIONS, add_option
 from tinyfcn.cli.parser import Parser
 from tinyfcn.cli.train_options import complete
-from tinyfcn.data import NoSplit
+from tinyfcn.data import DataError, NoSplit, SegmentationDataset
+from tinyfcn.data.conventions import NoClassNames
+from tinyfcn.doctor import before_training
 from tinyfcn.parallel import launch
 from tinyfcn.training import report
 from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate_shared
+from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.results import write_results
 
 TAKEN = (
@@ -46,6 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--out", dest="results", metavar="DIR", help="write scores and report there"
     )
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="other images and masks")
     given = vars(parser.parse(arguments))
     results = given.pop("results", None)
     score(complete(given), results)
@@ -59,14 +64,12 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
         if results is not None:
             Path(results).mkdir(parents=True, exist_ok=True)
         root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
-    known = options.classes_given, options.void
-    try:
-        validation = open_dataset(root, options.val_split, *known)
-    except NoSplit:
-        held_out = Path(options.evaluate).with_name("val.txt")  # by the training
-        if "val_split" in options.given or not held_out.exists():
-            raise
-        validation = open_dataset(root, str(held_out), *known)
+    validation, split = to_score(options, root)
+    which = f"those of the list {split}" if split else "all"
+    print(f"images: {len(validation)}, {which} in {root}")
+    if "data_root" in options.given:
+        for note in group.from_rank_0(lambda: doubts(validation, options.void is not None)):
+            print(f"note: {note}")
     spec = spec_of(options, validation.classes)
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")
@@ -78,8 +81,50 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
     print(report.class_lines(scores, validation.classes))
     if results is not None and group.rank == 0:
         about = {
-            "checkpoint": options.evaluate, "data": str(root), "list": options.val_split,
+            "checkpoint": options.evaluate, "data": str(root), "list": split,
             "images": len(validation), "model": str(spec), "preprocessing": str(spec.preprocessing),
         }  # fmt: skip
         print(f"{results}: {', '.join(write_results(results, found, validation.classes, about))}")
     print(f"mean IU {scores.mean_iu:.3f} of {options.evaluate} on {len(validation)} images")
+
+
+def doubts(dataset: SegmentationDataset, sure: bool) -> list[str]:
+    """What the doctor says of masks; none can go wrong here, but scores may say nothing."""
+    try:
+        return before_training(dataset, sure)
+    except DataError as error:
+        return [str(error)]
+
+
+def to_score(
+    options: argparse.Namespace, root: str | Path
+) -> tuple[SegmentationDataset, str | None]:
+    """The images to score on, and the name of their list; None for all in ``root``.
+
+    Raises:
+        NoSplit: if there are lists, but none of the name.
+    """
+
+    def opened(split: str | None) -> SegmentationDataset:
+        try:
+            return open_dataset(root, split, options.classes_given, options.void)
+        except NoClassNames:
+            known = spec_in(options.state, options.evaluate).classes
+            return open_dataset(root, split, known, options.void)
+
+    try:
+        return opened(options.val_split), options.val_split
+    except NoSplit as none:
+        if "val_split" in options.given:
+            raise
+        held_out = Path(options.evaluate).with_name("val.txt")  # by the training
+        other = "data_root" in options.given
+        try:
+            if held_out.exists():
+                return opened(str(held_out)), str(held_out)
+        except FileNotFoundError:  # it is of other images
+            if not other:
+                raise
+        if none.lists or not other:
+            raise
+    return opened(None), None

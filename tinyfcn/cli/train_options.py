@@ -82,10 +82,7 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
             add_option(group, option, option.name not in hidden)
     group.add_argument("--help", "-h", action="help", help="the usual options")
     group.add_argument("--help-all", action="help", help="all options")
-    given = vars(parser.parse(arguments))
-    if (folder := given.pop("folder", None)) and given.setdefault("data_root", folder) != folder:
-        raise UsageError(f"{folder} and --data-root are both data to train on; give one of them")
-    return complete(given)
+    return complete(vars(parser.parse(arguments)))
 
 
 def complete(given: dict[str, Any]) -> argparse.Namespace:
@@ -96,6 +93,8 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
     ``--resume`` or ``--evaluate``, and ``weights`` in the file of ``--pretrained`` or
     ``--init-from``, or None.
     """
+    if (folder := given.pop("folder", None)) and given.setdefault("data_root", folder) != folder:
+        raise UsageError(f"{folder} and --data-root are both folders of data; give one of them")
     for one, other in EXCLUSIVE:
         if one in given and other in given:
             raise UsageError(f"{flag(one)} and {flag(other)} exclude each other; give one of them")
