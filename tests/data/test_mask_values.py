@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfcn.data import ConcatDataset, DataError, FolderSegmentation, VOCSegmentation
+from tinyfcn.data import (
+    ConcatDataset,
+    DataError,
+    FolderSegmentation,
+    NoClassNames,
+    VOCSegmentation,
+)
+from tinyfcn.training.datasets import open_dataset
 
 VALUES = np.array([[0, 7, 8], [11, 26, 255]], np.uint8)
 
@@ -56,6 +64,40 @@ def test_values_and_their_labels(
     else:  # what no name is for, though names were counted
         with pytest.raises(DataError, match=r"labels must be in \[0, \d+\) or 255 \(void\), got"):
             dataset[0]
+
+
+@pytest.mark.parametrize(
+    ("masks", "given", "names"),
+    [
+        ([0, 255], {}, "background foreground"),
+        ([0, 1], {}, "background foreground"),
+        ([0, 1], {"classes": ["a", "b"]}, ""),
+        ([0, 1, 255], {"classes": ["a", "b"]}, ""),
+        ([0, 255], {"classes": [*"abc"]}, ""),
+        ([0, 255], {"classes": ["a", "b"], "void": 255}, ""),
+        ([0], {"classes": ["a", "b"]}, ""),
+        ([0, 1, 255], {}, None),
+        ([0, 128], {}, None),
+        ([255], {}, None),
+        ([0, 255], {"void": 255}, None),
+    ],
+)
+def test_what_is_black_and_white(
+    tmp_path: Path, folders: Any, masks: list[int], given: dict[str, Any], names: str | None
+) -> None:
+    """A mask of each value; nothing is concluded from what can be meant otherwise."""
+    files = {f"{part}/{value}.png": value for part in ("images", "masks") for value in masks}
+    files |= {"images/damaged.png": 0, "masks/damaged.png": b"no picture"}
+    root = folders.make(tmp_path, files)
+    if names is None:
+        with pytest.raises(NoClassNames):
+            open_dataset(root, None, **given)
+        return
+    dataset = open_dataset(root, None, **given)
+    assert dataset.classes == (tuple(names.split()) or tuple(given["classes"]))
+    assert (dataset.table is not None, bool(dataset.note)) == (bool(names), bool(names))
+    if names:
+        assert dataset.table is not None and dataset.table[masks].tolist() == [0, 1]
 
 
 def test_a_palette_is_not_greys(folder: Path) -> None:

@@ -190,12 +190,13 @@ def photos(root: Path, turn: int, upright: bool = False) -> None:
 
 
 RED = np.array([[0, 0, 0], [220, 20, 60]], np.uint8)
-BLACK = "--mask-values 0:background,255:cell"
 SITUATIONS: dict[str, Case] = {
     # 0 and 255
-    **{f"0/255, mode {mode}": Case(partial(modes, mode=mode), TWO, "" if mode == "1" else BLACK)
+    **{f"0/255, mode {mode}": Case(partial(modes, mode=mode), "" if mode == "1" else TWO)
        for mode in ("L", "P", "1", "RGB", "RGBA", "LA", "I;16")},
-    "0/255, a VOC tree": Case(partial(listed, mask=white), "", "0:background,255:NAME"),
+    "0/255, a VOC tree": Case(partial(listed, mask=white), ""),
+    "0/255, no names": Case(partial(put, mask=white), ""),
+    "0/255, three names": Case(partial(put, mask=white), "--classes a,b,c", "0:a,255:NAME"),
     "0/255, JPEG": Case(partial(put, masks="masks/{}.jpg", mask=white), TWO, "expected a PNG mask"),
     "0/255, made smaller": Case(partial(put, mask=smooth), TWO, "export .* as PNG and without smo"),
     # what annotation tools write
@@ -244,7 +245,8 @@ SITUATIONS: dict[str, Case] = {
     "smaller than the crop": Case(put, f"{TWO} --crop 64"),
     # names
     "class names in any language": Case(partial(put, classes="背景\nZellkern (groß)\n"), ""),
-    "no class names": Case(put, "", "no class names"),
+    "no class names": Case(put, ""),
+    "no class names, from 1": Case(partial(put, mask=lambda k: 1 + truth(k)), "", "no class names"),
 }  # fmt: skip
 
 

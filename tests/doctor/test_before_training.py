@@ -154,19 +154,23 @@ def test_a_rare_class_is_looked_for_in_every_mask(
 def test_a_training_says_it_and_writes_no_scores(
     made: Callable[..., SegmentationDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Of black and white it says what it takes them for, goes on, and keeps to it."""
     made(*[[0, 255]] * 4)
-    (tmp_path / "train.txt").write_text("0\n1\n")
-    (tmp_path / "val.txt").write_text("2\n3\n")
-    run = ["train", "--data-root", str(tmp_path), "--width", "0.016", "--batch-size", "2"]
+    run = ["train", str(tmp_path), "--width", "0.016", "--batch-size", "2", "--val-share", "0.5"]
     run += ["--epochs", "1", "--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as stop:
-        cli.main([*run, "--classes", "background,cell"])
+        cli.main([*run, "--classes", "background,cell,other"])
     said = capsys.readouterr()
-    assert stop.value.code == 2 and "--mask-values 0:background,255:cell" in said.err
+    assert stop.value.code == 2 and "--mask-values 0:background,255:NAME" in said.err
     assert said.err.count("\n") == 1 and not list((tmp_path / "run").glob("*.npz"))
-    assert cli.main([*run, "--mask-values", "0:background,255:cell"]) == 0
+    assert cli.main(run) == 0
+    said = capsys.readouterr()
+    assert (
+        "note: the masks hold 0 and 255 alone, which are taken as background and fore" in said.out
+    )
+    assert cli.main([*run, "--epochs", "2", "--resume"]) == 0
     assert cli.main(["evaluate", str(tmp_path / "run" / "best.npz")]) == 0
-    assert "cell 0" in capsys.readouterr().out
+    assert "foreground 0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

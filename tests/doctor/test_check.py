@@ -128,15 +128,15 @@ def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) 
 
 
 def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
+    (note, _) = check(data.root).notes
+    assert "train: the masks hold 0 and 1 alone, which are taken as background and fore" in note
+    for name in (NAMES[0], NAMES[-1]):
+        data.label(name, 2 * data.labels(name))
     found = check(data.root)
     (problem,) = found.problems
     assert "no class names; give them" in problem
-    assert problem.endswith("; the masks hold 0 and 1")
-    assert [images for _, _, _, images in found.parts[0].shares()][:3] == [1, 1, 0]
-    for name in NAMES:
-        data.label(name, 255 * data.labels(name))
-    (problem,) = check(data.root).problems
-    assert "--mask-values 0:background,255:NAME names them" in problem
+    assert problem.endswith("; the masks hold 0, 1 and 2")
+    assert [images for _, _, _, images in found.parts[0].shares()][:3] == [1, 0.9, 0.1]
 
 
 def test_what_is_worth_knowing(data: Data) -> None:

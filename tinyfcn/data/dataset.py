@@ -53,6 +53,8 @@ class SegmentationDataset:
     Raises DataError if there are no ids, FileNotFoundError if files are missing.
     """
 
+    note = ""  # what was concluded about it, for the user
+
     def __init__(
         self,
         ids: Sequence[str],

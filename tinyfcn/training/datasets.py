@@ -6,12 +6,14 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from tinyfcn import data
-from tinyfcn.data import VOID, DataError, NoSplit, SegmentationDataset, held_out
-from tinyfcn.data.dataset import Classes
+from tinyfcn.data import VOID, DataError, NoClassNames, NoSplit, SegmentationDataset, held_out
+from tinyfcn.data.dataset import Classes, label_table
 from tinyfcn.data.outlines import read_json
 from tinyfcn.data.pairing import files_below, find_pairs
 from tinyfcn.data.readers import find_voc
@@ -19,6 +21,7 @@ from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
 
 SCENES_TO_SCORE = 200
+BLACK_AND_WHITE = ("background", "foreground")  # where nobody named them
 VAL_SHARE = 0.2  # held out to score on, where no list says what
 
 
@@ -36,6 +39,10 @@ def open_dataset(
 ) -> SegmentationDataset:
     """The images of a list, or of a folder of that name; None for all.
 
+    Masks of 0 and 255 alone are black and white: where there are two classes, or no names for
+    them, white is not void but the second class, and the data set's ``note`` says so. Without names
+    that holds for 0 and 1 too. A mapping as ``classes``, or ``void``, says what is meant instead.
+
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
@@ -44,7 +51,36 @@ def open_dataset(
             raise DataError(f"{root}: masks are drawn from outlines: there are no values in them")
         return outlines(root, split, classes)
     form = data.VOCSegmentation if find_voc(Path(root)) else data.FolderSegmentation
-    return form(root, split, classes, void=VOID if void is None else void)
+    nameless, pair = None, []
+    try:
+        dataset = form(root, split, classes, void=VOID if void is None else void)
+    except NoClassNames as error:
+        dataset, nameless = form(root, split, BLACK_AND_WHITE), error
+    of_voc = not classes and dataset.classes == data.VOC_CLASSES  # for want of others
+    names = BLACK_AND_WHITE if of_voc else dataset.classes
+    if void is None and dataset.table is None and len(names) == 2:
+        pair = _two_values(dataset, [{0, VOID}, {0, 1}] if nameless else [{0, VOID}])
+    if pair:
+        (black, first), (white, second) = zip(pair, names, strict=True)
+        dataset.classes, dataset.table = names, label_table({black: first, white: second})
+        dataset.note = (
+            f"the masks hold {black} and {white} alone, which are taken as {first} and {second}; "
+            f"--mask-values {black}:NAME,{white}:NAME says otherwise"
+        )
+    elif nameless:
+        raise nameless
+    return dataset
+
+
+def _two_values(dataset: SegmentationDataset, pairs: Collection[set[int]]) -> list[int]:
+    """What all masks hold, if that is one of these pairs."""
+    found: set[int] = set()
+    for index in range(len(dataset)):
+        with contextlib.suppress(DataError, OSError):  # said where everything is looked at
+            found.update(np.flatnonzero(np.bincount(dataset.values(index).ravel())).tolist())
+        if not any(found <= pair for pair in pairs):
+            break
+    return sorted(found) if found in pairs else []
 
 
 def open_datasets(
