@@ -2,15 +2,22 @@
 
 Source: Zeiler, Fergus: Visualizing and understanding convolutional networks (ECCV 2014), section
 2.1, where the places are called switches.
+
+A value of which the network is not sure where it was, since its neighbour is as large, lands beside
+its place if rounding says so. In evaluation mode the layers before a pooling are therefore computed
+so that rounding depends on nothing else, see :class:`tinyfcn.backend.setting.Steady`: an image is
+labelled alike in one pass and in tiles, and its flat areas alike all over.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tinyfcn import functional as F
 from tinyfcn import nn
+from tinyfcn.backend.setting import steady
 from tinyfcn.functional.sizes import Pair
 from tinyfcn.models.backbones.backbone import Backbone, scaled, with_relu
 from tinyfcn.tensor import Tensor
@@ -28,7 +35,8 @@ def encode(chains: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, list[Switche
     (N, …, ⌈H / 2⌉, ⌈W / 2⌉) and so on. The poolings' switches come along."""
     switches = []
     for chain in chains:
-        x = chain(x)
+        with contextlib.nullcontext() if any(m.training for m in chain.children()) else steady:
+            x = chain(x)
         size = (x.shape[2], x.shape[3])
         x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
         switches.append(Switches(indices, size))

@@ -15,9 +15,7 @@ size of the image at hand:
   end, so none of it belongs to the tile.
 * Where a window ends with the image, it sees the same padding as one pass does.
 
-So the scores are equal to rounding. Where a network unpools, as SegNet does, rounding also decides
-which of two pixels is the larger, if they differ by no more: then that one value lands beside its
-place, in one pass on another CPU as in tiles here.
+So the scores are equal to rounding.
 
 A network with a ``margin``, as U-Net without padding, sees the image mirrored beyond its border.
 

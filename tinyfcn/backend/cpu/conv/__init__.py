@@ -38,7 +38,7 @@ from tinyfcn.backend.cpu.conv.winograd_rows import Rows
 from tinyfcn.backend.cpu.conv.winograd_squares import Squares
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import parallel_for, places
-from tinyfcn.backend.setting import Setting
+from tinyfcn.backend.setting import Setting, steady
 
 ALGORITHMS: dict[str, Algorithm] = {
     "im2col": im2col,
@@ -58,11 +58,16 @@ algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
 EXACT = "im2col", "tiles"  # those that keep ∞ and NaN to the windows that see them
 
 
+def wanted() -> str:
+    """The algorithm that is asked for; another may take its place where it does not apply."""
+    return "tiles" if steady.depth else algorithm()
+
+
 def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window) -> Algorithm:
     """The algorithm for a dense convolution of so many channels, on so many output pixels."""
-    wanted = ALGORITHMS.get(algorithm())
-    if wanted is not None and wanted.applies(kernel, window):
-        return wanted
+    named = ALGORITHMS.get(wanted())
+    if named is not None and named.applies(kernel, window):
+        return named
     if pointwise.applies(kernel, window):
         return pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
@@ -90,10 +95,10 @@ def parts(weight: Array, groups: int, pixels: int, window: Window) -> Iterator[P
     """A convolution with weights (OC, KH, KW, C / groups), on so many output pixels, in parts."""
     oc, kh, kw, c = weight.shape
     per_channel = groups > 1 and c == 1 and oc == groups
-    if per_channel and algorithm() == "auto" and depthwise.applies((kh, kw), window):
+    if per_channel and wanted() == "auto" and depthwise.applies((kh, kw), window):
         yield Part(slice(groups), slice(oc), weight, depthwise)
         return
-    count = 1 if algorithm() in EXACT else merged(c, groups)
+    count = 1 if wanted() in EXACT else merged(c, groups)
     inputs, outputs = count * c, count * oc // groups
     for part in range(groups // count):
         ins = slice(part * inputs, (part + 1) * inputs)
@@ -113,6 +118,7 @@ class Convolution(Backend):
         window = Window(stride, padding, dilation)
         n, oh, ow = len(x), *conv_sizes(x.shape[1:3], weight.shape[1:3], *window)
         y = np.empty((n, oh, ow, len(weight)), np.result_type(x, weight))
+        weight = weight.astype(np.float64) if steady.depth else weight
         for part in parts(weight, groups, n * oh * ow, window):
             finish = Finish(None if bias is None else bias[part.outs], relu)
             inputs, outputs = x[..., part.ins], y[..., part.outs]

@@ -51,10 +51,10 @@ class Tiles:
         pixels = max(1, min(pixels, LARGEST_TILE // self.depth, share))
         self.places = threads.places(n, oh, pixels // self.ow)
 
-    def columns(self, place: Place) -> Array:
+    def columns(self, place: Place, dtype: Any = None) -> Array:
         """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""
         windows = padded_windows(self.x, *place, self.ow, self.kernel, self.window, self.scratch)
-        columns = self.scratch.get("columns", windows.shape, self.x.dtype)
+        columns = self.scratch.get("columns", windows.shape, dtype or self.x.dtype)
         np.copyto(columns, windows)
         return columns.reshape(-1, self.depth)  # (pixels, KH·KW·C)
 
@@ -69,10 +69,11 @@ class Product(NamedTuple):
     def tile(self, place: Place, finish: Finish, matmul: Callable[..., Any] = np.matmul) -> None:
         """One tile of y."""
         block = self.y[place]
-        rows = _pixel_rows(block) if block.ndim == 4 else None
+        plain = block.ndim == 4 and block.dtype == self.kernels.dtype
+        rows = _pixel_rows(block) if plain else None
         shape = (block.size // self.kernels.shape[1], self.kernels.shape[1])
-        out = self.tiles.scratch.get("product", shape, block.dtype) if rows is None else rows
-        matmul(self.tiles.columns(place), self.kernels, out=out)
+        out = self.tiles.scratch.get("product", shape, self.kernels.dtype) if rows is None else rows
+        matmul(self.tiles.columns(place, self.kernels.dtype), self.kernels, out=out)
         if rows is None:
             block[...] = out.reshape(block.shape)
         finish(block)
