@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tinyfcn.training import report
 from tinyfcn.training.errors import Diverged, sentence
@@ -15,15 +14,15 @@ class Attempts:
     def __init__(self) -> None:
         self._said: set[str] = set()
 
-    def __call__(self, name: str, write: Callable[..., None], *arguments: Any) -> bool:
-        """Call ``write(*arguments)``, which writes the file ``name``; whether it did."""
+    def __call__(self, name: str, write: Callable[[], None]) -> bool:
+        """Write the file ``name``; whether that could be done."""
         try:
-            write(*arguments)
-            return True
+            write()
+        except Diverged:
+            raise
         except Exception as error:
-            if isinstance(error, Diverged):
-                raise
             if name not in self._said:
                 report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
             self._said.add(name)
             return False
+        return True

@@ -89,6 +89,7 @@ class RunFolder:
         self.events, *self.lists = more
         self.last, self.previous, self.best = (self.path / name for name in CHECKPOINTS)
         self.tensorboard = False  # whether events are written
+        self._known: dict[str, Any] = {}  # what config.json says
 
     @contextlib.contextmanager
     def alone(self, resumed: str | None = None) -> Iterator[RunFolder]:
@@ -117,9 +118,9 @@ class RunFolder:
 
     def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
         """Write ``config.json``: the arguments, ``more``, and what they ran on."""
-        config = {"arguments": dict(arguments), **more, "environment": environment()}
+        self._known = {"arguments": dict(arguments), **more, "environment": environment()}
         with atomic_write(self.config) as file:
-            file.write((json.dumps(config, indent=2, default=str) + "\n").encode())
+            file.write((json.dumps(self._known, indent=2, default=str) + "\n").encode())
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Write ``log.csv`` anew: it is small, and so it is never half a row."""
@@ -176,25 +177,19 @@ class RunFolder:
     ) -> None:
         """Write ``report.html``. What was ``found`` in the best epoch is shown; where that is None,
         what the page that is there says of this epoch."""
-        best, config = _best(rows), self.read_config()
+        best = _best(rows)
         begin, end = f"<!-- scores of epoch {best['epoch']:g} -->", "<!-- end of scores -->"
         old = (sealed.read(self.report) or "").partition(begin)[2].partition(end)[0]
         shown = run_page.evaluation(found, classes) if found else Element(old)
-        values = {**config.get("arguments", {}), **config.get("environment", {})}
+        values = {**self._known.get("arguments", {}), **self._known.get("environment", {})}
         title = f"{self.path.name}: mean IU {best['mean_iu']:.3f} in epoch {best['epoch']:g}"
         parts = [Element(begin), shown, Element(end), run_page.settings(values)]
         sealed.write(self.report, page(title, run_page.curves(rows), *parts))
 
     def write_card(self, rows: Sequence[Row]) -> None:
-        """Write ``README.md``, where ``config.json`` says which model it is."""
-        config = self.read_config()
-        if "model" in config:
-            sealed.write(self.path / CARD, model_card.text(config, _best(rows)))
-
-    def read_config(self) -> dict[str, Any]:
-        """What ``config.json`` says; nothing if there is no such file."""
-        known = self.config.exists()
-        return json.loads(self.config.read_text("utf-8")) if known else {}
+        """Write ``README.md``, where ``write_config`` was told which model it is."""
+        if "model" in self._known:
+            sealed.write(self.path / CARD, model_card.text(self._known, _best(rows)))
 
     def read_log(self) -> list[Row]:
         """The rows of ``log.csv``, none if there is no such file; an empty cell is NaN."""
