@@ -193,6 +193,17 @@ def test_what_counts_less_than_weights_ends_no_run(
         assert capsys.readouterr().err.count(f"{name} is skipped: ") == 1
 
 
+def test_what_could_not_be_written_is_written_at_the_end(
+    tmp_path: Path, make_trainer: Make, monkeypatch: Patch
+) -> None:
+    run = make_trainer(tmp_path, iterations=3)  # one epoch
+    names = ("log.csv", "curves.png", "predictions.png", "report.html")
+    for name in names:
+        file(name.partition(".")[0], 1)(monkeypatch, FULL)
+    run.fit()
+    assert {*names} <= {*os.listdir(tmp_path)}
+
+
 def test_the_row_of_an_epoch_that_was_saved_comes_back(
     tmp_path: Path, make_trainer: Make, outcome: Any, straight: Any, monkeypatch: Patch
 ) -> None:

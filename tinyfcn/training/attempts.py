@@ -9,10 +9,15 @@ from tinyfcn.training.errors import Diverged, sentence
 
 
 class Attempts:
-    """Attempts to write files; what cannot be written is said once."""
+    """Attempts to write files; what cannot be written is said once.
+
+    Attributes:
+        failed: the files whose last attempt failed.
+    """
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self.failed: set[str] = set()
 
     def __call__(self, name: str, write: Callable[[], None]) -> bool:
         """Write the file ``name``; whether that could be done."""
@@ -24,5 +29,7 @@ class Attempts:
             if name not in self._said:
                 report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
             self._said.add(name)
+            self.failed.add(name)
             return False
+        self.failed.discard(name)
         return True

@@ -62,13 +62,11 @@ class Run:
         validation: the data set of the scores.
         folder: where everything is written.
         iterations: optimizer steps in all.
-        accumulate: batches whose gradients make one step. The step is made with the mean of
-            their gradients, as Caffe's iter_size does; a rest at the end of an epoch makes a
-            smaller group.
+        accumulate: batches of which one step is made, with the mean of their gradients, as Caffe's
+            iter_size does; a rest at the end of an epoch makes a smaller group.
         about: what else the checkpoints hold, such as how to build the model again.
         shards: how batches are shared out to ranks; by default there is one.
-        weigh: see :meth:`Shards.of_step`.
-        clip_norm: see :func:`clip_gradients`; the loop does that.
+        weigh, clip_norm: see :meth:`Shards.of_step`, and :func:`clip_gradients` in the loop.
         still: parts of the model that are in evaluation mode while it learns.
         average: of the weights; scored, and saved as the model's.
         patience: epochs without a better one that end it (Prechelt, "Early stopping", 1998).
@@ -144,6 +142,8 @@ class Run:
             report.note(f"no better mean IU in {self.patience} epochs: the run ends here")
         if self._saver.best is not None or self._whole is not self._saved:
             self._save()  # now or never
+        if self._optional.failed:
+            self._write_records()
         self.group.barrier()  # all hear of it if that fails
 
     def steps(self) -> Iterator[Iterator[tuple[Batch, float]]]:
