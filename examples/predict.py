@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     use_backend(options.backend)
     weights, names = options.weights or options.files[0], options.files[not options.weights :]
+    weights = Path(weights, "best.npz") if Path(weights, "best.npz").is_file() else weights
     if not names:
         raise UsageError("name a checkpoint, then images")
     with usage_errors("predict"):

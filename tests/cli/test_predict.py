@@ -51,7 +51,9 @@ def test_a_folder_with_its_sub_folders() -> None:
     for path in ("in/b.jpg", "in/a.PNG", "in/x/a.png", "in/.hidden/c.png", "in/.d.png"):
         photo(path)
     Path("in/notes.txt").write_text("no picture")
-    assert run("in") == 0
+    Path("run").mkdir()
+    Path("best.npz").rename("run/best.npz")
+    assert cli.main(["predict", "run", "in"]) == 0  # the best of a run's folder
     assert masks() == {"a", "b", "x/a"}
 
 

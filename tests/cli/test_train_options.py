@@ -354,7 +354,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("command", [["--out", "a", "--resume"], ["--resume", "a/last.npz"]])
+@pytest.mark.parametrize("command", [["--out", "a", "--resume"], ["--resume", "a"]])
 def test_where_the_last_is_damaged_the_one_before_is_taken(
     damage: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -173,7 +173,7 @@ def test_says_what_it_found_instead(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         checkpoint.load(tmp_path / "nowhere.npz")
     with pytest.raises(
-        FileNotFoundError, match=r"this is a folder; expected a file, such as .*last\.npz"
+        FileNotFoundError, match=r"this is a folder; expected a file, such as .*best\.npz"
     ):
         checkpoint.load(tmp_path)
 

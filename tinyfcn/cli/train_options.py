@@ -102,10 +102,13 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
     state, saved = None, {}
     goal = next((name for name in CHECKPOINTS if name in given), None)
     if goal is not None:
-        path = given[goal] or given.get("resume")
-        if not path and "out" not in given:
+        named = given[goal] or given.get("resume")
+        if not named and "out" not in given:
             raise UsageError(f"--{goal} needs a checkpoint, or --out with one in it")
-        path, state = _load(Path(path or Path(given["out"]) / CHECKPOINTS[goal]), goal == "resume")
+        path = Path(named or given["out"])
+        if path.is_dir() or not named:
+            path /= CHECKPOINTS[goal]
+        path, state = _load(path, goal == "resume")
         saved = _saved(state.get("arguments", {}), path)
         unset = dict.fromkeys(CHECKPOINTS)
         given = {"out": str(path.parent), **given, **unset, goal: str(path)}

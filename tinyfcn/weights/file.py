@@ -69,7 +69,7 @@ def first_bytes(path: Path) -> bytes:
     if not path.is_file():
         what = "there is no such file"
         if path.is_dir():
-            what = f"this is a folder; expected a file, such as {path / 'last.npz'}"
+            what = f"this is a folder; expected a file, such as {path / 'best.npz'}"
         raise FileNotFoundError(f"{path}: {what}")
     with open(path, "rb") as file:
         start = file.read(512)
