@@ -121,10 +121,11 @@ class Part:
 
     def shares(self) -> list[tuple[str, int, float, float]]:
         """Name and label of each class and of void, its share of the pixels and of the images."""
-        held = np.array([one.counts > 0 for one in self.seen])
+        held = np.array([one.counts > 0 for one in self.seen]).reshape(-1, 256)
         labels = [*range(len(self.classes)), VOID]
-        images = [held[:, self.table == label].any(axis=1).mean() for label in labels]
+        images = [held[:, self.table == label].any(axis=1).sum() for label in labels]
         pixels = self.labels / max(1, self.pixels.sum())
+        images = np.array(images) / max(1, len(held))
         return [*zip((*self.classes, "void"), labels, pixels, images, strict=True)]
 
 
