@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +26,6 @@ from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
 from tinyfcn.data import DataLoader, SegmentationDataset
 from tinyfcn.doctor.check import Check, check
 from tinyfcn.doctor.check_page import page_of
-from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training import report
@@ -93,35 +91,20 @@ def augmented(options: argparse.Namespace, dataset: SegmentationDataset) -> Imag
     return augmented_sheet(loader, dataset.classes)
 
 
-def described(found: Check) -> list[str]:
+def described(found: Check) -> Iterator[str]:
     """Lines for the screen."""
-    lines = [line for part in found.parts for line in (*_part(part), "")]
-    for title, said in (("problem", found.problems), ("note", found.notes)):
-        if said:
-            lines.append(f"{len(said)} {title}{'s' if len(said) > 1 else ''}:")
-        for number, (text, names) in enumerate(said.items(), 1):
-            lines.append(f"{number:3}. {text}")
-            lines += [f"     {len(names)}: {listed(names)}"] if names else []
-        lines += [""] if said else []
-    return [*lines, "put right what is listed above" if found.problems else "nothing is wrong"]
-
-
-def _part(part: Part) -> list[str]:
-    """What a list holds, and how often each class occurs."""
-    kind = type(part.dataset).__name__.removesuffix("Segmentation")
-    folder = part.dataset.files[0][0].parent
-    lines = [f"{part.name}: {len(part.dataset)} images in {folder} ({kind})"]
-    sizes = (f"{one.size[0]} x {one.size[1]}" for one in part.seen)
-    for what, kinds in (
-        ("images", (one.images for one in part.seen)),
-        ("masks", (one.masks for one in part.seen)),
-        ("width x height", sizes),
-    ):
-        counts = Counter(kinds)
-        some = [f"{count} {kind}" for kind, count in counts.most_common(3)]
-        more = f" and {len(counts) - 3} others" if len(counts) > 3 else ""
-        lines.append(f"  {what}: {', '.join(some)}{more}")
-    lines.append("  % of pixels  % of images  class")
-    shares = [(name, 100 * pixels, 100 * images) for name, _, pixels, images in part.shares()]
-    lines += [f"  {p:11.2f}  {i:11.1f}  {name}" for name, p, i in shares if p]
-    return [*lines, f"  never: {listed(part.missing)}"] if part.missing else lines
+    for part in found.parts:
+        yield "\n  ".join([f"{part.name}: {part.about()[0]}", *part.about()[1:]])
+        yield "  % of pixels  % of images  class"
+        for name, _, pixels, images in part.shares():
+            if pixels:
+                yield f"  {100 * pixels:11.2f}  {100 * images:11.1f}  {name}"
+        yield ""
+    for title, problems in (("problem", found.problems), ("note", found.notes)):
+        if problems:
+            yield f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}:"
+        for number, (text, names, _) in enumerate(problems, 1):
+            yield f"{number:3}. {text}"
+            if names:
+                yield f"     {len(names)}: {listed(names)}"
+    yield "put right what is listed above" if found.problems else "nothing is wrong"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
-
-import numpy as np
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tinyfcn.data import DataError, NoClassNames, NoSplit
 from tinyfcn.data.dataset import Classes
@@ -22,18 +20,23 @@ RARE = 0.001  # of the pixels: so rare a class is hardly learned without help
 LARGE = 4  # times the crop, which shows little of such an image
 MOST_PIXELS = 2_000_000  # of an image that is trained on whole
 BOTH = " / "  # between the names of two samples
-
-# What is wrong, and what to do; and the samples that it is about.
-Said = tuple[str, Sequence[str]]
+UNNAMED = ("background", *(f"class {label}" for label in range(1, 255)))
 
 
-@dataclass
-class Check:
+class Problem(NamedTuple):
+    """What is wrong, and what to do; the samples that it is about, and files that it names."""
+
+    text: str
+    names: Sequence[str] = ()
+    files: Sequence[Path] = ()
+
+
+class Check(NamedTuple):
     """What was found: the lists that could be opened, what is wrong, and what is worth knowing."""
 
-    parts: list[Part] = field(default_factory=list)
-    problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    parts: list[Part]
+    problems: list[Problem]
+    notes: list[Problem]
 
 
 def check(
@@ -55,112 +58,103 @@ def check(
         progress: wraps the loop over the samples of a list, such as ``tqdm``; takes its ``total``.
         workers: threads that read.
     """
-    found, nameless = Check(), ""
-    try:
-        _open(found, root, splits, classes, void, shared)
-    except NoClassNames as error:
-        nameless = str(error)
-        names = ["background", *(f"class {i}" for i in range(1, 255))]
-        _open(found, root, splits, names, void, shared)
-    for part in found.parts:
-        part.look(range(len(part.dataset)), True, workers, progress)
-        wrong = what_must_go_wrong(part, sure=void is not None or bool(nameless))
-        if nameless and part.seen and not wrong:
-            wrong = f"{nameless}; the masks hold {listed(part.values)}"
-        _add(found.problems, _files(part))
-        if wrong and part.seen:
-            strange = (one.counts[part.strange].any() for one in part.seen)
-            found.problems[wrong] += part.ids(np.flatnonzero([*strange]))
-        elif part.seen:
-            _add(found.problems, _pairs(part))
-            _add(found.notes, _worth_knowing(part, crop))
-    if len(found.parts) == 2:
-        _add(found.problems, _same(*found.parts))
-    return found
+    problems: list[Problem] = []
+    worth_knowing: list[Problem] = []
 
-
-def _open(
-    found: Check,
-    root: str | PathLike[str],
-    splits: Sequence[str],
-    classes: Classes | None,
-    void: int | None,
-    shared: dict[str, Any],
-) -> None:
-    """Open the lists, or those that can be opened, and say why the others cannot."""
-    names = [*dict.fromkeys(splits)]
-    try:
-        both = open_datasets(root, names[0], names[-1], classes, void=void, **shared)
-        found.parts = [Part(*pair) for pair in zip(both, names, strict=False)]
-        return
-    except NoClassNames:
-        raise
-    except (DataError, OSError) as error:
-        found.problems[str(error)] = []
-    for name in names:
+    def opened(classes: Classes | None) -> Iterator[Part]:
+        """The lists, or those that can be opened; why others cannot is a problem."""
+        names = [*dict.fromkeys(splits)]
         try:
-            found.parts.append(Part(open_dataset(root, name, classes, void), name))
-        except NoSplit:
-            pass
+            both = open_datasets(root, names[0], names[-1], classes, void=void, **shared)
+            yield from map(Part, both, names)
+            return
+        except NoClassNames:
+            raise
         except (DataError, OSError) as error:
-            found.problems[str(error)] = []
+            problems.append(Problem(str(error)))
+        for name in names:
+            try:
+                yield Part(open_dataset(root, name, classes, void), name)
+            except (DataError, OSError) as error:
+                problems.extend([] if isinstance(error, NoSplit) else [Problem(str(error))])
+
+    nameless = ""
+    try:
+        parts = [*opened(classes)]
+    except NoClassNames as error:
+        nameless, parts = str(error), [*opened(UNNAMED)]
+    for part in parts:
+        part.look(range(len(part.dataset)), True, workers, progress)
+        problems += _files(part)
+        if part.seen:
+            problems += _masks(part, void is not None, nameless)
+        if part.seen and not nameless:
+            worth_knowing += _worth_knowing(part, crop)
+    if len(parts) == 2 and all(part.seen for part in parts):
+        problems += _same(*parts)
+    return Check(parts, _merged(problems), _merged(worth_knowing))
 
 
-def _add(said: dict[str, list[str]], more: Iterable[Said]) -> None:
-    for text, names in more:
-        said[text] += names
+def _merged(problems: Iterable[Problem]) -> list[Problem]:
+    """Those that differ in numbers and files only are said once, of all their samples."""
+    kinds: dict[str, Problem] = {}
+    names: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        kind = problem.text
+        for file in problem.files:
+            kind = kind.replace(str(file), "")
+        kind = re.sub(r"\d+|\S*/\S*", "", kind)
+        kinds.setdefault(kind, problem)
+        names[kind] += problem.names
+    return [problem._replace(names=names[kind]) for kind, problem in kinds.items()]
 
 
-def _files(part: Part) -> Iterator[Said]:
-    """Names that are twice there; samples that cannot be read or do not fit, by the reason."""
-    if twice := [name for name, count in Counter(part.dataset.ids).items() if count > 1]:
-        yield f"twice in the list {part.name}: take one of each out", twice
-    alike = defaultdict(list)
+def _files(part: Part) -> Iterator[Problem]:
+    """Names that are twice there; samples that cannot be read, or do not fit."""
+    ids, files = part.dataset.ids, part.dataset.files
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
+        yield Problem(f"twice in the list {part.name}: take one of each out", twice)
     for place, error in part.errors.items():
-        reason = str(error)
-        for path in part.dataset.files[place]:
-            reason = reason.replace(str(path), "")
-        alike[re.sub(r"\d+", "", reason)].append(place)
-    for places in alike.values():
-        such = "such as " if len(places) > 1 else ""
-        yield f"{such}{part.errors[places[0]]}", [part.dataset.ids[place] for place in places]
+        yield Problem(str(error), [ids[place]], files[place])
 
 
-def _pairs(part: Part) -> Iterator[Said]:
-    """Masks in which there is nothing to learn, or that lie where their images do not change."""
-    used = part.table < len(part.classes)
-    empty = np.flatnonzero([not one.counts[used].any() for one in part.seen])
-    if empty.size:
-        yield "masks that are void all over; leave them out", part.ids(empty)
-    afar = [one.afar for one in part.seen]
+def _masks(part: Part, sure: bool, nameless: str) -> Iterator[Problem]:
+    """Masks that cannot be meant so, or that lie where their images do not change."""
+    wrong = what_must_go_wrong(part, sure or bool(nameless))
+    if nameless and not wrong:
+        wrong = f"{nameless}; the masks hold {listed(part.values)}"
+    labels = part.table < len(part.classes)
+    if wrong:
+        yield Problem(wrong, part.those(lambda one: one.counts[part.strange].any()))
+    elif empty := part.those(lambda one: not one.counts[labels].any()):
+        yield Problem("masks that are void all over: leave them out", empty)
+    names, afar = part.those(), [one.afar for one in part.seen]
     for how, places in turned(afar).items():
         if places:
-            text = f"{part.name}: masks look {how}; perhaps the image's EXIF orientation was lost"
-            yield text, part.ids(places)
-        if len(places) == len(afar):  # of what is turned, little can be said
-            return
-    if pairs := [BOTH.join(part.ids(pair)) for pair in swapped(afar)]:
-        yield f"{part.name}: these masks would fit better if they were swapped", pairs
+            text = f"masks look {how}, as where an EXIF orientation was lost: store both upright"
+            yield Problem(text, [names[i] for i in places])
+    if pairs := [names[i] + BOTH + names[j] for i, j in swapped(afar)]:
+        yield Problem("masks that would fit better if they were swapped: look at these", pairs)
 
 
-def _worth_knowing(part: Part, crop: int | None) -> Iterator[Said]:
+def _worth_knowing(part: Part, crop: int | None) -> Iterator[Problem]:
     """What may be meant so, but makes learning hard."""
-    yield from ((f"{part.name}: {note}", []) for note in notes(part))
-    if rare := [name for name, label, pixels, _ in part.shares() if 0 < pixels < RARE]:
-        yield f"{part.name}: less than {RARE:.1%} of the pixels; --class-weights helps", rare
+    yield from (Problem(f"{part.name}: {note}") for note in notes(part))
+    if rare := [name for name, _, pixels, _ in part.shares() if 0 < pixels < RARE]:
+        text = f"{part.name}: less than {RARE:.1%} of the pixels; --class-weights helps"
+        yield Problem(text, rare)
     most = (LARGE * crop) ** 2 if crop else MOST_PIXELS
-    large = np.flatnonzero([one.size[0] * one.size[1] > most for one in part.seen])
-    if large.size:
+    if large := part.those(lambda one: one.counts.sum() > most):
         text = f"more than {LARGE} times the crop, which shows little of them: make them smaller"
         whole = f"more than {MOST_PIXELS:,} pixels, which take long and much memory: give a --crop"
-        yield f"{part.name}: images of {text if crop else whole}", part.ids(large)
+        yield Problem(f"images of {text if crop else whole}", large)
 
 
-def _same(first: Part, second: Part) -> Iterator[Said]:
+def _same(first: Part, second: Part) -> Iterator[Problem]:
     """Pictures that are trained on and scored on, under another name."""
     one, two = ([seen.afar for seen in part.seen] for part in (first, second))
-    if one and two:
-        pairs = [(*first.ids([i]), *second.ids([j])) for i, j in same_pictures(one, two)]
-        if same := [BOTH.join(pair) for pair in pairs if len({*pair}) > 1]:
-            text = f"the same pictures in {first.name} and in {second.name}, so that scores say"
-            yield f"{text} little: take one of each out", same
+    ours, theirs = first.those(), second.those()
+    pairs = ((ours[i], theirs[j]) for i, j in same_pictures(one, two))
+    if same := [BOTH.join(pair) for pair in pairs if len({*pair}) > 1]:
+        text = f"the same pictures in {first.name} and in {second.name}, so that scores say little"
+        yield Problem(f"{text}: take one of each out", same)

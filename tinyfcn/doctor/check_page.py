@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
 from tinyfcn.data import VOID, read_image
 from tinyfcn.data.class_colours import class_palette
-from tinyfcn.doctor.check import BOTH, Check
+from tinyfcn.doctor.check import BOTH, Check, Problem
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
 from tinyfcn.doctor.pairs import fits
@@ -23,24 +23,24 @@ NAMES = 40  # with a problem
 
 def page_of(found: Check, maker: str) -> str:
     """The page, in HTML; ``maker`` stands at its end."""
-    names = [name for names in found.problems.values() for name in names]
-    doubtful = {part for name in names for part in name.split(BOTH)}
+    names = [name for problem in found.problems for name in problem.names]
+    doubtful = {name for both in names for name in both.split(BOTH)}
     return page(
         "What is in the data",
         _list("Problems", found.problems),
         _list("Worth knowing", found.notes),
-        *(joined(element("h2", part.name), _shares(part), *_samples(part, doubtful))
+        *(joined(element("h2", part.name), *(element("p", line) for line in part.about()),
+                 _shares(part), *_samples(part, doubtful))
           for part in found.parts if part.seen),
         element("p", f"made by {maker}"),
     )  # fmt: skip
 
 
-def _list(title: str, said: Mapping[str, Sequence[str]]) -> Element:
+def _list(title: str, problems: Sequence[Problem]) -> Element:
     items = (
-        element("li", text, element("figcaption", listed(names, NAMES)))
-        for text, names in said.items()
+        element("li", one.text, element("figcaption", listed(one.names, NAMES))) for one in problems
     )
-    return joined(element("h2", title), element("ol", *items)) if said else Element()
+    return joined(element("h2", title), element("ol", *items)) if problems else Element()
 
 
 def _shares(part: Part) -> Element:
@@ -55,10 +55,9 @@ def _shares(part: Part) -> Element:
     return table(["class", "pixels", "images", ""], rows)
 
 
-def _samples(part: Part, doubtful: set[str]) -> Iterator[Element]:
+def _samples(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
     """Samples with a problem, then those whose masks fit their images worst."""
-    fit = fits([one.afar for one in part.seen])
-    names = part.ids(range(len(fit)))
+    fit, names = fits([one.afar for one in part.seen]), part.those()
     order = sorted(range(len(fit)), key=lambda i: (names[i] not in doubtful, fit[i]))
     for place in order[:SAMPLES]:
         name, index = names[place], part.seen[place].place

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ class Seen(NamedTuple):
             neither a class nor void.
         palette: the colours of the mask's values, RGB one after the other; empty if it has none.
         masks, images: how it is stored, such as "PNG P".
-        size: width and height.
+        size: such as "500 x 375", the width first.
         afar: what tells whether both belong together.
 
     The last three are known where the image was looked at too.
@@ -44,7 +45,7 @@ class Seen(NamedTuple):
     palette: bytes
     masks: str
     images: str = ""
-    size: tuple[int, int] = (0, 0)
+    size: str = ""
     afar: Afar = BLANK
 
 
@@ -65,38 +66,36 @@ class Part:
 
     def __init__(self, dataset: SegmentationDataset, name: str = "") -> None:
         self.dataset, self.name, self.classes = dataset, name, dataset.classes
-        self.named = dataset.table is not None
         self.table = np.arange(256, dtype=np.uint8) if dataset.table is None else dataset.table
-        self.where = dataset.files[0][1].parent
+        self.named, self.where = dataset.table is not None, dataset.files[0][1].parent
         self.seen: list[Seen] = []
         self.errors: dict[int, DataError | OSError] = {}
         self.pixels, self.deep = np.zeros(256, np.int64), np.zeros(2, np.int64)
 
     def look(
         self,
-        places: Iterable[int],
+        places: Sequence[int],
         images: bool = False,
         workers: int = 2,
         progress: Callable[..., Iterable[Any]] = lambda samples, **options: samples,
     ) -> None:
         """Look at the masks of some samples, and at their images; threads read them."""
-        places = [*places]
         pool = ThreadPoolExecutor(workers, thread_name_prefix="tinyfcn-doctor")
         try:
-            found = pool.map(lambda place: look(self.dataset, place, images), places)
+            found = pool.map(lambda place: _look(self.dataset, place, images), places)
             for place, one in zip(places, progress(found, total=len(places)), strict=True):
-                if isinstance(one, DataError | OSError):
-                    self.errors[place] = one
-                else:
+                if isinstance(one, Seen):
                     self.seen.append(one)
                     self.pixels += one.counts
                     self.deep += one.deep
+                else:
+                    self.errors[place] = one
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def ids(self, which: Iterable[Any]) -> list[str]:
-        """The names of the samples at some places of ``seen``."""
-        return [self.dataset.ids[self.seen[i].place] for i in which]
+    def those(self, holds: Callable[[Seen], Any] = lambda one: True) -> list[str]:
+        """The names of the samples seen for which something holds."""
+        return [self.dataset.ids[one.place] for one in self.seen if holds(one)]
 
     @property
     def values(self) -> list[int]:
@@ -119,17 +118,31 @@ class Part:
         """Classes that never occur."""
         return [name for name, n in zip(self.classes, self.labels, strict=False) if not n]
 
+    def about(self) -> list[str]:
+        """How many samples there are, where and of what kind; the first line is the whole list."""
+        kind = type(self.dataset).__name__.removesuffix("Segmentation")
+        lines = [f"{len(self.dataset)} images in {self.dataset.files[0][0].parent} ({kind})"]
+        for what in ("images", "masks", "size") if self.seen else ():
+            kinds = Counter(str(getattr(one, what)) for one in self.seen)
+            some = [f"{count} {kind}" for kind, count in kinds.most_common(3)]
+            more = f" and {len(kinds) - 3} others" if len(kinds) > 3 else ""
+            lines.append(f"{what}: {', '.join(some)}{more}")
+        return lines
+
     def shares(self) -> list[tuple[str, int, float, float]]:
         """Name and label of each class and of void, its share of the pixels and of the images."""
         held = np.array([one.counts > 0 for one in self.seen]).reshape(-1, 256)
         labels = [*range(len(self.classes)), VOID]
-        images = [held[:, self.table == label].any(axis=1).sum() for label in labels]
-        pixels = self.labels / max(1, self.pixels.sum())
-        images = np.array(images) / max(1, len(held))
-        return [*zip((*self.classes, "void"), labels, pixels, images, strict=True)]
+        images = (held[:, self.table == label].any(axis=1).sum() for label in labels)
+        return [
+            (name, label, pixels / max(1, self.pixels.sum()), count / max(1, len(held)))
+            for name, label, pixels, count in zip(
+                (*self.classes, "void"), labels, self.labels, images, strict=True
+            )
+        ]
 
 
-def look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | DataError | OSError:
+def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | DataError | OSError:
     """What is seen of a sample, or why it cannot be used."""
     image_path, mask_path = dataset.files[place]
     try:
@@ -146,7 +159,7 @@ def look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | DataE
         check_sample(image, labels, dataset.num_classes, image_path, mask_path)
     except (DataError, OSError) as error:
         return error
-    size, afar = labels.shape[::-1], from_afar(image, labels)
+    size, afar = f"{image.shape[1]} x {image.shape[0]}", from_afar(image, labels)
     return seen._replace(images=_header(image_path)[0], size=size, afar=afar)
 
 
