@@ -117,6 +117,13 @@ def test_any_list_or_folder(capsys: pytest.CaptureFixture[str]) -> None:
     photos("abcd", (0, 255))
     assert run("photos") == 0
     assert "note: the masks in photos/masks hold 0 and 255 only" in capsys.readouterr().out
+    two = ModelSpec("same_resolution", ("background", "cell"), {"width": 0.02, "batch_norm": True})
+    about = {"model": two.model, "width": 0.02, "data_root": "data"}
+    checkpoint.save("best.npz", {
+        "model": two.build().state_dict(), "description": two.to_dict(), "arguments": about,
+    })  # fmt: skip
+    assert run("photos") == 0  # whose masks name nothing: the names are the checkpoint's
+    assert "which are taken as background and cell" in capsys.readouterr().out
 
 
 def test_of_a_folder_without_lists_it_is_what_was_held_out(

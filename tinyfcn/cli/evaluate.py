@@ -14,6 +14,7 @@ tinyfcn evaluate runs/fcn8s/best.npz photos --val-split some.txt --backend cupy
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from tinyfcn.data.conventions import NoClassNames
 from tinyfcn.doctor import before_training
 from tinyfcn.parallel import launch
 from tinyfcn.training import report
-from tinyfcn.training.datasets import draw_scenes, open_dataset
+from tinyfcn.training.datasets import BLACK_AND_WHITE, draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate_shared
 from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.results import write_results
@@ -106,11 +107,12 @@ def to_score(
     """
 
     def opened(split: str | None) -> SegmentationDataset:
-        try:
-            return open_dataset(root, split, options.classes_given, options.void)
-        except NoClassNames:
-            known = spec_in(options.state, options.evaluate).classes
-            return open_dataset(root, split, known, options.void)
+        with contextlib.suppress(NoClassNames):
+            dataset = open_dataset(root, split, options.classes_given, options.void)
+            if options.classes_given or dataset.classes != BLACK_AND_WHITE:
+                return dataset
+        known = spec_in(options.state, options.evaluate).classes  # where nobody named them
+        return open_dataset(root, split, known, options.void)
 
     try:
         return opened(options.val_split), options.val_split
