@@ -120,8 +120,8 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         with usage_errors("--lr-trunk"):
             groups = scale_lr(groups, trunk(model), options.lr_trunk)
     optimizer: optim.Optimizer
-    if options.optimizer == "adam":
-        optimizer = optim.Adam(groups)
+    if options.optimizer == "adam":  # of a short memory, since weights change fast at first
+        optimizer = optim.Adam(groups, betas=(options.momentum, 0.99))
     else:
         optimizer = optim.SGD(groups, momentum=options.momentum)
     steps_per_epoch = math.ceil(len(loader) / options.accumulate)

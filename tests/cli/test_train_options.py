@@ -32,9 +32,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     options = parse_options([])
-    assert options.values == DEFAULTS | {"out": "runs/fcn8s"}
-    assert options.given == []
-    assert parse_options(["--no-batch-norm", "--no-flip"]).batch_norm is False
+    assert options.values == DEFAULTS | {"out": "runs/fcn8s", "momentum": 0.5} and not options.given
+    sgd = parse_options(["--no-batch-norm", "--no-flip", "--optimizer", "sgd"])
+    assert (sgd.batch_norm, sgd.momentum) == (False, 0.9)
 
 
 def test_the_folder_of_data_needs_no_name() -> None:

@@ -41,6 +41,7 @@ def _choice(name: str, default: str, words: Sequence[str], help: str) -> Option:
 
 _FACTOR, _PART = number(0, 1e6), number(0, 0.99)
 _WEIGHTS = "none, median-frequency, enet or a list such as cat=2,dog=3"
+MOMENTUM = {"adam": 0.5, "sgd": 0.9}
 OPTIONS = {
     "data": [
         Option("data-root", None, str, "PATH",
@@ -88,8 +89,8 @@ OPTIONS = {
         Option("accumulate", 1, integer(1), "N", "batches a step"),
         Option("lr", 1e-2, _FACTOR, "X", "learning rate"),
         Option("bias-lr", 1.0, _FACTOR, "X", "factor for biases"),
-        _choice("optimizer", "adam", ["adam", "sgd"], "how to step"),
-        Option("momentum", 0.9, number(0, 0.9999), "X", "of SGD"),
+        _choice("optimizer", "adam", [*MOMENTUM], "how to step"),
+        Option("momentum", None, number(0, 0.9999), "X", "of former steps [adam 0.5, sgd 0.9]"),
         Option("weight-decay", 1e-4, _FACTOR, "X", "not of biases"),
         Option("warmup", 20, integer(0), "N", "steps of rising lr"),
         Option("lr-trunk", 1.0, _FACTOR, "X", "factor for the trunk"),
@@ -133,8 +134,9 @@ CHECKPOINTS = {"evaluate": "best.npz", "resume": "last.npz"}  # of --out, where 
 ALONE: dict[str, Any] = {**dict.fromkeys(CHECKPOINTS), "same-bits": 4}  # without a value
 
 
-def add_option(group: Any, option: Option, shown: bool = True) -> None:
-    """Add one of ``OPTIONS`` to a parser; its help ends in the default."""
+def add_option(group: Any, option: Option, rare: bool = True) -> None:
+    """Add one of ``OPTIONS`` to a parser; its help ends in the default. Without ``rare``, those
+    that few need are not shown."""
     more: dict[str, Any] = {"type": option.type, "metavar": option.metavar}
     if option.type is bool:
         more = {"action": argparse.BooleanOptionalAction}
@@ -143,5 +145,5 @@ def add_option(group: Any, option: Option, shown: bool = True) -> None:
     text = option.help
     if option.default is not None and option.type is not bool:
         text += f" [{option.default}]"
-    more["help"] = text if shown else argparse.SUPPRESS
+    more["help"] = text if rare or option.name not in RARE else argparse.SUPPRESS
     group.add_argument(f"--{option.name}", **more)

@@ -20,7 +20,7 @@ from tinyfcn import models, parallel, weights
 from tinyfcn.cli.class_options import classes_of
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.network import flag
-from tinyfcn.cli.option_table import CHECKPOINTS, DEFAULTS, OPTIONS, RARE, Option, add_option
+from tinyfcn.cli.option_table import CHECKPOINTS, DEFAULTS, MOMENTUM, OPTIONS, Option, add_option
 from tinyfcn.cli.parser import CompactHelp, Parser
 from tinyfcn.files import bears, numbered
 from tinyfcn.models.registry import entry
@@ -72,14 +72,14 @@ def parse_options(arguments: Sequence[str], text: str = "") -> argparse.Namespac
         formatter_class=CompactHelp,
         add_help=False,
     )
-    hidden = RARE if {"-h", "--help"} & {*arguments} else ()
+    short = not {"-h", "--help"}.isdisjoint(arguments)
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
         if title == "data":
             about = options[0].help  # that of --data-root
             group.add_argument("folder", nargs="?", metavar="FOLDER", help=about)
         for option in options:
-            add_option(group, option, option.name not in hidden)
+            add_option(group, option, not short)
     group.add_argument("--help", "-h", action="help", help="the usual options")
     group.add_argument("--help-all", action="help", help="all options")
     return complete(vars(parser.parse(arguments)))
@@ -116,6 +116,8 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
     values = _merged(saved, given)
     if values["preset"] == "paper":
         values = _merged(_paper(values, {**saved, **given}), saved, given)
+    if values["momentum"] is None:
+        values["momentum"] = MOMENTUM[values["optimizer"]]
     if "classes" in given:
         values["mask_values"] = None
     for name in ("classes", "sbd_root", "mask_values", "void", "val_share"):
