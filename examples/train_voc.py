@@ -68,6 +68,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.
     spec = spec_of(options, training.classes)
+    training.read_image = validation.read_image = spec.preprocessing.read
     model = build(spec, options)
     if options.sync_batch_norm:
         sync_batch_norm(model, ranks)

@@ -112,3 +112,38 @@ def test_what_to_type_is_of_the_values_in_the_masks(tmp_path: Path) -> None:
     options = parse_options(["d", "--resume", *path, "--mask-values", values])
     with pytest.raises(CheckpointError, match="--mask-values 255:background,0:cat,7:dog,9:dog "):
         build(spec_of(options, ("dog", "cat", "background")), options)
+
+
+def test_published_weights_for_other_channels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BGR is turned, the mean is that of grey, and a checkpoint goes on with its own channels."""
+    path, rgb = tmp_path / "a.safetensors", models.fcn32s(width=1 / 64).state_dict()
+    path.write_bytes(b"".join(safetensors.dump(rgb, CAFFE)))
+    command = ["--model", "fcn32s", "--pretrained", str(path), "--width", str(1 / 64)]
+    options = parse_options([*command, "--no-batch-norm", "--channels", "4", "--range", "0,4095"])
+    spec = spec_of(options, VOC_CLASSES)
+    assert spec.arguments["in_channels"] == 4
+    own = spec.preprocessing
+    assert (own.channel_order, own.scale, own.range) == ("RGB", 1, (0, 4095))
+    np.testing.assert_allclose(own.mean, [np.mean(CAFFE.mean)] * 4)
+    model = build(spec, options)
+    assert "backbone.0.weight made of kernels for RGB: each in turn" in capsys.readouterr().out
+    ours, theirs = model.state_dict()["backbone.0.weight"], rgb["backbone.0.weight"]
+    np.testing.assert_allclose(ours, theirs[:, [2, 1, 0, 2]] * 0.75)
+
+    arguments = {**options.values, "pretrained": None}
+    state = {"description": spec.to_dict(), "model": model.state_dict(), "arguments": arguments}
+    checkpoint.save(tmp_path / "last.npz", state)
+    options = parse_options(["--resume", str(tmp_path / "last.npz")])
+    assert spec_of(options, VOC_CLASSES) == spec
+    options = parse_options(["--resume", str(tmp_path / "last.npz"), "--channels", "1"])
+    with pytest.raises(UsageError, match=r"is for fcn32s .*in_channels 4.*, not for fcn32s"):
+        build(spec_of(options, VOC_CLASSES), options)
+
+
+@pytest.mark.parametrize("text", ["4095", "0,1,2", "7,7", "a,b", "0,nan"])
+def test_a_range_is_two_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options([f"--range={text}"])
+    assert "--range: expected two numbers, the smaller first, as 0,4095" in capsys.readouterr().err

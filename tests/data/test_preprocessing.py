@@ -56,8 +56,11 @@ def test_json_gives_an_equal_one(preprocessing):
     ("arguments", "words"),
     [
         ({"channel_order": "rgb"}, "'RGB' or 'BGR', got 'rgb'"),
-        ({"mean": (1, 2)}, "mean must be three numbers"),
-        ({"std": (1, 0, 1)}, "std must be three positive numbers"),
+        ({"mean": (1, np.nan, 2)}, "mean must be numbers, one a channel"),
+        ({"mean": (1, 2)}, "std must be positive numbers, one a channel"),
+        ({"std": (1, 0, 1)}, "std must be positive numbers, one a channel"),
+        ({"mean": (), "std": ()}, "one a channel"),
+        ({"range": (7, 7)}, "range must be two numbers, the smaller before"),
         ({"scale": 0}, "scale must be positive"),
         ({"resize": [-1]}, r"Resize: size must be a longest side, or height and width, .*-1"),
     ],

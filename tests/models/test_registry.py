@@ -55,9 +55,8 @@ def test_a_class_or_a_function_becomes_a_network() -> None:
     made = models.create("tiny", num_classes=3)
     assert isinstance(made, Tiny) and (made.name, made.num_classes) == ("tiny", 3)
     assert tiny().num_classes == 2
-    assert (
-        str(inspect.signature(tiny)) == "(num_classes: 'int' = 2, width: 'float' = 1.0) -> 'Tiny'"
-    )
+    own = "(num_classes: 'int' = 2, width: 'float' = 1.0, *, in_channels: 'int' = 3) -> 'Tiny'"
+    assert str(inspect.signature(tiny)) == own
     for make in (tiny, tiny_classifier):
         for arguments in ((0,), (-1, 0.5)):
             told = f"^{make.__name__}: num_classes must be at least 1, got {arguments[0]}$"
@@ -99,15 +98,16 @@ def test_networks_of_a_family_share_one_signature() -> None:
     fcn = (
         "(backbone: 'str' = 'vgg16', num_classes: 'int' = 21, width: 'float' = 1.0, "
         "batch_norm: 'bool' = False, geometry: 'str' = 'aligned', at_once: 'bool' = False, "
-        "dropout: 'float' = 0.5, learn_upsampling: 'bool' = False, recompute: 'bool' = False) "
-        "-> 'FCN'"
+        "dropout: 'float' = 0.5, learn_upsampling: 'bool' = False, recompute: 'bool' = False, "
+        "*, in_channels: 'int' = 3) -> 'FCN'"
     )
     for make in (models.fcn32s, models.fcn16s, models.fcn8s):
         assert str(inspect.signature(make)) == fcn
     assert models.fcn16s("vgg11", 3, 1 / 64, True).num_classes == 3
     vgg = "(num_classes: 'int' = 1000, width: 'float' = 1.0, batch_norm: 'bool' = False, "
+    vgg += "dropout: 'float' = 0.5, *, in_channels: 'int' = 3) -> 'nn.Sequential'"
     for make in (models.vgg11, models.vgg13, models.vgg16, models.vgg19):
-        assert str(inspect.signature(make)) == vgg + "dropout: 'float' = 0.5) -> 'nn.Sequential'"
+        assert str(inspect.signature(make)) == vgg
     with pytest.raises(TypeError, match="widht"):
         models.fcn8s(widht=1.0)  # type: ignore[call-arg]
 
@@ -120,7 +120,8 @@ def test_a_member_of_a_family_has_the_other_arguments() -> None:
         return nn.Identity()
 
     shallow = register("classification", source="me", name="shallow")(member(family, 18))
-    expected = "(num_classes: 'int', *, width: 'float' = 1.0) -> 'nn.Identity'"
+    expected = "(num_classes: 'int', *, width: 'float' = 1.0, in_channels: 'int' = 3) -> "
+    expected += "'nn.Identity'"
     assert str(inspect.signature(shallow)) == expected
     assert (shallow.__name__, shallow.__doc__) == ("shallow", "Its docstring.")
     assert isinstance(models.create("shallow", num_classes=2, width=2.0), nn.Identity)

@@ -75,6 +75,28 @@ def test_it_learns_from_random_weights(rng, name):
 
 
 @every_network
+def test_images_of_other_channels(rng, name):
+    """Only the first layer differs, and its weights keep He's variance."""
+    plain = make(name)
+    for channels in (1, 5):
+        model = models.create(name, num_classes=3, in_channels=channels, **NETWORKS[name]).eval()
+        with tinyfcn.no_grad():
+            assert model(image(rng, 1, channels, 23, 30)).shape == (1, 3, 23, 30)
+        with pytest.raises(ValueError, match=rf"{name}: expected images \(N, {channels}, H, W\)"):
+            model(image(rng, 1, 3, 23, 30))
+        first, *others = (
+            (key, a.shape, b.shape)
+            for (key, a), b in zip(
+                model.state_dict().items(), plain.state_dict().values(), strict=True
+            )
+            if a.shape != b.shape
+        )
+        assert not others and first[1][1] == channels
+        weight = model.state_dict()[first[0]]
+        np.testing.assert_allclose(weight.std(), (2 / weight[0].size) ** 0.5, rtol=0.3)
+
+
+@every_network
 def test_errors(rng, name):
     with pytest.raises(ValueError, match=f"{name}: num_classes must be at least 1, got 0"):
         make(name, num_classes=0)

@@ -70,7 +70,7 @@ def test_errors(rng):
             models.unet(width=TINY)(image(rng, 1, 3, *size))
     with pytest.raises(ValueError, match="geometry must be 'aligned' or 'reference', got 'tiled'"):
         models.unet(geometry="tiled")
-    with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="in_channels must be an integer of at least 1, got 0"):
         models.unet(in_channels=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 import tinyfcn
 from tinyfcn import cli
-from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing, read_image, read_mask, write_voc_tree
+from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing, read_mask, write_voc_tree
 from tinyfcn.metrics import SCORES
 from tinyfcn.training import checkpoint
 from tinyfcn.training.model_card import text
@@ -28,11 +29,15 @@ ARGUMENTS = {"data_root": "/home/me/cells", "train_split": "train", "val_split":
 
 def write_card(folder: Path, preprocessing: Preprocessing = TORCHVISION) -> str:
     """A run folder with a network that was not trained, and a photo."""
-    spec = ModelSpec("fcn32s", NAMES, {"width": 1 / 64}, preprocessing)
+    arguments = {"width": 1 / 64, "in_channels": preprocessing.channels}
+    spec = ModelSpec("fcn32s", NAMES, arguments, preprocessing)
     state = spec.build().state_dict()
     rng = np.random.default_rng(0)
     run = RunFolder(folder)
     saved = {"model": "fcn32s", "width": 1 / 64, "batch_norm": False, "classes": ",".join(NAMES)}
+    saved |= {"channels": preprocessing.channels}
+    if preprocessing.range:
+        saved["range"] = ",".join(map(str, preprocessing.range))
     checkpoint.save(run.best, {"model": state, "description": spec.to_dict(), "arguments": saved})
     run.write_config(ARGUMENTS, model=spec.to_dict(), images=[7, 3])
     rows = [{"epoch": e, **dict.fromkeys(SCORES, e / 9), **{f"iu {n}": e / 8 for n in NAMES}}
@@ -47,7 +52,10 @@ def blocks(card: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE], ids=["RGB", "BGR"])
+GREY = replace(CAFFE.for_channels(1), range=(10, 200))
+
+
+@pytest.mark.parametrize("preprocessing", [TORCHVISION, CAFFE, GREY], ids=["RGB", "BGR", "grey"])
 def test_all_that_it_says_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preprocessing: Preprocessing
 ) -> None:
@@ -67,7 +75,7 @@ def test_all_that_it_says_runs(
     exec(first, ours)
     exec(second, others)
     np.testing.assert_array_equal(ours["labels"], expected)
-    images = preprocessing.apply(read_image("photo.jpg"))[None]
+    images = preprocessing.apply(preprocessing.read("photo.jpg"))[None]
     model, _ = load_model("best.npz")
     with evaluating(model):
         scores = model(tinyfcn.tensor(images)).data

@@ -137,9 +137,13 @@ def test_a_notebook_shows_it(weights: Path, image: Any) -> None:
 
 def test_what_it_cannot_use_is_refused(weights: Path, image: Any, tmp_path: Path) -> None:
     segmenter = tinyfcn.Segmenter(weights)
-    for wrong in (image / 255, image[..., :2], image[:0], np.zeros(3, np.uint8)):
-        with pytest.raises(DataError, match=r"uint8 \(H, W, 3\) or \(H, W\), got ndarray"):
+    for wrong in (image > 9, image[:0], np.zeros(3, np.uint8)):
+        with pytest.raises(DataError, match=r"array \(H, W, 3\) or \(H, W\) of numbers, got "):
             segmenter(wrong)
+    with pytest.raises(DataError, match=r"the picture: .* values from 0 to 1; make them 0 to 255"):
+        segmenter(image / image.max())
+    with pytest.raises(DataError, match=r"the picture: expected an opaque image, .* --channels 2"):
+        segmenter(image[..., :2])
     with pytest.raises(DataError, match="the picture: expected an opaque image, got alpha"):
         segmenter(Image.new("RGBA", (4, 4)))
     with pytest.raises(FileNotFoundError, match="there is no such file"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import models, nn, weights
-from tinyfcn.weights.match_names import match_names
+from tinyfcn.weights.match_names import for_channels, match_names
 
 WIDTH = 1 / 32
 # VGG16's convolutions in Caffe and MatConvNet, and their numbers in torchvision.
@@ -153,3 +153,31 @@ def test_other_widths_and_backbones_are_rejected() -> None:
 def test_names(theirs: str, ours: str) -> None:
     found = match_names({f"{ours}.weight": (2, 3)}, {f"{theirs}.weight": np.ones((2, 3))})
     assert list(found.arrays) == [f"{ours}.weight"]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_a_first_layer_for_rgb_becomes_one_for_other_channels(channels: int) -> None:
+    vgg, fcn = models.vgg16(width=WIDTH), models.create("fcn32s", width=WIDTH, in_channels=channels)
+    state = vgg.state_dict()
+    found = match_names(shapes(fcn), state)
+    first = found.arrays["backbone.0.weight"]
+    own = {1: "their sum"}.get(channels, f"each in turn, times 3/{channels}")
+    line = f"30 of 33 arrays copied; backbone.0.weight made of kernels for RGB: {own}; new:"
+    assert str(found).startswith(line)
+    assert first.shape[1] == channels and first.dtype == np.float32
+    reversed_ = match_names(shapes(fcn), state, bgr=True).arrays["backbone.0.weight"]
+    np.testing.assert_array_equal(
+        reversed_, for_channels(state["features.0.weight"][:, ::-1], channels)
+    )
+    np.testing.assert_array_equal(first, for_channels(state["features.0.weight"], channels))
+
+
+def test_what_is_grey_gives_what_it_gave() -> None:
+    kernels, grey = RNG.normal(size=(5, 3, 3, 3)), RNG.normal(size=(3, 3))
+    before = (kernels * grey).sum(axis=(1, 2, 3))
+    for channels in (1, 3, 6):
+        after = (for_channels(kernels, channels) * grey).sum(axis=(1, 2, 3))
+        np.testing.assert_allclose(after, before)
+    four = for_channels(kernels, 4)
+    np.testing.assert_allclose(four[:, 3], kernels[:, 0] * 0.75)
+    np.testing.assert_allclose(four[:, 2], kernels[:, 2] * 0.75)

@@ -21,9 +21,9 @@ from PIL import Image
 
 from tinyfcn import nn
 from tinyfcn.cli.class_options import classes_of
-from tinyfcn.cli.parser import Parser, sizes
+from tinyfcn.cli.parser import Parser, limits, sizes
 from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
-from tinyfcn.data import DataLoader, SegmentationDataset
+from tinyfcn.data import DataLoader, SegmentationDataset, read_image
 from tinyfcn.doctor.check import Check, check
 from tinyfcn.doctor.check_page import page_of
 from tinyfcn.doctor.masks import listed
@@ -35,7 +35,7 @@ from tinyfcn.visualize import made_by
 MARK = "tinyfcn check"
 TAKEN = {
     "classes", "mask-values", "void", "train-split", "val-split", "val-share", "group-by",
-    "workers", "resize", "crop",
+    "workers", "resize", "crop", "channels", "range",
     "flip", "jitter", "colour-jitter", "augment", "seed",
 }  # fmt: skip
 
@@ -53,10 +53,11 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="write check.html there, with pictures")
     options = argparse.Namespace(**{**DEFAULTS, **vars(parser.parse(arguments))})
+    read = functools.partial(read_image, channels=options.channels, range=limits(options.range))
     found = check(
         options.data, (options.train_split, options.val_split), classes_of(vars(options)),
         options.void, options.crop, functools.partial(report.bar, desc="looking"),
-        max(1, options.workers), val_share=options.val_share,
+        max(1, options.workers), read, val_share=options.val_share,
         by_folder=options.group_by == "folder",
     )  # fmt: skip
     print("\n".join(described(found)))

@@ -89,7 +89,7 @@ def write_network(target: Path, options: argparse.Namespace, note: str) -> None:
     """Write the network that a file is for."""
     model, spec = published(options.source, options)
     about = safetensors.as_metadata(spec.preprocessing, spec.to_dict())
-    size = options.input or onnx.EXAMPLE
+    size = options.input or (spec.preprocessing.channels, *onnx.EXAMPLE[1:])
     metadata = {"software": MARK, **about}
     onnx.export(model, target, size, dynamic=not options.one_size, metadata=metadata)
     print(f"{target}: {spec}{note}")

@@ -72,6 +72,7 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
         for note in group.from_rank_0(lambda: doubts(validation, options.void is not None)):
             print(f"note: {note}")
     spec = spec_of(options, validation.classes)
+    validation.read_image = spec.preprocessing.read
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")
     started = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinyfcn import backend, models
 from tinyfcn.cli.errors import UsageError, usage_errors
-from tinyfcn.cli.parser import one_of, sizes
+from tinyfcn.cli.parser import limits, one_of, sizes
 from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
@@ -35,21 +35,25 @@ def spec_of(options: argparse.Namespace, classes: Sequence[str]) -> ModelSpec:
         if name in options.given and name not in takes:
             raise UsageError(f"model {options.model} does not take {flag(name)}")
     asked = {name: options.values[name] for name in MODEL_OPTIONS if name in takes}
+    asked["in_channels"] = options.channels if options.channels != 3 else None
     values = {name: value for name, value in asked.items() if value is not None}
     size = sizes(options.resize) if options.resize else ()
-    preprocessing = replace(_preprocessing(options), resize=size)
+    preprocessing = replace(_preprocessing(options), resize=size, range=limits(options.range))
     return ModelSpec(options.model, tuple(classes), values, preprocessing)
 
 
 def _preprocessing(options: argparse.Namespace) -> Preprocessing:
     """What was asked for on the command line, else what the weights were made with."""
     named = CAFFE if options.preprocessing == "caffe" else TORCHVISION
-    own = None
+    named, own = named.for_channels(options.channels), None
     if options.state is not None:
         own = spec_in(options.state, options.resume or options.evaluate).preprocessing
     elif options.weights is not None:
         own = options.weights.preprocessing
-    if own is None or (own := replace(own, resize=())) == named:
+    if own is None:
+        return named
+    own = replace(own.for_channels(options.channels), resize=(), range=())
+    if own == named:
         return named
     if "preprocessing" in options.given:
         print(f"--preprocessing {options.preprocessing}, though the weights expect images {own}")
@@ -73,7 +77,9 @@ def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
         name = "pretrained" if options.pretrained else "init_from"
         path = getattr(options, name)
         try:
-            print(f"{path}: {copy_matching(model, options.weights.arrays)}")
+            file = options.weights
+            bgr = file.preprocessing is not None and file.preprocessing.channel_order == "BGR"
+            print(f"{path}: {copy_matching(model, file.arrays, bgr)}")
         except ValueError as error:
             hint = _hint(spec, options.weights.description, path)
             raise UsageError(f"{flag(name)} {path}: {error}{hint}") from error

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from tinyfcn import backend, models
 from tinyfcn.cli.class_options import byte, mask_values
-from tinyfcn.cli.parser import checked, integer, number, one_of, sizes
-from tinyfcn.data import Resize
+from tinyfcn.cli.parser import checked, integer, limits, number, one_of, sizes
+from tinyfcn.data import Preprocessing, Resize
 from tinyfcn.training.augmentation import NONE, SOME, amounts
 from tinyfcn.training.class_weights import FREQUENCY, own_weights
 from tinyfcn.training.objective import LOSSES, named_loss
@@ -61,6 +61,10 @@ OPTIONS = {
         Option("resize", None, checked(str, "a longest side or HxW, as 512 or 480x640",
                                        lambda text: Resize(sizes(text))),
                "SIZE", "longest side, or HxW"),
+        Option("channels", 3, integer(1), "N", "of images: 1 is grey"),
+        Option("range", None, checked(str, "two numbers, the smaller first, as 0,4095",
+                                      lambda text: bool(Preprocessing(range=limits(text)))),
+               "LOW,HIGH", "of values, if not 8 bits"),
         Option("crop", None, integer(1), "PIXELS", "side of random windows"),
         Option("flip", True, bool, "", "mirror half of all [yes]"),
         Option("jitter", 0.0, _PART, "X", "scale by 1-X to 1+X"),
@@ -124,8 +128,8 @@ OPTIONS = {
 # These stand on the page of --help-all alone.
 RARE = {
     "accumulate", "at-once", "bias-lr", "data-root", "geometry", "half-exchange", "loss-reduction",
-    "momentum", "preprocessing", "recompute", "same-bits", "sync-batch-norm", "tensorboard",
-    "warmup",
+    "momentum", "preprocessing", "recompute", "same-bits", "sbd-root", "sync-batch-norm",
+    "tensorboard", "warmup",
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group

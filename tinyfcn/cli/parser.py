@@ -144,4 +144,9 @@ def sizes(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split("x")))
 
 
+def limits(text: str | None) -> tuple[float, ...]:
+    """``0,4095`` as numbers; none for no text."""
+    return tuple(map(float, text.split(","))) if text else ()
+
+
 image_size = checked(sizes, "3x500x500", lambda sizes: True)  # as integers

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from numpy.typing import NDArray
 
+from tinyfcn.data.conventions import LUMA
 from tinyfcn.data.dataset import Sample
 from tinyfcn.data.transforms import within
 
@@ -15,7 +18,10 @@ __all__ = ["ColourJitter", "RandomBlur", "RandomNoise"]
 
 @dataclass(frozen=True)
 class ColourJitter:
-    """Change brightness, contrast and saturation by factors drawn from [1 − amount, 1 + amount]."""
+    """Change brightness, contrast and saturation by factors drawn from [1 − amount, 1 + amount].
+
+    Only RGB has saturation.
+    """
 
     brightness: float = 0.2
     contrast: float = 0.2
@@ -30,17 +36,17 @@ class ColourJitter:
         factors = rng.uniform(1 - amounts, 1 + amounts).astype(np.float32)
         brightness, contrast, saturation = factors
         image = sample.image * brightness
-        grey = image @ np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
-        image = grey[..., None] + saturation * (image - grey[..., None])
+        grey = image
+        if image.shape[2] == 3:
+            grey = (image @ LUMA)[..., None]
+            image = grey + saturation * (image - grey)
         image = grey.mean() + contrast * (image - grey.mean())
-        return sample._replace(image=np.clip(np.rint(image), 0, 255).astype(np.uint8))
+        return sample._replace(image=_within_range(image, sample.image.dtype))
 
 
 @dataclass(frozen=True)
 class RandomBlur:
     """Blur with a Gaussian whose deviation, in pixels, is drawn from [0, most].
-
-    Pillow's Gaussian is three box filters.
 
     Source: Isensee et al.: nnU-Net (Nature Methods 2021), whose code draws from [0.5, 1] for a
     fifth of the images.
@@ -52,8 +58,15 @@ class RandomBlur:
         within("RandomBlur: most", self.most, 0, 100)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        blur = ImageFilter.GaussianBlur(rng.uniform(0, self.most))
-        return sample._replace(image=np.asarray(Image.fromarray(sample.image).filter(blur)))
+        deviation = rng.uniform(0, self.most)
+        reach = ceil(3 * deviation)
+        weights = np.exp(-np.square(np.arange(-reach, reach + 1) / max(deviation, 1e-9)) / 2)
+        weights = (weights / weights.sum()).astype(np.float32)
+        image = sample.image.astype(np.float32)
+        for size in sample.mask.shape:  # along the rows, then along the columns
+            wide = np.pad(image, ((reach, reach), (0, 0), (0, 0)), "edge")
+            image = sum(w * wide[i : i + size] for i, w in enumerate(weights)).swapaxes(0, 1)
+        return sample._replace(image=_within_range(image, sample.image.dtype))
 
 
 @dataclass(frozen=True)
@@ -75,5 +88,11 @@ class RandomNoise:
         image = rng.standard_normal(sample.image.shape, np.float32)
         image *= 255 * rng.uniform(0, self.most)
         image += sample.image
-        np.clip(np.rint(image, out=image), 0, 255, out=image)
-        return sample._replace(image=image.astype(np.uint8))
+        return sample._replace(image=_within_range(image, sample.image.dtype))
+
+
+def _within_range(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The image in 0…255; of whole numbers where it began as such."""
+    if dtype == np.uint8:
+        np.rint(image, out=image)
+    return np.clip(image, 0, 255, out=image).astype(dtype, copy=False)

@@ -1,6 +1,7 @@
 """Reads and writes images and masks; the conventions for both, and the one checker of them.
 
-- An image is uint8 (H, W, 3), RGB, 0..255.
+- An image is uint8 (H, W, 3), RGB, 0..255; or of other channels, where that is said. One whose
+  values have another range, which must be said, is float32 of 0..255, so that no depth is lost.
 - Its mask is uint8 (H, W), each pixel a class index in [0, classes) or 255 for void.
 
 Files are read so that these hold. Images of any 8-bit mode become RGB. Masks with a palette
@@ -15,12 +16,13 @@ why; where their sizes would agree either way, the photo is rejected.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tinyfcn.backend.setting import SettingError
 from tinyfcn.data import image_file
@@ -29,7 +31,14 @@ from tinyfcn.files import open_regular
 
 __all__ = ["DataError", "NoClassNames", "check_sample", "read_image", "read_mask", "write_mask"]
 
-_BYTES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")  # Pillow modes
+# Pillow modes that are read, and what they are turned into. Transparent colours of a palette are
+# colours.
+_MODES: dict[str, Sequence[str]] = {
+    **dict.fromkeys(("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F"), ()),
+    "1": ["L"], "P": ["RGBA", "RGB"], "PA": ["RGBA"], "RGBa": ["RGBA"], "CMYK": ["RGB"],
+    "YCbCr": ["RGB"],
+}  # fmt: skip
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
 
 # Pillow stretches grey images of 2 and 4 bits to 0..255; in a mask they are indices.
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -43,31 +52,83 @@ class NoClassNames(DataError):
     """Nothing says what the classes are called."""
 
 
-def read_image(path: str | PathLike[str], upright: bool = False) -> NDArray[np.uint8]:
-    """Read an image file as uint8 RGB (H, W, 3).
+def read_image(
+    picture: str | PathLike[str] | Image.Image | NDArray[Any],
+    upright: bool = False,
+    channels: int = 3,
+    range: Sequence[float] = (),
+) -> NDArray[Any]:
+    """Read an image as (H, W, channels): uint8 RGB, if nothing else is asked for.
 
-    Grey, palette and CMYK files are converted. Alpha that is not opaque everywhere is rejected; the
-    transparent colours of a palette are read as colours. ``upright=True`` turns a photo as its EXIF
-    orientation says, which is right for looking at one and wrong for an image that has a mask.
+    Grey, palette and CMYK files become RGB, or with ``channels=1`` grey, as colours do. Alpha that
+    is not opaque everywhere is rejected, unless it makes up the number of channels; the transparent
+    colours of a palette are read as colours.
+
+    Args:
+        picture: a file; or an image of Pillow, or an array (H, W) or (H, W, C).
+        upright: turn a photo as its EXIF orientation says, which is right for looking at one and
+            wrong for an image that has a mask.
+        channels: of the image. Others than 1 and 3 are those in the file, as they are.
+        range: the values that become 0 and 255, in float32; what lies beyond is cut off. Images of
+            more than 8 bits a channel are read with it alone, and those of 8 bits not if it is
+            larger.
 
     Raises FileNotFoundError, or DataError if the file is damaged, larger than
-    ``TINYFCN_MAX_PIXELS``, of another format (``image_file.py``), or more than an image of 8 bits.
+    ``TINYFCN_MAX_PIXELS``, of another format (``image_file.py``), or holds something else.
     """
-    return as_rgb(_loaded(path, "an image", upright)[0], path)
-
-
-def as_rgb(image: Image.Image, name: str | PathLike[str]) -> NDArray[np.uint8]:
-    """A Pillow image as uint8 RGB (H, W, 3); DataError where something would be lost."""
-    if image.mode not in _BYTES:
+    name, images = "the picture", list[Any]([picture])
+    if isinstance(picture, str | PathLike):
+        name, (images, _) = str(picture), _loaded(picture, "an image", upright)
+    elif isinstance(picture, Image.Image) and upright:
+        images = [ImageOps.exif_transpose(picture)]
+    values, *lower = (_values(image, name) for image in images)
+    if lower:
+        values = values.astype(np.uint16) << 8 | lower[0]
+    if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "uif":
         raise DataError(
-            f"{name}: expected an image of 8 bits a channel, got Pillow mode "
-            f"{image.mode!r}; scale it to 0..255 first"
+            f"{name}: expected an array (H, W, {channels}) or (H, W) of numbers, got "
+            f"{values.dtype} {values.shape}"
         )
-    if not _is_opaque(image):
-        raise DataError(f"{name}: expected an opaque image, got alpha; lay it on a background")
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    values = np.atleast_3d(values)
+    bands = values.shape[2]
+    if bands in (2, 4) and bands != channels and values.dtype.kind == "u":
+        if values[..., -1].min() < np.iinfo(values.dtype).max:
+            raise DataError(
+                f"{name}: expected an opaque image, got alpha or another band; lay it on a "
+                f"background, or train with --channels {bands}"
+            )
+        values = values[..., :-1]
+    if values.shape[2] == 3 and channels == 1:
+        values = np.rint((values @ LUMA)[..., None]).astype(values.dtype)
+    elif values.shape[2] == 1 and channels == 3:
+        values = values.repeat(3, axis=2)
+    if values.shape[2] != channels:
+        raise DataError(
+            f"{name}: expected an image of {channels} channels, got {bands}; convert it, or train "
+            f"with --channels {bands}"
+        )
+    return values if values.dtype == np.uint8 and not range else _scaled(values, range, name)
+
+
+def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[np.float32]:
+    """The values of a range as 0 to 255."""
+    least, most = values.min(), values.max()
+    if not range:
+        usual = next((limit for limit in (255, 4095, 65535) if most <= limit), most)
+        raise DataError(
+            f"{name}: expected 8 bits a channel, got values from {least:g} to {most:g}; make them "
+            f"0 to 255, or train with a range for all, such as --range={min(least, 0):g},{usual:g}"
+        )
+    if not np.isfinite(most - least) or (values.dtype == np.uint8 and range[1] > 255):
+        raise DataError(f"{name}: expected values up to {range[1]:g}, got {values.dtype} to {most}")
+    low, high = range
+    return np.clip((values.astype(np.float32) - low) * np.float32(255 / (high - low)), 0, 255)
+
+
+def as_seen(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image (H, W, channels) to look at, uint8 RGB: grey, or the first three channels."""
+    rgb = image[..., :3] if image.shape[2] > 2 else image[..., :1].repeat(3, axis=2)
+    return np.rint(rgb).astype(np.uint8)
 
 
 def read_mask(
@@ -81,7 +142,9 @@ def read_mask(
     DataError if the file is damaged, lossy (JPEG changes indices), of another mode, or has a colour
     that the palette lacks.
     """
-    image, coding = _loaded(path, "a mask", upright=False)
+    (image, *lower), coding = _loaded(path, "a mask", upright=False)
+    if lower:
+        raise DataError(f"{path}: expected a mask of 8 bits a channel, got 16; save it so")
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
         raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
     if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
@@ -131,7 +194,7 @@ def write_mask(
 
 
 def check_sample(
-    image: NDArray[np.uint8],
+    image: NDArray[Any],
     mask: NDArray[np.uint8],
     num_classes: int,
     image_name: str | PathLike[str] = "image",
@@ -145,9 +208,10 @@ def check_sample(
     tinyfcn.data.conventions.DataError: mask: labels must be in [0, 3) or 255 (void), got 7 \
 (first at row 0, column 0)
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype not in (np.uint8, np.float32) or image.ndim != 3:
         raise DataError(
-            f"{image_name}: expected an RGB image, uint8 (H, W, 3), got {image.dtype} {image.shape}"
+            f"{image_name}: expected an image, uint8 or float32 (H, W, channels), got "
+            f"{image.dtype} {image.shape}"
         )
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise DataError(
@@ -193,8 +257,8 @@ def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "class
         raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
 
 
-def _loaded(path: str | PathLike[str], what: str, upright: bool) -> tuple[Image.Image, str]:
-    """The image in a file, and how it is coded; says whatever is wrong with the file."""
+def _loaded(path: str | PathLike[str], what: str, upright: bool) -> tuple[list[Image.Image], str]:
+    """As :func:`image_file.load`; says whatever is wrong with the file."""
     try:
         with open_regular(path) as file:
             return image_file.load(file, upright)
@@ -206,6 +270,17 @@ def _loaded(path: str | PathLike[str], what: str, upright: bool) -> tuple[Image.
         raise
     except Exception as error:  # on damaged files Pillow raises many kinds
         raise DataError(f"{path}: damaged, truncated or not {what} at all ({error})") from error
+
+
+def _values(image: Image.Image | NDArray[Any], name: str) -> NDArray[Any]:
+    """What an image holds: grey or RGB, perhaps with alpha, or another band."""
+    if not isinstance(image, Image.Image):
+        return np.asarray(image)
+    if image.mode not in _MODES:
+        raise DataError(f"{name}: expected grey or RGB, got an image of Pillow mode {image.mode!r}")
+    for mode in _MODES[image.mode]:
+        image = image.convert(mode)
+    return np.array(image)
 
 
 def _is_opaque(image: Image.Image) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,11 @@ Classes = Sequence[str] | Mapping[int, str]
 
 
 class Sample(NamedTuple):
-    """One image and its mask: image uint8 RGB (H, W, 3), mask uint8 (H, W) with 255 for void."""
+    """One image and its mask: image uint8 RGB (H, W, 3), or as ``read_image`` of its data set reads
+    it, mask uint8 (H, W) with 255 for void."""
 
     id: str
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
     mask: NDArray[np.uint8]
 
 
@@ -50,6 +51,9 @@ class SegmentationDataset:
         palette: colours for masks that are coded in RGB, uint8 (colours, 3).
         source: where the ids come from, for error messages.
 
+    Attributes:
+        read_image: reads an image file; that of a :class:`Preprocessing` gives other channels.
+
     Raises DataError if there are no ids, FileNotFoundError if files are missing.
     """
 
@@ -66,6 +70,7 @@ class SegmentationDataset:
         void: int = VOID,
     ):
         self.ids = tuple(ids)
+        self.read_image: Callable[[Path], NDArray[Any]] = read_image
         self.classes = names_of(classes)
         self.table = label_table(classes, void)
         self.palette = palette
@@ -92,7 +97,7 @@ class SegmentationDataset:
 
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.files[index]
-        image, mask = read_image(image_path), self.labels(index)
+        image, mask = self.read_image(image_path), self.labels(index)
         check_sample(image, mask, self.num_classes, image_path, mask_path)
         return Sample(self.ids[index], image, mask)
 
@@ -147,15 +152,16 @@ class ConcatDataset(SegmentationDataset):
                 "ConcatDataset: expected at least one data set, and the same classes in all, "
                 f"got {' and '.join(map(str, classes)) or 'none'}"
             )
-        self.classes = classes[0]
+        self.classes, self.read_image = classes[0], datasets[0].read_image
         self.ids = tuple(name for dataset in datasets for name in dataset.ids)
         self.table = datasets[0].table
         self.files = [pair for dataset in datasets for pair in dataset.files]
         self._places = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
 
-    def __getitem__(self, index: int) -> Sample:
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """The mask of a sample."""
         dataset, place = self._places[index]
-        return dataset[place]
+        return dataset.labels(place)
 
     def values(self, index: int) -> NDArray[np.uint8]:
         """The values in the mask file of a sample."""

@@ -1,13 +1,15 @@
 """Opens image files that anybody may have made: a few formats, of bounded size, and none in part.
 
-What Pillow would drop without a word, such as the second byte of a sample, a fourth band, or all
-pages but the first, is refused here with what was found.
+What Pillow would drop without a word is kept, as a fourth band and the lower byte of a sample, or
+refused with what was found, as all pages but the first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image, ImageFile
@@ -25,14 +27,19 @@ MOST_SCANNED = 1 << 32  # pixels of all scans of a progressive JPEG
 MOST_TILES = 100_000
 # Of EXIF orientations 2 to 8, what turns the image upright.
 _UPRIGHT = [Image.Transpose(number) for number in (0, 3, 1, 5, 4, 6, 2)]
+# Of the names that Pillow has for how 16 bits lie, which makes it take the other byte.
+_OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 class Refused(ValueError):
     """An image that may be whole, but is not read; says why, and what to do."""
 
 
-def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
-    """The image, loaded, and how its samples are coded, in Pillow's words: "RGB", "L;2".
+def load(file: BinaryIO, upright: bool) -> tuple[list[Image.Image], str]:
+    """The image in a file, loaded, and how its samples are coded, in Pillow's words: "RGB", "L;2".
+
+    Where they are several of 16 bits a pixel, Pillow takes the upper bytes: then another follows,
+    of the lower.
 
     Args:
         file: at its beginning.
@@ -49,21 +56,23 @@ def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
         raise ValueError("expected JPEG, PNG, BMP, TIFF, WebP or GIF")
     if name == "WebP":  # whose reader takes the memory at once
         check_pixels(*_webp_size(start))
-    file.seek(0)
     plugin = importlib.import_module(f"PIL.{name}ImagePlugin")
-    image: ImageFile.ImageFile = getattr(plugin, f"{name}ImageFile")(file)
+    form: type[ImageFile.ImageFile] = getattr(plugin, f"{name}ImageFile")
+    file.seek(0)
+    image = form(file)
     tags = getattr(image, "tag_v2", {})  # of TIFF, where a tile may be larger than the image
     check_pixels(tags.get(322, 0), tags.get(323, 0))
     check_pixels(image.width, image.height)
     scans = file.read().count(b"\xff\xda") if image.info.get("progressive") else 1
     if scans * image.width * image.height > MOST_SCANNED or len(image.tile) > MOST_TILES:
         raise Refused("expected an image of a few scans, strips or tiles, got absurdly many")
+    _keep_bands(image, tags)
     arguments: Any = image.tile[0][3] if image.tile else ""  # known until the file is loaded
     coding = str(arguments if isinstance(arguments, str) else arguments[0])
-    if not image.mode.startswith(("I", "F")):
-        bits = 16 if name == "Png" and ";16" in coding else max(tags.get(258, (8,)))
-        if bits > 8:
-            raise Refused(f"expected 8 bits a channel, got {bits}; scale it to 0..255 first")
+    bits = 16 if name == "Png" and ";16" in coding else max(tags.get(258, (8,)))
+    deep = bits > 8 and not image.mode.startswith(("I", "F"))
+    if deep and (";16" not in coding or coding.startswith("LA") or tags.get(284) == 2):
+        raise Refused(f"expected 8 bits a channel, got {bits}; scale it to 0..255 first")
     if tags.get(277, 1) > sum(band != "X" for band in image.getbands()):
         raise Refused(
             f"expected {image.mode}, got {tags[277]} bands a pixel; save those that count alone"
@@ -72,16 +81,45 @@ def load(file: BinaryIO, upright: bool) -> tuple[Image.Image, str]:
         raise Refused("expected one image, got several pages or frames; save the one that counts")
     turn = tags.get(274, 1)  # Pillow turns a TIFF itself
     image.load()
+    images: list[Image.Image] = [image]
+    if deep:
+        file.seek(0)
+        lower = form(file)
+        _keep_bands(lower, tags)
+        _decode(lower, lambda coding: coding[:-1] + _OTHER[coding[-1]])
+        lower.load()
+        images.append(lower)
     with contextlib.suppress(Exception):
         turn = turn if tags else image.getexif().get(ExifTags.Base.Orientation, 1)
     if turn not in range(2, 9):
-        return image, coding
+        return images, coding
     if not upright and (tags or turn < 5 or image.width == image.height):
         raise Refused(
             f"its EXIF orientation, {turn}, turns or mirrors it, and nothing says whether its mask "
             "follows: if it does, store the image upright, else without the orientation"
         )
-    return image.transpose(_UPRIGHT[turn - 2]) if upright and not tags else image, coding
+    if upright and not tags:
+        images = [one.transpose(_UPRIGHT[turn - 2]) for one in images]
+    return images, coding
+
+
+def _keep_bands(image: ImageFile.ImageFile, tags: Any) -> None:
+    """Have a band of a TIFF beside grey or RGB decoded, which Pillow drops if it is not alpha, and
+    multiplies with the others if it is of another kind."""
+    mode = {("L", 2): "LA", ("La", 2): "LA", ("RGB", 4): "RGBA", ("RGBX", 4): "RGBA"}
+    image._mode = mode.get((image.mode, tags.get(277)), image.mode)
+    if tags:
+        _decode(image, lambda coding: coding.replace("X", "A").replace("a", "A"))
+
+
+def _decode(image: ImageFile.ImageFile, coded: Callable[[str], str]) -> None:
+    """Change what Pillow takes the samples of a file for."""
+    tiles: list[Any] = []
+    for tile in image.tile:
+        what: Any = tile[3]
+        what = coded(what) if isinstance(what, str) else (coded(what[0]), *what[1:])
+        tiles.append(getattr(tile, "_make", tuple)([*tile[:3], what]))
+    image.tile = tiles
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -32,7 +32,7 @@ _ORDER, _AUGMENT = 0, 1
 
 
 class Batch(NamedTuple):
-    """N samples: images float32 (N, 3, H, W), in memory channels-last; labels uint8 (N, H, W)."""
+    """N samples: images float32 (N, C, H, W), in memory channels-last; labels uint8 (N, H, W)."""
 
     ids: tuple[str, ...]
     images: Any  # a NumPy array, or what ``upload`` made of it
@@ -152,7 +152,7 @@ class DataLoader:
         samples = [self.sample(int(index), epoch) for index in part]
         like = samples or [self.sample(int(batch[0]), epoch)]  # even no images have a size
         height, width = np.max([sample.mask.shape for sample in like], axis=0)
-        images = np.zeros((len(samples), height, width, 3), np.float32)
+        images = np.zeros((len(samples), height, width, self.preprocessing.channels), np.float32)
         labels = np.full((len(samples), height, width), VOID, np.uint8)
         for image, label, sample in zip(images, labels, samples, strict=True):
             h, w = sample.mask.shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,11 @@ __all__ = [
 ]  # fmt: skip
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
 
 MEAN_COLOUR = (124, 116, 104)
-"""ImageNet's mean colour, RGB: what fills an image where there is none."""
+"""ImageNet's mean colour, RGB: what fills an image where there is none; further channels begin
+with the first again."""
 
 
 class Compose:
@@ -152,7 +153,8 @@ class RandomCrop:
         self.size = window_size("RandomCrop", size)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        image = np.full((*self.size, 3), MEAN_COLOUR, np.uint8)
+        channels, dtype = sample.image.shape[2], sample.image.dtype
+        image = np.full((*self.size, channels), np.resize(MEAN_COLOUR, channels), dtype)
         mask = np.full(self.size, VOID, np.uint8)
         starts = random_start(sample.mask.shape, self.size, rng)
         source, target = overlap(sample.mask.shape, starts, self.size)
@@ -176,9 +178,23 @@ def both(sample: Sample, move: Callable[[Pixels], Pixels]) -> Sample:
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:
-    """An image (H, W, 3), resized bilinearly, or a mask (H, W), to the nearest pixels."""
+    """An image (H, W, C), resized bilinearly, or a mask (H, W), to the nearest pixels."""
     way = Image.Resampling.NEAREST if pixels.ndim == 2 else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(pixels).resize((width, height), way))
+    return by_pillow(pixels, lambda picture, _: picture.resize((width, height), way))
+
+
+def by_pillow(pixels: Pixels, work: Callable[[Image.Image, Any], Image.Image]) -> Pixels:
+    """What Pillow makes of an image (H, W, C) or a mask (H, W): of RGB at once, of other channels
+    one by one, as it knows few of them and takes a fourth for alpha. ``work`` is called with a
+    picture, and with its share of the mean colour, which is void in a mask."""
+    if pixels.ndim == 2:
+        return np.asarray(work(Image.fromarray(pixels), VOID))
+    if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        return np.asarray(work(Image.fromarray(pixels), MEAN_COLOUR))
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    fills = np.resize(MEAN_COLOUR, len(planes)).tolist()
+    done = [work(Image.fromarray(p), fill) for p, fill in zip(planes, fills, strict=True)]
+    return np.stack([np.asarray(picture) for picture in done], axis=2)
 
 
 def window_size(name: str, size: int | Sequence[int]) -> tuple[int, int]:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinyfcn.data.dataset import Sample
-from tinyfcn.data.palette import VOID
-from tinyfcn.data.transforms import MEAN_COLOUR, Pixels, random_start, window_size, within
+from tinyfcn.data.transforms import Pixels, both, by_pillow, random_start, window_size, within
 
 __all__ = ["RandomWarp"]
 
@@ -86,14 +85,15 @@ def _look_up(sample: Sample, corners: NDArray[np.intp], places: NDArray[np.float
     mesh = list(zip(map(tuple, boxes), _cells(places, *order), strict=True))
     height, width = corners[:, -1, -1].tolist()
 
-    def seen(pixels: Pixels, method: Image.Resampling, outside: Any) -> Pixels:
-        picture, way = Image.fromarray(np.ascontiguousarray(pixels[part])), Image.Transform.MESH
-        return np.asarray(picture.transform((width, height), way, mesh, method, fillcolor=outside))
+    def seen(pixels: Pixels) -> Pixels:
+        method = Image.Resampling.NEAREST if pixels.ndim == 2 else Image.Resampling.BILINEAR
+        arguments = (width, height), Image.Transform.MESH, mesh, method
+        return by_pillow(
+            np.ascontiguousarray(pixels[part]),
+            lambda picture, outside: picture.transform(*arguments, fillcolor=outside),
+        )
 
-    return sample._replace(
-        image=seen(sample.image, Image.Resampling.BILINEAR, MEAN_COLOUR),
-        mask=seen(sample.mask, Image.Resampling.NEAREST, VOID),
-    )
+    return both(sample, seen)
 
 
 def _part(places: NDArray[np.float64], size: int) -> slice:

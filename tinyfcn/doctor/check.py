@@ -9,11 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinyfcn.data import DataError, NoClassNames, NoSplit
+from tinyfcn.data import DataError, NoClassNames, NoSplit, read_image
 from tinyfcn.data.dataset import Classes
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed, notes, what_must_go_wrong
 from tinyfcn.doctor.pairs import same_pictures, swapped, turned
+from tinyfcn.files import AnyPath
 from tinyfcn.training.datasets import open_dataset, open_datasets
 
 RARE = 0.001  # of the pixels: so rare a class is hardly learned without help
@@ -47,6 +48,7 @@ def check(
     crop: int | None = None,
     progress: Callable[..., Iterable[Any]] = lambda samples, **options: samples,
     workers: int = 2,
+    read_image: Callable[[AnyPath], Any] = read_image,
     **shared: Any,
 ) -> Check:
     """Look at everything in a folder.
@@ -57,6 +59,7 @@ def check(
         crop: of the training that is planned.
         progress: wraps the loop over the samples of a list, such as ``tqdm``; takes its ``total``.
         workers: threads that read.
+        read_image: reads an image file.
     """
     problems: list[Problem] = []
     worth_knowing: list[Problem] = []
@@ -84,6 +87,7 @@ def check(
     except NoClassNames as error:
         nameless, parts = str(error), [*opened(UNNAMED)]
     for part in parts:
+        part.dataset.read_image = read_image
         part.look(range(len(part.dataset)), True, workers, progress)
         problems += _files(part)
         if part.seen:
@@ -104,9 +108,14 @@ def _merged(problems: Iterable[Problem]) -> list[Problem]:
         for file in problem.files:
             kind = kind.replace(str(file), "")
         kind = re.sub(r"\d+|\S*/\S*", "", kind)
-        kinds.setdefault(kind, problem)
+        # Of what is said of numbers, that of the largest, as of the range that all must have.
+        kinds[kind] = max(kinds.get(kind, problem), problem, key=_last_number)
         names[kind] += problem.names
     return [problem._replace(names=names[kind]) for kind, problem in kinds.items()]
+
+
+def _last_number(problem: Problem) -> int:
+    return int(["0", *re.findall(r"\d+", problem.text)][-1])
 
 
 def _files(part: Part) -> Iterator[Problem]:

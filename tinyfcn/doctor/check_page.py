@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from tinyfcn.data import VOID, read_image
+from tinyfcn.data import VOID
 from tinyfcn.data.class_colours import class_palette
+from tinyfcn.data.conventions import as_seen
 from tinyfcn.doctor.check import BOTH, Check, Problem
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
@@ -61,7 +62,7 @@ def _samples(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
     order = sorted(range(len(fit)), key=lambda i: (names[i] not in doubtful, fit[i]))
     for place in order[:SAMPLES]:
         name, index = names[place], part.seen[place].place
-        photo = Image.fromarray(read_image(part.dataset.files[index][0]))
+        photo = Image.fromarray(as_seen(part.dataset.read_image(part.dataset.files[index][0])))
         labels = part.dataset.labels(index)
         mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
         photo.thumbnail((SIDE, SIDE))

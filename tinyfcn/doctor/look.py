@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinyfcn.data import DataError, SegmentationDataset, read_image
-from tinyfcn.data.conventions import check_sample
+from tinyfcn.data import DataError, SegmentationDataset
+from tinyfcn.data.conventions import as_seen, check_sample
 from tinyfcn.data.palette import VOID
 from tinyfcn.doctor.pairs import BLANK, Afar, from_afar
 
@@ -155,11 +155,11 @@ def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | Data
         seen = Seen(place, counts, (_deep(void), _deep(strange)), palette, masks)
         if not images:
             return seen
-        image, labels = read_image(image_path), np.where(strange, np.uint8(VOID), labels)
+        image, labels = dataset.read_image(image_path), np.where(strange, np.uint8(VOID), labels)
         check_sample(image, labels, dataset.num_classes, image_path, mask_path)
     except (DataError, OSError) as error:
         return error
-    size, afar = f"{image.shape[1]} x {image.shape[0]}", from_afar(image, labels)
+    size, afar = f"{image.shape[1]} x {image.shape[0]}", from_afar(as_seen(image), labels)
     return seen._replace(images=_header(image_path)[0], size=size, afar=afar)
 
 

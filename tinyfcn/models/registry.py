@@ -6,7 +6,7 @@ A network is a function that takes ``num_classes`` and returns a module, under t
     def segnet(num_classes: int = 11, width: float = 1.0) -> SegNet: ...
 
 From here ``create``, the table of networks and the training script know it; ``models/__init__.py``
-imports its file.
+imports its file. Networks are written for RGB images; each takes ``in_channels`` too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ __all__ = ["create", "is_classifier", "list", "names"]
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 Arguments = Mapping[str, Any]
+_IN_CHANNELS = inspect.Parameter(
+    "in_channels", inspect.Parameter.KEYWORD_ONLY, default=3, annotation="int"
+)
 
 # What most published networks have in common in their training.
 SGD: dict[str, Any] = {
@@ -82,6 +85,7 @@ def register(
 
     def decorate(make: Callable[P, M]) -> Callable[P, M]:
         signature = inspect.signature(make)
+        signature = signature.replace(parameters=[*signature.parameters.values(), _IN_CHANNELS])
         written = make.func if isinstance(make, functools.partial) else make
         if isinstance(written, type):
             signature = signature.replace(return_annotation=written.__name__)
@@ -94,9 +98,15 @@ def register(
             num_classes = given.arguments["num_classes"]
             if num_classes < 1:
                 raise ValueError(f"{known}: num_classes must be at least 1, got {num_classes}")
-            network = make(*args, **kwargs)
+            kwargs.pop("in_channels", None)
+            network, channels = make(*args, **kwargs), given.arguments["in_channels"]
+            first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+            if first is not None and first.in_channels != channels:
+                own = nn.Conv2d(channels, first.out_channels, first.kernel_size)
+                first.in_channels, first.weight = channels, own.weight
             if isinstance(network, SegmentationNetwork):
                 network.name, network.num_classes = known, num_classes
+                network.in_channels = channels
             return network
 
         checked.__name__ = checked.__qualname__ = known

@@ -33,7 +33,7 @@ def summary_of(
     known = entry(name)
     with backend.using("meta"):
         model = models.create(name, **{"num_classes": known.classes, **arguments})
-    return summary(model, input_size or (3, known.side, known.side))
+    return summary(model, input_size or (arguments.get("in_channels", 3), known.side, known.side))
 
 
 def _row(name: str, arguments: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tinyfcn import data
+from tinyfcn.data.conventions import as_seen
 from tinyfcn.data.transforms import Transform
 from tinyfcn.models.network import as_network
 from tinyfcn.nn import Module
@@ -62,7 +63,7 @@ def augmented_sheet(loader: data.DataLoader, classes: Sequence[str]) -> Image.Im
     rows = []
     for index in sorted({round(place) for place in np.linspace(0, last, _SHOWN)}):
         shown = loader.dataset[index], *(loader.sample(index, epoch) for epoch in range(_EPOCHS))
-        rows.append([(sample.image, sample.mask) for sample in shown])
+        rows.append([(as_seen(sample.image), sample.mask) for sample in shown])
     titles = ["as it is", *(f"epoch {epoch + 1}" for epoch in range(_EPOCHS))]
     return sheet(rows, classes, titles, _HEIGHT)
 

@@ -16,6 +16,7 @@ import tinyfcn
 from tinyfcn import Tensor, backend, visualize
 from tinyfcn import functional as F
 from tinyfcn.data import DataError, Preprocessing, Resize, Sample, SegmentationDataset
+from tinyfcn.data.conventions import as_seen
 from tinyfcn.data.transforms import resized
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.metrics import scores as scores_of
@@ -52,7 +53,7 @@ class Evaluation:
 
 def predict(
     model: Module,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[Any]],
     preprocessing: Preprocessing,
     max_memory: float | None = None,
 ) -> NDArray[np.uint8]:
@@ -61,7 +62,7 @@ def predict(
     Args:
         model: gives logits (N, C, H, W) for images (N, 3, H, W), or for all but its ``margin``. It
             runs as ``model.eval()`` and is left in the mode it was in.
-        images: N images of the same size, uint8 RGB (H, W, 3).
+        images: N images of the same size, as ``preprocessing`` reads them: uint8 RGB (H, W, 3).
         preprocessing: what the model was trained with; where that resized images, these are too,
             and their labels brought back to the size of the images.
         max_memory: bytes that a pass may take; where it would take more, images are labelled in
@@ -78,7 +79,7 @@ def predict(
 
 def label(
     model: Module,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[Any]],
     preprocessing: Preprocessing,
     max_memory: float | None = None,
     probabilities: bool | None = False,
@@ -197,7 +198,7 @@ def evaluate_shared(
             each_sample()
 
     def collect(sample: Sample, prediction: NDArray[np.uint8], counts: NDArray[np.int64]) -> None:
-        triple, one = (sample.image, sample.mask, prediction), scores_of(counts)
+        triple, one = (as_seen(sample.image), sample.mask, prediction), scores_of(counts)
         if sample.id in wanted:
             sheet[sample.id] = triple
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]

@@ -23,6 +23,9 @@ def text(config: Mapping[str, Any], best: Mapping[str, float]) -> str:
         best: the row of the log of the epoch whose weights are in ``best.npz``.
     """
     spec, arguments = ModelSpec.from_dict(config["model"]), config["arguments"]
+    own, modes = spec.preprocessing, {1: '.convert("L")', 3: '.convert("RGB")'}
+    low, high = own.range or (0, 255)
+    limits = f"image = np.clip((image - {low:g}) / {high - low:g}, 0, 1) * 255\n"
     images, root = config["images"], arguments["data_root"]
     data = "Scenes that tinyfcn draws"
     if root is not None:  # but where it lies is nobody's business
@@ -34,11 +37,13 @@ def text(config: Mapping[str, Any], best: Mapping[str, float]) -> str:
         for i, name in enumerate(spec.classes)
     ]
     return _TEMPLATE.read_text("utf-8").format(
-        spec=spec, p=spec.preprocessing, best=best, images=images, list=lists[1],
+        spec=spec, p=own, best=best, images=images, list=lists[1],
         count=len(classes), scores="\n".join(figures), classes="\n".join(classes),
         data=f"{data}: {images[0]} images of the list {lists[0]} to train on, {images[1]} of the "
              f"list {lists[1]} to score on",
-        step=-1 if spec.preprocessing.channel_order == "BGR" else 1,
+        step=-1 if own.channel_order == "BGR" else 1,
+        convert="" if high > 255 else modes.get(own.channels, ""),
+        limits=limits if own.range else "",
     )  # fmt: skip
 
 

@@ -95,7 +95,9 @@ def spec_in(state: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelSpec
         ) from error
 
 
-def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.Matched:
+def copy_matching(
+    model: Module, arrays: Mapping[str, NDArray[Any]], bgr: bool = False
+) -> weights.Matched:
     """Copy into a model every array that has a place in it; leave the rest as it is.
 
     This is how FCN-16s starts from FCN-32s and FCN-8s from FCN-16s: the backbone and the scores
@@ -108,7 +110,7 @@ def copy_matching(model: Module, arrays: Mapping[str, NDArray[Any]]) -> weights.
         WeightsError: if nothing at all matches, or a layer has another shape; a ValueError.
     """
     shapes = {name: array.shape for name, array in model.state_tensors().items()}
-    matched = weights.match_names(shapes, arrays)
+    matched = weights.match_names(shapes, arrays, bgr)
     model.load_state_dict(matched.arrays, strict=False)
     for name in as_network(model).scoring:
         if f"{name}.weight" in matched.new:

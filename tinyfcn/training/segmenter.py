@@ -6,7 +6,6 @@ import base64
 import functools
 import io
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -14,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tinyfcn import models, visualize
-from tinyfcn.data import DataError, Resize, read_image
-from tinyfcn.data.conventions import as_rgb
+from tinyfcn.data import Resize
+from tinyfcn.data.conventions import as_seen
+from tinyfcn.data.transforms import resized
 from tinyfcn.files import AnyPath
 from tinyfcn.training.evaluation import label
 from tinyfcn.training.published import load_model
@@ -31,7 +31,7 @@ class Segmentation:
     """A picture and what a network says of it. A notebook shows it beside its overlay.
 
     Attributes:
-        image: uint8 RGB (H, W, 3).
+        image: uint8 RGB (H, W, 3); of other channels as it can be looked at.
         mask: the most likely class of each pixel, uint8 (H, W).
         classes: the name of each index.
         note: how it was computed, where not in one pass.
@@ -133,18 +133,20 @@ class Segmenter:
         self.views = [*product(scales, (False, True) if flip else (False,))]
         self.max_memory = max_memory
 
-    def __call__(self, picture: AnyPath | Image.Image | NDArray[np.uint8]) -> Segmentation:
+    def __call__(self, picture: AnyPath | Image.Image | NDArray[Any]) -> Segmentation:
         """Label a picture: a file, which is turned as its EXIF orientation says, a Pillow image, or
-        an array, uint8 (H, W, 3) or grey (H, W).
+        an array, (H, W, channels) or grey (H, W), with values as the network's training had them:
+        uint8, where none other were declared.
 
         Raises:
             FileNotFoundError, DataError: saying what was expected and what came.
         """
-        image = _pixels(picture)
+        image = self.spec.preprocessing.read(picture, upright=True)
+        seen = as_seen(image)
         if self.views != [(1, False)]:
             average = self.average(image)
             mask, note = average.argmax(0).astype(np.uint8), ""
-            return Segmentation(image, mask, self.spec.classes, note, lambda: average)
+            return Segmentation(seen, mask, self.spec.classes, note, lambda: average)
         masks, likely, way = label(
             self.model, [image], self.spec.preprocessing, self.max_memory, probabilities=None
         )
@@ -153,45 +155,20 @@ class Segmenter:
             note += f", each seen by itself: {self.spec.model} looks at the whole picture"
         again = functools.partial(self.average, image)
         kept = again if likely is None else functools.partial(likely.__getitem__, 0)
-        return Segmentation(image, masks[0], self.spec.classes, note, kept)
+        return Segmentation(seen, masks[0], self.spec.classes, note, kept)
 
-    def average(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def average(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """The probabilities (C, H, W), averaged over all views."""
         own = self.spec.preprocessing
         plain, base = replace(own, resize=()), Resize(own.resize).shape(*image.shape[:2])
         total: Any = 0
         for scale, mirrored in self.views:
-            seen = _resized(image, *(max(1, round(scale * n)) for n in base))
+            seen = resized(image, *(max(1, round(scale * n)) for n in base))
             turned = seen[:, :: -1 if mirrored else 1]
             likely: Any = label(self.model, [turned], plain, self.max_memory, True)[1]
-            planes = likely[0, ..., :: -1 if mirrored else 1]
-            total += np.stack([_resized(plane, *image.shape[:2]) for plane in planes])
+            planes = likely[0, ..., :: -1 if mirrored else 1].transpose(1, 2, 0)
+            total += resized(planes, *image.shape[:2]).transpose(2, 0, 1)
         return total / np.float32(len(self.views))
-
-
-def _pixels(picture: AnyPath | Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a network is shown: uint8 RGB (H, W, 3)."""
-    if isinstance(picture, str | os.PathLike):
-        return read_image(picture, upright=True)
-    if isinstance(picture, Image.Image):
-        return as_rgb(ImageOps.exif_transpose(picture), "the picture")
-    image = np.asarray(picture)
-    if image.dtype == np.uint8 and image.ndim == 2:
-        image = np.repeat(image[..., None], 3, 2)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise DataError(
-            "Segmenter: expected a file, a Pillow image or an array, uint8 (H, W, 3) or (H, W), "
-            f"got {type(picture).__name__} {image.dtype} {image.shape}"
-        )
-    return image
-
-
-def _resized(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """An image, or the probabilities of a class, resized bilinearly."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -83,15 +83,18 @@ class Matched:
         unused: names of the file that were not needed.
         anew: names of the model that are in the file in another shape, and why: layers for another
             number of classes, hidden layers that are smaller here than in the classifier.
+        adapted: what was made of a first layer for RGB, where images have other channels.
     """
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     anew: dict[str, str] = field(default_factory=dict)
+    adapted: str = ""
 
     def __str__(self) -> str:
         text = f"{len(self.arrays)} of {len(self.arrays) + len(self.new)} arrays copied"
+        text += self.adapted
         if self.anew:
             text += f"; made anew {next(iter(self.anew.values()))}: {_listed([*self.anew])}"
         new = [name for name in self.new if name not in self.anew]
@@ -102,15 +105,18 @@ class Matched:
         return text
 
 
-def match_names(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]]) -> Matched:
+def match_names(
+    shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]], bgr: bool = False
+) -> Matched:
     """Find for each array its place in a model.
 
     An array that differs in the first axis only belongs to a head for another number of classes; it
-    is left out.
+    is left out. A first layer for RGB becomes one for other channels, see :func:`for_channels`.
 
     Args:
         shapes: the model's shapes by name.
         arrays: a file's arrays by name.
+        bgr: whether the file's first layer takes BGR.
 
     Raises:
         WeightsError: if no name matches, a layer has another shape in the file, or one has a bias
@@ -139,6 +145,10 @@ def match_names(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]])
         laid = _laid(array, shape)
         if laid is not None:
             found.arrays[place] = laid
+        elif array.shape == (*shape[:1], 3, *shape[2:]):
+            found.arrays[place] = for_channels(array[:, ::-1] if bgr else array, shape[1])
+            how = "their sum" if shape[1] == 1 else f"each in turn, times 3/{shape[1]}"
+            found.adapted = f"; {place} made of kernels for RGB: {how}"
         elif place.startswith(SMALLER):
             found.anew[place] = f"since {place} is {shape} here and {array.shape} in the file"
         elif array.ndim == len(shape) and array.shape[1:] == shape[1:]:
@@ -161,6 +171,17 @@ def match_names(shapes: Mapping[str, Shape], arrays: Mapping[str, NDArray[Any]])
             f"none of its arrays has the name and shape of one in the model; it holds {held}"
         )
     return found
+
+
+def for_channels(kernels: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Kernels for RGB, (OC, 3, KH, KW), as (OC, channels, KH, KW): for grey images their sum, else
+    R, G, B, R, … in turn, times 3 / channels. Grey in all channels gives what it gave before.
+
+    Source: timm (``adapt_input_conv``) and segmentation_models_pytorch (``patch_first_conv``).
+    """
+    if channels == 1:
+        return kernels.sum(axis=1, keepdims=True)
+    return kernels[:, np.arange(channels) % 3] * kernels.dtype.type(3 / channels)
 
 
 def count_classes(
