@@ -232,8 +232,8 @@ SITUATIONS: dict[str, Case] = {
         partial(put, mask=lambda k: RED[truth(k)]), TWO, r"RGB \(220, 20, 60\) .* a labelmap.txt"),
     # images
     "grey": Case(partial(put, image=lambda k: picture(k).convert("L"))),
-    "16 bits": Case(partial(put, images=PNG, image=deep), TWO, "expected 8 bits .* from 10280 to 10280"),
-    "4 bands": Case(partial(put, images=PNG, image=alpha), TWO, "expected an opaque image, .* or train with"),
+    "16 bits": Case(partial(put, images=PNG, image=deep), TWO, "expected 8 bits .* to 10280; "),
+    "4 bands": Case(partial(put, images=PNG, image=alpha), TWO, "got alpha .* or train with"),
     "several pages": Case(pages, TWO, "got several pages or frames; save the one that counts"),
     **{f"EXIF {turn}, mask as stored": Case(
         partial(photos, turn=turn), TWO, "store the image upright" if 1 < turn < 5 else "")
