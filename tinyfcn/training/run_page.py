@@ -35,7 +35,7 @@ def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
     by_class = []
     for colour, (name, of) in zip(palette, class_scores(scores, classes).items(), strict=False):
         style = f"background:#{colour.tobytes().hex()}"
-        named = joined(element("span", class_="colour", style=style), f" {name}")
+        named = joined(element("span", class_="colour", style=style), name)
         by_class.append([named, *("" if x is None else f"{100 * x:.1f}" for x in of.values())])
     confusions = picture(confusion_picture(scores, classes), "confusion matrix")
     worst: list[Element] = []
