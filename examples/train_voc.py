@@ -99,8 +99,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
 
     # Loss: of every pixel, or every image, as far as it is not void.
     criterion = named_loss(options.loss)
-    masks = (sample.mask for sample in training)
-    how = options.class_weights
+    masks, how = (sample.mask for sample in training), options.class_weights
     weights = ranks.from_rank_0(lambda: class_weights(how, masks, training.classes))
 
     def scored_loss(logits: Tensor, labels: Array) -> Tensor:
@@ -109,16 +108,12 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
     def weigh(labels: Array) -> float:
         return loss_weight(model, labels, weights)
 
-    # Trunk: what a network has of a classifier may stay as it is, or learn more slowly.
-    still: list[nn.Module] = []
-    if options.freeze:
-        with usage_errors("--freeze"):
-            still = [trunk(model).requires_grad_(False)]
-
-    # Optimizer: weights decay, biases do not and may learn faster.
-    groups = optim.parameter_groups(model, options.lr, options.weight_decay, options.bias_lr)
-    if options.lr_trunk != 1:
-        with usage_errors("--lr-trunk"):
+    # Optimizer: weights decay, biases do not and may learn faster. The trunk, which a classifier
+    # has as well, may stay as it is, or learn more slowly.
+    with usage_errors(f"--model {spec.model}"):
+        still = [trunk(model).requires_grad_(False)] if options.freeze else []
+        groups = optim.parameter_groups(model, options.lr, options.weight_decay, options.bias_lr)
+        if options.lr_trunk != 1:
             groups = scale_lr(groups, trunk(model), options.lr_trunk)
     optimizer: optim.Optimizer
     if options.optimizer == "adam":  # of a short memory, since weights change fast at first

@@ -105,8 +105,8 @@ def test_the_smallest_images(size: tuple[int, int]) -> None:
     ("make", "words"),
     [
         (lambda: ColourJitter(contrast=2), r"contrast must be in \[0, 1\], got 2"),
-        (lambda: RandomBlur(-1), r"RandomBlur: most must be in \[0, 100\], got -1"),
-        (lambda: RandomNoise(float("nan")), r"RandomNoise: most must be in \[0, 1\], got nan"),
+        (lambda: RandomBlur(-1), r"RandomBlur: deviation must be in \[0, 100\], got -1"),
+        (lambda: RandomNoise(float("nan")), r"RandomNoise: deviation must be in \[0, 1\], got nan"),
     ],
 )
 def test_wrong_arguments_are_named(make, words):

@@ -186,14 +186,6 @@ def test_what_is_cut_away_of_a_large_image_does_not_matter(monkeypatch: pytest.M
         np.testing.assert_array_equal(one.mask, other.mask)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"degrees": 181}, r"RandomWarp: degrees must be in \[0, 180\], got 181"),
-        ({"elastic": -1}, r"RandomWarp: elastic must be in \[0, 64\], got -1"),
-        ({"size": 0}, "RandomWarp: size must be one or two positive numbers, got 0"),
-    ],
-)
-def test_wrong_arguments_are_named(arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        RandomWarp(**arguments)
+def test_a_wrong_size_is_named() -> None:
+    with pytest.raises(ValueError, match="RandomWarp: size must be one or two positive numbers"):
+        RandomWarp(size=0)

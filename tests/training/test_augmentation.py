@@ -62,7 +62,7 @@ def test_what_cannot_be_asked_for(text: str, words: str) -> None:
          "RandomScale(low=0.75, high=1.25), RandomWarp(degrees=15, elastic=0.0, size=None), "
          "RandomHorizontalFlip(probability=0.5), "
          "ColourJitter(brightness=0.5, contrast=0.5, saturation=0.5), "
-         "RandomTurn(probability=0.75), RandomBlur(most=1), RandomNoise(most=0.05)"),
+         "RandomTurn(probability=0.75), RandomBlur(deviation=1), RandomNoise(deviation=0.05)"),
     ],
 )  # fmt: skip
 def test_the_order(model: Module, arguments: dict[str, object], expected: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 import tinyfcn
 from tinyfcn import Tensor, backend, cli, models, nn, optim
 from tinyfcn.models.registry import entry
-from tinyfcn.training import checkpoint, gradients
+from tinyfcn.training import checkpoint
 from tinyfcn.training.average import Average
 from tinyfcn.training.errors import Stopped
 from tinyfcn.training.evaluation import evaluate
@@ -27,9 +27,8 @@ Make = Callable[..., Any]
 
 @pytest.mark.parametrize("most", [0.5, 1e3])
 def test_gradients_are_clipped_by_their_norm_together(
-    most: float, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    most: float, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(gradients, "PIECE", 7)
     shapes = [(3, 4, 2, 2), (5,), ()]
     parameters = [Tensor(np.zeros(shape, "f4"), requires_grad=True) for shape in shapes]
     given = [rng.standard_normal(shape).astype("f4") for shape in shapes]

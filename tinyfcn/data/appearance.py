@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.conventions import LUMA
 from tinyfcn.data.dataset import Sample
-from tinyfcn.data.transforms import within
+from tinyfcn.data.transforms import Amounts
 
 __all__ = ["ColourJitter", "RandomBlur", "RandomNoise"]
 
 
 @dataclass(frozen=True)
-class ColourJitter:
+class ColourJitter(Amounts):
     """Change brightness, contrast and saturation by factors drawn from [1 − amount, 1 + amount].
 
     Only RGB has saturation.
@@ -26,10 +26,6 @@ class ColourJitter:
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, amount in vars(self).items():
-            within(f"ColourJitter: {name}", amount, 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         amounts = np.array([self.brightness, self.contrast, self.saturation])
@@ -45,20 +41,18 @@ class ColourJitter:
 
 
 @dataclass(frozen=True)
-class RandomBlur:
-    """Blur with a Gaussian whose deviation, in pixels, is drawn from [0, most].
+class RandomBlur(Amounts):
+    """Blur with a Gaussian whose deviation, in pixels, is drawn from [0, deviation].
 
     Source: Isensee et al.: nnU-Net (Nature Methods 2021), whose code draws from [0.5, 1] for a
     fifth of the images.
     """
 
-    most: float = 1.0
-
-    def __post_init__(self) -> None:
-        within("RandomBlur: most", self.most, 0, 100)
+    deviation: float = 1.0
+    most: ClassVar[float] = 100
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        deviation = rng.uniform(0, self.most)
+        deviation = rng.uniform(0, self.deviation)
         reach = ceil(3 * deviation)
         weights = np.exp(-np.square(np.arange(-reach, reach + 1) / max(deviation, 1e-9)) / 2)
         weights = (weights / weights.sum()).astype(np.float32)
@@ -70,23 +64,21 @@ class RandomBlur:
 
 
 @dataclass(frozen=True)
-class RandomNoise:
+class RandomNoise(Amounts):
     """Add normal noise, for each channel of a pixel by itself.
 
-    Its deviation is drawn from [0, most], as a part of the range of colours: 0.05 is 12.75 of 255.
+    Its deviation is drawn from [0, deviation], as a part of the range of colours: 0.05 is 12.75 of
+    255.
 
     Source: nnU-Net, as for :class:`RandomBlur`: for a tenth of the images, up to 0.32 times the
     deviation of their colours.
     """
 
-    most: float = 0.05
-
-    def __post_init__(self) -> None:
-        within("RandomNoise: most", self.most, 0, 1)
+    deviation: float = 0.05
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         image = rng.standard_normal(sample.image.shape, np.float32)
-        image *= 255 * rng.uniform(0, self.most)
+        image *= 255 * rng.uniform(0, self.deviation)
         image += sample.image
         return sample._replace(image=_within_range(image, sample.image.dtype))
 

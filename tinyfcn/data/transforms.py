@@ -51,14 +51,24 @@ class Compose:
 
 
 @dataclass(frozen=True)
-class _Flip:
+class Amounts:
+    """A transform whose numbers are from 0 to ``most``."""
+
+    most: ClassVar[float] = 1
+
+    def __post_init__(self) -> None:
+        for name, amount in vars(self).items():
+            if not 0 <= amount <= self.most:
+                what = f"{type(self).__name__}: {name} must be in [0, {self.most:g}]"
+                raise ValueError(f"{what}, got {amount}")
+
+
+@dataclass(frozen=True)
+class _Flip(Amounts):
     """With a probability, turn an axis round."""
 
     probability: float = 0.5
     axis: ClassVar[int]
-
-    def __post_init__(self) -> None:
-        within(f"{type(self).__name__}: probability", self.probability, 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.probability:
@@ -79,13 +89,10 @@ class RandomVerticalFlip(_Flip):
 
 
 @dataclass(frozen=True)
-class RandomTurn:
+class RandomTurn(Amounts):
     """Turn by 90, 180 or 270 degrees with a probability; by default each of the four as likely."""
 
     probability: float = 0.75
-
-    def __post_init__(self) -> None:
-        within("RandomTurn: probability", self.probability, 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         quarters = int(rng.integers(1, 4)) if rng.random() < self.probability else 0
@@ -164,12 +171,6 @@ class RandomCrop:
 
     def __repr__(self) -> str:
         return f"RandomCrop(size={self.size})"
-
-
-def within(what: str, value: float, least: float, most: float) -> None:
-    """Raise ValueError if a value is not in [least, most]."""
-    if not least <= value <= most:
-        raise ValueError(f"{what} must be in [{least:g}, {most:g}], got {value}")
 
 
 def both(sample: Sample, move: Callable[[Pixels], Pixels]) -> Sample:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinyfcn.data.dataset import Sample
-from tinyfcn.data.transforms import Pixels, both, by_pillow, random_start, window_size, within
+from tinyfcn.data.transforms import Pixels, both, by_pillow, random_start, window_size
 
 __all__ = ["RandomWarp"]
 
@@ -51,8 +51,6 @@ class RandomWarp:
     size: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        within("RandomWarp: degrees", self.degrees, 0, 180)
-        within("RandomWarp: elastic", self.elastic, 0, _SPACING)
         if self.size is not None:
             object.__setattr__(self, "size", window_size("RandomWarp", self.size))
 

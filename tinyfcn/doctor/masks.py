@@ -65,7 +65,8 @@ def _order(part: Part) -> str:
 
 def notes(part: Part) -> list[str]:
     """What is worth to be read, though it may be meant so."""
-    said = [part.dataset.note] if part.dataset.note else []
+    note = part.dataset.note
+    said = [f"{note}, as by {_mapping(part)}"] if note else []
     if part.missing:
         hint = ""
         if part.classes == VOC_CLASSES:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data import VOID, DataError
+from tinyfcn.training.model_spec import class_list
 
 
 def class_weights(
@@ -33,8 +34,7 @@ def class_weights(
         return FREQUENCY[how](masks, len(classes))
     own = own_weights(how)
     if unknown := own.keys() - {*classes}:
-        names = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
-        raise DataError(f"class weights: no class is {min(unknown)!r}; there are {names}")
+        raise DataError(f"class weights: {min(unknown)!r} is none of {class_list(classes)}")
     return np.array([own.get(name, 1.0) for name in classes], np.float32) if own else None
 
 

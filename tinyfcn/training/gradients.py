@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from tinyfcn import Tensor, backend
 
-PIECE = 1 << 20  # squares at a time, in float64
-
 
 def clip_gradients(parameters: Iterable[Tensor], most: float) -> float:
     """Where the norm of all gradients together is above ``most``, multiply each by most / norm.
@@ -30,11 +28,8 @@ def clip_gradients(parameters: Iterable[Tensor], most: float) -> float:
     """
     xp = backend.active().xp
     given = [(p, p.grad.data) for p in parameters if p.grad is not None]
-    total = xp.zeros(())
-    for _, g in given:
-        for piece in xp.array_split(g.ravel("K"), math.ceil(g.size / PIECE) or 1):
-            total = total + xp.square(piece, dtype=xp.float64).sum()
-    norm = math.sqrt(float(total))
+    flat = (g.ravel("K") for _, g in given)
+    norm = math.sqrt(sum(xp.einsum("i,i->", g, g, dtype=xp.float64) for g in flat))
     if norm > most:
         for p, g in given:  # not in place: two parameters may have one gradient
             p.grad = Tensor(g * g.dtype.type(most / norm))

@@ -48,8 +48,7 @@ def scale_lr(
     """
     own, scaled = {*part.parameters()}, []
     for group in groups:
-        for inside in (False, True):
-            chosen = [p for p in group["params"] if (p in own) is inside]
-            lr = group["lr"] * (factor if inside else 1.0)
-            scaled.append({**group, "params": chosen, "lr": lr})
-    return [group for group in scaled if group["params"]]
+        for inside, lr in ((False, group["lr"]), (True, factor * group["lr"])):
+            if chosen := [p for p in group["params"] if (p in own) is inside]:
+                scaled.append({**group, "params": chosen, "lr": lr})
+    return scaled
