@@ -166,7 +166,7 @@ def test_a_training_says_it_and_writes_no_scores(
     assert cli.main(run) == 0
     said = capsys.readouterr()
     assert (
-        "note: the masks hold 0 and 255 alone, taken as background and foreground, as by --mas"
+        "note: the masks hold 0 and 255 alone, which are taken as background and foreground, as by --mas"
         in said.out
     )
     assert cli.main([*run, "--epochs", "2", "--resume"]) == 0

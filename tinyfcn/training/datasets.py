@@ -63,7 +63,9 @@ def open_dataset(
     if pair:
         (black, first), (white, second) = zip(pair, names, strict=True)
         dataset.classes, dataset.table = names, label_table({black: first, white: second})
-        dataset.note = f"the masks hold {black} and {white} alone, taken as {first} and {second}"
+        dataset.note = (
+            f"the masks hold {black} and {white} alone, which are taken as {first} and {second}"
+        )
     elif nameless:
         raise nameless
     return dataset
