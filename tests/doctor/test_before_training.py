@@ -165,10 +165,8 @@ def test_a_training_says_it_and_writes_no_scores(
     assert said.err.count("\n") == 1 and not list((tmp_path / "run").glob("*.npz"))
     assert cli.main(run) == 0
     said = capsys.readouterr()
-    assert (
-        "note: the masks hold 0 and 255 alone, which are taken as background and foreground, as by --mas"
-        in said.out
-    )
+    taken = "0 and 255 alone, which are taken as background and foreground"
+    assert f"{taken}, as by --mask-values 0:background,255:foreground" in said.out
     assert cli.main([*run, "--epochs", "2", "--resume"]) == 0
     assert cli.main(["evaluate", str(tmp_path / "run" / "best.npz")]) == 0
     assert "foreground 0" in capsys.readouterr().out
