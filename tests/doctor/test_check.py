@@ -131,7 +131,6 @@ def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) 
 def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
     (note, _) = check(data.root).notes
     assert "0 and 1 alone, which are taken as background and foreground, as by --" in note.text
-    )
     for name in (NAMES[0], NAMES[-1]):
         data.label(name, 2 * data.labels(name))
     found = check(data.root)
