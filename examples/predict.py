@@ -30,6 +30,7 @@ from tinyfcn.data import DataError, class_palette, write_mask
 from tinyfcn.files import Outputs, atomic_write, bears
 from tinyfcn.training import report
 from tinyfcn.training.errors import sentence
+from tinyfcn.training.published import best_of
 from tinyfcn.training.segmenter import Segmentation
 from tinyfcn.visualize import made_by
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     use_backend(options.backend)
     weights, names = options.weights or options.files[0], options.files[not options.weights :]
-    weights = Path(weights, "best.npz") if Path(weights, "best.npz").is_file() else weights
+    weights = best_of(weights)
     if not names:
         raise UsageError("name a checkpoint, then images")
     with usage_errors("predict"):
@@ -119,7 +120,7 @@ def write(result: Segmentation, files: Sequence[Path], mark: str) -> None:
                 np.savez(file, probabilities=likely, classes=classes, made_by=made)
 
 
-def _key(path: Path, weights: str, options: argparse.Namespace) -> str:
+def _key(path: Path, weights: Path, options: argparse.Namespace) -> str:
     """What a result depends on: a hash of the options, and of both files' name, size and time."""
     asked = [given_of(options), options.model, options.scales, options.flip]
     for name in (path, weights):

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         train(run, loss)
     best = run.progress
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
-          f"checkpoints, log and pictures are in {folder.path}")  # fmt: skip
+          f"{folder.path} has report.html, and best.npz for tinyfcn predict")  # fmt: skip
 
 
 def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tuple[Run, Loss]:

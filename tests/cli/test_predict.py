@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tinyfcn
 from tinyfcn import cli
 from tinyfcn.cli.pictures import find_pictures
 from tinyfcn.training import checkpoint
@@ -54,6 +55,7 @@ def test_a_folder_with_its_sub_folders() -> None:
     Path("run").mkdir()
     Path("best.npz").rename("run/best.npz")
     assert cli.main(["predict", "run", "in"]) == 0  # the best of a run's folder
+    assert tinyfcn.Segmenter("run").spec == SPEC
     assert masks() == {"a", "b", "x/a"}
 
 

@@ -116,7 +116,7 @@ def test_a_class_that_is_rare_or_missing_is_no_reason_to_stop(
     assert before_training(dataset, sure=True) == said
     (note,) = before_training(FolderSegmentation(tmp_path, classes=VOC_CLASSES))
     assert note.endswith("(bicycle, bird, boat, bottle, ...) in the masks; the names are those of "
-                         "VOC, --classes gives others")  # fmt: skip
+                         "VOC, --classes background,NAME gives others")  # fmt: skip
 
 
 def test_values_without_a_name_are_told(made: Callable[..., SegmentationDataset]) -> None:

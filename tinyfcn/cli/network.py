@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from tinyfcn import backend, models
@@ -116,8 +117,8 @@ def _put_right(learnt: Sequence[str], here: Sequence[str], options: argparse.Nam
         values = given if isinstance(given, Mapping) else dict(enumerate(here))
         pairs = [f"{v}:{name}" for name in learnt for v in values if values[v] == name]
         return f"; --mask-values {','.join(pairs)} puts them in its order"
-    others = (f"{a} and {b}" for a, b in zip(learnt, here, strict=False) if a != b)
-    return f"; the first that differ are {other}" if (other := next(others, "")) else ""
+    two = next(two for two in zip_longest(learnt, here, fillvalue="none") if len({*two}) > 1)
+    return f"; the first that differ are {' and '.join(two)}; --classes gives the data other names"
 
 
 def _hint(spec: ModelSpec, found: dict[str, Any] | None, path: str) -> str:

@@ -63,6 +63,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave the program with status 2, and the other ranks too."""
+        if message.startswith(known := "unrecognized arguments: "):
+            message = f"one word too many, {message[len(known) :]}; lists have no blanks: a,b"
         message += "" if message.endswith("?") else " (--help lists the options)"
         text = f"error: {message}"
         print(text, file=sys.stderr)

@@ -70,7 +70,7 @@ def notes(part: Part) -> list[str]:
     if part.missing:
         hint = ""
         if part.classes == VOC_CLASSES:
-            hint = "; the names are those of VOC, --classes gives others"
+            hint = "; the names are those of VOC, --classes background,NAME gives others"
         names = class_list(part.missing)
         said.append(f"there is nothing of {names} in the masks{hint}")
     unnamed = [v for v in part.values if part.named and part.table[v] == VOID]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ class UnknownModel(weights.WeightsError):
     """A file of weights that does not say which model it is for, nor does the caller."""
 
 
+def best_of(path: str | os.PathLike[str]) -> Path:
+    """The best checkpoint, where a path is the folder of a run; else the path."""
+    best = Path(path, "best.npz")
+    return best if best.is_file() else Path(path)
+
+
 def load_model(
     path: str | os.PathLike[str], name: str | None = None, **arguments: Any
 ) -> tuple[Module, ModelSpec]:
@@ -47,7 +54,7 @@ def load_model(
     ``geometry="reference"``, and ``at_once`` if the file has the scales that go with it.
 
     Args:
-        path: a file that :func:`tinyfcn.weights.read` can read.
+        path: a file that :func:`tinyfcn.weights.read` can read, or the folder of a run.
         name: name of a function in ``tinyfcn.models``; a file of our own knows it.
         arguments: more arguments of the function.
 
@@ -58,7 +65,7 @@ def load_model(
     if name is not None:  # What no file can help is told before one is read.
         for key in arguments.keys() - entry(name).takes.keys():
             raise ValueError(f"{name} does not take {key}")
-    file = weights.read(path)
+    file = weights.read(path := best_of(path))
     if file.description is not None:
         spec = spec_in({"description": file.description}, path)
         if name not in (None, spec.model):
