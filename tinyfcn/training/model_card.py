@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -26,10 +27,12 @@ def text(config: Mapping[str, Any], best: Mapping[str, float]) -> str:
     own, modes = spec.preprocessing, {1: '.convert("L")', 3: '.convert("RGB")'}
     low, high = own.range or (0, 255)
     limits = f"image = np.clip((image - {low:g}) / {high - low:g}, 0, 1) * 255\n"
+    size = {1: "[round(n * {0} / max(photo.size)) for n in photo.size]", 2: "({1}, {0})"}
+    resize = size.get(len(own.resize), "").format(*own.resize)
     images, root = config["images"], arguments["data_root"]
     data = "Scenes that tinyfcn draws"
     if root is not None:  # but where it lies is nobody's business
-        data = _escaped(Path(root).resolve().name)
+        data = Path(root).resolve().name
     lists = _escaped(arguments["train_split"]), _escaped(arguments["val_split"])
     figures = [f"| {label} | {best[name]:.3f} |" for name, label in SCORES.items()]
     classes = [
@@ -39,11 +42,13 @@ def text(config: Mapping[str, Any], best: Mapping[str, float]) -> str:
     return _TEMPLATE.read_text("utf-8").format(
         spec=spec, p=own, best=best, images=images, list=lists[1],
         count=len(classes), scores="\n".join(figures), classes="\n".join(classes),
-        data=f"{data}: {images[0]} images of the list {lists[0]} to train on, {images[1]} of the "
-             f"list {lists[1]} to score on",
+        name=json.dumps(data),
+        data=f"{_escaped(data)}: {images[0]} images of the list {lists[0]} to train on, "
+             f"{images[1]} of the list {lists[1]} to score on",
         step=-1 if own.channel_order == "BGR" else 1,
         convert="" if high > 255 else modes.get(own.channels, ""),
         limits=limits if own.range else "",
+        resize=resize and f"photo = photo.resize({resize}, Image.Resampling.BILINEAR)\n",
     )  # fmt: skip
 
 
