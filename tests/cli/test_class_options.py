@@ -36,15 +36,15 @@ def test_a_mapping_and_a_file_of_one(text: str, content: str, values: str) -> No
     ("text", "content", "why"),
     [
         ("road,path", "", "invalid literal"),
-        ("7:", "", "needs a name"),
-        ("", "", "needs a name"),
-        ("0:void", "", "needs a name"),
+        ("7:", "", "not empty"),
+        ("", "", "1 to 255 class names, got 0"),
+        ("0:void", "", "1 to 255 class names, got 0"),
         ("7:a,7:b", "", "twice"),
-        ("256:a", "", "not in 0..255"),
-        ("-1:a", "", "not in 0..255"),
+        ("256:a", "", "from 0 to 255"),
+        ("-1:a", "", "from 0 to 255"),
         ("none.json", "", "No such file"),
         ("a.json", "[7, 8]", 'no {"7": "road"} is in it'),
-        ("a.json", '{"7": "road, wet"}', "without commas"),
+        ("a.json", '{"7": "road, wet"}', "a comma"),
         ("a.json", '{"road": "seven"}', "invalid literal"),
         ("a.json", "{", "Expecting"),
     ],
@@ -57,6 +57,14 @@ def test_what_is_none(text: str, content: str, why: str) -> None:
         f"expected 0:background,255:name or a file .json, got '{text}"
     )
     assert why in str(caught.value)
+
+
+def test_names_in_a_file_as_tools_write_it() -> None:
+    Path("class_names.txt").write_text("__ignore__\n_background_\nroad\n")
+    Path("mine.txt").write_text("\ufeffsky\r\nsea\r\n")
+    named = [parse_options(["--data-root", "d", "--classes", name]).classes_given
+             for name in ("class_names.txt", "mine.txt", "sky, sea")]  # fmt: skip
+    assert [*map(list, named)] == [["background", "road"], ["sky", "sea"], ["sky", "sea"]]
 
 
 @pytest.mark.parametrize("text", ["-1", "256", "x", "1.0", ""])

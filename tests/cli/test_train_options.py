@@ -247,7 +247,7 @@ def test_the_usual_options_and_all(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])  # some editors begin a file with a mark
 def test_a_file_of_class_names(start: bytes) -> None:
     Path("names.txt").write_bytes(start + "Grund\n\nÄpfel\r\n".encode())
-    assert class_names("names.txt") == ["Grund", "Äpfel"]
+    assert class_names("names.txt") == ("Grund", "Äpfel")
     assert class_names("sky, sea") == ["sky", "sea"]
     assert class_names(None) is None
 

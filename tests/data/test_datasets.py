@@ -329,9 +329,18 @@ def test_folder_maps_its_own_colours(folder):
 
 def test_folder_errors(folder):
     with pytest.raises(
-        DataError, match=r"no class names; give them as classes, or write .*classes.txt"
+        DataError,
+        match="no class names: give --mask-values 0:background,1:NAME1,2:NAME2, which",
     ):
         FolderSegmentation(folder)
+    for values, option in (
+        ([7, 24], "7:background,24:NAME1"),
+        ([0, 255], "0:background,255:NAME1"),
+    ):
+        for name, value in zip("bac", [*values, 255], strict=True):
+            write_mask(folder / "masks" / f"{name}.png", np.full((4, 5), value, np.uint8))
+        with pytest.raises(DataError, match=f"give --mask-values {option}, which"):
+            FolderSegmentation(folder)
     with pytest.raises(FileNotFoundError, match=r"labels: .*the masks should lie there"):
         FolderSegmentation(folder, classes=["x"], masks="labels")
     (folder / "masks" / "b.png").unlink()

@@ -173,6 +173,15 @@ def test_lists_without_one_to_score_on(what: str, tmp_path: Path, folders: Any) 
     assert sorted(training + validation) == known
 
 
+@pytest.mark.parametrize(("train", "val"), [("trainaug", "val"), ("train", "vall")])
+def test_a_list_that_was_asked_for_is_not_made_up(
+    train: str, val: str, tmp_path: Path, folders: Any
+) -> None:
+    root = folders.make(tmp_path, IMAGES)
+    with pytest.raises(NoSplit, match=r"(trainaug|vall)\.txt: there is no such list"):
+        open_datasets(root, train, val, CLASSES)
+
+
 def test_a_share_of_what_is_set_apart_already_is_refused(tmp_path: Path, folders: Any) -> None:
     root = folders.make(tmp_path, {**IMAGES, "train.txt": "a", "val.txt": "b"})
     with pytest.raises(DataError, match="set apart already, as val"):

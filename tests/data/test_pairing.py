@@ -154,12 +154,14 @@ def test_what_could_be_either_is_refused(what: str, tmp_path: Path, folders: Any
 
 def test_what_is_missing_is_said_with_what_is_there(tmp_path: Path, folders: Any) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"no images \(\.jpg, .*\.webp, .gif\) in it or below"
+        FileNotFoundError,
+        match=r"0 images \(\.jpg, .*\.gif\) in it and below.*; there are no files",
     ):
         FolderSegmentation(tmp_path, classes=CLASSES)
     folders.make(tmp_path, {"images/cell_01.jpg": 1, "images/cell_02.jpg": 1})
     with pytest.raises(
-        FileNotFoundError, match=r"2 images, but no masks; they should lie in .*masks"
+        FileNotFoundError,
+        match=r"2 images .* 0 masks, which should lie in .*masks, .* there are 2 .jpg$",
     ):
         FolderSegmentation(tmp_path, classes=CLASSES)
     folders.make(tmp_path, {"masks/cell-01.png": 1, "masks/cell_02.png": 1})
@@ -167,6 +169,10 @@ def test_what_is_missing_is_said_with_what_is_there(tmp_path: Path, folders: Any
         FileNotFoundError,
         match=r"1 of 2 ids have no mask file: cell_01; .*masks has 2 \(\.png\).*nearest is cell",
     ):
+        FolderSegmentation(tmp_path, classes=CLASSES)
+    folders.make(tmp_path, {f"masks/{name}.png": 1 for name in "abc"})
+    (tmp_path / "masks/cell_02.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"cell-01.png; if each object .* join those of"):
         FolderSegmentation(tmp_path, classes=CLASSES)
     folders.make(tmp_path, {"train.txt": "cell_2\n"})
     with pytest.raises(

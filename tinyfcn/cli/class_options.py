@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tinyfcn.cli.parser import checked
-from tinyfcn.data.class_files import read_lines
-from tinyfcn.data.dataset import Classes, names_of
+from tinyfcn.data.class_files import read_class_file
+from tinyfcn.data.conventions import check_classes
+from tinyfcn.data.dataset import Classes, label_table, names_of
 
 byte = checked(int, "a value in masks, 0 to 255", lambda value: 0 <= value <= 255)
 
 
-def class_names(given: str | None) -> list[str] | None:
-    """``a,b,c``, or the lines of a file of that name; None lets the data set say.
+def class_names(given: str | None) -> Classes | None:
+    """``a,b,c``, or what a file of that name says (``class_files.py``); None lets the data set say.
 
     Raises:
         FileNotFoundError, DataError: if it is neither.
@@ -29,7 +30,7 @@ def class_names(given: str | None) -> list[str] | None:
             f"--classes {given}: no such file; expected names separated by commas, or a text file "
             "with one name a line"
         )
-    return [*read_lines(Path(given))]
+    return read_class_file(Path(given))[0]
 
 
 def mask_values(text: str) -> str:
@@ -44,13 +45,10 @@ def mask_values(text: str) -> str:
     try:
         pairs = _of_file(text) if text.endswith(".json") else _pairs(text)
         values = {int(value): str(name).strip() for value, name in pairs}
-        names = names_of(values)
-        if len(values) < len(pairs):
-            raise ValueError("a value is there twice")
-        if not all(0 <= value <= 255 for value in values):
-            raise ValueError("a value is not in 0..255")
-        if not names or not all(values.values()) or any("," in name for name in names):
-            raise ValueError("every class needs a name, without commas")
+        check_classes(names_of(values), text)
+        label_table(values)
+        if len(values) < len(pairs) or any("," in name for name in values.values()):
+            raise ValueError("a value is there twice, or a comma is in a name")
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(
             f"expected 0:background,255:name or a file .json, got {text!r} ({error})"
@@ -75,6 +73,7 @@ def _of_file(path: str) -> list[tuple[Any, Any]]:
     if not isinstance(content, dict):
         raise ValueError('no {"7": "road"} is in it')
     if all(key.strip().isdecimal() for key in content):
-        return list(content.items())
-    lists = {name: v if isinstance(v, list) else [v] for name, v in content.items()}
-    return [(value, name) for name, values in lists.items() for value in values]
+        return [*content.items()]
+    return [
+        (v, name) for name, vs in content.items() for v in (vs if isinstance(vs, list) else [vs])
+    ]

@@ -64,17 +64,18 @@ def read_lines(path: Path, columns: int = 1) -> tuple[str, ...]:
     return lines
 
 
-def read_class_file(folder: Path) -> tuple[Classes | None, NDArray[np.uint8]]:
-    """Class names and colours, from the first of ``CLASS_FILES`` in a folder or one just below.
-
-    None and VOC's colours if there is none; row 255 is the colour of void. Raises DataError if the
-    file is damaged.
-    """
+def find_class_file(folder: Path) -> tuple[Classes | None, NDArray[np.uint8]]:
+    """What the first of ``CLASS_FILES`` says, in a folder or one just below; None if there is none,
+    and VOC's colours."""
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    found = ((path, *CLASS_FILES[n]) for p in places for n in CLASS_FILES for path in p.glob(n))
-    path, pattern, form = next(found, (None, "", ""))
-    if path is None:
-        return None, VOC_PALETTE
+    found = (path for place in places for name in CLASS_FILES for path in place.glob(name))
+    path = next(found, None)
+    return (None, VOC_PALETTE) if path is None else read_class_file(path)
+
+
+def read_class_file(path: Path) -> tuple[Classes, NDArray[np.uint8]]:
+    """Class names and colours; row 255 is the colour of void. Raises DataError if it is damaged."""
+    pattern, form = next((CLASS_FILES[name] for name in CLASS_FILES if path.match(name)), _NAMES)
     lines = [line for line in read_lines(path, columns=4) if not line.startswith("#")]
     titles = path.suffix == ".csv" and lines and not re.fullmatch(pattern, lines[0])
     if titles or lines[:1] == ["__ignore__"]:

@@ -23,7 +23,7 @@ from tinyfcn.data.palette import VOC_PALETTE, VOID
 
 __all__ = ["ConcatDataset", "Sample", "SegmentationDataset"]
 
-
+OBJECTS = "; if each object has a mask of its own, join those of an image into one"
 Classes = Sequence[str] | Mapping[int, str]
 
 
@@ -84,6 +84,7 @@ class SegmentationDataset:
                 raise FileNotFoundError(
                     f"{source}: {len(missing)} of {len(self.ids)} ids have no {what} file: "
                     f"{', '.join(missing[:5])}{more}{_looked(missing[0], files)}"
+                    f"{OBJECTS if missing == [*self.ids] and len(files) > len(self.ids) else ''}"
                 )
         self.files = [(images[name], masks[name]) for name in self.ids]
 
@@ -187,26 +188,23 @@ def label_table(classes: Classes, void: int = VOID) -> NDArray[np.uint8] | None:
     >>> label_table(["wall", "floor"], void=0)[[0, 1, 2, 3, 255]].tolist()
     [255, 0, 1, 3, 255]
     """
-    wrong = [
-        value for value in (void, *classes) if isinstance(value, int) and not 0 <= value <= 255
-    ]
-    if wrong or (void != VOID and isinstance(classes, Mapping) and void in classes):
+    table = np.arange(256, dtype=np.uint8)
+    if isinstance(classes, Mapping):
+        values, table[:] = classes, VOID
+    elif void == VOID:
+        return None
+    else:
+        values = dict(zip((value for value in range(256) if value != void), classes, strict=False))
+    wrong = [value for value in (void, *values) if not 0 <= value <= 255]
+    if wrong or (void in values and void != VOID):
         raise DataError(
             f"mask values: expected each from 0 to 255, and void not among the classes, got "
             f"{wrong[0] if wrong else f'void {void}'}"
         )
-    if isinstance(classes, Mapping):
-        names = (*names_of(classes), "void")
-        table = np.full(256, VOID, np.uint8)
-        for value, name in classes.items():
-            table[value] = names.index(name) if name != "void" else VOID
-        return table
-    if void == VOID:
-        return None
-    table = np.arange(256, dtype=np.uint8)
-    others = [value for value in range(len(classes) + 1) if value != void]
-    table[others[: len(classes)]] = range(len(classes))
     table[void] = VOID
+    labels = {"void": VOID, **{name: label for label, name in enumerate(names_of(classes))}}
+    for value, name in values.items():
+        table[value] = labels[name]
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections import defaultdict
@@ -14,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.class_colours import is_background
-from tinyfcn.data.class_files import VOID_NAMES, read_class_file
+from tinyfcn.data.class_files import VOID_NAMES, find_class_file
 from tinyfcn.data.conventions import DataError
 from tinyfcn.data.dataset import SegmentationDataset, names_of
+from tinyfcn.data.image_file import check_pixels
 from tinyfcn.data.lists import find_list, ids_of, split_names
-from tinyfcn.data.outlines import Area, draw, outline, read_json, size_of
+from tinyfcn.data.outlines import fill
 from tinyfcn.data.pairing import Finder, files_below, find_pairs, two_files
 from tinyfcn.data.palette import VOID
+from tinyfcn.files import open_regular
 
 __all__ = ["CocoSegmentation", "LabelmeSegmentation"]
 
@@ -28,11 +31,12 @@ _WRONG = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
 
 
 class Drawing(NamedTuple):
-    """What a file says of an image."""
+    """What a file says of an image: names of its file, height and width, and shapes, which are a
+    label, and a kind and points as :func:`fill` takes them."""
 
-    names: Sequence[str]  # that it may have, seen from the file
-    size: tuple[int, int]  # height and width
-    shapes: list[tuple[str, Any]]  # their labels, and what :meth:`area` takes
+    names: Sequence[str]
+    size: tuple[int, int]
+    shapes: list[tuple[str, str, Any]]
 
 
 class DrawnSegmentation(SegmentationDataset):
@@ -44,15 +48,14 @@ class DrawnSegmentation(SegmentationDataset):
     Args:
         root: the folder.
         split: name of a list or a folder, as for :class:`FolderSegmentation`; default all.
-        classes: class names, background first; default those of a class file (``class_files.py``)
-            in ``root``, else background and the labels in the files.
+        classes: class names, background first, and all labels among them; default those of a class
+            file (``class_files.py``) in ``root``, else background and the labels in the files.
 
     Raises FileNotFoundError for a missing folder, list, or image, DataError for a damaged file and
     for labels that are no classes.
     """
 
-    tool = ""
-    keys: frozenset[str] = frozenset()  # that its files have
+    tool, keys = "", frozenset[str]()  # what its files have
     many = False  # whether one describes many images
 
     def __init__(
@@ -63,13 +66,11 @@ class DrawnSegmentation(SegmentationDataset):
     ):
         self.root = Path(root)
         find = Finder(self.root, find_pairs(self.root)[0])
-        paths = [*files_below(self.root, (".json",))]
-        of_split = []
+        paths, of_split = [*files_below(self.root, (".json",))], []
         if self.many:
             paths = [path for path in paths if path.name.startswith("instances")] or paths
-        if self.many and split is not None and find_list(self.root, split) is None:
-            wanted = split_names(split)
-            of_split = [path for path in paths if not wanted.isdisjoint(_words(path, self.root))]
+            if split is not None and find_list(self.root, split) is None:
+                of_split = [p for p in paths if split_names(split) & _words(p, self.root)]
         self._drawings: dict[str, Drawing] = {}
         described: dict[str, Path] = {}
         order: dict[str, Any] = {}
@@ -87,54 +88,37 @@ class DrawnSegmentation(SegmentationDataset):
                 if described.setdefault(name, path) is not path:
                     raise two_files(name, described[name], path)
                 self._drawings[name] = drawing
-        names = {"background": 0, **dict.fromkeys(sorted(order, key=order.__getitem__))}
-        known = names_of(
-            classes or read_class_file(self.root)[0] or [n for n in names if n not in VOID_NAMES]
+        drawn = {shape[0]: described[n] for n in described for shape in self._drawings[n].shapes}
+        found = dict.fromkeys(["background", *sorted(order, key=order.__getitem__)])
+        names = names_of(
+            classes or find_class_file(self.root)[0] or [n for n in found if n not in VOID_NAMES]
         )
-        self._indices = {_plain(name): index for index, name in enumerate(known)}
-        self._indices = {"background": 0, **dict.fromkeys(VOID_NAMES, VOID), **self._indices}
-        self._check(described, known)
+        void = dict.fromkeys(VOID_NAMES, VOID)
+        self._indices = {"background": 0, **void, **{_plain(n): i for i, n in enumerate(names)}}
+        wrong = [f"{n!r} ({path})" for n, path in drawn.items() if n not in self._indices]
+        if wrong or (names[0] in drawn and not is_background(names[0])):
+            raise DataError(
+                f"{self.root}: expected background, which is in no shape, as the first class, and "
+                f"all labels as others, got {', '.join(names)}; without {', '.join(wrong)}"
+            )
         ids, source = [*described], self.root
         if not of_split:
             images = {name: find.images.get(name, path) for name, path in described.items()}
             lists = sorted({path.name for path in described.values()}) if self.many else []
             ids, source = ids_of(self.root, split, images, {}, lists[1:] and lists)
-        super().__init__(ids, find.images, described, known, source=source)
+        super().__init__(ids, find.images, described, names, source=source)
 
-    def _check(self, described: Mapping[str, Path], known: Sequence[str]) -> None:
-        drawn = {
-            label: path
-            for name, path in described.items()
-            for label, _ in self._drawings[name].shapes
-        }
-        if wrong := [f"{n!r} ({path})" for n, path in drawn.items() if n not in self._indices]:
-            raise DataError(
-                f"{self.root}: labels that are none of the classes {', '.join(known)}: "
-                + ", ".join(wrong)
-            )
-        if known[0] in drawn and not is_background(known[0]):
-            raise DataError(
-                f"{self.root}: expected background, which is what lies in no shape, as the first "
-                f"class, got {', '.join(known)}"
-            )
-
-    def read(
-        self, content: dict[str, Any], path: Path
-    ) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
-        """What is in a file: its labels, with what they are sorted by, and what it describes."""
+    def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
+        """What is in a file: its labels, with what they are sorted by, and of each image."""
         raise NotImplementedError
-
-    def area(self, shape: Any) -> Area:
-        """What a shape covers."""
-        return shape
 
     def values(self, index: int) -> NDArray[np.uint8]:
         """The shapes on an image, drawn as indices one over the other, uint8 (H, W)."""
-        drawing = self._drawings[self.ids[index]]
-        mask = np.zeros(drawing.size, np.uint8)
-        for label, shape in drawing.shapes:
+        _, size, shapes = self._drawings[self.ids[index]]
+        mask = np.zeros(size, np.uint8)
+        for label, kind, points in shapes:
             try:
-                draw(mask, self.area(shape), self._indices[label])
+                fill(mask, kind, points, self._indices[label])
             except _WRONG as error:
                 raise DataError(
                     f"{self.files[index][1]}: {label} in {self.ids[index]}: expected an outline "
@@ -152,18 +136,12 @@ class LabelmeSegmentation(DrawnSegmentation):
 
     tool, keys = "labelme", frozenset({"shapes"})
 
-    def read(
-        self, content: dict[str, Any], path: Path
-    ) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
-        """The image, and its shapes as they stand in the file."""
-        shapes = [(_plain(str(shape["label"])), shape) for shape in content["shapes"]]
-        size = size_of(content["imageHeight"], content["imageWidth"])
+    def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
+        """The image of a file, and its shapes as they stand there."""
+        shapes = [(_plain(s["label"]), s["shape_type"], s["points"]) for s in content["shapes"]]
         names = path.stem, str(content.get("imagePath") or path.stem)
-        return {label: label for label, _ in shapes}, [Drawing(names, size, shapes)]
-
-    def area(self, shape: Any) -> Area:
-        """A polygon."""
-        return [outline(shape["shape_type"], shape["points"])]
+        drawing = Drawing(names, _size(content["imageHeight"], content["imageWidth"]), shapes)
+        return {label: label for label, *_ in shapes}, [drawing]
 
 
 class CocoSegmentation(DrawnSegmentation):
@@ -179,38 +157,38 @@ class CocoSegmentation(DrawnSegmentation):
     tool, keys = "COCO", frozenset({"images", "annotations", "categories"})
     many = True
 
-    def read(
-        self, content: dict[str, Any], path: Path
-    ) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
+    def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
         """The categories by their ids, and all images."""
         things, categories = content["annotations"], content["categories"]
-        things = sorted(things, key=lambda t: (not t.get("iscrowd"), -(t.get("area") or 0)))
         # Roboflow has a category above all others, of which nothing is.
+        parents = {c.get("supercategory") for c in categories} - {"none"}
         used = {thing["category_id"] for thing in things}
-        parents = {c.get("supercategory") for c in categories if c.get("supercategory") != "none"}
         names = {
-            c["id"]: _plain(str(c["name"]))
+            c["id"]: _plain(c["name"])
             for c in categories
             if c["id"] in used or c.get("supercategory") != "none" or c["name"] not in parents
         }
         shapes = defaultdict(list)
-        for thing in things:
-            if not thing.get("segmentation"):
+        for thing in sorted(things, key=lambda t: (not t.get("iscrowd"), -(t.get("area") or 0))):
+            if not (area := thing.get("segmentation")):
                 raise ValueError(f"annotation {thing['id']} is a box: give it an outline")
-            shapes[thing["image_id"]].append((names[thing["category_id"]], thing["segmentation"]))
-        drawings = [
-            Drawing([str(i["file_name"])], size_of(i["height"], i["width"]), shapes[i["id"]])
+            runs = isinstance(area, dict)
+            for points in [area["counts"]] if runs else area:
+                kind = "runs" if runs else "polygon"
+                shapes[thing["image_id"]].append((names[thing["category_id"]], kind, points))
+        return {name: int(number) for number, name in names.items()}, [
+            Drawing([str(i["file_name"])], _size(i["height"], i["width"]), shapes[i["id"]])
             for i in content["images"]
         ]
-        return {name: int(number) for number, name in names.items()}, drawings
 
 
-def _words(path: Path, root: Path) -> list[str]:
-    return re.split("[^a-z]+", str(path.relative_to(root)).lower())
-
-
-def _plain(label: str) -> str:
-    return "background" if is_background(label) else label
+def read_json(path: Path) -> Any:
+    """What is in a JSON file; DataError if it is none."""
+    try:
+        with open_regular(path) as file:
+            return json.loads(file.read().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected a JSON file ({error})") from error
 
 
 def _image(find: Finder, names: Iterable[str], path: Path) -> str:
@@ -221,9 +199,25 @@ def _image(find: Finder, names: Iterable[str], path: Path) -> str:
     folder = path.relative_to(find.root).parent.as_posix()
     for name in names:
         name = name.replace("\\", "/")
-        for part in ("", *path.stem.split("_")):
-            if found := find(posixpath.normpath(posixpath.join(folder, part, name))):
+        near = (posixpath.join(folder, part, name) for part in ("", *path.stem.split("_")))
+        for place in (*map(posixpath.normpath, near), name):
+            if found := find(place):
                 return found
-        if found := find(name):
-            return found
     return name
+
+
+def _plain(label: str) -> str:
+    return "background" if is_background(label) else label
+
+
+def _size(height: Any, width: Any) -> tuple[int, int]:
+    """Both as integers; ValueError if no image of that size is read."""
+    size = int(height), int(width)
+    check_pixels(*size)
+    if min(size) < 1:
+        raise ValueError(f"an image of {height} x {width} pixels")
+    return size
+
+
+def _words(path: Path, root: Path) -> set[str]:
+    return {*re.split("[^a-z]+", str(path.relative_to(root)).lower())}

@@ -1,85 +1,48 @@
-"""Draws what annotation tools store as outlines and runs, and reads their JSON."""
+"""Draws what annotation tools store of objects: outlines, and COCO's runs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from tinyfcn.data.conventions import DataError
-from tinyfcn.data.image_file import check_pixels
-from tinyfcn.files import open_regular
-
-Area = dict[str, Any] | Sequence[ArrayLike]  # runs, or the corners of outlines
 MOST_CROSSINGS = 1 << 23  # of an outline and rows of pixels
 
 
-def read_json(path: Path) -> Any:
-    """What is in a JSON file; DataError if it is none."""
-    try:
-        with open_regular(path) as file:
-            return json.loads(file.read().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected a JSON file ({error})") from error
-
-
-def size_of(height: Any, width: Any) -> tuple[int, int]:
-    """Both as integers; ValueError if no image of that size is read."""
-    size = int(height), int(width)
-    check_pixels(*size)
-    if min(size) < 1:
-        raise ValueError(f"an image of {height} x {width} pixels")
-    return size
-
-
-def outline(kind: str, points: ArrayLike) -> NDArray[np.float64]:
-    """The corners, (N, 2), of a shape that labelme knows: polygon, rectangle or circle.
-
-    >>> outline("rectangle", [[1, 2], [5, 4]]).tolist()
-    [[1.0, 2.0], [5.0, 2.0], [5.0, 4.0], [1.0, 4.0]]
-    """
-    corners = _corners(points)
-    if kind == "rectangle":
-        (x0, y0), (x1, y1) = corners
-        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    if kind == "circle":  # its centre, and a point on it
-        angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
-        radius = np.linalg.norm(corners[1] - corners[0])
-        return corners[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    if kind != "polygon":
-        raise ValueError(f"a {kind} is not drawn; make it a polygon, rectangle or circle")
-    return corners
-
-
-def draw(mask: NDArray[np.uint8], area: Area, label: int) -> None:
-    """Give the pixels of a mask (H, W) in outlines, or in COCO's runs, a label."""
-    if isinstance(area, dict):
-        mask[decode_runs(area["counts"], *mask.shape)] = label
-    else:
-        for corners in area:
-            fill(mask, corners, label)
-
-
-def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
+def fill(mask: NDArray[np.uint8], kind: str, points: Any, label: int) -> None:
     """Give the pixels of a mask (H, W) whose centres lie inside of an outline a label.
 
     Args:
-        points: x and y of each corner, (corners, 2) or flat; pixel (row, column) reaches from
-            (column, row) to (column + 1, row + 1). Where the outline crosses itself, what is within
-            an odd number of its loops is inside.
+        kind: polygon, of its corners; rectangle, of two of them; circle, of its centre and a point
+            on it; runs, which are no outline but what :func:`decode_runs` takes.
+        points: x and y of each, (points, 2) or flat; pixel (row, column) reaches from (column, row)
+            to (column + 1, row + 1). Where the outline crosses itself, what is within an odd number
+            of its loops is inside.
 
-    Raises ValueError if they are none.
+    Raises ValueError or IndexError if they are none.
 
     >>> mask = np.zeros((3, 4), np.uint8)
-    >>> fill(mask, [[1, 0], [3.4, 0], [3.4, 2], [1, 2]], 7)
+    >>> fill(mask, "polygon", [[1, 0], [3.4, 0], [3.4, 2], [1, 2]], 7)
     >>> mask.tolist()
     [[0, 7, 7, 0], [0, 7, 7, 0], [0, 0, 0, 0]]
     """
-    corners = _corners(points)
+    if kind == "runs":
+        mask[decode_runs(points, *mask.shape)] = label
+        return
+    corners = np.asarray(points, float).reshape(-1, 2)
+    if not (abs(corners) < 1e7).all():
+        raise ValueError("a corner is far from any image")
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = corners
+        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    elif kind == "circle":
+        angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+        radius = np.linalg.norm(corners[1] - corners[0])
+        corners = corners[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    elif kind != "polygon":
+        raise ValueError(f"a {kind} is not drawn; make it a polygon, rectangle or circle")
     if len(corners) < 3:
         raise ValueError(f"expected at least 3 corners, got {len(corners)}")
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
@@ -101,13 +64,6 @@ def fill(mask: NDArray[np.uint8], points: ArrayLike, label: int) -> None:
     np.logical_xor.at(crossed, (row - top, column - left), True)
     inside = np.logical_xor.accumulate(crossed, axis=1)[:, :-1]
     mask[top : row.max() + 1, left : column.max()][inside] = label
-
-
-def _corners(points: ArrayLike) -> NDArray[np.float64]:
-    corners = np.asarray(points, float).reshape(-1, 2)
-    if not (abs(corners) < 1e7).all():
-        raise ValueError("a corner is far from any image")
-    return corners
 
 
 def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray[np.bool_]:

@@ -5,6 +5,9 @@ A reader finds the files of its ids; how they are read and checked stands in ``d
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.data.class_files import read_class_file
-from tinyfcn.data.conventions import DataError, NoClassNames
+from tinyfcn.data.class_files import find_class_file
+from tinyfcn.data.conventions import DataError, NoClassNames, read_mask
 from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
 from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs, sample_name, two_files
@@ -66,7 +69,7 @@ class VOCSegmentation(SegmentationDataset):
         images_in = _find_folder(self.root / "JPEGImages", "the images")
         images, masks = find_pairs(self.root, [images_in, *self.root.glob("SegmentationClass*")])
         ids, source = ids_of(self.root, split, images, masks)
-        names, colours = read_class_file(self.root)
+        names, colours = find_class_file(self.root)
         super().__init__(
             ids, images, masks, classes or names or VOC_CLASSES,
             colours if palette is None else palette, source, void,
@@ -100,7 +103,7 @@ class SBDSegmentation(SegmentationDataset):
     ):
         nestings = ("dataset", "benchmark_RELEASE/dataset")
         self.root = _find_tree(root, "a tree of SBD", "cls", nestings)
-        images = _files_by_id(self.root / "img", "the images", (".jpg",))
+        images = _files_by_id(self.root / "img", "the images")
         masks = _files_by_id(self.root / "cls", "the masks", (".mat",))
         ids, listing = ids_of(self.root, split, images, masks)
         excluded = set(exclude)
@@ -160,26 +163,23 @@ class FolderSegmentation(SegmentationDataset):
     ):
         self.root = _find_folder(Path(root), "a data set (images/, masks/ and classes.txt)")
         if images or masks:
-            files = _files_by_id(self.root / (images or "images"), "the images", IMAGE_SUFFIXES)
-            labels = _files_by_id(self.root / (masks or "masks"), "the masks", IMAGE_SUFFIXES)
+            files = _files_by_id(self.root / (images or "images"), "the images")
+            labels = _files_by_id(self.root / (masks or "masks"), "the masks")
         else:
             two = [self.root / "images", self.root / "masks"]
             files, labels = find_pairs(self.root, two if all(map(Path.is_dir, two)) else ())
-        if not files:
+        if not files or not labels:
+            kinds = Counter(path.suffix for path in self.root.rglob("*") if path.is_file())
+            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
             raise FileNotFoundError(
-                f"{self.root}: no images ({', '.join(IMAGE_SUFFIXES)}) in it or below"
+                f"{self.root}: {len(files)} images ({', '.join(IMAGE_SUFFIXES)}) in it and below, "
+                f"and {len(labels)} masks, which should lie in a folder masks, labels or "
+                f"SegmentationClass, or beside their images as NAME_mask.png; there are "
+                f"{there or 'no files'}"
             )
-        if not labels:
-            raise FileNotFoundError(
-                f"{self.root}: {len(files)} images, but no masks; they should lie in a folder "
-                "masks, labels or SegmentationClass, or beside their images as NAME_mask.png"
-            )
-        names, colours = read_class_file(self.root)
+        names, colours = find_class_file(self.root)
         if not (classes := classes or names):
-            raise NoClassNames(
-                f"{self.root}: no class names; give them as classes, or write them "
-                "into classes.txt or labels.txt there, one a line, index 0 first"
-            )
+            raise _nameless(self.root, labels.values(), colours if palette is None else palette)
         ids, source = ids_of(self.root, split, files, labels)
         super().__init__(
             ids, files, labels, classes, colours if palette is None else palette, source, void
@@ -219,7 +219,9 @@ def _find_tree(root: str | PathLike[str], what: str, inside: str, nestings: Sequ
     )
 
 
-def _files_by_id(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]:
+def _files_by_id(
+    folder: Path, what: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> dict[str, Path]:
     """The files of a folder and below it by name without suffix; two of one name are rejected."""
     files: dict[str, Path] = {}
     for path in files_below(_find_folder(folder, what), suffixes):
@@ -227,3 +229,21 @@ def _files_by_id(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, 
         if files.setdefault(name, path) is not path:
             raise two_files(name, files[name], path)
     return files
+
+
+def _nameless(root: Path, masks: Iterable[Path], palette: NDArray[np.uint8]) -> NoClassNames:
+    """The error that says what to type, by the values in some masks."""
+    found: set[int] = set()
+    for path in itertools.islice(masks, 50):
+        with contextlib.suppress(DataError, OSError):
+            found.update(np.unique(read_mask(path, palette, greys=True)).tolist())
+    if not found:
+        read_mask(path, palette)  # says what is wrong with it
+    held = sorted(found - {VOID} if len(found) > 2 else found)
+    names = ["background", *(f"NAME{number}" for number in range(1, 9))]
+    pairs = ",".join(f"{value}:{name}" for value, name in zip(held, names, strict=False))
+    rest = "…" if len(held) > len(names) else ""
+    return NoClassNames(
+        f"{root}: no class names: give --mask-values {pairs}{rest}, which is what masks hold, with "
+        "names of yours, or write a name for 0, 1 and so on into classes.txt there, one a line"
+    )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tinyfcn.data import DataError, NoClassNames, NoSplit, read_image
 from tinyfcn.data.dataset import Classes
 from tinyfcn.doctor.look import Part
-from tinyfcn.doctor.masks import listed, notes, what_must_go_wrong
+from tinyfcn.doctor.masks import notes, what_must_go_wrong
 from tinyfcn.doctor.pairs import same_pictures, swapped, turned
 from tinyfcn.files import AnyPath
 from tinyfcn.training.datasets import open_dataset, open_datasets
@@ -129,9 +129,7 @@ def _files(part: Part) -> Iterator[Problem]:
 
 def _masks(part: Part, sure: bool, nameless: str) -> Iterator[Problem]:
     """Masks that cannot be meant so, or that lie where their images do not change."""
-    wrong = what_must_go_wrong(part, sure or bool(nameless))
-    if nameless and not wrong:
-        wrong = f"{nameless}; the masks hold {listed(part.values)}"
+    wrong = what_must_go_wrong(part, sure or bool(nameless)) or nameless
     labels = part.table < len(part.classes)
     if wrong:
         yield Problem(wrong, part.those(lambda one: one.counts[part.strange].any()))

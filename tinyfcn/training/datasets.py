@@ -14,7 +14,7 @@ import numpy as np
 from tinyfcn import data
 from tinyfcn.data import VOID, DataError, NoClassNames, NoSplit, SegmentationDataset, held_out
 from tinyfcn.data.dataset import Classes, label_table
-from tinyfcn.data.outlines import read_json
+from tinyfcn.data.drawn import read_json
 from tinyfcn.data.pairing import files_below, find_pairs
 from tinyfcn.data.readers import find_voc
 from tinyfcn.training import report
@@ -111,6 +111,8 @@ def open_datasets(
     try:
         validation = opened(val_split)
     except NoSplit as none:
+        if val_split != "val":  # it was asked for
+            raise
         whole = _to_share(opened, train_split, none, val_share)
         chosen = held_out(whole.ids, val_share or VAL_SHARE, by_folder)
         training, validation = whole.only({*whole.ids} - chosen), whole.only(chosen)
@@ -168,6 +170,8 @@ def _to_share(
         whole = opened(split)
         others |= {"images"} if len(whole) < none.images else set()
     except NoSplit:
+        if split != "train":
+            raise
         if share is not None or not others:
             whole = opened("default" if none.lists == ("default.txt",) else None)
     if whole is None or (others and share is None):
