@@ -26,8 +26,8 @@ def test_nothing_is_said_of_what_is_right(data: Data, tmp_path: Path) -> None:
     assert (found.problems, found.notes) == ([], [])
     train = found.parts[0]
     masks = np.stack([data.labels(name) for name in NAMES[:10]])
-    assert train.labels.tolist() == [(masks == 0).sum(), (masks == 1).sum(), 0]
-    assert [images for _, _, _, images in train.shares()] == [1, 1, 0]
+    assert [share.pixels for share in train.shares()] == [(masks == 0).mean(), masks.mean(), 0]
+    assert [share.images for share in train.shares()] == [1, 1, 0]
     scenes = write_voc_tree(tmp_path / "scenes", train=60, val=20, size=64, diameter=(20.0, 40.0))
     assert check(scenes).problems == []
 
@@ -54,7 +54,7 @@ PLANTED: dict[str, tuple[Callable[[Data], object], str, list[str]]] = {
     "swapped": (swap, "masks that would fit better if they were swapped: look", ["p02 / p07"]),
     "all mirrored": (turn_all, "masks look mirrored left to right, as where", NAMES[:10]),
     "one turned": (lambda d: d.label("p04", d.labels("p04")[::-1, ::-1]),
-                   "masks look turned by 180 degrees, as where an EXIF", ["p04"]),
+                   "masks look turned upside down, as where an EXIF", ["p04"]),
     "other sizes": (other_sizes, "masks/p01.png: expected the size of", ["p01", "p05"]),
     "a copy": (copy, "the same pictures in train and in val", ["p03 / p12"]),
     "twice": (lambda d: d.list("train", [*NAMES[:10], "p02"]), "twice in the list train", ["p02"]),
@@ -87,11 +87,11 @@ def test_all_problems_are_said_at_once(data: Data) -> None:
 
 
 HOW: dict[str, Callable[[Labels], Labels]] = {
-    "turned by 180 degrees": lambda mask: np.rot90(mask, 2),
+    "turned upside down": lambda mask: np.rot90(mask, 2),
     "mirrored left to right": np.fliplr,
     "mirrored top to bottom": np.flipud,
-    "turned by 90 degrees": lambda mask: np.rot90(mask, -1),
-    "turned by 270 degrees": np.rot90,
+    "turned by a quarter to the right": lambda mask: np.rot90(mask, -1),
+    "turned by a quarter to the left": np.rot90,
     "mirrored at a diagonal": np.transpose,
     "mirrored at the other diagonal": lambda mask: np.rot90(mask, 2).T,
 }
@@ -136,7 +136,7 @@ def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
     found = check(data.root)
     (problem,) = found.problems
     assert "no class names: give --mask-values 0:background,1:NAME1,2:NAME2," in problem.text
-    assert [images for _, _, _, images in found.parts[0].shares()][:3] == [1, 0.9, 0.1]
+    assert [share.images for share in found.parts[0].shares()][:3] == [1, 0.9, 0.1]
 
 
 def test_what_is_worth_knowing(data: Data) -> None:
@@ -145,11 +145,9 @@ def test_what_is_worth_knowing(data: Data) -> None:
     for name in NAMES[:10]:
         data.label(name, few)
     notes = data.check(crop=16).notes
-    assert notes[0][:2] == (
-        "train: less than 0.1% of the pixels; --class-weights helps", ["thing"]
-    )  # fmt: skip
-    more = "images of more than 4 times the crop, which shows little of them: make them smaller"
-    assert notes[1][:2] == (more, NAMES)
+    assert notes[0] == ("train: less than 0.1% of the pixels; --class-weights helps", ["thing"])
+    more = "images of more than 4,096 pixels: make them smaller, or give a --crop that shows much"
+    assert notes[1] == (f"{more} of them", NAMES)
 
 
 def test_the_command(data: Data, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,7 @@ def described(found: Check) -> Iterator[str]:
     for title, problems in (("problem", found.problems), ("note", found.notes)):
         if problems:
             yield f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}:"
-        for number, (text, names, _) in enumerate(problems, 1):
+        for number, (text, names) in enumerate(problems, 1):
             yield f"{number:3}. {text}"
             if names:
                 yield f"     {len(names)}: {listed(names)}"

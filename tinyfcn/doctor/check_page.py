@@ -46,8 +46,8 @@ def _list(title: str, problems: Sequence[Problem]) -> Element:
 
 def _shares(part: Part) -> Element:
     """A bar for each class, and the numbers behind it."""
-    rows, palette, shares = [], class_palette(part.classes), part.shares()
-    most = max(pixels for _, _, pixels, _ in shares)
+    rows, palette, shares = [], class_palette(part.classes), [*part.shares()]
+    most = max(share.pixels for share in shares)
     for name, label, pixels, images in shares:
         width = f"{6 * pixels / most:.2f}rem"
         style = f"background:#{palette[label].tobytes().hex()};width:{width}"
@@ -58,17 +58,17 @@ def _shares(part: Part) -> Element:
 
 def _samples(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
     """Samples with a problem, then those whose masks fit their images worst."""
-    fit, names = fits([one.afar for one in part.seen]), part.those()
-    order = sorted(range(len(fit)), key=lambda i: (names[i] not in doubtful, fit[i]))
-    for place in order[:SAMPLES]:
-        name, index = names[place], part.seen[place].place
-        photo = Image.fromarray(as_seen(part.dataset.read_image(part.dataset.files[index][0])))
-        labels = part.dataset.labels(index)
-        mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
+    fit = fits([one.afar for one in part.seen]).tolist()
+    order = sorted(
+        zip(fit, part.seen, strict=True), key=lambda o: (o[1].name not in doubtful, o[0])
+    )
+    for share, one in order[:SAMPLES]:
+        photo = Image.fromarray(as_seen(part.dataset.read_image(part.dataset.files[one.place][0])))
         photo.thumbnail((SIDE, SIDE))
-        mask = mask.resize(photo.size, Image.Resampling.NEAREST)
-        labels = np.asarray(mask)
+        labels = part.dataset.labels(one.place)
+        mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
+        labels = np.asarray(mask.resize(photo.size, Image.Resampling.NEAREST))
         over = overlay(np.asarray(photo), labels, part.classes, legend=False)
         parts = {"image": photo, "mask": in_colours(labels, part.classes), "mask over image": over}
-        said = f"{'⚠ ' * (name in doubtful)}{name}: outlines fit by {fit[place]:.2f}"
-        yield gallery(said, name, parts)
+        said = f"{'⚠ ' * (one.name in doubtful)}{one.name}: outlines fit by {share:.2f}"
+        yield gallery(said, one.name, parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,21 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinyfcn.data import DataError, SegmentationDataset
+from tinyfcn.data import VOID, DataError, SegmentationDataset
 from tinyfcn.data.conventions import as_seen, check_sample
-from tinyfcn.data.palette import VOID
+from tinyfcn.data.image_file import READERS
 from tinyfcn.doctor.pairs import BLANK, Afar, from_afar
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+FORMATS = [name.upper() for name in READERS.values()]
 # Pixels; lines of void around objects, as VOC has them, are not much wider than twice that.
 DEEP = 3
+ENOUGH = 64  # masks, for a quick look
 
 
 class Seen(NamedTuple):
     """What was seen of one sample.
 
     Attributes:
-        place: of the sample.
+        name: of the sample.
+        place: its index.
         counts: pixels of each value in its mask file, (256,).
         deep: void pixels with nothing else within ``DEEP`` pixels; the same of pixels that are
             neither a class nor void.
@@ -39,6 +41,7 @@ class Seen(NamedTuple):
     The last three are known where the image was looked at too.
     """
 
+    name: str
     place: int
     counts: NDArray[np.int64]
     deep: tuple[int, int]
@@ -47,6 +50,15 @@ class Seen(NamedTuple):
     images: str = ""
     size: str = ""
     afar: Afar = BLANK
+
+
+class Share(NamedTuple):
+    """How often a class, or void, occurs: its part of all pixels, and of all images."""
+
+    name: str
+    label: int
+    pixels: float
+    images: float
 
 
 class Part:
@@ -61,7 +73,6 @@ class Part:
         seen: the samples that can be used.
         errors: why others cannot, by their place.
         pixels: of each value, (256,).
-        deep: the sum of those seen.
     """
 
     def __init__(self, dataset: SegmentationDataset, name: str = "") -> None:
@@ -70,16 +81,17 @@ class Part:
         self.named, self.where = dataset.table is not None, dataset.files[0][1].parent
         self.seen: list[Seen] = []
         self.errors: dict[int, DataError | OSError] = {}
-        self.pixels, self.deep = np.zeros(256, np.int64), np.zeros(2, np.int64)
+        self.pixels = np.zeros(256, np.int64)
 
     def look(
         self,
         places: Sequence[int],
-        images: bool = False,
+        images: bool = True,
         workers: int = 2,
         progress: Callable[..., Iterable[Any]] = lambda samples, **options: samples,
     ) -> None:
-        """Look at the masks of some samples, and at their images; threads read them."""
+        """Look at samples, in threads; if not at images, some suffice once every class was seen."""
+        enough = len(places) if images else ENOUGH
         pool = ThreadPoolExecutor(workers, thread_name_prefix="tinyfcn-doctor")
         try:
             found = pool.map(lambda place: _look(self.dataset, place, images), places)
@@ -87,15 +99,12 @@ class Part:
                 if isinstance(one, Seen):
                     self.seen.append(one)
                     self.pixels += one.counts
-                    self.deep += one.deep
                 else:
                     self.errors[place] = one
+                if len(self.seen) >= enough and (self.strange or not self.missing):
+                    break
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def those(self, holds: Callable[[Seen], Any] = lambda one: True) -> list[str]:
-        """The names of the samples seen for which something holds."""
-        return [self.dataset.ids[one.place] for one in self.seen if holds(one)]
 
     @property
     def values(self) -> list[int]:
@@ -108,38 +117,28 @@ class Part:
         return [v for v in self.values if len(self.classes) <= self.table[v] != VOID]
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Pixels of each class; the last is void, (classes + 1,)."""
-        known = np.where(self.table == VOID, len(self.classes), self.table)
-        return np.bincount(known, self.pixels, 256)[: len(self.classes) + 1].astype(np.int64)
-
-    @property
     def missing(self) -> list[str]:
         """Classes that never occur."""
-        return [name for name, n in zip(self.classes, self.labels, strict=False) if not n]
+        found = {*self.table[self.values].tolist()}
+        return [name for label, name in enumerate(self.classes) if label not in found]
+
+    def shares(self) -> Iterator[Share]:
+        """How often each class occurs, and void."""
+        for label, name in (*enumerate(self.classes), (VOID, "void")):
+            those = self.table == label
+            images = sum(one.counts[those].any() for one in self.seen) / max(1, len(self.seen))
+            yield Share(name, label, self.pixels[those].sum() / max(1, self.pixels.sum()), images)
 
     def about(self) -> list[str]:
         """How many samples there are, where and of what kind; the first line is the whole list."""
         kind = type(self.dataset).__name__.removesuffix("Segmentation")
         lines = [f"{len(self.dataset)} images in {self.dataset.files[0][0].parent} ({kind})"]
         for what in ("images", "masks", "size") if self.seen else ():
-            kinds = Counter(str(getattr(one, what)) for one in self.seen)
-            some = [f"{count} {kind}" for kind, count in kinds.most_common(3)]
+            kinds = Counter(getattr(one, what) for one in self.seen).most_common()
+            some = [f"{count} {kind}" for kind, count in kinds[:3]]
             more = f" and {len(kinds) - 3} others" if len(kinds) > 3 else ""
             lines.append(f"{what}: {', '.join(some)}{more}")
         return lines
-
-    def shares(self) -> list[tuple[str, int, float, float]]:
-        """Name and label of each class and of void, its share of the pixels and of the images."""
-        held = np.array([one.counts > 0 for one in self.seen]).reshape(-1, 256)
-        labels = [*range(len(self.classes)), VOID]
-        images = (held[:, self.table == label].any(axis=1).sum() for label in labels)
-        return [
-            (name, label, pixels / max(1, self.pixels.sum()), count / max(1, len(held)))
-            for name, label, pixels, count in zip(
-                (*self.classes, "void"), labels, self.labels, images, strict=True
-            )
-        ]
 
 
 def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | DataError | OSError:
@@ -150,9 +149,9 @@ def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | Data
         labels = values if dataset.table is None else dataset.table[values]
         void = labels == VOID
         strange = (labels >= dataset.num_classes) & ~void
-        counts = np.bincount(values.ravel(), minlength=256)
+        counts, deep = np.bincount(values.ravel(), minlength=256), (_deep(void), _deep(strange))
         masks, palette = _header(mask_path)
-        seen = Seen(place, counts, (_deep(void), _deep(strange)), palette, masks)
+        seen = Seen(dataset.ids[place], place, counts, deep, palette, masks)
         if not images:
             return seen
         image, labels = dataset.read_image(image_path), np.where(strange, np.uint8(VOID), labels)

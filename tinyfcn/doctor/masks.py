@@ -29,21 +29,20 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
         return f"{say}{_strange(part)} ({part.strange[0]} and such are in {file})"
     if not part.named and (order := _order(part)):
         return order
-    *pixels, void = part.labels.tolist()
-    void_is = f", and {listed([v for v in part.values if part.table[v] == VOID])} is void"
-    found = [name for name, count in zip(part.classes, pixels, strict=True) if count]
-    if len(found) < min(2, len(part.classes)):
-        text = f"{say} only{void_is if void else ''}, so that nothing"
-        text += f" but {found[0]} would be learned: " if found else " would be learned: "
-        several = len(part.values) > 1
-        return text + (f"{_mapping(part)} names them" if several else "are these the masks?")
-    areas = part.deep[0] > THICK * void and part.classes != VOC_CLASSES
-    if part.missing and areas and not (sure or part.named):
-        return (
-            f"{say}{void_is}; void covers areas, and there is nothing of {listed(part.missing)}: "
-            f"{_mapping(part)} names them, or, if {VOID} is void indeed, --void {VOID} says so"
-        )
-    return ""
+    void, found = part.table == VOID, len(part.classes) - len(part.missing)
+    areas = sum(one.deep[0] for one in part.seen) > THICK * part.pixels[void].sum()
+    unsure = areas and part.classes != VOC_CLASSES and not (sure or part.named)
+    if found >= min(2, len(part.classes)) and not (part.missing and unsure):
+        return ""
+    voids = [value for value in part.values if void[value]]
+    say += f", and {listed(voids)} is void" if voids else ""
+    say += f", and there is nothing of {listed(part.missing)}: "
+    say += (
+        f"{_mapping(part, part.values)} names them"
+        if len(part.values) > 1
+        else "are these the masks?"
+    )
+    return say + (f", or, if {VOID} is void indeed, --void {VOID} says so" if found > 1 else "")
 
 
 def _order(part: Part) -> str:
@@ -51,9 +50,8 @@ def _order(part: Part) -> str:
     known = {tuple(colour): value for value, colour in enumerate(VOC_PALETTE.tolist())}
     used = [value for value in part.values if value < len(part.classes)]
     for palette, masks in Counter(one.palette for one in part.seen).items():
-        colours = [tuple(palette[3 * v : 3 * v + 3]) for v in used]
-        as_voc = [known.get(colour, VOID) for colour in colours]
-        if as_voc != used and all(value < len(part.classes) for value in as_voc):
+        as_voc = [known.get(tuple(palette[3 * v : 3 * v + 3]), VOID) for v in used]
+        if as_voc != used and max(as_voc) < len(part.classes):
             value, other = next(pair for pair in zip(used, as_voc, strict=True) if len({*pair}) > 1)
             return (
                 f"{masks} masks in {part.where} have palettes in another order than VOC's: "
@@ -66,13 +64,11 @@ def _order(part: Part) -> str:
 def notes(part: Part) -> list[str]:
     """What is worth to be read, though it may be meant so."""
     note = part.dataset.note
-    said = [f"{note}, as by {_mapping(part)}"] if note else []
+    said = [f"{note}, as by {_mapping(part, part.values)}"] if note else []
     if part.missing:
-        hint = ""
-        if part.classes == VOC_CLASSES:
-            hint = "; the names are those of VOC, --classes background,NAME gives others"
-        names = class_list(part.missing)
-        said.append(f"there is nothing of {names} in the masks{hint}")
+        hint = "; the names are those of VOC, --classes background,NAME gives others"
+        said.append(f"there is nothing of {listed(part.missing)} in the masks"
+                    f"{hint if part.classes == VOC_CLASSES else ''}")  # fmt: skip
     unnamed = [v for v in part.values if part.named and part.table[v] == VOID]
     if unnamed:
         share = part.pixels[unnamed].sum() / part.pixels.sum()
@@ -82,32 +78,26 @@ def notes(part: Part) -> list[str]:
 
 def _strange(part: Part) -> str:
     """What values may be that are neither a class nor void."""
-    classes, strange = len(part.classes), part.strange
-    rest = [v for v in part.values if v not in strange and v != VOID]
-    if len(strange) >= SMOOTHED or (len(strange) > 1 and not part.deep[1]):
+    classes, (first, *more) = part.classes, part.strange
+    if len(more) >= SMOOTHED or (more and not any(one.deep[1] for one in part.seen)):
         return (
             ", as masks do that were made smaller or turned with smoothing, or were saved as JPEG: "
             "export them again, as PNG and without smoothing (nearest neighbour)"
         )
-    own = np.flatnonzero(part.table < classes).tolist()
-    text = f", but the {class_list(part.classes)} are {listed(own)}, and {VOID} is void"
-    if len(strange) == 1 and len(rest) == classes:
-        text += f"; --void {strange[0]} says that {strange[0]} is void too"
-        if strange == [classes]:
-            text += "; if it is a class, --classes lacks a name"
-        return text
-    values = part.values
-    if len(values) != classes:
-        values = [v for v in values if v != VOID]
-    return f"{text}; {_mapping(part, values)} names them"
+    own = np.flatnonzero(part.table < len(classes)).tolist()
+    text = f", but the {class_list(classes)} are {listed(own)}, and {VOID} is void; "
+    if not more and not part.missing:
+        text += f"--void {first} says that {first} is void too"
+        return text + ("; if it is a class, --classes lacks a name" * (first == len(classes)))
+    values = [v for v in part.values if v != VOID or len(part.values) == len(classes)]
+    return f"{text}{_mapping(part, values)} names them"
 
 
-def _mapping(part: Part, values: Sequence[int] | None = None) -> str:
+def _mapping(part: Part, values: Sequence[int]) -> str:
     """The option that gives a name to each value, as far as one can guess."""
-    values = part.values if values is None else values
-    names = list(part.classes)
+    names = [*part.classes]
     if len(values) != len(names):
-        names = [names[0], *(f"NAME{i}" if len(values) > 2 else "NAME" for i in range(1, 256))]
+        names[1:] = (f"NAME{i}" if len(values) > 2 else "NAME" for i in range(1, 256))
     pairs = [f"{value}:{name}" for value, name in zip(values, names, strict=False)]
     return "--mask-values " + ",".join(pairs[:9] + ["…"] * (len(pairs) > 9))
 

@@ -24,11 +24,11 @@ MANY = 8  # masks, whose mean tells more than each
 Cells = NDArray[np.uint8]
 Fits = NDArray[np.float32]
 TURNS: dict[str, Callable[[Any], Any]] = {
-    "turned by 180 degrees": lambda cells: cells[:, ::-1, ::-1],
+    "turned upside down": lambda cells: cells[:, ::-1, ::-1],
     "mirrored left to right": lambda cells: cells[:, :, ::-1],
     "mirrored top to bottom": lambda cells: cells[:, ::-1],
-    "turned by 90 degrees": lambda cells: np.rot90(cells, axes=(1, 2)),
-    "turned by 270 degrees": lambda cells: np.rot90(cells, -1, axes=(1, 2)),
+    "turned by a quarter to the right": lambda cells: np.rot90(cells, axes=(1, 2)),
+    "turned by a quarter to the left": lambda cells: np.rot90(cells, -1, axes=(1, 2)),
     "mirrored at a diagonal": lambda cells: cells.swapaxes(1, 2),
     "mirrored at the other diagonal": lambda cells: np.rot90(cells, 2, (1, 2)).swapaxes(1, 2),
 }
