@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     with usage_errors("predict"):
         segmenter = Segmenter(
             weights, options.model, scales=options.scales, flip=options.flip,
-            max_memory=options.max_memory and options.max_memory * 1e9, **given_of(options),
+            max_memory=options.max_memory and options.max_memory * 1e9,
+            progress=sys.stderr.isatty(), **given_of(options),
         )  # fmt: skip
     print(f"{segmenter.spec}; images {segmenter.spec.preprocessing}")
     pictures = find_pictures(names, MARK)
@@ -58,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     endings = [".png", "_overlay.png", *["_probabilities.npz"] * options.probabilities]
     outputs = Outputs([weights, *(path for path, _ in pictures)], MARK)
     failures = there = 0
-    hidden = len(pictures) == 1 or not sys.stderr.isatty()
-    for path, below in report.bar(pictures, desc="prediction", disable=hidden):
+    for path, below in report.bar(pictures, desc="prediction", disable=len(pictures) == 1 or None):
         files, note = outputs.free(out / below, path.stem, *endings)
         try:
             mark = f"{MARK} {_key(path, weights, options)}"
@@ -73,9 +73,8 @@ def main(arguments: Sequence[str]) -> int:
             continue
         write(result, files, mark)
         height, width = result.mask.shape
-        written = " and ".join(map(str, files))
         how = result.note and f" in {result.note}"
-        report.line(f"{path} ({width} x {height}){how}: {written}{note}")
+        report.line(f"{path} ({width} x {height}){how}: {' and '.join(map(str, files))}{note}")
     if there:
         print(f"{there} of {len(pictures)} images were done already")
     if failures:
@@ -123,9 +122,8 @@ def write(result: Segmentation, files: Sequence[Path], mark: str) -> None:
 def _key(path: Path, weights: Path, options: argparse.Namespace) -> str:
     """What a result depends on: a hash of the options, and of both files' name, size and time."""
     asked = [given_of(options), options.model, options.scales, options.flip]
-    for name in (path, weights):
-        about = os.stat(name)
-        asked += [os.path.abspath(name), about.st_size, about.st_mtime_ns]
+    for name in map(os.path.abspath, (path, weights)):
+        asked += [name, os.stat(name).st_size, os.stat(name).st_mtime_ns]
     return hashlib.sha256(repr(asked).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

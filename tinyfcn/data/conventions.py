@@ -128,7 +128,7 @@ def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[
 def as_seen(image: NDArray[Any]) -> NDArray[np.uint8]:
     """An image (H, W, channels) to look at, uint8 RGB: grey, or the first three channels."""
     rgb = image[..., :3] if image.shape[2] > 2 else image[..., :1].repeat(3, axis=2)
-    return np.rint(rgb).astype(np.uint8)
+    return rgb if rgb.dtype == np.uint8 else np.rint(rgb).astype(np.uint8)
 
 
 def read_mask(

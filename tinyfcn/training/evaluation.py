@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import tinyfcn
 from tinyfcn import Tensor, backend, visualize
-from tinyfcn import functional as F
 from tinyfcn.data import DataError, Preprocessing, Resize, Sample, SegmentationDataset
 from tinyfcn.data.conventions import as_seen
-from tinyfcn.data.transforms import resized
+from tinyfcn.data.transforms import fitted, resized
 from tinyfcn.metrics import ConfusionMatrix, Scores
 from tinyfcn.metrics import scores as scores_of
 from tinyfcn.nn import Module
@@ -29,7 +27,6 @@ from tinyfcn.training.overlap_tile import Plan, plan, tiles
 # 128 x 128, which is faster than one by one, but one of 375 x 500.
 PIXELS = 1 << 17
 AT_ONCE = 8
-ALWAYS = 1 << 19  # pixels of an image that every network labels in one pass, in less than a GB
 SHEET_ROWS = 6  # images on the sheet of predictions
 WORST, SIDE = 8, 320  # images that a report shows, and how large at most
 
@@ -56,25 +53,27 @@ def predict(
     images: Sequence[NDArray[Any]],
     preprocessing: Preprocessing,
     max_memory: float | None = None,
+    progress: bool = False,
 ) -> NDArray[np.uint8]:
     """The most likely class of each pixel.
 
     Args:
-        model: gives logits (N, C, H, W) for images (N, 3, H, W), or for all but its ``margin``. It
+        model: gives scores (N, C, H, W) for images (N, 3, H, W), or for all but its ``margin``. It
             runs as ``model.eval()`` and is left in the mode it was in.
         images: N images of the same size, as ``preprocessing`` reads them: uint8 RGB (H, W, 3).
         preprocessing: what the model was trained with; where that resized images, these are too,
             and their labels brought back to the size of the images.
         max_memory: bytes that a pass may take; where it would take more, images are labelled in
             tiles: see :func:`tinyfcn.training.overlap_tile.plan`.
+        progress: whether a bar counts the tiles.
 
     Returns:
         Class indices, uint8 (N, H, W).
 
     Raises:
-        DataError: if a logit is NaN, or the memory does not suffice.
+        DataError: if a score is NaN, or the memory does not suffice.
     """
-    return label(model, images, preprocessing, max_memory)[0]
+    return label(model, images, preprocessing, max_memory, progress)[0]
 
 
 def label(
@@ -82,42 +81,30 @@ def label(
     images: Sequence[NDArray[Any]],
     preprocessing: Preprocessing,
     max_memory: float | None = None,
-    probabilities: bool | None = False,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, Plan]:
-    """As :func:`predict`; with ``probabilities``, or if that is None where one pass suffices, also
-    how likely each class is at each pixel, (N, C, H, W); and how the images were cut into tiles."""
+    progress: bool = False,
+) -> tuple[NDArray[np.uint8], Plan, Tensor | None]:
+    """As :func:`predict`; with the tiles, and the scores of images of which there was one, at their
+    own size."""
     height, width, channels = images[0].shape
     if preprocessing.resize:
         seen = Resize(preprocessing.resize).shape(height, width)
         smaller = [resized(image, *seen) for image in images]
         plain = replace(preprocessing, resize=())
-        masks, likely, way = label(model, smaller, plain, max_memory, probabilities)
-        if likely is not None:
-            likely = np.stack([[resized(one, height, width) for one in each] for each in likely])
-        return np.stack([resized(one, height, width) for one in masks]), likely, way
-    way = Plan((height, width), (height, width))
-    if height * width > ALWAYS or max_memory is not None:
-        way = plan(model, (len(images), channels, height, width), max_memory)
+        masks, way, _ = label(model, smaller, plain, max_memory, progress)
+        return np.stack([resized(mask, height, width) for mask in masks]), way, None
 
     def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
         parts = [image.take(rows, 0).take(columns, 1) for image in images]
         return tinyfcn.tensor(np.stack([preprocessing.apply(part) for part in parts]))
 
+    way = plan(model, (len(images), channels, height, width), max_memory)
     masks = np.empty((len(images), height, width), np.uint8)
-    likely = None
-    for (rows, columns), logits in tiles(model, read, way):
-        if np.isnan(logits.min()):
-            raise DataError(
-                "predict: the network gave NaN, which is no class; its weights, or what it was "
-                "shown, are beyond float32"
-            )
-        masks[:, rows, columns] = backend.to_numpy(logits.argmax(axis=1))
-        if probabilities or (probabilities is None and way.tiles == 1):
-            part = backend.to_numpy(F.softmax(Tensor(logits), 1).data)
-            if likely is None:
-                likely = np.empty((len(images), part.shape[1], height, width), np.float32)
-            likely[:, :, rows, columns] = part
-    return masks, likely, way
+    hidden, scores = way.tiles == 1 or not progress, None
+    for (rows, columns), scores in report.bar(
+        tiles(model, read, way), total=way.tiles, unit=" tiles", desc="tiles", disable=hidden
+    ):
+        masks[:, rows, columns] = backend.to_numpy(scores.argmax(axis=1))
+    return masks, way, Tensor(scores) if way.tiles == 1 else None
 
 
 def evaluate(
@@ -204,7 +191,8 @@ def evaluate_shared(
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
         place = (one.mean_iu, sample.id)
         if counts.any() and (len(worst) < WORST or place < worst[-1][:2]):
-            worst[:] = _worst([*worst, (*place, _small(triple))])
+            image, mask, said = fitted(SIDE, *triple)
+            worst[:] = _worst([*worst, (*place, (image, mask, said))])
         each_sample()
 
     samples = report.bar(part(), total=len(own), desc="evaluation")
@@ -225,16 +213,6 @@ def _worst(
     triples: Iterable[tuple[float, str, visualize.Triple]],
 ) -> list[tuple[float, str, visualize.Triple]]:
     return sorted(triples, key=lambda one: one[:2])[:WORST]
-
-
-def _small(triple: visualize.Triple) -> visualize.Triple:
-    """The same, no larger than a report shows it; labels are never mixed."""
-    soft, hard = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
-    pictures = [Image.fromarray(part) for part in triple]
-    for picture, method in zip(pictures, (soft, hard, hard), strict=True):
-        picture.thumbnail((SIDE, SIDE), method)
-    image, mask, prediction = map(np.asarray, pictures)
-    return image, mask, prediction
 
 
 def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:

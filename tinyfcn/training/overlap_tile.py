@@ -9,7 +9,8 @@ size of the image at hand:
 
 * A score depends on certain pixels before and behind it, and this repeats with the stride of the
   coarsest map. Where a window begins at a multiple of the stride, all of its maps have their pixels
-  at the places that those of the whole image have, and pooling sees the same groups.
+  at the places that those of the whole image have, and pooling sees the same groups; where it ends
+  at a multiple before the image's end, so do those of a network that sees the image mirrored.
 * Where a window ends inside the image, convolutions see their padding in place of the image, and
   crops and poolings that round up other sizes. All that this changes depends on pixels beyond that
   end, so none of it belongs to the tile.
@@ -22,7 +23,8 @@ A network with a ``margin``, as U-Net without padding, sees the image mirrored b
 Some networks look at the whole image: those that pool all of it, and those that stretch a map to
 the image's size where that is no multiple of their stride. Tiles of these see their window as if it
 were an image, with a margin of 128 pixels, or of what they depend on but for the stretching; their
-scores are near those of one pass, not equal (``Plan.exact``).
+scores are near those of one pass, not equal (``Plan.exact``). So it is with averages over scales
+that repeat only after more than 640 pixels; halves, quarters and fifths do before.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.tensor import Array, Tensor
 from tinyfcn.without_values import empty_images, evaluating
 
+ALWAYS = 1 << 19  # pixels of an image that every network labels in one pass, in less than a GB
 SIDE = 640  # a multiple of all strides, on which all layers of the networks fit
 LITTLE = 500_000_000  # bytes that one pass may always take
 SCRATCH = 1.5  # what a pass takes, measured, to what its ops give
@@ -147,6 +150,9 @@ def tiles(
 
     Yields:
         Where the tile lies, rows and columns, and its scores (N, num_classes, h, w).
+
+    Raises:
+        DataError: if a score is NaN.
     """
     network = as_network(model)
     cuts = [_cuts(network, *axis) for axis in zip(way.size, way.tile, way.contexts, strict=True)]
@@ -160,7 +166,13 @@ def tiles(
                 f"predict: the model gave logits {y.shape} for images {x.shape}; "
                 f"height and width must be {expected[0]} and {expected[1]}"
             )
-        yield (top, left), y.data[:, :, high, wide]
+        scores = y.data[:, :, high, wide]
+        if np.isnan(scores.min()):
+            raise DataError(
+                "predict: the network gave NaN, which is no class; its weights, or what it was "
+                "shown, are beyond float32"
+            )
+        yield (top, left), scores
 
 
 def _cuts(
@@ -168,17 +180,20 @@ def _cuts(
 ) -> list[tuple[NDArray[Any], slice, slice]]:
     """Along an axis of n pixels, for each tile: the pixels of its window, its own place in the
     image, and in the scores of the window."""
-    margin, whole, stride = network.margin, network.window(n), context.stride
-    shown = np.pad(np.arange(n), (margin, whole - n - margin), "reflect")
-    made = []
+    shown = mirrored(network, n)
+    stride, whole, made = context.stride, len(shown), []
     for start in range(0, n, tile):
-        stop, end = min(start + tile, n), whole
+        stop = min(start + tile, n)
         begin = max(0, (start + context.first) // stride * stride)
-        if stop < n:
-            span = -(-(stop + context.last - begin) // stride) * stride
-            end = min(whole, begin + network.window(span - 2 * margin))
+        end = whole if stop == n else whole - max(0, whole - stop - context.last) // stride * stride
         made.append((shown[begin:end], slice(start, stop), slice(start - begin, stop - begin)))
     return made
+
+
+def mirrored(network: SegmentationNetwork, n: int) -> NDArray[Any]:
+    """Which of n pixels a network is shown, one after the other, for the scores of all of them."""
+    margin = network.margin
+    return np.pad(np.arange(n), (margin, network.window(n) - n - margin), "reflect")
 
 
 def plan(model: Module, shape: Sequence[int], max_memory: float | None = None) -> Plan:
@@ -189,16 +204,19 @@ def plan(model: Module, shape: Sequence[int], max_memory: float | None = None) -
         model: as for :func:`overlap_tile`.
         shape: of the images, (N, C, H, W).
         max_memory: bytes that a pass may take, beside the model, the images and the scores; by
-            default 500 MB, or what makes windows at least three times as wide as what a score
-            depends on, so that no more than about twice the work of one pass is done.
+            default 500 MB, or what half a megapixel takes, or what makes windows at least three
+            times as wide as what a score depends on, so that no more than about twice the work of
+            one pass is done.
 
     Raises:
         DataError: if not even the smallest window fits; says what it takes.
     """
     network, (number, channels, *size) = as_network(model), shape
+    one = Plan((size[0], size[1]), (size[0], size[1]))
+    if max_memory is None and math.prod(size) <= ALWAYS:
+        return one
     shown = [network.window(n) for n in size]
     each = number * SCRATCH * bytes_per_pixel(model, channels)
-    one = Plan((size[0], size[1]), (size[0], size[1]))
     if math.prod(shown) * each <= (LITTLE if max_memory is None else max_memory):
         return one
     contexts, exact = find_contexts(model, channels, size)
@@ -209,19 +227,16 @@ def plan(model: Module, shape: Sequence[int], max_memory: float | None = None) -
     height = min(shown[0], math.isqrt(most))
     width = min(shown[1], most // max(1, height))
     sides = [min(shown[0], most // max(1, width)), width]
-    if sides == shown:
-        return one
     tile = []
-    for n, side, more, all_of_it, context in zip(size, sides, around, shown, contexts, strict=True):
-        fits = n if side == all_of_it else (side - more) // context.stride * context.stride
+    for n, side, more, whole, context in zip(size, sides, around, shown, contexts, strict=True):
+        fits = n if side == whole else (side - more) // context.stride * context.stride
         if fits < 1:
             least = math.prod(a + c.stride for a, c in zip(around, contexts, strict=True)) * each
             raise DataError(
                 f"a window of {network.name or 'the network'} takes {least / 1e9:.2g} GB at least, "
                 f"and {max_memory / 1e9:.2g} GB were allowed"
             )
-        even = -(-n // -(-n // fits))  # of as many tiles, none is much smaller than the others
-        tile.append(min(fits, -(-even // context.stride) * context.stride))
+        tile.append(fits)
     return Plan(one.size, (tile[0], tile[1]), contexts, exact)
 
 
@@ -251,8 +266,8 @@ def find_contexts(
 
 def _context(field: Field, axis: int) -> Context | None:
     ends = field.reach.max(axis=tuple({0, 1, 2, 3} - {2 + axis}))  # (period, 2)
-    if field.steps[2 + axis] != 1 or not (ends < math.inf).all():  # or nobody knows
-        return None
+    if field.steps[2 + axis] != 1 or len(ends) > SIDE or not (ends < math.inf).all():
+        return None  # nor if nobody knows
     pixels = np.arange(len(ends))
     first, last = (ends[:, 0] + pixels).max(), (ends[:, 1] - pixels).max()
     return Context(len(ends), int(min(0, -first)), int(max(0, last)))
@@ -285,17 +300,11 @@ class _Held(Hook):
     """Adds up what ops gave, as long as somebody holds it."""
 
     def __init__(self) -> None:
-        self.now = self.most = 0
-        self._known: weakref.WeakSet[Memory] = weakref.WeakSet()
+        self.most = 0
+        self.held: weakref.WeakSet[Memory] = weakref.WeakSet()
 
     def op(self, function: Function, inputs: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
         for array in (y.data for y in outputs if isinstance(y.data, MetaArray)):
             array.origin = None  # which would hold what real arrays do not
-            if array.memory not in self._known:
-                self._known.add(array.memory)
-                self.now += array.memory.nbytes
-                weakref.finalize(array.memory, self._freed, array.memory.nbytes)
-        self.most = max(self.most, self.now)
-
-    def _freed(self, nbytes: int) -> None:
-        self.now -= nbytes
+            self.held.add(array.memory)
+        self.most = max(self.most, sum(memory.nbytes for memory in self.held))

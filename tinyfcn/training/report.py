@@ -50,13 +50,13 @@ def class_lines(scores: Scores, classes: Sequence[str]) -> str:
     return text.replace("\xa0", " ")
 
 
-def bar(iterable: Any = None, **options: Any) -> Any:
-    """A progress bar with images per second and the time left; it goes away when it is done.
+def bar(iterable: Any = None, unit: str = " images", **options: Any) -> Any:
+    """A progress bar with units per second and the time left; it goes away when it is done.
 
     On a terminal it moves all the time; in a file, one line in ten seconds is plenty.
     """
     often, lines = 0.1 if sys.stderr.isatty() else 10.0, _terminal()[1]
-    return _Bar(iterable, unit=" images", leave=False, mininterval=often, nrows=lines, **options)
+    return _Bar(iterable, unit=unit, leave=False, mininterval=often, nrows=lines, **options)
 
 
 class _Bar(tqdm):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -15,15 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinyfcn import models, visualize
+import tinyfcn
+from tinyfcn import Tensor, backend, models, page, visualize
+from tinyfcn import functional as F
 from tinyfcn.data import Resize
 from tinyfcn.data.conventions import as_seen
-from tinyfcn.data.transforms import resized
+from tinyfcn.data.transforms import fitted, resized
 from tinyfcn.files import AnyPath
+from tinyfcn.models.network import SegmentationNetwork, as_network
+from tinyfcn.nn import Module
 from tinyfcn.training.evaluation import label
+from tinyfcn.training.overlap_tile import mirrored, overlap_tile
 from tinyfcn.training.published import load_model
 
-SHOWN = 640  # pixels of a picture's longer side in a notebook
+LARGEST, SHOWN = 4096, 640  # pixels of the longer side of an overlay, and in a notebook
+LIKE_NONE = 1e-30  # least probability that is told from none
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +39,8 @@ class Segmentation:
         image: uint8 RGB (H, W, 3); of other channels as it can be looked at.
         mask: the most likely class of each pixel, uint8 (H, W).
         classes: the name of each index.
-        note: how it was computed, where not in one pass.
+        note: how it was computed, where not in one pass: in tiles, see
+            :mod:`tinyfcn.training.overlap_tile`.
     """
 
     image: NDArray[np.uint8]
@@ -45,14 +51,16 @@ class Segmentation:
 
     @functools.cached_property
     def probabilities(self) -> NDArray[np.float32]:
-        """How likely each class is at each pixel, float32 (C, H, W). Of a picture that was too
-        large for one pass they are computed when they are first asked for."""
+        """How likely each class is at each pixel, float32 (C, H, W). Of a picture that took more
+        than one pass they are computed when they are first asked for."""
         return self._likely()
 
     @functools.cached_property
     def overlay(self) -> Image.Image:
-        """The mask in colours over the picture, with a legend: an RGB picture."""
-        return visualize.overlay(self.image, self.mask, self.classes)
+        """The mask in colours over the picture, with a legend: an RGB picture, of a picture that is
+        larger than 4096 pixels no larger."""
+        image, mask = fitted(LARGEST, self.image, self.mask)
+        return visualize.overlay(image, mask, self.classes)
 
     def __repr__(self) -> str:
         shares = np.bincount(self.mask.ravel(), minlength=len(self.classes)) / self.mask.size
@@ -62,16 +70,45 @@ class Segmentation:
         height, width = self.mask.shape
         return f"Segmentation({width} x {height}: {found})"
 
-    def _repr_png_(self) -> bytes:
-        return _png(self.overlay)
-
     def _repr_html_(self) -> str:
-        pictures = (Image.fromarray(self.image), self.overlay)
-        codes = [base64.b64encode(_png(picture)).decode() for picture in pictures]
-        return "".join(
-            f'<img alt="{name}" style="margin: 4px" src="data:image/png;base64,{code}">'
-            for name, code in zip(("image", "overlay"), codes, strict=True)
-        )
+        image, mask = fitted(SHOWN, self.image, self.mask)
+        titles = "image", "prediction"
+        both = visualize.sheet([(image, (image, mask))], self.classes, titles)
+        return page.picture(both, repr(self), lossy=True)
+
+
+class Averaged(SegmentationNetwork):
+    """A network that looks several times: log of the mean probability of each class.
+
+    Args:
+        network: gives the scores of each time.
+        views: a scale and whether it sees the mirror image, of each.
+    """
+
+    def __init__(self, network: Module, views: Sequence[tuple[float, bool]]) -> None:
+        self.network, self.views = as_network(network), views
+        self.name, self.in_channels = self.network.name, self.network.in_channels
+        ratios = (Fraction(scale).limit_denominator(20) for scale, _ in views)
+        self.unit = math.lcm(*(ratio.denominator for ratio in ratios))
+
+    def window(self, side: int) -> int:
+        """A multiple of what every scale makes whole pixels of."""
+        return -(-side // self.unit) * self.unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) → (N, num_classes, H, W)."""
+        xp, height, width = backend.active().xp, *x.shape[2:]
+        total: Any = LIKE_NONE
+        for scale, is_turned in self.views:
+            turn = slice(None, None, -1 if is_turned else 1)
+            high, wide = size = tuple(max(1, round(scale * n)) for n in (height, width))
+            seen = F.interpolate(x, (high, wide), mode="bilinear")[..., turn]
+            if self.network.margin:
+                rows, columns = (xp.asarray(mirrored(self.network, n)) for n in size)
+                seen = Tensor(seen.data.take(rows, 2).take(columns, 3))
+            likely = F.softmax(self.network(seen)[:, :, :high, :wide], 1)[..., turn]
+            total = F.interpolate(likely, (height, width), mode="bilinear") + total
+        return F.log(total / len(self.views))
 
 
 class Segmenter:
@@ -79,7 +116,8 @@ class Segmenter:
 
     With ``scales`` or ``flip`` it looks several times and averages the probabilities (Chen et al.,
     DeepLab, TPAMI 2018, section 4.1): at each scale the picture is resized, and the probabilities
-    are resized back, both bilinearly.
+    are resized back, both bilinearly. Beyond its border it is mirrored, to a size of which every
+    scale makes whole pixels.
 
     Args:
         path: a checkpoint, or another file of weights that :func:`tinyfcn.weights.read` reads.
@@ -88,6 +126,7 @@ class Segmenter:
         flip: whether to look at its mirror image too.
         max_memory: bytes that a pass may take; pictures that would take more are labelled in tiles,
             with the same result: see :func:`tinyfcn.training.overlap_tile.plan`.
+        progress: whether a bar shows how much of a large picture is done.
         arguments: more arguments of the network.
 
     Attributes:
@@ -119,6 +158,7 @@ class Segmenter:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         max_memory: float | None = None,
+        progress: bool = False,
         **arguments: Any,
     ) -> None:
         if not scales or not all(0 < scale < math.inf for scale in scales):
@@ -131,10 +171,13 @@ class Segmenter:
             )
         self.model.eval()  # for good: several threads may use it
         self.views = [*product(scales, (False, True) if flip else (False,))]
-        self.max_memory = max_memory
+        self.network = (
+            self.model if self.views == [(1, False)] else Averaged(self.model, self.views)
+        )
+        self.max_memory, self.progress = max_memory, progress
 
     def __call__(self, picture: AnyPath | Image.Image | NDArray[Any]) -> Segmentation:
-        """Label a picture: a file, which is turned as its EXIF orientation says, a Pillow image, or
+        """Label a picture: a file or Pillow image, which is turned as its EXIF orientation says, or
         an array, (H, W, channels) or grey (H, W), with values as the network's training had them:
         uint8, where none other were declared.
 
@@ -142,38 +185,20 @@ class Segmenter:
             FileNotFoundError, DataError: saying what was expected and what came.
         """
         image = self.spec.preprocessing.read(picture, upright=True)
-        seen = as_seen(image)
-        if self.views != [(1, False)]:
-            average = self.average(image)
-            mask, note = average.argmax(0).astype(np.uint8), ""
-            return Segmentation(seen, mask, self.spec.classes, note, lambda: average)
-        masks, likely, way = label(
-            self.model, [image], self.spec.preprocessing, self.max_memory, probabilities=None
+        masks, way, scores = label(
+            self.network, [image], self.spec.preprocessing, self.max_memory, self.progress
         )
         note = f"{way.tiles} tiles" if way.tiles > 1 else ""
-        if not way.exact:
-            note += f", each seen by itself: {self.spec.model} looks at the whole picture"
-        again = functools.partial(self.average, image)
-        kept = again if likely is None else functools.partial(likely.__getitem__, 0)
-        return Segmentation(seen, masks[0], self.spec.classes, note, kept)
+        note += ", each seen by itself" * (not way.exact)
+        likely = functools.partial(self._likely, image, scores)
+        return Segmentation(as_seen(image), masks[0], self.spec.classes, note, likely)
 
-    def average(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """The probabilities (C, H, W), averaged over all views."""
-        own = self.spec.preprocessing
-        plain, base = replace(own, resize=()), Resize(own.resize).shape(*image.shape[:2])
-        total: Any = 0
-        for scale, mirrored in self.views:
-            seen = resized(image, *(max(1, round(scale * n)) for n in base))
-            turned = seen[:, :: -1 if mirrored else 1]
-            likely: Any = label(self.model, [turned], plain, self.max_memory, True)[1]
-            planes = likely[0, ..., :: -1 if mirrored else 1].transpose(1, 2, 0)
-            total += resized(planes, *image.shape[:2]).transpose(2, 0, 1)
-        return total / np.float32(len(self.views))
-
-
-def _png(picture: Image.Image) -> bytes:
-    """For a notebook, no larger than its column."""
-    small, file = picture.copy(), io.BytesIO()
-    small.thumbnail((SHOWN, SHOWN))
-    small.save(file, format="PNG")
-    return file.getvalue()
+    def _likely(self, image: NDArray[Any], scores: Any) -> NDArray[np.float32]:
+        """The probabilities (C, H, W), from the scores where they are known."""
+        own, (height, width, _) = self.spec.preprocessing, image.shape
+        if scores is None:
+            size = Resize(own.resize).shape(height, width)
+            x = tinyfcn.tensor(own.apply(resized(image, *size) if own.resize else image)[None])
+            scores = overlap_tile(self.network, x, max_memory=self.max_memory)
+        planes = F.softmax(scores, 1).numpy()[0]
+        return np.stack([resized(p, height, width) for p in planes]) if own.resize else planes
