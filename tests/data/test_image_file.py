@@ -213,11 +213,11 @@ DROPPED = {
     ),
     "planes of 16 bits": (
         tiff(SIXTEEN.tobytes(), t258=(16, 16, 16), t262=2, t277=3, t284=2),
-        "8 bits a channel, got 16",
+        "expected the bands of a pixel side by side, got planes",
     ),
     "near infrared": (tiff(bytes(144), t258=(8,) * 4, t262=2, t277=4, t338=(0,)),
                       "RGBA|train with --channels 4"),
-    "five bands": (tiff(bytes(180), t258=(8,) * 5, t262=2, t277=5, t338=(0, 0)), "5 bands"),
+    "five bands": (tiff(bytes(180), t258=(8,) * 5, t262=2, t277=5, t338=(0, 0)), "at most, got 5"),
     "grey and height": (tiff(bytes(72), t258=(8, 8), t262=1, t277=2, t338=(0,)), "."),
     "pages of a TIFF": (pages("TIFF"), "several pages or frames; save the one"),
     "pages of a packed TIFF": (pages("TIFF", compression="tiff_lzw"), "several pages"),

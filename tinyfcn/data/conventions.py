@@ -114,7 +114,7 @@ def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[
     """The values of a range as 0 to 255."""
     least, most = values.min(), values.max()
     if not range:
-        usual = next((limit for limit in (255, 4095, 65535) if most <= limit), most)
+        usual = next((limit for limit in (1, 255, 4095, 65535) if most <= limit), most)
         raise DataError(
             f"{name}: expected 8 bits a channel, got values from {least:g} to {most:g}; make them "
             f"0 to 255, or train with a range for all, such as --range={min(least, 0):g},{usual:g}"

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from tinyfcn.backend.setting import whole_number
 
@@ -57,26 +56,21 @@ def load(file: BinaryIO, upright: bool) -> tuple[list[Image.Image], str]:
     if name == "WebP":  # whose reader takes the memory at once
         check_pixels(*_webp_size(start))
     plugin = importlib.import_module(f"PIL.{name}ImagePlugin")
-    form: type[ImageFile.ImageFile] = getattr(plugin, f"{name}ImageFile")
+    form: Any = _Tiff if name == "Tiff" else getattr(plugin, f"{name}ImageFile")
     file.seek(0)
-    image = form(file)
+    image: ImageFile.ImageFile = form(file)
     tags = getattr(image, "tag_v2", {})  # of TIFF, where a tile may be larger than the image
     check_pixels(tags.get(322, 0), tags.get(323, 0))
     check_pixels(image.width, image.height)
     scans = file.read().count(b"\xff\xda") if image.info.get("progressive") else 1
     if scans * image.width * image.height > MOST_SCANNED or len(image.tile) > MOST_TILES:
         raise Refused("expected an image of a few scans, strips or tiles, got absurdly many")
-    _keep_bands(image, tags)
     arguments: Any = image.tile[0][3] if image.tile else ""  # known until the file is loaded
     coding = str(arguments if isinstance(arguments, str) else arguments[0])
     bits = 16 if name == "Png" and ";16" in coding else max(tags.get(258, (8,)))
     deep = bits > 8 and not image.mode.startswith(("I", "F"))
-    if deep and (";16" not in coding or coding.startswith("LA") or tags.get(284) == 2):
+    if deep and (";16" not in coding or coding.startswith("LA")):
         raise Refused(f"expected 8 bits a channel, got {bits}; scale it to 0..255 first")
-    if tags.get(277, 1) > sum(band != "X" for band in image.getbands()):
-        raise Refused(
-            f"expected {image.mode}, got {tags[277]} bands a pixel; save those that count alone"
-        )
     if getattr(image, "is_animated", False):
         raise Refused("expected one image, got several pages or frames; save the one that counts")
     turn = tags.get(274, 1)  # Pillow turns a TIFF itself
@@ -85,8 +79,7 @@ def load(file: BinaryIO, upright: bool) -> tuple[list[Image.Image], str]:
     if deep:
         file.seek(0)
         lower = form(file)
-        _keep_bands(lower, tags)
-        _decode(lower, lambda coding: coding[:-1] + _OTHER[coding[-1]])
+        lower.tile = [*map(_other_byte, lower.tile)]
         lower.load()
         images.append(lower)
     with contextlib.suppress(Exception):
@@ -103,23 +96,32 @@ def load(file: BinaryIO, upright: bool) -> tuple[list[Image.Image], str]:
     return images, coding
 
 
-def _keep_bands(image: ImageFile.ImageFile, tags: Any) -> None:
-    """Have a band of a TIFF beside grey or RGB decoded, which Pillow drops if it is not alpha, and
-    multiplies with the others if it is of another kind."""
-    mode = {("L", 2): "LA", ("La", 2): "LA", ("RGB", 4): "RGBA", ("RGBX", 4): "RGBA"}
-    image._mode = mode.get((image.mode, tags.get(277)), image.mode)
-    if tags:
-        _decode(image, lambda coding: coding.replace("X", "A").replace("a", "A"))
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    """A TIFF whose bands are all decoded: Pillow knows few ways to say what they are, drops those
+    that are not alpha, and divides the others by alpha of another kind."""
+
+    def _setup(self) -> None:
+        tags, bands = self.tag_v2, self.tag_v2.get(277, 1)
+        if bands > 4:
+            raise Refused(f"expected 4 bands a pixel at most, got {bands}; save those that count")
+        deep, packed = max(tags.get(258, (8,))) > 8, tags.get(259, 1) != 1
+        if tags.get(284) == 2 and bands > 1 and (deep or (packed and bands != 3)):
+            raise Refused("expected the bands of a pixel side by side, got planes; save it so")
+        if tags.get(262) == 1 and bands > 2:
+            tags[262] = 2  # RGB, not grey
+            tags.pop(338, None)
+        if tags.get(262) in (1, 2) and bands in (2, 4):
+            tags[338] = (2,)  # alpha
+        super()._setup()
 
 
-def _decode(image: ImageFile.ImageFile, coded: Callable[[str], str]) -> None:
-    """Change what Pillow takes the samples of a file for."""
-    tiles: list[Any] = []
-    for tile in image.tile:
-        what: Any = tile[3]
-        what = coded(what) if isinstance(what, str) else (coded(what[0]), *what[1:])
-        tiles.append(getattr(tile, "_make", tuple)([*tile[:3], what]))
-    image.tile = tiles
+def _other_byte(tile: Any) -> Any:
+    """What Pillow is told of a part of an image, for the other byte of 16 bits."""
+    codec, place, offset, how = tile
+    coding, *more = [how] if isinstance(how, str) else how
+    coding = coding[:-1] + _OTHER[coding[-1]]
+    how = (coding, *more) if more else coding
+    return getattr(tile, "_make", tuple)((codec, place, offset, how))
 
 
 def check_pixels(width: int, height: int) -> None:
