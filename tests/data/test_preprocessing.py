@@ -60,7 +60,7 @@ def test_json_gives_an_equal_one(preprocessing):
         ({"mean": (1, 2)}, "std must be positive numbers, one a channel"),
         ({"std": (1, 0, 1)}, "std must be positive numbers, one a channel"),
         ({"mean": (), "std": ()}, "one a channel"),
-        ({"range": (7, 7)}, "range must be two numbers, the smaller before"),
+        ({"range": (7, 7)}, "range must be two numbers, low first"),
         ({"scale": 0}, "scale must be positive"),
         ({"resize": [-1]}, r"Resize: size must be a longest side, or height and width, .*-1"),
     ],
@@ -71,5 +71,5 @@ def test_wrong_arguments_are_named(arguments, words):
 
 
 def test_wrong_images_are_named():
-    with pytest.raises(ValueError, match=r"uint8 RGB \(H, W, 3\), got float32"):
+    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\), got float32"):
         TORCHVISION.apply(IMAGE.astype(np.float32))

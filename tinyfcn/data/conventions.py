@@ -76,14 +76,12 @@ def read_image(
     Raises FileNotFoundError, or DataError if the file is damaged, larger than
     ``TINYFCN_MAX_PIXELS``, of another format (``image_file.py``), or holds something else.
     """
-    name, images = "the picture", list[Any]([picture])
+    name: str | PathLike[str] = "the picture"
     if isinstance(picture, str | PathLike):
-        name, (images, _) = str(picture), _loaded(picture, "an image", upright)
+        name, (picture, _) = picture, _loaded(picture, "an image", upright)
     elif isinstance(picture, Image.Image) and upright:
-        images = [ImageOps.exif_transpose(picture)]
-    values, *lower = (_values(image, name) for image in images)
-    if lower:
-        values = values.astype(np.uint16) << 8 | lower[0]
+        picture = ImageOps.exif_transpose(picture)
+    values = _values(picture, name) if isinstance(picture, Image.Image) else np.asarray(picture)
     if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "uif":
         raise DataError(
             f"{name}: expected an array (H, W, {channels}) or (H, W) of numbers, got "
@@ -91,26 +89,24 @@ def read_image(
         )
     values = np.atleast_3d(values)
     bands = values.shape[2]
-    if bands in (2, 4) and bands != channels and values.dtype.kind == "u":
-        if values[..., -1].min() < np.iinfo(values.dtype).max:
-            raise DataError(
-                f"{name}: expected an opaque image, got alpha or another band; lay it on a "
-                f"background, or train with --channels {bands}"
-            )
+    alpha = bands in (2, 4) and values.dtype.kind == "u" and channels in (1, 3)
+    if alpha and values[..., -1].min() == np.iinfo(values.dtype).max:
         values = values[..., :-1]
     if values.shape[2] == 3 and channels == 1:
         values = np.rint((values @ LUMA)[..., None]).astype(values.dtype)
     elif values.shape[2] == 1 and channels == 3:
         values = values.repeat(3, axis=2)
     if values.shape[2] != channels:
-        raise DataError(
-            f"{name}: expected an image of {channels} channels, got {bands}; convert it, or train "
-            f"with --channels {bands}"
-        )
+        wrong = f"an image of {channels} channels, got {bands}; convert it"
+        if alpha:
+            wrong = "an opaque image, got alpha or another band; lay it on a background"
+        raise DataError(f"{name}: expected {wrong}, or train with --channels {bands}")
     return values if values.dtype == np.uint8 and not range else _scaled(values, range, name)
 
 
-def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[np.float32]:
+def _scaled(
+    values: NDArray[Any], range: Sequence[float], name: str | PathLike[str]
+) -> NDArray[np.float32]:
     """The values of a range as 0 to 255."""
     least, most = values.min(), values.max()
     if not range:
@@ -142,8 +138,8 @@ def read_mask(
     DataError if the file is damaged, lossy (JPEG changes indices), of another mode, or has a colour
     that the palette lacks.
     """
-    (image, *lower), coding = _loaded(path, "a mask", upright=False)
-    if lower:
+    image, coding = _loaded(path, "a mask", upright=False)
+    if not isinstance(image, Image.Image):
         raise DataError(f"{path}: expected a mask of 8 bits a channel, got 16; save it so")
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
         raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
@@ -257,7 +253,7 @@ def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "class
         raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
 
 
-def _loaded(path: str | PathLike[str], what: str, upright: bool) -> tuple[list[Image.Image], str]:
+def _loaded(path: str | PathLike[str], what: str, upright: bool) -> image_file.Loaded:
     """As :func:`image_file.load`; says whatever is wrong with the file."""
     try:
         with open_regular(path) as file:
@@ -272,10 +268,8 @@ def _loaded(path: str | PathLike[str], what: str, upright: bool) -> tuple[list[I
         raise DataError(f"{path}: damaged, truncated or not {what} at all ({error})") from error
 
 
-def _values(image: Image.Image | NDArray[Any], name: str) -> NDArray[Any]:
+def _values(image: Image.Image, name: str | PathLike[str]) -> NDArray[Any]:
     """What an image holds: grey or RGB, perhaps with alpha, or another band."""
-    if not isinstance(image, Image.Image):
-        return np.asarray(image)
     if image.mode not in _MODES:
         raise DataError(f"{name}: expected grey or RGB, got an image of Pillow mode {image.mode!r}")
     for mode in _MODES[image.mode]:

@@ -11,6 +11,8 @@ import importlib
 import sys
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from tinyfcn.backend.setting import whole_number
@@ -30,15 +32,17 @@ _UPRIGHT = [Image.Transpose(number) for number in (0, 3, 1, 5, 4, 6, 2)]
 _OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
+Loaded = tuple[Image.Image | NDArray[np.uint16], str]
+
+
 class Refused(ValueError):
     """An image that may be whole, but is not read; says why, and what to do."""
 
 
-def load(file: BinaryIO, upright: bool) -> tuple[list[Image.Image], str]:
+def load(file: BinaryIO, upright: bool) -> Loaded:
     """The image in a file, loaded, and how its samples are coded, in Pillow's words: "RGB", "L;2".
 
-    Where they are several of 16 bits a pixel, Pillow takes the upper bytes: then another follows,
-    of the lower.
+    Of several of 16 bits a pixel Pillow takes the upper bytes; these come as an array (H, W, C).
 
     Args:
         file: at its beginning.
@@ -75,25 +79,25 @@ def load(file: BinaryIO, upright: bool) -> tuple[list[Image.Image], str]:
         raise Refused("expected one image, got several pages or frames; save the one that counts")
     turn = tags.get(274, 1)  # Pillow turns a TIFF itself
     image.load()
-    images: list[Image.Image] = [image]
+    images: list[Any] = [image]
     if deep:
         file.seek(0)
-        lower = form(file)
-        lower.tile = [*map(_other_byte, lower.tile)]
-        lower.load()
-        images.append(lower)
+        images.append(form(file))
+        images[1].tile = [*map(_other_byte, images[1].tile)]
+        images[1].load()
     with contextlib.suppress(Exception):
         turn = turn if tags else image.getexif().get(ExifTags.Base.Orientation, 1)
-    if turn not in range(2, 9):
-        return images, coding
-    if not upright and (tags or turn < 5 or image.width == image.height):
-        raise Refused(
-            f"its EXIF orientation, {turn}, turns or mirrors it, and nothing says whether its mask "
-            "follows: if it does, store the image upright, else without the orientation"
-        )
-    if upright and not tags:
-        images = [one.transpose(_UPRIGHT[turn - 2]) for one in images]
-    return images, coding
+    if turn in range(2, 9):
+        if not upright and (tags or turn < 5 or image.width == image.height):
+            raise Refused(
+                f"its EXIF orientation, {turn}, turns or mirrors it, and nothing says whether its "
+                "mask follows: if it does, store the image upright, else without the orientation"
+            )
+        if upright and not tags:
+            images = [one.transpose(_UPRIGHT[turn - 2]) for one in images]
+    if deep:
+        return np.asarray(images[0], np.uint16) << 8 | np.asarray(images[1]), coding
+    return images[0], coding
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):

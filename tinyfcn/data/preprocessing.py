@@ -60,10 +60,7 @@ class Preprocessing:
         object.__setattr__(self, "resize", Resize(tuple(self.resize)).size)
         limits = tuple(float(value) for value in self.range)
         if limits and not (len(limits) == 2 and -np.inf < limits[0] < limits[1] < np.inf):
-            raise ValueError(
-                "Preprocessing: range must be two numbers, the smaller before the larger, "
-                f"got {self.range}"
-            )
+            raise ValueError(f"Preprocessing: range must be two numbers, low first, got {limits}")
         object.__setattr__(self, "range", limits)
 
     @property
@@ -108,9 +105,9 @@ class Preprocessing:
         float32 (channels, H, W); the memory stays channels-last."""
         dtype = np.dtype(np.float32 if self.range else np.uint8)
         if image.dtype != dtype or image.ndim != 3 or image.shape[2] != self.channels:
-            expected = "RGB (H, W, 3)" if self.channels == 3 else f"(H, W, {self.channels})"
             raise ValueError(
-                f"Preprocessing: image must be {dtype} {expected}, got {image.dtype} {image.shape}"
+                f"Preprocessing: image must be {dtype} (H, W, {self.channels}), got {image.dtype} "
+                f"{image.shape}"
             )
         height, width, channels = image.shape
         if self.channel_order == "BGR":
