@@ -147,7 +147,7 @@ def test_signed_and_float_and_what_lies_beyond(tmp_path: Path) -> None:
     ):
         read_image(path, channels=1)
     path = written(tmp_path, tiff(np.where(array > 0, np.nan, array).astype(np.float32)))
-    with pytest.raises(DataError, match="a: expected values up to 1, got float32 to nan"):
+    with pytest.raises(DataError, match="a: expected values from 0 to 1, got float32 from nan"):
         read_image(path, channels=1, range=(0, 1))
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     Image.fromarray(rgb).save(tmp_path / "a.png")
     for channels, more, words in (
         (4, {}, "expected an image of 4 channels, got 3; convert it, or train with --channels 3"),
-        (3, {"range": (0, 4095)}, "expected values up to 4095, got uint8 to 25"),
+        (3, {"range": (0, 4095)}, "expected values from 0 to 4095, got uint8 from"),
     ):
         with pytest.raises(DataError, match=f"a.png: {words}"):
             read_image(tmp_path / "a.png", channels=channels, **more)

@@ -115,9 +115,12 @@ def _scaled(
             f"{name}: expected 8 bits a channel, got values from {least:g} to {most:g}; make them "
             f"0 to 255, or train with a range for all, such as --range={min(least, 0):g},{usual:g}"
         )
-    if not np.isfinite(most - least) or (values.dtype == np.uint8 and range[1] > 255):
-        raise DataError(f"{name}: expected values up to {range[1]:g}, got {values.dtype} to {most}")
     low, high = range
+    if not np.isfinite(most - least) or (values.dtype == np.uint8 and high > 255):
+        raise DataError(
+            f"{name}: expected values from {low:g} to {high:g}, got {values.dtype} from {least} to "
+            f"{most}"
+        )
     return np.clip((values.astype(np.float32) - low) * np.float32(255 / (high - low)), 0, 255)
 
 

@@ -95,7 +95,8 @@ class Preprocessing:
         text += f" 0 to {255 * self.scale:g}"
         for words, numbers, none in (("less", self.mean, 0), ("divided by", self.std, 1)):
             if set(numbers) != {none}:
-                text += f", {words} {', '.join(f'{n:.6g}' for n in numbers)}"
+                told = numbers if len(set(numbers)) > 1 else numbers[:1]
+                text += f", {words} {', '.join(f'{n:.6g}' for n in told)}"
         if self.resize:
             text += f", resized to {' x '.join(map(str, self.resize))}"
         return text
