@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     weights, names = options.weights or options.files[0], options.files[not options.weights :]
     weights = best_of(weights)
     if not names:
-        raise UsageError("name a checkpoint, then images")
+        raise UsageError("name a checkpoint, then images, as in: tinyfcn predict runs/fcn8s photos")
     with usage_errors("predict"):
         segmenter = Segmenter(
             weights, options.model, scales=options.scales, flip=options.flip,

@@ -41,7 +41,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    for command, answer in (("tarin", "; did you mean train?"), ("xyz", "")):
+    for command, answer in (
+        ("tarin", "; did you mean train?"),
+        ("xyz", f"; there are {', '.join(cli.COMMANDS)}"),
+    ):
         with pytest.raises(SystemExit) as stop:
             cli.main([command])
         assert stop.value.code == 2

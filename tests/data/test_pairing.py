@@ -91,6 +91,11 @@ LAYOUTS: dict[str, tuple[dict[str, object], tuple[str, str]]] = {
          "annotations/trimaps/b.gif": 7},
         ("a", "b"),
     ),
+    "MMSegmentation": (
+        {"img_dir/train/a.png": 40, "ann_dir/train/a.png": 4, "img_dir/val/b.png": 70,
+         "ann_dir/val/b.png": 7, "ann_colored/val/b.png": 1},
+        ("dir/train/a", "dir/val/b"),
+    ),
     "words within names": (
         {"images/face_mask_1.jpg": 40, "images/label.jpg": 70, "masks/face_mask_1.png": 4,
          "masks/label.png": 7},

@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"tinyfcn {tinyfcn.__version__}")
             return 0
         if command not in COMMANDS:
-            raise once(UsageError(f"unknown command {command}{did_you_mean(command, COMMANDS)}"))
+            near = did_you_mean(command, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            raise once(UsageError(f"unknown command {command}{near}"))
         if command not in ("train", "evaluate") and (ranks := launched()) > 1:
             raise once(UsageError(f"{command} runs in one process, and {ranks} were started"))
         status: int | None = load(COMMANDS[command][0]).main(rest)

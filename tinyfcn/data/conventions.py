@@ -145,7 +145,9 @@ def read_mask(
     if not isinstance(image, Image.Image):
         raise DataError(f"{path}: expected a mask of 8 bits a channel, got 16; save it so")
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
-        raise DataError(f"{path}: expected a PNG mask, got a JPEG, which changes labels")
+        raise DataError(
+            f"{path}: expected a PNG mask, got a JPEG, which changes labels; export it anew as PNG"
+        )
     if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
         image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)
     if (image.format, image.mode) == ("GIF", "P"):  # whose writers number the colours anew

@@ -23,16 +23,16 @@ MOST_FOLDERS = 16  # before a name
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # Of two masks of a sample, that is taken whose word stands first here.
 MASK_WORDS = (
-    "segmentationclass", "segmentationclasspng", "segmentationclassaug", "labelids",
-    "labeltrainids", "masks?", "labels?", "segmentations?|seg", "annotations?|annots?",
-    "ground[ _-]?truths?|gt|gtfine|gtcoarse", "targets?",
+    "segmentationclass", "segmentationclass(?:png|raw)", "segmentationclassaug", "labelids",
+    "labeltrainids", "masks?", "labels?", "segmentations?|seg", "annotations?|annots?|anns?",
+    "ground[ _-]?truths?|gt|gtfine|gtcoarse", "targets?", "stuffthingmaps",
     "label(?:ed)?approved",
 )  # fmt: skip
 IMAGE_WORDS = ("jpegimages", "images?", "imgs?", "photos?", "leftimg8bit", "sat")
 # Neither: single objects, masks to look at, what networks answered.
 OTHER_WORDS = (
     "segmentationobject(?:png)?", "segmentation(?:class|object)visualization", "instanceids",
-    "color", "overlays?", "predictions?",
+    "colou?r(?:ed)?", "overlays?", "predictions?",
 )  # fmt: skip
 
 
