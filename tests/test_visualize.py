@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tinyfcn.data import class_palette
-from tinyfcn.metrics import SCORES
-from tinyfcn.visualize import overlay, plot_curves, sheet, written
+from tinyfcn.metrics import SCORES, scores
+from tinyfcn.visualize import overlay, plot_confusion, plot_curves, sheet, written
 
 CLASSES = ["background", "cat", "dog"]
 COLOURS = class_palette(CLASSES)
@@ -220,3 +220,26 @@ def test_the_top_of_the_loss_is_round() -> None:
 def test_curves_of_what_is_not_finite() -> None:
     rows = [*log(2, train_loss=math.inf), *log(1, train_loss=math.nan, mean_iu=math.nan)]
     assert len(plot_curves(rows)) == len(plot_curves(rows[:1])) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 21, 40, 41, 150, 255])
+def test_a_confusion_matrix_shows_each_cell(count: int) -> None:
+    counts = np.zeros((count, count), int)
+    counts[np.arange(count), (np.arange(count) + 1) % count] = 7
+    picture = plot_confusion(scores(counts), [f"class {i}" for i in range(count)])
+    assert max(picture.size) < 1600
+    pixels = np.asarray(picture)
+    full = (pixels == (0, 68, 136)).all(axis=2)
+    rows, columns = (np.flatnonzero(full.any(axis=axis)) for axis in (1, 0))
+    side = 30 if count <= 40 else max(4, 1200 // count)
+    # One dark square in each line, one to the right of the diagonal.
+    starts = [rows[0] + i * side for i in range(count)]
+    assert all(full[start].any() for start in starts)
+    lefts = [int(np.flatnonzero(full[start])[0] - columns[0]) for start in starts]
+    assert lefts == [side * ((i + 1) % count) for i in range(count)]
+
+
+@pytest.mark.parametrize("name", ["狐", "\uffff", "a\nb", "x" * 300, "Grün"])
+def test_a_confusion_matrix_of_any_names(name: str) -> None:
+    picture = plot_confusion(scores([[1, 0], [0, 1]]), ["sea", name])
+    assert picture.height < 120 and picture.width < 500

@@ -1,4 +1,4 @@
-"""Pictures: overlays of masks, sheets of predictions, training curves.
+"""Pictures: overlays of masks, sheets of predictions, training curves, confusion matrices.
 
 Everything is drawn with Pillow, in the colours of :func:`~tinyfcn.data.class_palette`, so that a
 colour means the same class in a mask file, in an overlay and in a sheet.
@@ -20,9 +20,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 from tinyfcn.data.class_colours import class_palette, is_background
 from tinyfcn.data.conventions import borders
 from tinyfcn.data.palette import VOID, index_to_rgb
-from tinyfcn.metrics import SCORES
+from tinyfcn.metrics import SCORES, Scores
 
-_PAPER, _INK, _FRAME = (255, 255, 255), (32, 32, 32), (160, 160, 160)
+_PAPER, _INK, _FRAME, _GRID = (255, 255, 255), (32, 32, 32), (160, 160, 160), (230, 230, 230)
+_FULL = np.array([0, 68, 136])  # a cell of 100 %
+_LEAST = 13  # height of letters that can be read, in pixels
 _SEEN = 256  # an overlay with a legend is at least so many pixels wide or high; half, in a sheet
 # Where to look for a letter that Pillow's own font lacks, which has those of English.
 _FONTS = "DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc"
@@ -212,6 +214,43 @@ def _plot(
     return _keyed(picture.reduce(fine), letters, enumerate(columns.values()))
 
 
+def plot_confusion(scores: Scores, classes: Sequence[str]) -> Image.Image:
+    """The confusion matrix as a picture: of the pixels of the class of a line, how many in a
+    hundred were taken for that of the column.
+
+    Example:
+        >>> from tinyfcn.metrics import scores
+        >>> plot_confusion(scores([[3, 1], [0, 4]]), ["sea", "sky"]).getpixel((90, 82))
+        (0, 68, 136)
+    """
+    side = 30 if len(classes) <= 40 else max(4, 1200 // len(classes))
+    small, gap = min(_LEAST, side), _gap(_LEAST)
+    font = _font("", small)
+    names = [written(i, name, small) for i, name in enumerate(classes)]
+    left = 2 * gap + max(round(own.getlength(f"{n} {i}")) for i, (n, own) in enumerate(names))
+    top, size = 4 * gap + _LEAST, len(classes) * side
+    picture = Image.new("RGB", (max(left + size + gap, 400), top + size + gap), _PAPER)
+    shares = scores.counts / np.maximum(1, scores.counts.sum(axis=1, keepdims=True))
+    depths = shares[..., None] ** 0.5  # which shows what is rare
+    cells = Image.fromarray(np.rint(255 + depths * (_FULL - 255)).astype(np.uint8))
+    picture.paste(cells.resize((size, size), Image.Resampling.NEAREST), (left, top))
+    draw = ImageDraw.Draw(picture)
+    note = "line: true class; column: predicted class; in % of the line"
+    draw.text((gap, gap), note, _INK, _font("", _LEAST))
+    middles = (np.arange(len(classes)) + 0.5) * side
+    for i, (name, own) in enumerate(names):
+        draw.text((left - gap, top + middles[i]), f"{name} {i}", _INK, own, "rm")
+        draw.text((left + middles[i], top - gap), str(i), _INK, font, "mb")
+    for i, j in np.argwhere(shares >= 0.005) if side >= 2 * _LEAST else ():
+        ink = _PAPER if shares[i, j] > 0.25 else _INK
+        place = (left + middles[j], top + middles[i])
+        draw.text(place, f"{100 * shares[i, j]:.0f}", ink, font, "mm")
+    for end in range(side - 1, size, side):
+        draw.line((left, top + end, left + size, top + end), _GRID)
+        draw.line((left + end, top, left + end, top + size), _GRID)
+    return picture
+
+
 def made_by(command: str) -> PngImagePlugin.PngInfo:
     """What a PNG says of its origin: the option ``pnginfo`` of Pillow's writer."""
     info = PngImagePlugin.PngInfo()
@@ -267,12 +306,12 @@ def _font(file: str, letters: int) -> Any:
 
 def _letters(width: int, height: int) -> int:
     """Height of letters that can be read in a picture of this size, in pixels."""
-    return max(13, round(math.sqrt(width * height) / 64))
+    return max(_LEAST, round(math.sqrt(width * height) / 64))
 
 
 def _gap(letters: int) -> int:
     """Pixels between the parts of a picture."""
-    return letters * 8 // 13
+    return letters * 8 // _LEAST
 
 
 def _enlarged(image: NDArray[Any], least: int) -> int:

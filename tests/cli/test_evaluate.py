@@ -100,7 +100,6 @@ def test_any_list_or_folder(capsys: pytest.CaptureFixture[str]) -> None:
         ("--val-split some.txt", "list some.txt in data", "val_00003 val_00001"),
         ("data", "list val in data", "val_00000 val_00001 val_00002 val_00003 val_00004"),
         ("photos --val-split part", "list part in photos", "d a"),
-        ("photos --val-split photos/part.txt", "list photos/part.txt in photos", "d a"),
     ):
         assert run(*arguments.split(), "--out", "a") == 0
         found = [row[0] for row in table("a/images.csv")[1:]]

@@ -8,13 +8,12 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tinyfcn.metrics import scores
 from tinyfcn.training.evaluation import Evaluation
 from tinyfcn.training.results import write_results
-from tinyfcn.training.tables import class_scores, confusion_picture
+from tinyfcn.training.tables import class_scores
 
 NAMES = ['sea, "deep"', "sky", "=1+1", "狐"]
 COUNTS = [[6, 2, 0, 0], [1, 9, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0]]
@@ -57,26 +56,3 @@ def test_files_come_back(tmp_path: Path) -> None:
     assert rows[0] == ["id", "pixel_accuracy", "mean_iu", *(f"iu {name}" for name in NAMES)]
     assert rows[1] == ["a,b", "0.5", str(1 / 3), str(1 / 3), "", "0.0", "1.0"]
     assert rows[2] == ["c\\udcff", *[""] * 6]
-
-
-@pytest.mark.parametrize("count", [1, 2, 21, 40, 41, 150, 255])
-def test_the_picture_shows_each_cell(count: int) -> None:
-    counts = np.zeros((count, count), int)
-    counts[np.arange(count), (np.arange(count) + 1) % count] = 7
-    picture = confusion_picture(scores(counts), [f"class {i}" for i in range(count)])
-    assert max(picture.size) < 1600
-    pixels = np.asarray(picture)
-    full = (pixels == (0, 68, 136)).all(axis=2)
-    rows, columns = (np.flatnonzero(full.any(axis=axis)) for axis in (1, 0))
-    side = 30 if count <= 40 else max(4, 1200 // count)
-    # One dark square in each line, one to the right of the diagonal.
-    starts = [rows[0] + i * side for i in range(count)]
-    assert all(full[start].any() for start in starts)
-    lefts = [int(np.flatnonzero(full[start])[0] - columns[0]) for start in starts]
-    assert lefts == [side * ((i + 1) % count) for i in range(count)]
-
-
-@pytest.mark.parametrize("name", ["狐", "\uffff", "a\nb", "x" * 300, "Grün"])
-def test_any_name_can_be_drawn(name: str) -> None:
-    picture = confusion_picture(scores([[1, 0], [0, 1]]), ["sea", name])
-    assert picture.height < 120 and picture.width < 500

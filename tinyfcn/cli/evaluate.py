@@ -118,16 +118,10 @@ def to_score(
     try:
         return opened(options.val_split), options.val_split
     except NoSplit as none:
-        if "val_split" in options.given:
-            raise
+        trained_in = options.state["arguments"].get("data_root")
+        other = Path(str(root)).resolve() != Path(str(trained_in)).resolve()
         held_out = Path(options.evaluate).with_name("val.txt")  # by the training
-        other = "data_root" in options.given
-        try:
-            if held_out.exists():
-                return opened(str(held_out)), str(held_out)
-        except FileNotFoundError:  # it is of other images
-            if not other:
-                raise
-        if none.lists or not other:
+        if "val_split" in options.given or (none.lists if other else not held_out.exists()):
             raise
-    return opened(None), None
+        split = None if other else str(held_out)
+    return opened(split), split

@@ -15,8 +15,8 @@ from tinyfcn.metrics import SCORES
 from tinyfcn.page import page
 from tinyfcn.training import run_page
 from tinyfcn.training.evaluation import Evaluation
-from tinyfcn.training.tables import class_scores, confusion_picture, csv_table
-from tinyfcn.visualize import made_by
+from tinyfcn.training.tables import class_scores, csv_table
+from tinyfcn.visualize import made_by, plot_confusion
 
 MARK = "tinyfcn evaluate"
 IMAGES, CONFUSION = ("id", "pixel_accuracy", "mean_iu"), "truth / prediction"  # tables begin so
@@ -44,7 +44,7 @@ def write_results(
     images = [[name, *figures] for name, figures in found.images.items()]
     matrix = found.scores.counts.astype(np.int64).tolist()
     pixels = ([name, *row] for name, row in zip(classes, matrix, strict=True))
-    confusion_picture(found.scores, classes).save(png := io.BytesIO(), "PNG", pnginfo=made_by(MARK))
+    plot_confusion(found.scores, classes).save(png := io.BytesIO(), "PNG", pnginfo=made_by(MARK))
     report = page(
         f"{about['checkpoint']} on {len(found.images)} images",
         run_page.evaluation(found, classes), run_page.settings(told),

@@ -14,7 +14,7 @@ from tinyfcn.data.palette import VOID
 from tinyfcn.metrics import SCORES
 from tinyfcn.page import Element, element, gallery, joined, picture, table
 from tinyfcn.training.evaluation import Evaluation
-from tinyfcn.training.tables import class_scores, confusion_picture
+from tinyfcn.training.tables import class_scores
 from tinyfcn.visualize import Triple, in_colours
 
 MOST = 1_200_000  # letters that the worst images may take
@@ -37,7 +37,7 @@ def evaluation(found: Evaluation, classes: Sequence[str]) -> Element:
         style = f"background:#{colour.tobytes().hex()}"
         named = joined(element("span", class_="colour", style=style), name)
         by_class.append([named, *("" if x is None else f"{100 * x:.1f}" for x in of.values())])
-    confusions = picture(confusion_picture(scores, classes), "confusion matrix")
+    confusions = picture(visualize.plot_confusion(scores, classes), "confusion matrix")
     worst: list[Element] = []
     for name, triple in found.worst.items():
         accuracy, mean_iu, *_ = found.images[name]
