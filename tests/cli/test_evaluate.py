@@ -115,7 +115,7 @@ def test_any_list_or_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("photos", "--data-root", "data") == 2
     photos("abcd", (0, 255))
     assert run("photos") == 0
-    assert "note: the masks in photos/masks hold 0 and 255 only" in capsys.readouterr().out
+    assert "note: the masks in photos/masks hold 0 and 255" in capsys.readouterr().out
     two = ModelSpec("same_resolution", ("background", "cell"), {"width": 0.02, "batch_norm": True})
     about = {"model": two.model, "width": 0.02, "data_root": "data"}
     checkpoint.save("best.npz", {
