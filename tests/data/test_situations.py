@@ -69,6 +69,7 @@ def put(
 PNG = "images/{}.png"
 VOC = {"images": "JPEGImages/{}.jpg", "masks": "SegmentationClass/{}.png"}
 TWO = "--classes background,cell"
+ALL = "a\nb\nc\nd\n"
 
 
 class Case(NamedTuple):
@@ -133,10 +134,15 @@ def coco(root: Path, images: str, files: dict[str, str]) -> None:
         save(root / part, json.dumps(content))
 
 
-def cvat(root: Path, **lists: str) -> None:
-    colours = np.array([[0, 0, 0], [51, 221, 255]], np.uint8)
-    labels = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncell:51,221,255::\n"
-    put(root, **VOC, mask=lambda k: colours[truth(k)], labelmap=labels,
+def three(k: int) -> Mask:
+    return truth(k) * np.uint8(k < 3)
+
+
+def cvat(root: Path, names: str = "background cell", **lists: str) -> None:
+    colours = {"background": (0, 0, 0), "cell": (51, 221, 255)}
+    labels = "".join(f"{n}:{','.join(map(str, colours[n]))}::\n" for n in names.split())
+    put(root, **VOC, mask=lambda k: np.array([*colours.values()], np.uint8)[three(k)],
+        labelmap=f"# label:color_rgb:parts:actions\n{labels}",
         **{f"ImageSets__Segmentation__{name}": text for name, text in lists.items()})  # fmt: skip
 
 
@@ -208,8 +214,11 @@ SITUATIONS: dict[str, Case] = {
         "annotations/instances_default.json": NAMES}), ""),
     "COCO, of Roboflow": Case(partial(coco, images="{part}/{name}.jpg", files={
         "train/_annotations.coco.json": "ab", "valid/_annotations.coco.json": "cd"}), ""),
-    "CVAT": Case(partial(cvat, default="a\nb\nc\nd\n"), ""),
-    "CVAT, two subsets": Case(partial(cvat, train="a\nb\nc\n", val="d\n"), ""),
+    "CVAT": Case(partial(cvat, default=ALL), "", labels=three),
+    "CVAT, subsets": Case(partial(cvat, Train=ALL[:6], Validation="d\n"), "", labels=three),
+    "CVAT, in another order": Case(
+        partial(cvat, names="cell background", default=ALL), TWO, labels=three),
+    "CVAT, other names": Case(partial(cvat, default=ALL), "--classes rest,thing", labels=three),
     "Roboflow": Case(roboflow, ""),
     # lists
     "ids with endings": Case(partial(listed, line="{}.jpg")),

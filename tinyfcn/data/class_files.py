@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.conventions import DataError, check_classes
-from tinyfcn.data.dataset import Classes
+from tinyfcn.data.dataset import Classes, names_of
 from tinyfcn.data.palette import VOC_PALETTE, VOID
 from tinyfcn.files import open_regular
 
@@ -64,13 +65,23 @@ def read_lines(path: Path, columns: int = 1) -> tuple[str, ...]:
     return lines
 
 
-def find_class_file(folder: Path) -> tuple[Classes | None, NDArray[np.uint8]]:
-    """What the first of ``CLASS_FILES`` says, in a folder or one just below; None if there is none,
-    and VOC's colours."""
+def find_class_file(
+    folder: Path, given: Classes | None = None
+) -> tuple[Classes | None, NDArray[np.uint8]]:
+    """What the first of ``CLASS_FILES`` says, in a folder or one just below; VOC's colours if there
+    is none. Classes that are given count instead; where they are its names in another order, each
+    keeps its values."""
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     found = (path for place in places for name in CLASS_FILES for path in place.glob(name))
     path = next(found, None)
-    return (None, VOC_PALETTE) if path is None else read_class_file(path)
+    if path is None:
+        return given, VOC_PALETTE
+    known, colours = read_class_file(path)
+    if given and not isinstance(given, Mapping) and sorted(given) == sorted(names_of(known)):
+        values = known if isinstance(known, Mapping) else dict(enumerate(known))
+        ordered = {v: name for name in given for v in values if values[v] == name}
+        return known if [*ordered] == [*values] else ordered, colours
+    return given or known, colours
 
 
 def read_class_file(path: Path) -> tuple[Classes, NDArray[np.uint8]]:

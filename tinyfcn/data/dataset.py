@@ -116,7 +116,9 @@ class SegmentationDataset:
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
         """Read the values of one mask file; a reader of another format overrides this."""
-        return read_mask(path, self.palette, greys=self.table is not None)
+        return read_mask(
+            path, self.palette, greys=self.table is not None and self.palette is VOC_PALETTE
+        )
 
     def only(self, ids: Collection[str]) -> SegmentationDataset:
         """The samples with these ids, in the same order."""

@@ -69,10 +69,11 @@ class VOCSegmentation(SegmentationDataset):
         images_in = _find_folder(self.root / "JPEGImages", "the images")
         images, masks = find_pairs(self.root, [images_in, *self.root.glob("SegmentationClass*")])
         ids, source = ids_of(self.root, split, images, masks)
-        names, colours = find_class_file(self.root)
+        if palette is None or not classes:
+            classes, colours = find_class_file(self.root, classes)
         super().__init__(
-            ids, images, masks, classes or names or VOC_CLASSES,
-            colours if palette is None else palette, source, void,
+            ids, images, masks, classes or VOC_CLASSES, colours if palette is None else palette,
+            source, void,
         )  # fmt: skip
 
 
@@ -177,8 +178,9 @@ class FolderSegmentation(SegmentationDataset):
                 f"SegmentationClass, or beside their images as NAME_mask.png; there are "
                 f"{there or 'no files'}"
             )
-        names, colours = find_class_file(self.root)
-        if not (classes := classes or names):
+        if palette is None or not classes:
+            classes, colours = find_class_file(self.root, classes)
+        if not classes:
             raise _nameless(self.root, labels.values(), colours if palette is None else palette)
         ids, source = ids_of(self.root, split, files, labels)
         super().__init__(
