@@ -1,8 +1,9 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyfcn
@@ -10,22 +11,61 @@ import tinyfcn.functional as F
 from tinyfcn import Tensor, gradcheck, gradgradcheck
 
 
-def loss_by_loops(x, target, weight, ignore_index, reduction):
-    """Cross-entropy pixel by pixel with Python's floats."""
+def probabilities(x, n, pixel):
+    logits = [float(x[(n, c, *pixel)]) for c in range(x.shape[1])]
+    powers = [math.exp(v - max(logits)) for v in logits]
+    return [power / math.fsum(powers) for power in powers]
+
+
+def focal_by_loops(x, target, weight, ignore_index, reduction, gamma):
+    """Pixel by pixel with Python's floats; cross-entropy for gamma 0."""
     losses, total = np.zeros(target.shape), 0.0
-    for index in np.ndindex(target.shape):
-        label = int(target[index])
-        if label == ignore_index:
-            continue
-        logits = [float(x[(index[0], c, *index[1:])]) for c in range(x.shape[1])]
-        top = max(logits)
-        log_sum = top + math.log(math.fsum(math.exp(v - top) for v in logits))
-        factor = 1.0 if weight is None else float(weight[label])
-        losses[index] = factor * (log_sum - logits[label])
-        total += factor
+    for (n, *pixel), label in np.ndenumerate(target):
+        if label != ignore_index:
+            p = probabilities(x, n, pixel)
+            others = math.fsum(p[:label] + p[label + 1 :])  # 1 − p without cancellation
+            losses[(n, *pixel)] = -weight[label] * others**gamma * math.log(p[label])
+            total += weight[label]
+    return reduced(losses, total, reduction)
+
+
+def dice_by_loops(x, target, weight, ignore_index, reduction):
+    losses, heavy = np.zeros(len(x)), np.zeros(len(x))
+    for n in range(len(x)):
+        both, said, there = np.zeros((3, x.shape[1]))
+        for pixel, label in np.ndenumerate(target[n]):
+            if label != ignore_index:
+                p = probabilities(x, n, pixel)
+                both[label] += p[label]
+                said += p
+                there[label] += 1
+                heavy[n] += weight[label]
+        present = [c for c in range(x.shape[1]) if there[c]]
+        for c in present:
+            dice = 2 * both[c] / (said[c] + there[c])
+            losses[n] += weight[c] * (1 - dice) / sum(weight[k] for k in present)
+    if reduction == "mean":
+        return sum(losses * heavy) / (sum(heavy) or 1)
+    return reduced(losses, 0, reduction)
+
+
+def reduced(losses, total, reduction):
     if reduction == "none":
         return losses
     return math.fsum(losses.ravel()) / ((total or 1.0) if reduction == "mean" else 1.0)
+
+
+def nll_of_logits(x, target, *arguments):
+    return F.nll_loss(F.log_softmax(x, 1), Tensor(target), *arguments)
+
+
+LOSSES = [
+    (F.cross_entropy, partial(focal_by_loops, gamma=0)),
+    (nll_of_logits, partial(focal_by_loops, gamma=0)),
+    (F.dice_loss, dice_by_loops),
+    *((partial(F.focal_loss, gamma=gamma), partial(focal_by_loops, gamma=gamma))
+      for gamma in (0, 0.5, 2, 3.5)),
+]  # fmt: skip
 
 
 @st.composite
@@ -38,25 +78,25 @@ def problems(draw):
     ignore_index = draw(st.sampled_from([-100, 255, 0, classes - 1]))
     integers = ["int64", "int32"] + (["uint8"] if ignore_index >= 0 else [])
     target = random.integers(0, classes, (n, *pixels))
-    target[random.random(target.shape) < 0.3] = ignore_index
+    target[random.random(target.shape) < draw(st.sampled_from([0.3, 0.9]))] = ignore_index
     weight = random.uniform(0.1, 3, classes) if draw(st.booleans()) else None
     return x, target.astype(draw(st.sampled_from(integers))), weight, ignore_index
 
 
 @given(problems(), st.sampled_from(["mean", "sum", "none"]))
+@settings(max_examples=40)
 def test_against_loops(problem, reduction):
     x, target, weight, ignore_index = problem
-    expected = loss_by_loops(x, target, weight, ignore_index, reduction)
-    tolerance = 200 * np.finfo(x.dtype).eps
+    known = np.ones(x.shape[1]) if weight is None else weight
+    close = 400 * np.finfo(x.dtype).eps
     backwards = np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    for lying in (x, np.moveaxis(backwards, -1, 1), np.repeat(x, 2, axis=0)[::2]):
-        loss = F.cross_entropy(Tensor(lying), target, weight, ignore_index, reduction)
-        assert loss.dtype == x.dtype
-        np.testing.assert_allclose(loss.numpy(), expected, rtol=tolerance, atol=tolerance)
-        log_probabilities = F.log_softmax(Tensor(lying), 1)
-        loss = F.nll_loss(log_probabilities, Tensor(target), weight, ignore_index, reduction)
-        assert loss.dtype == x.dtype
-        np.testing.assert_allclose(loss.numpy(), expected, rtol=tolerance, atol=tolerance)
+    layouts = x, np.moveaxis(backwards, -1, 1), np.repeat(x, 2, axis=0)[::2]
+    for fn, loops in LOSSES:
+        expected = loops(x, target, known, ignore_index, reduction)
+        for lying in layouts:
+            found = fn(Tensor(lying), target, weight, ignore_index, reduction)
+            assert found.dtype == x.dtype
+            np.testing.assert_allclose(found.numpy(), expected, close, close)
 
 
 @pytest.mark.parametrize("op", [F.cross_entropy, F.nll_loss])
@@ -139,12 +179,13 @@ def test_small_differences_of_large_logits_in_float32(rng):
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("op", [F.cross_entropy, F.dice_loss, F.focal_loss])
 @pytest.mark.parametrize("weight", [None, np.array([1.0, 2.0])])
-def test_every_pixel_ignored(weight):
+def test_every_pixel_ignored(op, weight):
     x = Tensor(np.ones((2, 2, 3, 3), np.float32), requires_grad=True)
     target = np.full((2, 3, 3), 255, np.uint8)
     for reduction in ("mean", "sum"):
-        loss = F.cross_entropy(x, target, weight, ignore_index=255, reduction=reduction)
+        loss = op(x, target, weight, ignore_index=255, reduction=reduction)
         x.grad = None
         loss.backward()
         assert loss.item() == 0.0
@@ -172,19 +213,19 @@ def test_weighted_mean_divides_by_the_sum_of_weights():
 
 
 def test_the_same_bits_for_any_number_of_threads(monkeypatch, rng):
-    x = rng.standard_normal((2, 21, 90, 100)).astype("float32")
-    target = rng.integers(0, 21, (2, 90, 100))
+    x = rng.standard_normal((2, 21, 200, 210)).astype("float32")
+    target = rng.integers(0, 21, (2, 200, 210))
     results = []
     for threads in ("1", "2", "3"):
         monkeypatch.setenv("TINYFCN_NUM_THREADS", threads)
         t = Tensor(x, requires_grad=True)
-        loss = F.cross_entropy(t, target)
+        loss = F.cross_entropy(t, target) + F.dice_loss(t, target) + F.focal_loss(t, target)
         loss.backward()
         results.append((loss.item(), t.grad.numpy().tobytes()))
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.parametrize("op", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("op", [F.cross_entropy, F.nll_loss, F.dice_loss, F.focal_loss])
 def test_errors(op):
     name = op.__name__
     x = Tensor(np.zeros((1, 21, 2, 2), np.float32))
