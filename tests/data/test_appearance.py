@@ -11,25 +11,20 @@ import pytest
 from tinyfcn.data import ColourJitter, RandomBlur, RandomNoise, Sample
 
 
-def _sample(height: int, width: int) -> Sample:
-    rows, columns = np.mgrid[:height, :width]
-    image = np.stack([rows, columns, (rows * 7 + columns) % 21], -1).astype(np.uint8)
-    return Sample("s", image, image[..., 2].copy())
-
-
 def _rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+PIXELS = _rng().integers(0, 256, (30, 30, 3)).astype(np.uint8)
+RANDOM = Sample("s", PIXELS, PIXELS[..., 0])
 LARGEST: Any = SimpleNamespace(uniform=lambda least, most: most)  # draws it
 
 
 def test_colour_jitter_moves_colours_and_no_labels():
-    sample = _sample(20, 20)
-    jittered = ColourJitter()(sample, _rng())
-    assert jittered.mask is sample.mask and jittered.image.dtype == np.uint8
-    assert (jittered.image != sample.image).any()
-    np.testing.assert_array_equal(ColourJitter(0, 0, 0)(sample, _rng()).image, sample.image)
+    jittered = ColourJitter()(RANDOM, _rng())
+    assert jittered.mask is RANDOM.mask and jittered.image.dtype == np.uint8
+    assert (jittered.image != PIXELS).any()
+    np.testing.assert_array_equal(ColourJitter(0, 0, 0)(RANDOM, _rng()).image, PIXELS)
 
 
 def test_colour_jitter_stops_at_white():
@@ -69,13 +64,10 @@ def test_blur_spreads_a_point_by_its_deviation(deviation: float) -> None:
 
 
 def test_blur_is_between_none_and_the_largest() -> None:
-    sample = Sample(
-        "s", _rng().integers(0, 256, (30, 30, 3)).astype(np.uint8), np.zeros((30, 30), np.uint8)
-    )
-    rough = [RandomBlur(2)(sample, _rng(seed)).image.std() for seed in range(40)]
-    least = RandomBlur(2)(sample, LARGEST).image.std()
-    assert least <= min(rough) < 1.3 * least and max(rough) > 0.8 * sample.image.std()
-    np.testing.assert_array_equal(RandomBlur(0)(sample, _rng()).image, sample.image)
+    rough = [RandomBlur(2)(RANDOM, _rng(seed)).image.std() for seed in range(40)]
+    least = RandomBlur(2)(RANDOM, LARGEST).image.std()
+    assert least <= min(rough) < 1.3 * least and max(rough) > 0.8 * PIXELS.std()
+    np.testing.assert_array_equal(RandomBlur(0)(RANDOM, _rng()).image, PIXELS)
 
 
 def test_noise_has_its_deviation_and_no_mean_and_stays_in_range() -> None:
@@ -99,16 +91,3 @@ def test_the_smallest_images(size: tuple[int, int]) -> None:
     sample = Sample("s", np.full((*size, 3), 9, np.uint8), np.zeros(size, np.uint8))
     for transform in (ColourJitter(), RandomBlur(3), RandomNoise(0.2)):
         assert transform(sample, _rng()).image.shape == (*size, 3)
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: ColourJitter(contrast=2), r"contrast must be in \[0, 1\], got 2"),
-        (lambda: RandomBlur(-1), r"RandomBlur: deviation must be in \[0, 100\], got -1"),
-        (lambda: RandomNoise(float("nan")), r"RandomNoise: deviation must be in \[0, 1\], got nan"),
-    ],
-)
-def test_wrong_arguments_are_named(make, words):
-    with pytest.raises(ValueError, match=words):
-        make()

@@ -11,11 +11,14 @@ from tinyfcn.data import (
     ColourJitter,
     Compose,
     MirrorBorder,
+    RandomBlur,
     RandomCrop,
     RandomHorizontalFlip,
+    RandomNoise,
     RandomScale,
     RandomTurn,
     RandomVerticalFlip,
+    RandomWarp,
     Resize,
     Sample,
 )
@@ -208,6 +211,10 @@ def test_the_generator_alone_decides():
         (lambda: Resize((4.5,)), r"got \(4.5,\)"),
         (lambda: RandomVerticalFlip(-1), r"RandomVerticalFlip: probability must be .* got -1"),
         (lambda: RandomTurn(2), r"RandomTurn: probability must be in \[0, 1\], got 2"),
+        (lambda: ColourJitter(contrast=2), r"contrast must be in \[0, 1\], got 2"),
+        (lambda: RandomBlur(-1), r"RandomBlur: deviation must be in \[0, 100\], got -1"),
+        (lambda: RandomNoise(float("nan")), r"RandomNoise: deviation must be .* got nan"),
+        (lambda: RandomWarp(size=0), "RandomWarp: size must be one or two positive numbers"),
     ],
 )
 def test_wrong_arguments_are_named(make, words):

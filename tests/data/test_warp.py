@@ -184,8 +184,3 @@ def test_what_is_cut_away_of_a_large_image_does_not_matter(monkeypatch: pytest.M
     for one, other in zip(seen, whole, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.mask, other.mask)
-
-
-def test_a_wrong_size_is_named() -> None:
-    with pytest.raises(ValueError, match="RandomWarp: size must be one or two positive numbers"):
-        RandomWarp(size=0)
