@@ -322,13 +322,17 @@ def test_an_orientation_that_sizes_do_not_settle_is_refused(tmp_path, orientatio
             read(tmp_path / "photo")
 
 
-def test_an_orientation_that_sizes_settle_is_read_as_stored(tree):
-    data = turned(6, "JPEG", (23, 17))
-    tree.image("scene_0").write_bytes(data)
-    assert VOCSegmentation(tree.root)[0].image.shape == (17, 23, 3)
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_an_orientation_that_sizes_settle_is_read_as_the_mask_was_drawn(tree, orientation):
+    path, dataset = tree.image("scene_0"), VOCSegmentation(tree.root)
+    path.write_bytes(turned(orientation, "JPEG", (23, 17)))
+    np.testing.assert_array_equal(dataset[0].image, read_image(path))
+    assert dataset[0].image.shape == (17, 23, 3)
     write_mask(tree.mask("scene_0"), np.zeros((23, 17), np.uint8))
-    with pytest.raises(DataError, match=r"turned by 90 degrees they agree: .*EXIF orientation"):
-        VOCSegmentation(tree.root)[0]
+    np.testing.assert_array_equal(dataset[0].image, read_image(path, upright=True))
+    path.write_bytes(turned(1, "JPEG", (23, 17)))
+    with pytest.raises(DataError, match="turned by 90 degrees they agree, as where an EXIF"):
+        dataset[0]
 
 
 EXIF = {

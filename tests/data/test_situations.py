@@ -69,6 +69,7 @@ def put(
 PNG = "images/{}.png"
 VOC = {"images": "JPEGImages/{}.jpg", "masks": "SegmentationClass/{}.png"}
 TWO = "--classes background,cell"
+UPRIGHT = "store the image upright"
 ALL = "a\nb\nc\nd\n"
 
 
@@ -182,13 +183,15 @@ def pages(root: Path) -> None:
         save(root / f"images/{name}.tif", picture(0), save_all=True, append_images=[picture(1)])
 
 
+FOLLOW: list[Callable[[Mask], Mask]] = [  # what an EXIF orientation turns a photo to, from 1
+    np.asarray, np.asarray, np.fliplr, lambda m: np.rot90(m, 2), np.flipud, np.transpose,
+    lambda m: np.rot90(m, -1), lambda m: np.rot90(m, 2).T, np.rot90,
+]  # fmt: skip
+
+
 def photos(root: Path, turn: int, upright: bool = False) -> None:
     """Photos as cameras store them, and masks that follow, or are of the upright photo."""
-    follow: Callable[[Mask], Mask] = [
-        np.asarray, np.fliplr, lambda m: np.rot90(m, 2), np.flipud, np.transpose,
-        lambda m: np.rot90(m, -1), lambda m: np.rot90(m, 2).T, np.rot90,
-    ][turn - 1 if upright else 0]  # fmt: skip
-    put(root, mask=lambda k: np.ascontiguousarray(follow(truth(k))))
+    put(root, mask=lambda k: np.ascontiguousarray(FOLLOW[turn if upright else 1](truth(k))))
     exif = Image.Exif()
     exif[0x0112] = turn
     for k, name in enumerate(NAMES):
@@ -245,11 +248,11 @@ SITUATIONS: dict[str, Case] = {
     "4 bands": Case(partial(put, images=PNG, image=alpha), TWO, "got alpha .* or train with"),
     "several pages": Case(pages, TWO, "got several pages or frames; save the one that counts"),
     **{f"EXIF {turn}, mask as stored": Case(
-        partial(photos, turn=turn), TWO, "store the image upright" if 1 < turn < 5 else "")
+        partial(photos, turn=turn), TWO, UPRIGHT * (1 < turn < 5))
        for turn in range(1, 9)},
     **{f"EXIF {turn}, mask upright": Case(
-        partial(photos, turn=turn, upright=True), TWO, "EXIF orientation.* store the image upright")
-       for turn in range(2, 9)},
+        partial(photos, turn=turn, upright=True), TWO, UPRIGHT * (turn < 5),
+        lambda k, turn=turn: FOLLOW[turn](truth(k))) for turn in range(2, 9)},
     "one image": Case(partial(put, count=1), TWO, "one image, a: expected two at least"),
     "smaller than the crop": Case(put, f"{TWO} --crop 64"),
     # names

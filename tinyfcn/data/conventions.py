@@ -9,9 +9,9 @@ keep their indices: converting them to RGB would turn class 1 into the colour (1
 coded in RGB are mapped back through the palette if every colour is in it, else rejected. Void
 stays 255 from the file to the metric.
 
-EXIF orientation is not applied: a mask belongs to the pixels as they are stored. Where an
-annotation tool turned a photo upright first, image and mask differ in size and the error says
-why; where their sizes would agree either way, the photo is rejected.
+A mask belongs to the pixels as they are stored, or, where an annotation tool turned a photo upright
+first, to those that its EXIF orientation gives: that of the two which has the mask's size is read.
+Where both have, the photo is rejected.
 """
 
 from __future__ import annotations
@@ -222,8 +222,7 @@ def check_sample(
         hint = ""
         if image.shape[1::-1] == mask.shape:
             hint = (
-                "; turned by 90 degrees they agree: if the mask follows the image's EXIF "
-                "orientation, store the image upright"
+                "; turned by 90 degrees they agree, as where an EXIF orientation was lost: turn one"
             )
         raise DataError(
             f"{mask_name}: expected the size of {image_name}, {_size(image)}, "

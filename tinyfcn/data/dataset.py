@@ -70,7 +70,7 @@ class SegmentationDataset:
         void: int = VOID,
     ):
         self.ids = tuple(ids)
-        self.read_image: Callable[[Path], NDArray[Any]] = read_image
+        self.read_image: Callable[..., NDArray[Any]] = read_image
         self.classes = names_of(classes)
         self.table = label_table(classes, void)
         self.palette = palette
@@ -97,13 +97,21 @@ class SegmentationDataset:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample:
-        image_path, mask_path = self.files[index]
-        image, mask = self.read_image(image_path), self.labels(index)
-        check_sample(image, mask, self.num_classes, image_path, mask_path)
+        mask = self.labels(index)
+        image = self.image(index, mask.shape)
+        check_sample(image, mask, self.num_classes, *self.files[index])
         return Sample(self.ids[index], image, mask)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def image(self, index: int, size: tuple[int, ...]) -> NDArray[Any]:
+        """The image of a sample whose mask has this (H, W): a photo is turned as its EXIF
+        orientation says where its mask was drawn so."""
+        path = self.files[index][0]
+        image = self.read_image(path)
+        drawn_upright = image.shape[:2] != size == image.shape[1::-1]
+        return self.read_image(path, upright=True) if drawn_upright else image
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """The mask of a sample, not checked: what its values stand for, uint8 (H, W)."""

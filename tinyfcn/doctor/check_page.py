@@ -63,9 +63,9 @@ def _samples(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
         zip(fit, part.seen, strict=True), key=lambda o: (o[1].name not in doubtful, o[0])
     )
     for share, one in order[:SAMPLES]:
-        photo = Image.fromarray(as_seen(part.dataset.read_image(part.dataset.files[one.place][0])))
-        photo.thumbnail((SIDE, SIDE))
         labels = part.dataset.labels(one.place)
+        photo = Image.fromarray(as_seen(part.dataset.image(one.place, labels.shape)))
+        photo.thumbnail((SIDE, SIDE))
         mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
         labels = np.asarray(mask.resize(photo.size, Image.Resampling.NEAREST))
         over = overlay(np.asarray(photo), labels, part.classes, legend=False)

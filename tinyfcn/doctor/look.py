@@ -154,7 +154,10 @@ def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | Data
         seen = Seen(dataset.ids[place], place, counts, deep, palette, masks)
         if not images:
             return seen
-        image, labels = dataset.read_image(image_path), np.where(strange, np.uint8(VOID), labels)
+        image, labels = (
+            dataset.image(place, labels.shape),
+            np.where(strange, np.uint8(VOID), labels),
+        )
         check_sample(image, labels, dataset.num_classes, image_path, mask_path)
     except (DataError, OSError) as error:
         return error
