@@ -23,11 +23,7 @@ from __future__ import annotations
 import functools
 import os
 import random
-import re
-import signal
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,20 +31,11 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
-import drilling
+import chains
 import tiny_run
+from chains import Chain
 from tiny_run import Ended, FileOperations, Process
 
-from tinyfcn.training.run_folder import holds_run
-
-# The signal of each kind, and the exit statuses that are right after it.
-KINDS = {
-    "KILL": (signal.SIGKILL, {-9}),
-    "TERM": (signal.SIGTERM, {143, -15}),
-    "INT": (signal.SIGINT, {130, -2}),
-    "HUP": (signal.SIGHUP, {129, -1}),
-    "PIPE": (signal.SIGINT, {130, -2, 141, -13}),
-}
 LONGEST = 8  # blows of a chain
 
 
@@ -58,14 +45,6 @@ class Undisturbed(NamedTuple):
     contents: dict[str, Any]
     seconds: float
     operations: int
-
-
-class Chain(NamedTuple):
-    """What became of a chain: its blows, and what went wrong."""
-
-    name: str
-    tries: int
-    problems: list[str]
 
 
 class Straight(dict[str, Undisturbed]):
@@ -100,38 +79,16 @@ def run_chain(
     right, out = straight[variant], folder / f"{kind}{number}"
     begin = tiny_run.arguments(folder / "data", out, variant)
     tell(f"{name}: {variant}, curves {curves}, real {real}")
-    tries, problems = 0, []
-    for _ in range(draw.randint(2, LONGEST)):
-        damaged = damage(out, draw) if draw.random() < 0.2 else ""
-        ended = strike(kind, draw, resumed(begin, out), out, right, curves, real)
-        tell(f"  {damaged} → {ended.code} after {ended.seconds:.3f} s: {ended.last_line}")
-        if damaged and ended.code == 2:
-            problems.append(f"{name}: {damaged}, and then: {ended.last_line}")
-            break
-        if ended.code == 0:
-            break
-        tries += 1
-        problems += [f"{name}, blow {tries}: {text}" for text in wrong(kind, ended, out)]
-    if not problems:
-        ended = Process(resumed(begin, out), functools.partial(tiny_run.quickly, curves)).wait()
-        tell(f"  → {ended.code} after {ended.seconds:.3f} s")
-        if ended.code != 0:
-            problems.append(f"{name}: cannot be resumed ({ended.code}): {ended.last_line}")
-        elif found := tiny_run.differences(right.contents, without_picture(out, right.contents)):
-            problems.append(f"{name}: {found} ({variant})")
-    return Chain(name, tries, problems)
 
+    def attempt(struck: bool) -> Ended:
+        if not struck:
+            prepare = functools.partial(tiny_run.quickly, curves)
+            return Process(chains.resumed(begin, out), prepare).wait()
+        if draw.random() < 0.2:
+            tell(f"  {damage(out, draw)}")
+        return strike(kind, draw, chains.resumed(begin, out), out, right, curves, real)
 
-def without_picture(out: Path, right: dict[str, Any]) -> dict[str, Any]:
-    """What a run left, as if its picture of predictions were right."""
-    found = tiny_run.contents(out)
-    names = sorted({*found["files"], "predictions.png"})
-    return {**found, "files": names, "predictions.png": right["predictions.png"]}
-
-
-def resumed(command: list[str], out: Path) -> list[str]:
-    """The command that goes on; before there is a checkpoint, the one that begins."""
-    return [*command, "--resume"] if holds_run(out) else command
+    return chains.play(name, draw.randint(2, LONGEST), attempt, out, right.contents, tell)
 
 
 def strike(
@@ -139,7 +96,7 @@ def strike(
     curves: bool, real: bool,
 ) -> Ended:  # fmt: skip
     """Run the command until the blow falls."""
-    number = KINDS[kind][0]
+    number = chains.KINDS[kind][0]
     steps = right.contents["last.npz"]["progress"]["iteration"]
     left = 1 - (tiny_run.iteration(out) / steps if out.exists() else 0)
     operation = 0
@@ -170,22 +127,6 @@ def strike(
     return process.wait(blow, after)
 
 
-def wrong(kind: str, ended: Ended, out: Path) -> list[str]:
-    """What was not as it must be at a blow."""
-    if ended.code is None:
-        return [f"no end {tiny_run.PATIENCE:g} s after the blow"]
-    found = []
-    if ended.code not in KINDS[kind][1]:
-        found.append(f"exit status {ended.code}: {ended.last_line}")
-    # Python itself says so, where a signal ends it before the command line is loaded.
-    if "Traceback" in ended.output and ended.code > 0:
-        found.append(f"a traceback: {ended.last_line}")
-    saved = re.search(r"iteration (\d+) of \d+ is saved", ended.output)
-    if saved and int(saved[1]) != tiny_run.iteration(out):
-        found.append(f"{saved[0]}, it says; iteration {tiny_run.iteration(out)} is")
-    return found
-
-
 def damage(out: Path, draw: random.Random) -> str:
     """Cut the last checkpoint short or change a byte, if there is one before it."""
     last = out / "last.npz"
@@ -201,38 +142,20 @@ def damage(out: Path, draw: random.Random) -> str:
     return f"last.npz {'cut at' if cut else 'changed in'} byte {place}"
 
 
+def begin(folder: Path, jobs: int) -> Callable[..., Chain]:
+    """Write the data; gives what plays a chain."""
+    tiny_run.write_data(folder / "data")
+    straight = Straight(folder)
+    if jobs > 1:  # else each process would make its own
+        for variant in tiny_run.OPTIONS:
+            straight[variant]
+    return functools.partial(run_chain, folder=folder, straight=straight)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The drill; gives the exit status."""
-    parser = drilling.options(__doc__ or "", kills=1000, signals=100)
-    parser.add_argument("--only", metavar="CHAIN", help="one chain, such as KILL/17")
-    chosen = parser.parse_args(arguments)
-    since, tries, problems = time.monotonic(), 0, []
-    with tempfile.TemporaryDirectory(prefix="drill-") as name:
-        folder = Path(name)
-        tiny_run.write_data(folder / "data")
-        straight = Straight(folder)
-        if chosen.only:
-            kind, number = chosen.only.split("/")
-            one = run_chain(kind, int(number), chosen.seed, folder, straight, print)
-            return drilling.summary("kill", one.tries, one.problems, since)
-        if chosen.jobs > 1:  # else each process would make its own
-            for variant in tiny_run.OPTIONS:
-                straight[variant]
-        for kind in KINDS:
-            wanted, done, number = chosen.kills if kind == "KILL" else chosen.signals, 0, 0
-            failed = []
-            task = functools.partial(
-                run_chain, kind, seed=chosen.seed, folder=folder, straight=straight
-            )
-            while done < wanted:
-                more = range(number, number + max(1, (wanted - done) // LONGEST))
-                number = more.stop
-                for chain in drilling.spread(task, more, chosen.jobs):
-                    done += chain.tries
-                    failed += chain.problems
-            print(f"{kind:4}  tries {done:4}, failed {len(failed)}, in {number} chains", flush=True)
-            tries, problems = tries + done, problems + failed
-    return drilling.summary("kill", tries, problems, since)
+    text, kinds = __doc__ or "", chains.KINDS
+    return chains.drill("kill", text, kinds, LONGEST, begin, arguments, kills=1000, signals=100)
 
 
 if __name__ == "__main__":

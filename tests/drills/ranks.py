@@ -25,7 +25,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,16 +34,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "parallel"))
 sys.path.insert(2, str(Path(__file__).resolve().parents[2]))
 
-import drilling
-import kill
+import chains
 import mpiexec
 import pytest
 import tiny_run
+from chains import Chain
 from tiny_run import Ended
 
 from tinyfcn.data import write_voc_tree
 
-KINDS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
 RANKS = (1, 2, 4)
 LONGEST = 5  # blows of a chain
 VARIANTS = ("one batch a step", "two batches a step")
@@ -57,13 +55,6 @@ import tiny_run
 tiny_run.quickly(curves=False)
 sys.exit(tiny_run.cli.main(sys.argv[1:]))
 """
-
-
-class Chain(NamedTuple):
-    """What became of a chain: how long all took to end after each blow, and what went wrong."""
-
-    ends: list[float]
-    problems: list[str]
 
 
 class Straight(NamedTuple):
@@ -101,28 +92,20 @@ def run_chain(
     draw = random.Random(f"{seed} {name}")
     variant, out = draw.choice(VARIANTS), folder / f"{kind}{number}"
     right, begin = straight.contents[variant], arguments(folder, out, variant)
-    ends, problems = [], []
-    for _ in range(draw.randint(1, LONGEST)):
-        n = draw.choice(RANKS[1:])
-        blow = functools.partial(strike, KINDS[kind], draw)
-        ended = run(n, kill.resumed(begin, out), blow, draw.random() * straight.seconds[n])
-        tell(f"{name}, {n} ranks → {ended.code}, {ended.late:.2f} s: {ended.last_line}")
-        if ended.code == 0:
-            break
-        ends.append(ended.late)
+    signum = chains.KINDS[kind][0]
+
+    def attempt(struck: bool) -> Ended:
+        n = draw.choice(RANKS[1:] if struck else RANKS)
+        tell(f"  {n} ranks")
+        if not struck:
+            return run(n, chains.resumed(begin, out))
+        blow, after = functools.partial(strike, signum, draw), draw.random() * straight.seconds[n]
+        ended = run(n, chains.resumed(begin, out), blow, after)
         if ended.code in KILLED if kind == "KILL" else ended.code and not told(ended):
-            ended = ended._replace(code=-KINDS[kind])
-        found = kill.wrong(kind, ended, out)
-        problems += [f"{name}, blow {len(ends)} to {n} ranks: {text}" for text in found]
-    if not problems:
-        n = draw.choice(RANKS)
-        ended = run(n, kill.resumed(begin, out))
-        tell(f"{name}, {n} ranks → {ended.code}")
-        if ended.code != 0:
-            problems.append(f"{name}: cannot be resumed ({ended.code}): {ended.last_line}")
-        elif found := tiny_run.differences(right, kill.without_picture(out, right)):
-            problems.append(f"{name}, resumed by {n}: {found} ({variant})")
-    return Chain(ends, problems)
+            ended = ended._replace(code=-signum)
+        return ended
+
+    return chains.play(name, draw.randint(1, LONGEST), attempt, out, right, tell)
 
 
 def run(
@@ -175,39 +158,18 @@ def ranks_of(launcher: int) -> list[int]:
     return sorted(found)
 
 
+def begin(folder: Path, jobs: int) -> Callable[..., Chain]:
+    """Learn without a blow; gives what plays a chain."""
+    return functools.partial(run_chain, folder=folder, straight=undisturbed(folder))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The drill; gives the exit status."""
-    parser = drilling.options(__doc__ or "", kills=50, signals=10)
-    parser.add_argument("--only", metavar="CHAIN", help="one chain, such as KILL/17")
-    chosen = parser.parse_args(arguments)
     if why := mpiexec.why_not():
         print(f"ranks: skipped, there is no MPI: {why}")
         return 0
-    since, tries, problems = time.monotonic(), 0, []
-    with tempfile.TemporaryDirectory(prefix="drill-") as name:
-        folder = Path(name)
-        task = functools.partial(
-            run_chain, seed=chosen.seed, folder=folder, straight=undisturbed(folder)
-        )
-        if chosen.only:
-            kind, number = chosen.only.split("/")
-            one = task(kind, int(number), tell=print)
-            return drilling.summary("ranks", len(one.ends), one.problems, since)
-        for kind in KINDS:
-            wanted = chosen.kills if kind == "KILL" else chosen.signals
-            ends, failed, number = [], [], 0
-            while len(ends) < wanted:
-                more = range(number, number + max(1, (wanted - len(ends)) // LONGEST))
-                number = more.stop
-                for chain in drilling.spread(functools.partial(task, kind), more, chosen.jobs):
-                    ends += chain.ends
-                    failed += chain.problems
-            print(
-                f"{kind:4}  tries {len(ends):4}, failed {len(failed)}, in {number} chains, all "
-                f"ended within {max(ends, default=0.0):.2f} s", flush=True,
-            )  # fmt: skip
-            tries, problems = tries + len(ends), problems + failed
-    return drilling.summary("ranks", tries, problems, since)
+    text, kinds = __doc__ or "", ("KILL", "TERM", "INT")
+    return chains.drill("ranks", text, kinds, LONGEST, begin, arguments, kills=50, signals=10)
 
 
 if __name__ == "__main__":

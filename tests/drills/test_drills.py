@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import chains
 import drilling
 import fork
 import fuzz
-import kill
 import numpy as np
 import pytest
 import ranks
@@ -64,14 +64,14 @@ def test_the_drill_of_ranks_sees_what_is_wrong(
     monkeypatch.setattr(tiny_run, "PATIENCE", 0.2)
     monkeypatch.setattr(ranks, "PROGRAM", "import time; time.sleep(60)")
     ended = ranks.run(2, [], after=0.5)
-    assert kill.wrong("KILL", ended, tmp_path) == ["no end 0.2 s after the blow"]
+    assert chains.wrong("KILL", ended, tmp_path) == ["no end 0.2 s after the blow"]
 
     # What ends at once, and has learnt nothing.
     monkeypatch.setattr(ranks, "PROGRAM", "import os, sys; os.makedirs(sys.argv[5], exist_ok=True)")
     right = {variant: {"files": [], "predictions.png": b""} for variant in ranks.VARIANTS}
     straight = ranks.Straight(right, dict.fromkeys(ranks.RANKS, 60.0))
     chain = ranks.run_chain("KILL", 0, 0, tmp_path, straight)
-    assert chain.ends == [] and "files differs" in chain.problems[0]
+    assert chain.tries == 0 and "files differs" in chain.problems[0]
 
 
 def test_where_there_is_no_mpi_the_drill_of_ranks_says_so(
@@ -96,16 +96,16 @@ def test_the_summary_tells_failures(capsys: pytest.CaptureFixture[str]) -> None:
     assert "FAILED one\ndrill: tries 3, held 2, failed 1" in said
 
 
-def test_the_kill_drill_sees_what_is_wrong(tmp_path: Path) -> None:
+def test_a_chain_sees_what_is_wrong(tmp_path: Path) -> None:
     right = tiny_run.Ended(143, "stopped by SIGTERM: iteration 0 of 12 is saved", 1.0, 0.1)
-    assert kill.wrong("TERM", right, tmp_path) == []
+    assert chains.wrong("TERM", right, tmp_path) == []
     for change in (
         {"code": None},
         {"code": 1},
         {"output": "Traceback (most recent call last):\nKeyError"},
         {"output": "iteration 5 of 12 is saved"},
     ):
-        assert len(kill.wrong("TERM", right._replace(**change), tmp_path)) == 1
+        assert len(chains.wrong("TERM", right._replace(**change), tmp_path)) == 1
 
 
 def test_runs_that_differ_in_a_bit_differ() -> None:
