@@ -71,6 +71,8 @@ def test_values_and_their_labels(
     [
         ([0, 255], {}, "background foreground"),
         ([0, 1], {}, "background foreground"),
+        ([0, 255], {"classes": ["cell"]}, "background cell"),
+        ([0, 1], {"classes": ["cell"]}, "background cell"),
         ([0, 1], {"classes": ["a", "b"]}, ""),
         ([0, 1, 255], {"classes": ["a", "b"]}, ""),
         ([0, 255], {"classes": [*"abc"]}, ""),

@@ -39,9 +39,9 @@ def open_dataset(
 ) -> SegmentationDataset:
     """The images of a list, or of a folder of that name; None for all.
 
-    Masks of 0 and 255 alone are black and white: where there are two classes, or no names for
-    them, white is not void but the second class, and the data set's ``note`` says so. Without names
-    that holds for 0 and 1 too. A mapping as ``classes``, or ``void``, says what is meant instead.
+    Masks of 0 and 255 alone are black and white: where there are at most two names, white is not
+    void but what the last stands for, and the data set's ``note`` says so. Where not both have a
+    name, that holds for 0 and 1 too. A mapping as ``classes``, or ``void``, decides instead.
 
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
@@ -56,10 +56,13 @@ def open_dataset(
         dataset = form(root, split, classes, void=VOID if void is None else void)
     except NoClassNames as error:
         dataset, nameless = form(root, split, BLACK_AND_WHITE), error
-    of_voc = not classes and dataset.classes == data.VOC_CLASSES  # for want of others
-    names = BLACK_AND_WHITE if of_voc else dataset.classes
+    names, pairs = dataset.classes, [{0, VOID}]
+    if not classes and names == data.VOC_CLASSES:  # for want of others
+        names = BLACK_AND_WHITE
+    elif nameless or len(names) == 1:
+        names, pairs = (*BLACK_AND_WHITE[:1], names[-1]), [{0, VOID}, {0, 1}]
     if void is None and dataset.table is None and len(names) == 2:
-        pair = _two_values(dataset, [{0, VOID}, {0, 1}] if nameless else [{0, VOID}])
+        pair = _two_values(dataset, pairs)
     if pair:
         (black, first), (white, second) = zip(pair, names, strict=True)
         dataset.classes, dataset.table = names, label_table({black: first, white: second})
