@@ -47,7 +47,7 @@ from tinyfcn.function import Function, Hook
 from tinyfcn.functional.sizes import Pair, at_least_one
 from tinyfcn.models.network import SegmentationNetwork, as_network
 from tinyfcn.nn import Module
-from tinyfcn.receptive_field import Field
+from tinyfcn.receptive_field import CannotTell, Field
 from tinyfcn.receptive_field_rules import ReceptiveFields
 from tinyfcn.tensor import Array, Tensor
 from tinyfcn.without_values import empty_images, evaluating
@@ -223,21 +223,20 @@ def plan(model: Module, shape: Sequence[int], max_memory: float | None = None) -
     around = [context.last - context.first + 2 * context.stride for context in contexts]
     if max_memory is None:
         max_memory = max(LITTLE, 9 * math.prod(around) * each)
-    most = int(max_memory / each)  # pixels of a window
-    height = min(shown[0], math.isqrt(most))
-    width = min(shown[1], most // max(1, height))
-    sides = [min(shown[0], most // max(1, width)), width]
-    tile = []
-    for n, side, more, whole, context in zip(size, sides, around, shown, contexts, strict=True):
-        fits = n if side == whole else (side - more) // context.stride * context.stride
-        if fits < 1:
-            least = math.prod(a + c.stride for a, c in zip(around, contexts, strict=True)) * each
+    tile = size
+    while True:
+        windows = [
+            min(whole, side + more) for whole, side, more in zip(shown, tile, around, strict=True)
+        ]
+        if (takes := each * math.prod(windows)) <= max_memory:
+            return Plan(one.size, (tile[0], tile[1]), contexts, exact)
+        axis = tile.index(max(tile))
+        tile[axis] = (tile[axis] - 1) // contexts[axis].stride * contexts[axis].stride
+        if not tile[axis]:
             raise DataError(
-                f"a window of {network.name or 'the network'} takes {least / 1e9:.2g} GB at least, "
+                f"a window of {network.name or 'the network'} takes {takes / 1e9:.2g} GB at least, "
                 f"and {max_memory / 1e9:.2g} GB were allowed"
             )
-        tile.append(fits)
-    return Plan(one.size, (tile[0], tile[1]), contexts, exact)
 
 
 def find_contexts(
@@ -257,17 +256,15 @@ def find_contexts(
             _hollow(model, channels, sides) as (network, images),
             ReceptiveFields(images) as fields,
         ):
-            along = fields.of(network(images))
-            found = [_context(field, axis) for axis, field in enumerate(along)]
-            if None not in found:
-                return [context for context in found if context], exact
+            along = enumerate(fields.of(network(images)))
+            return [_context(field, axis) for axis, field in along], exact
     return (UNKNOWN, UNKNOWN), False
 
 
-def _context(field: Field, axis: int) -> Context | None:
+def _context(field: Field, axis: int) -> Context:
     ends = field.reach.max(axis=tuple({0, 1, 2, 3} - {2 + axis}))  # (period, 2)
     if field.steps[2 + axis] != 1 or len(ends) > SIDE or not (ends < math.inf).all():
-        return None  # nor if nobody knows
+        raise CannotTell  # nor can it where nobody knows
     pixels = np.arange(len(ends))
     first, last = (ends[:, 0] + pixels).max(), (ends[:, 1] - pixels).max()
     return Context(len(ends), int(min(0, -first)), int(max(0, last)))
@@ -285,14 +282,16 @@ def _hollow(
     model: Module, channels: int, sides: Sequence[int]
 ) -> Iterator[tuple[SegmentationNetwork, Tensor]]:
     """A copy of a network without values, since others may use the network meanwhile, and images
-    for it; in the block they may meet, as far as no value is asked for."""
+    for it. The block, in which they may meet, ends where a value is asked for, or nobody can tell
+    what depends on what."""
     memo: dict[int, Any] = {}
     for t in (*model.parameters(), *model.buffers()):
         memo[id(t)] = copy.copy(t)
         memo[id(t)].data = empty(t.shape, t.dtype, ())
     network = as_network(copy.deepcopy(model, memo))
     images = empty_images(network, (1, channels, *map(network.window, sides)))
-    with contextlib.suppress(NoValues, TypeError), evaluating(network), backend.using("meta"):
+    unknown = contextlib.suppress(CannotTell, NoValues, TypeError)
+    with unknown, evaluating(network), backend.using("meta"):
         yield network, images
 
 

@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -28,6 +27,7 @@ from tinyfcn.training.overlap_tile import mirrored, overlap_tile
 from tinyfcn.training.published import load_model
 
 LARGEST, SHOWN = 4096, 640  # pixels of the longer side of an overlay, and in a notebook
+UNIT = 20  # pixels of which halves, quarters and fifths are whole ones
 LIKE_NONE = 1e-30  # least probability that is told from none
 
 
@@ -88,11 +88,10 @@ class Averaged(SegmentationNetwork):
     def __init__(self, network: Module, views: Sequence[tuple[float, bool]]) -> None:
         self.network, self.views = as_network(network), views
         self.name, self.in_channels = self.network.name, self.network.in_channels
-        ratios = (Fraction(scale).limit_denominator(20) for scale, _ in views)
-        self.unit = math.lcm(*(ratio.denominator for ratio in ratios))
+        self.unit = max(1 if scale == 1 else UNIT for scale, _ in views)
 
     def window(self, side: int) -> int:
-        """A multiple of what every scale makes whole pixels of."""
+        """A size of which scales make whole pixels."""
         return -(-side // self.unit) * self.unit
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,8 +115,8 @@ class Segmenter:
 
     With ``scales`` or ``flip`` it looks several times and averages the probabilities (Chen et al.,
     DeepLab, TPAMI 2018, section 4.1): at each scale the picture is resized, and the probabilities
-    are resized back, both bilinearly. Beyond its border it is mirrored, to a size of which every
-    scale makes whole pixels.
+    are resized back, both bilinearly. Beyond its border it is mirrored, to a multiple of 20 pixels,
+    of which such scales as 0.75 or 1.2 make whole ones.
 
     Args:
         path: a checkpoint, or another file of weights that :func:`tinyfcn.weights.read` reads.
@@ -170,10 +169,8 @@ class Segmenter:
                 "training, but there is nothing to predict"
             )
         self.model.eval()  # for good: several threads may use it
-        self.views = [*product(scales, (False, True) if flip else (False,))]
-        self.network = (
-            self.model if self.views == [(1, False)] else Averaged(self.model, self.views)
-        )
+        views = [*product(scales, (False, True) if flip else (False,))]
+        self.network = self.model if views == [(1, False)] else Averaged(self.model, views)
         self.max_memory, self.progress = max_memory, progress
 
     def __call__(self, picture: AnyPath | Image.Image | NDArray[Any]) -> Segmentation:
