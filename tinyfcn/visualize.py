@@ -67,17 +67,18 @@ def overlay(
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"overlay: opacity must be between 0 and 1, got {opacity}")
-    if legend and (scale := _enlarged(image, _SEEN)) > 1:
-        image = np.asarray(_scaled(image, scale * len(image), soft=True))
+    picture = Image.fromarray(np.ascontiguousarray(image, np.uint8))
+    if legend and (scale := _enlarged(picture, _SEEN)) > 1:
+        picture = _scaled(picture, scale * picture.height)
         mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
     clear = np.isin(mask, [i for i, name in enumerate(classes) if is_background(name)])
     inside, outline = (np.uint8(round(255 * min(1, share))) for share in (opacity, 2 * opacity))
     weight = np.where(borders(mask), outline, inside)
     weight[clear] = 0
-    colours = index_to_rgb(mask, class_palette(classes))
-    picture = Image.composite(*map(Image.fromarray, (colours, image, weight)))
+    colours = Image.fromarray(index_to_rgb(mask, class_palette(classes)))
+    picture = Image.composite(colours, picture, Image.fromarray(weight))
     if legend:
-        picture = _keyed(picture, _letters(*picture.size), _key([mask[~clear]], classes).items())
+        picture = _keyed(picture, _letters(*picture.size), _key([mask[~clear]], classes))
     return picture
 
 
@@ -104,28 +105,26 @@ def sheet(
         >>> sheet([[(image, mask), mask]], ["background", "cat"], ["a", "b"], 120).width
         344
     """
-    palette = class_palette(classes)
     lines: list[list[Image.Image]] = []
     masks: list[NDArray[Any]] = []
     for row in rows:
         if len(row) != len(titles):
             raise ValueError(f"sheet: a row has {len(row)} parts for {len(titles)} titles")
-        parts: list[tuple[NDArray[np.uint8], bool]] = []  # pixels, and whether they may be mixed
+        parts = []
         for part in row:
             if isinstance(part, tuple):
                 masks.append(part[1])
-                parts.append((np.asarray(overlay(*part, classes, legend=False)), True))
+                parts.append(overlay(*part, classes, legend=False))
             elif part.ndim == 2:
                 masks.append(part)
-                parts.append((index_to_rgb(part, palette), False))
+                parts.append(in_colours(part, classes))
             else:
-                parts.append((part, True))
-        sizes = {pixels.shape[:2] for pixels, _ in parts}
+                parts.append(Image.fromarray(np.ascontiguousarray(part, np.uint8)))
+        sizes = {part.size for part in parts}
         if len(sizes) > 1 and height is None:
             raise ValueError(f"sheet: image and masks of a row differ in size: {sizes}")
-        first = parts[0][0]
-        tall = height or len(first) * _enlarged(first, _SEEN // 2)
-        lines.append([_scaled(pixels, tall, soft) for pixels, soft in parts])
+        tall = height or parts[0].height * _enlarged(parts[0], _SEEN // 2)
+        lines.append([_scaled(part, tall) for part in parts])
     if not lines:
         raise ValueError("sheet: expected at least one row of an image and its masks")
     letters = _letters(len(titles) * lines[0][0].width, sum(line[0].height for line in lines))
@@ -145,17 +144,17 @@ def sheet(
     for line, top in zip(lines, tops, strict=True):
         for shown, left in zip(line, lefts, strict=True):
             picture.paste(shown, (left, top))
-    return _keyed(picture, letters, _key(masks, classes).items())
+    return _keyed(picture, letters, _key(masks, classes))
 
 
-def in_colours(mask: NDArray[np.uint8], classes: Sequence[str]) -> Image.Image:
+def in_colours(mask: NDArray[Any], classes: Sequence[str]) -> Image.Image:
     """A mask (H, W) as a picture with a palette.
 
     Example:
         >>> in_colours(np.ones((1, 1), np.uint8), ["background", "cat"]).convert("RGB").getcolors()
         [(1, (230, 159, 0))]
     """
-    picture = Image.fromarray(mask)
+    picture = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
     picture.putpalette(class_palette(classes).tobytes())
     return picture
 
@@ -211,7 +210,7 @@ def _plot(
             draw.line(points, colour, width, "curve")
         for x, y in points[:1] + points[-1:]:
             draw.ellipse((x - width, y - width, x + width, y + width), colour)
-    return _keyed(picture.reduce(fine), letters, enumerate(columns.values()))
+    return _keyed(picture.reduce(fine), letters, dict(enumerate(columns.values())))
 
 
 def plot_confusion(scores: Scores, classes: Sequence[str]) -> Image.Image:
@@ -265,12 +264,10 @@ def _key(masks: Iterable[NDArray[Any]], classes: Sequence[str]) -> dict[int, tup
     return {i: (names.get(i, str(i)), tuple(palette[i].tolist())) for i in found}
 
 
-def _keyed(
-    picture: Image.Image, letters: int, key: Iterable[tuple[int, tuple[str, Any]]]
-) -> Image.Image:
+def _keyed(picture: Image.Image, letters: int, key: Mapping[int, tuple[str, Any]]) -> Image.Image:
     """The picture over names behind their colours, in as many lines as it takes."""
     gap = _gap(letters)
-    entries = [(*written(number, name, letters), colour) for number, (name, colour) in key]
+    entries = [(*written(number, name, letters), colour) for number, (name, colour) in key.items()]
     spaces = [letters + gap // 2 + round(font.getlength(text)) for text, font, _ in entries]
     width = max(picture.width, *(space + 2 * gap for space in spaces), 1)
     x, y = gap, picture.height + gap
@@ -314,14 +311,12 @@ def _gap(letters: int) -> int:
     return letters * 8 // _LEAST
 
 
-def _enlarged(image: NDArray[Any], least: int) -> int:
-    """How many times as large an image must be for so many pixels in width or height."""
-    return math.ceil(least / max(1, *image.shape[:2]))
+def _enlarged(picture: Image.Image, least: int) -> int:
+    """How many times as large a picture must be for so many pixels in width or height."""
+    return math.ceil(least / max(1, *picture.size))
 
 
-def _scaled(pixels: NDArray[np.uint8], height: int, soft: bool) -> Image.Image:
-    """The pixels as a picture of the given height; colours of a mask are never mixed."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels, np.uint8))
+def _scaled(picture: Image.Image, height: int) -> Image.Image:
+    """The picture with the given height; the colours of a palette, of a mask, are never mixed."""
     size = (max(1, round(picture.width * height / picture.height)), height)
-    method = Image.Resampling.BILINEAR if soft else Image.Resampling.NEAREST
-    return picture.resize(size, method)
+    return picture.resize(size, Image.Resampling.BILINEAR)  # to the nearest, with a palette
