@@ -17,7 +17,7 @@ from tinyfcn.data import write_voc_tree
 from tinyfcn.metrics import SCORES, scores
 from tinyfcn.page import page
 from tinyfcn.training.evaluation import Evaluation
-from tinyfcn.training.run_page import curves, evaluation, settings
+from tinyfcn.training.results import curves, evaluation, settings
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""

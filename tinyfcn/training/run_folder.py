@@ -38,11 +38,10 @@ from tinyfcn import visualize
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.metrics import SCORES
 from tinyfcn.page import Element, page
-from tinyfcn.training import model_card, run_page, sealed
+from tinyfcn.training import model_card, results, sealed
 from tinyfcn.training.evaluation import Evaluation
 from tinyfcn.training.events import write_events
 from tinyfcn.training.lock import locked
-from tinyfcn.training.tables import csv_table
 
 COLUMNS = ("epoch", "iteration", "seconds", "train_loss", *SCORES)  # of the log, before the classes
 
@@ -180,11 +179,11 @@ class RunFolder:
         best = _best(rows)
         begin, end = f"<!-- scores of epoch {best['epoch']:g} -->", "<!-- end of scores -->"
         old = (sealed.read(self.report) or "").partition(begin)[2].partition(end)[0]
-        shown = run_page.evaluation(found, classes) if found else Element(old)
+        shown = results.evaluation(found, classes) if found else Element(old)
         values = {**self._known.get("arguments", {}), **self._known.get("environment", {})}
         title = f"{self.path.name}: mean IU {best['mean_iu']:.3f} in epoch {best['epoch']:g}"
-        parts = [Element(begin), shown, Element(end), run_page.settings(values)]
-        sealed.write(self.report, page(title, run_page.curves(rows), *parts))
+        parts = [Element(begin), shown, Element(end), results.settings(values)]
+        sealed.write(self.report, page(title, results.curves(rows), *parts))
 
     def write_card(self, rows: Sequence[Row]) -> None:
         """Write ``README.md``, where ``write_config`` was told which model it is."""
@@ -213,7 +212,7 @@ def holds_run(path: str | os.PathLike[str]) -> bool:
 
 
 def _csv(rows: Sequence[Row]) -> bytes:
-    return csv_table([rows[-1], *([row[column] for column in rows[-1]] for row in rows)])
+    return results.csv_table([rows[-1], *([row[column] for column in rows[-1]] for row in rows)])
 
 
 def environment() -> dict[str, Any]:
