@@ -334,7 +334,7 @@ def test_folder_errors(folder):
     ):
         FolderSegmentation(folder)
     for values, option in (
-        ([7, 24], "7:background,24:NAME1"),
+        ([7, 24], "7:background,24:NAME1,255:void"),
         ([0, 255], "0:background,255:NAME1"),
     ):
         for name, value in zip("bac", [*values, 255], strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -28,8 +29,10 @@ from tinyfcn.data import (
     read_mask,
     write_mask,
 )
+from tinyfcn.data.class_files import read_class_file
 from tinyfcn.training import checkpoint
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.datasets import open_dataset
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.weights import WeightsError
 
@@ -57,15 +60,22 @@ def kinds(folder: Path) -> dict[str, Kind]:
     ``folder`` holds ``voc``, a tree of tiny scenes, ``sbd``, another, and a place for each file.
     """
     tiny_run.write_data(folder / "voc")
-    for part in ("sbd/img", "sbd/cls", "run"):
+    for part in ("sbd/img", "sbd/cls", "run", "labelme", "coco", "tables"):
         (folder / part).mkdir(parents=True)
-    Image.new("RGB", (11, 8)).save(folder / "sbd/img/a.jpg")
+    for part in ("sbd/img", "labelme", "coco"):
+        Image.new("RGB", (11, 8)).save(folder / part / "a.jpg")
     (folder / "sbd/train.txt").write_text("a\n")
     listing = "voc/ImageSets/Segmentation/train.txt"
     weights_kinds = {name: Kind(seeds, [weights.read]) for name, seeds in _weights(folder).items()}
     return {
         **_pictures(),
-        "list": Kind([(folder / listing).read_bytes()], [_open_voc], listing),
+        "list": Kind([(folder / listing).read_bytes(), COLUMNS], [_open_voc], listing),
+        **{
+            name: Kind([*seeds], [read_class_file], f"tables/{name}")
+            for name, seeds in TABLES.items()
+        },
+        "labelme": Kind([json.dumps(LABELME).encode()], [_open_drawn], "labelme/a.json"),
+        "COCO": Kind([json.dumps(COCO).encode()], [_open_drawn], "coco/a.json"),
         "classes": Kind(
             [(folder / "voc/classes.txt").read_bytes(), "Zürich\r\n".encode("utf-8-sig")],
             [_open_voc, lambda path: class_names(str(path))],
@@ -88,6 +98,11 @@ def kinds(folder: Path) -> dict[str, Kind]:
 def _open_voc(path: Path) -> None:
     root = next(parent for parent in path.parents if parent.name == "voc")
     len(VOCSegmentation(root, "train"))
+
+
+def _open_drawn(path: Path) -> None:
+    for sample in open_dataset(path.parent, None):
+        assert sample.mask.shape == (8, 11)
 
 
 def _open_sbd(path: Path) -> None:
@@ -132,6 +147,34 @@ def _train(folder: Path) -> list[str]:
 
 # ---- files ----
 
+COLUMNS = b"/JPEGImages/val_00000.jpg /SegmentationClass/val_00000.png\nval_00001 1 2\n"
+TABLES = {
+    "labelmap.txt": [b"# label:color_rgb:parts:actions\nsky:0,0,0::\nvoid:1, 2, 3::\n"],
+    "class_dict.csv": [b"name,r,g,b\nsky,0,0,0\nvoid,1,2,3\n"],
+    "label_colors.txt": [b"0 0 0\tsky\r\n1 2 3\t\tvoid\r\n"],
+    "_classes.csv": [b"Pixel Value, Class\n0, sky\n7, sea\n", "0,Zürich\n".encode("utf-16")],
+}
+TRIANGLE = [1, 1, 6.5, 1, 6, 7]
+LABELME: dict[str, Any] = {
+    "shapes": [
+        {"label": "a", "points": [[1, 1], [6, 1], [6, 7]], "shape_type": "polygon"},
+        {"label": "b", "points": [[1, 1], [6, 5]], "shape_type": "rectangle"},
+        {"label": "__ignore__", "points": [[4, 4], [6, 5]], "shape_type": "circle"},
+    ],
+    "imagePath": "a.jpg", "imageData": None, "imageHeight": 8, "imageWidth": 11,
+}  # fmt: skip
+COCO: dict[str, Any] = {
+    "images": [{"id": 1, "file_name": "a.jpg", "height": 8, "width": 11}],
+    "categories": [{"id": 1, "name": "a", "supercategory": "none"}, {"id": 3, "name": "b"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "area": 9, "segmentation": [TRIANGLE]},
+        {"id": 2, "image_id": 1, "category_id": 3, "iscrowd": 1,
+         "segmentation": {"size": [8, 11], "counts": [7, 4, 2, 75]}},
+        {"id": 3, "image_id": 1, "category_id": 3,
+         "segmentation": {"size": [8, 11], "counts": "j035000m0NVO"}},
+    ],
+}  # fmt: skip
+
 
 def _pictures() -> dict[str, Kind]:
     rng = np.random.default_rng(0)
@@ -144,7 +187,7 @@ def _pictures() -> dict[str, Kind]:
         saved(photo, "JPEG"), saved(photo, "JPEG", progressive=True, exif=turned),
         saved(photo.convert("CMYK"), "JPEG"), saved(photo, "BMP"), saved(photo, "WEBP"),
         saved(photo, "WEBP", lossless=True, exif=turned), saved(photo, "TIFF", exif=turned),
-        huge_png(), saved(photo, "TIFF", save_all=True, append_images=[photo]),
+        huge_png(), saved(photo, "GIF"), saved(photo, "TIFF", save_all=True, append_images=[photo]),
         *(saved(photo, "TIFF", compression=c) for c in ("tiff_lzw", "tiff_deflate", "jpeg")),
     ]  # fmt: skip
     labels = rng.integers(0, 21, (17, 23)).astype(np.uint8)
@@ -155,7 +198,7 @@ def _pictures() -> dict[str, Kind]:
     masks = [
         palette.getvalue(), saved(grey, "PNG"), saved(colours, "PNG"), saved(wide, "PNG"),
         saved(colours.convert("RGBA"), "PNG"), saved(grey, "BMP"), saved(grey, "TIFF"),
-        saved(colours, "WEBP", lossless=True),
+        saved(colours, "WEBP", lossless=True), saved(grey, "GIF"),
     ]  # fmt: skip
     return {
         "image": Kind(images, [read_image, lambda path: read_image(path, upright=True)]),

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +28,8 @@ from tinyfcn.files import open_regular
 __all__ = ["CocoSegmentation", "LabelmeSegmentation"]
 
 _WRONG = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
-
-
-class Drawing(NamedTuple):
-    """What a file says of an image: names of its file, height and width, and shapes, which are a
-    label, and a kind and points as :func:`fill` takes them."""
-
-    names: Sequence[str]
-    size: tuple[int, int]
-    shapes: list[tuple[str, str, Any]]
+# Of an image: names of its file, height and width, and for each shape label, kind and points.
+Drawing = tuple[Sequence[str], tuple[Any, Any], list[tuple[str, str, Any]]]
 
 
 class DrawnSegmentation(SegmentationDataset):
@@ -73,6 +66,7 @@ class DrawnSegmentation(SegmentationDataset):
                 of_split = [p for p in paths if split_names(split) & _words(p, self.root)]
         self._drawings: dict[str, Drawing] = {}
         described: dict[str, Path] = {}
+        drawn: dict[str, Path] = {}
         order: dict[str, Any] = {}
         for path in of_split or paths:
             content = read_json(path)
@@ -83,19 +77,17 @@ class DrawnSegmentation(SegmentationDataset):
             except _WRONG as error:
                 raise DataError(f"{path}: expected a file of {self.tool} ({error!r})") from error
             order = {**labels, **order}
-            for drawing in drawings:
-                name = _image(find, drawing.names, path)
+            for names, size, shapes in drawings:
+                name = _image(find, names, path)
                 if described.setdefault(name, path) is not path:
                     raise two_files(name, described[name], path)
-                self._drawings[name] = drawing
-        drawn = {shape[0]: described[n] for n in described for shape in self._drawings[n].shapes}
-        found = dict.fromkeys(["background", *sorted(order, key=order.__getitem__)])
-        names = names_of(
-            classes or find_class_file(self.root)[0] or [n for n in found if n not in VOID_NAMES]
-        )
-        void = dict.fromkeys(VOID_NAMES, VOID)
-        self._indices = {"background": 0, **void, **{_plain(n): i for i, n in enumerate(names)}}
-        wrong = [f"{n!r} ({path})" for n, path in drawn.items() if n not in self._indices]
+                self._drawings[name] = names, size, shapes
+                drawn |= {label: path for label, *_ in shapes}
+        found = ["background", *sorted(order.keys() - VOID_NAMES, key=order.__getitem__)]
+        names = names_of(classes or find_class_file(self.root)[0] or [*dict.fromkeys(found)])
+        self._labels = {"background": 0, **dict.fromkeys(VOID_NAMES, VOID)}
+        self._labels |= {_plain(name): label for label, name in enumerate(names)}
+        wrong = [f"{n!r} ({path})" for n, path in drawn.items() if n not in self._labels]
         if wrong or (names[0] in drawn and not is_background(names[0])):
             raise DataError(
                 f"{self.root}: expected background, which is in no shape, as the first class, and "
@@ -114,17 +106,17 @@ class DrawnSegmentation(SegmentationDataset):
 
     def values(self, index: int) -> NDArray[np.uint8]:
         """The shapes on an image, drawn as indices one over the other, uint8 (H, W)."""
-        _, size, shapes = self._drawings[self.ids[index]]
-        mask = np.zeros(size, np.uint8)
-        for label, kind, points in shapes:
-            try:
-                fill(mask, kind, points, self._indices[label])
-            except _WRONG as error:
-                raise DataError(
-                    f"{self.files[index][1]}: {label} in {self.ids[index]}: expected an outline "
-                    f"or runs ({error})"
-                ) from error
-        return mask
+        _, (height, width), shapes = self._drawings[self.ids[index]]
+        label = "the image"
+        try:
+            check_pixels(int(height), int(width))
+            mask = np.zeros((int(height), int(width)), np.uint8)
+            for label, kind, points in shapes:
+                fill(mask, kind, points, self._labels[label])
+            return mask
+        except _WRONG as error:
+            what = f"{label} in {self.ids[index]} cannot be drawn"
+            raise DataError(f"{self.files[index][1]}: {what} ({error})") from error
 
 
 class LabelmeSegmentation(DrawnSegmentation):
@@ -140,8 +132,8 @@ class LabelmeSegmentation(DrawnSegmentation):
         """The image of a file, and its shapes as they stand there."""
         shapes = [(_plain(s["label"]), s["shape_type"], s["points"]) for s in content["shapes"]]
         names = path.stem, str(content.get("imagePath") or path.stem)
-        drawing = Drawing(names, _size(content["imageHeight"], content["imageWidth"]), shapes)
-        return {label: label for label, *_ in shapes}, [drawing]
+        size = content["imageHeight"], content["imageWidth"]
+        return {label: label for label, *_ in shapes}, [(names, size, shapes)]
 
 
 class CocoSegmentation(DrawnSegmentation):
@@ -177,7 +169,7 @@ class CocoSegmentation(DrawnSegmentation):
                 kind = "runs" if runs else "polygon"
                 shapes[thing["image_id"]].append((names[thing["category_id"]], kind, points))
         return {name: int(number) for number, name in names.items()}, [
-            Drawing([str(i["file_name"])], _size(i["height"], i["width"]), shapes[i["id"]])
+            ([str(i["file_name"])], (i["height"], i["width"]), shapes[i["id"]])
             for i in content["images"]
         ]
 
@@ -208,15 +200,6 @@ def _image(find: Finder, names: Iterable[str], path: Path) -> str:
 
 def _plain(label: str) -> str:
     return "background" if is_background(label) else label
-
-
-def _size(height: Any, width: Any) -> tuple[int, int]:
-    """Both as integers; ValueError if no image of that size is read."""
-    size = int(height), int(width)
-    check_pixels(*size)
-    if min(size) < 1:
-        raise ValueError(f"an image of {height} x {width} pixels")
-    return size
 
 
 def _words(path: Path, root: Path) -> set[str]:

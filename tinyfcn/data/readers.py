@@ -241,11 +241,11 @@ def _nameless(root: Path, masks: Iterable[Path], palette: NDArray[np.uint8]) -> 
             found.update(np.unique(read_mask(path, palette, greys=True)).tolist())
     if not found:
         read_mask(path, palette)  # says what is wrong with it
-    held = sorted(found - {VOID} if len(found) > 2 else found)
-    names = ["background", *(f"NAME{number}" for number in range(1, 9))]
-    pairs = ",".join(f"{value}:{name}" for value, name in zip(held, names, strict=False))
-    rest = "…" if len(held) > len(names) else ""
+    names = {place: f"NAME{place}" for place in range(1, 9)} | {0: "background"}
+    pairs = [f"{value}:{names[place]}" for place, value in enumerate(sorted(found)[:9])]
+    if VOID in found and len(found) > 2:
+        pairs[-1] = "255:void"
     return NoClassNames(
-        f"{root}: no class names: give --mask-values {pairs}{rest}, which is what masks hold, with "
-        "names of yours, or write a name for 0, 1 and so on into classes.txt there, one a line"
+        f"{root}: no class names: give --mask-values {','.join(pairs)}, which is what masks hold, "
+        "with names of yours, or write a name for 0, 1 and so on into classes.txt there, one a line"
     )
