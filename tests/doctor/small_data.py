@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tinyfcn.data import write_mask
-from tinyfcn.doctor.check import Check, check
+from tinyfcn.doctor.check import Problem, check
+from tinyfcn.doctor.look import Part
 
 CLASSES = ["ground", "thing"]
 Labels = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
@@ -51,7 +52,7 @@ class Data:
     def label(self, name: str, mask: object) -> None:
         write_mask(self.mask(name), np.asarray(mask))
 
-    def check(self, **options: int) -> Check:
+    def check(self, **options: int) -> tuple[list[Part], list[Problem]]:
         return check(self.root, classes=CLASSES, **options)  # type: ignore[arg-type]
 
 

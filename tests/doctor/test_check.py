@@ -22,14 +22,13 @@ def data(tmp_path: Path) -> Data:
 
 
 def test_nothing_is_said_of_what_is_right(data: Data, tmp_path: Path) -> None:
-    found = data.check(crop=32)
-    assert (found.problems, found.notes) == ([], [])
-    train = found.parts[0]
+    (train, _), said = data.check(crop=32)
+    assert said == []
     masks = np.stack([data.labels(name) for name in NAMES[:10]])
-    assert [share.pixels for share in train.shares()] == [(masks == 0).mean(), masks.mean(), 0]
-    assert [share.images for share in train.shares()] == [1, 1, 0]
+    assert [pixels for _, _, pixels, _ in train.shares()] == [(masks == 0).mean(), masks.mean(), 0]
+    assert [images for _, _, _, images in train.shares()] == [1, 1, 0]
     scenes = write_voc_tree(tmp_path / "scenes", train=60, val=20, size=64, diameter=(20.0, 40.0))
-    assert check(scenes).problems == []
+    assert check(scenes)[1] == []
 
 
 def turn_all(data: Data) -> None:
@@ -76,14 +75,14 @@ PLANTED: dict[str, tuple[Callable[[Data], object], str, list[str]]] = {
 def test_what_was_planted_is_found_and_nothing_else(data: Data, name: str) -> None:
     plant, text, names = PLANTED[name]
     plant(data)
-    (problem,) = data.check().problems
+    (problem,) = data.check()[1]
     assert text in problem.text and problem.names == names
 
 
 def test_all_problems_are_said_at_once(data: Data) -> None:
     for plant in (swap, other_sizes, copy):
         plant(data)
-    assert len(data.check().problems) == 3
+    assert len(data.check()[1]) == 3
 
 
 HOW: dict[str, Callable[[Labels], Labels]] = {
@@ -101,13 +100,13 @@ def test_square_masks_turned_in_each_way(data: Data) -> None:
     """One mask among others is found too, and nobody else is named; with all of them, all are."""
     images = [np.asarray(Image.open(data.image(name)))[:, 10:80] for name in NAMES]
     masks = [data.labels(name)[:, 10:80] for name in NAMES]
-    right = [*map(from_afar, images, masks)]
+    right = [*map(from_afar, NAMES, images, masks)]
     for how, turn in HOW.items():
-        wrong = [from_afar(*pair) for pair in zip(images, map(turn, masks), strict=True)]
-        assert turned(wrong) == {how: [*range(len(NAMES))]}
-        places = {name: [5] * (name == how) for name in HOW}
-        assert turned([*right[:5], wrong[5], *right[6:]]) == places
-    assert [*swapped(right)] == [] and not any(turned(right).values())
+        wrong = [*map(from_afar, NAMES, images, map(turn, masks))]
+        assert turned(wrong) == {how: NAMES}
+        found = {name: [NAMES[5]] * (name == how) for name in HOW}
+        assert turned([*right[:5], wrong[5], *right[6:]]) == found
+    assert swapped(right) == [] and not any(turned(right).values())
 
 
 def test_masks_that_never_fit_give_no_reason_to_name_one() -> None:
@@ -115,28 +114,28 @@ def test_masks_that_never_fit_give_no_reason_to_name_one() -> None:
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (6, 6, 3)).astype(np.uint8)) for _ in range(240)]
     clouds = [np.asarray(cells.resize((64, 64), Image.Resampling.BICUBIC)) for cells in noise]
-    pairs = [from_afar(a, b[..., 0] // 128) for a, b in zip(clouds[::2], clouds[1::2], strict=True)]
-    assert [*swapped(pairs)] == [] and not any(turned(pairs).values())
+    masks = [cloud[..., 0] // 128 for cloud in clouds[1::2]]
+    pairs = [*map(from_afar, map(str, range(120)), clouds[::2], masks)]
+    assert swapped(pairs) == [] and not any(turned(pairs).values())
 
 
 def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) -> None:
     for split in ("train", "val"):
         (data.root / f"{split}.txt").unlink()
-    found = data.check()
-    assert found.problems == []
-    train, val = (part.dataset.ids for part in found.parts)
+    parts, said = data.check()
+    assert said == []
+    train, val = (part.dataset.ids for part in parts)
     assert {*train, *val} == {*NAMES} and len(train) + len(val) == len(NAMES) and val
 
 
 def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
-    (note, _) = check(data.root).notes
+    (note, _) = check(data.root)[1]
     assert "0 and 1 alone, which are taken as background and foreground, as by --" in note.text
     for name in (NAMES[0], NAMES[-1]):
         data.label(name, 2 * data.labels(name))
-    found = check(data.root)
-    (problem,) = found.problems
+    parts, (problem,) = check(data.root)
     assert "no class names: give --mask-values 0:background,1:NAME1,2:NAME2," in problem.text
-    assert [share.images for share in found.parts[0].shares()][:3] == [1, 0.9, 0.1]
+    assert [images for _, _, _, images in parts[0].shares()][:3] == [1, 0.9, 0.1]
 
 
 def test_what_is_worth_knowing(data: Data) -> None:
@@ -144,10 +143,14 @@ def test_what_is_worth_knowing(data: Data) -> None:
     few[30, 40:42] = 1
     for name in NAMES[:10]:
         data.label(name, few)
-    notes = data.check(crop=16).notes
-    assert notes[0] == ("train: less than 0.1% of the pixels; --class-weights helps", ["thing"])
+    _, notes = data.check(crop=16)
+    assert notes[0] == (
+        "train: less than 0.1% of the pixels; --class-weights helps",
+        ["thing"],
+        True,
+    )
     more = "images of more than 4,096 pixels: make them smaller, or give a --crop that shows much"
-    assert notes[1] == (f"{more} of them", NAMES)
+    assert notes[1] == (f"{more} of them", NAMES, True)
 
 
 def test_the_command(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,5 +165,5 @@ def test_the_command(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
         data.label(name, np.full((70, 90), 255) if name in NAMES[:9] else data.labels(name))
     assert cli.main(command) == 1
     said = capsys.readouterr().out
-    assert "1 problem:\n  1. masks that are void all over: leave them out\n     9: p00, " in said
+    assert "  1. masks that are void all over: leave them out\n     9: p00, " in said
     assert "p04, … and p08\n" in said and "put right" in said

@@ -25,17 +25,17 @@ def data(tmp_path: Path) -> Data:
 
 
 def test_everything_is_in_the_file(data: Data) -> None:
-    text = page_of(data.check(), "me")
+    text = page_of(*data.check(), "me")
     assert not re.findall(r"(?:src|href)=\"(?!data:)|<script|url\(", text)
-    assert "Problems" not in text and "Worth knowing" not in text
+    assert "<li>" not in text and "Nothing is wrong." in text
     assert text.count("<h3>") == len(NAMES) and text.count("<img") == 3 * len(NAMES)
 
 
 def test_the_doubtful_come_first_and_problems_on_top(data: Data) -> None:
     swap(data)
-    text = page_of(data.check(), "me")
+    text = page_of(*data.check(), "me")
     said = html.unescape(text)
-    assert said.index("would fit better if they were swapped") < said.index("<h2>train</h2>")
+    assert said.index("would fit better if they were swapped") < said.index("<h2>train: 10 images")
     heads = re.findall(r"<h3>(⚠ )?(\w+): outlines fit by (-?[\d.]+)</h3>", text)
     assert {name for sign, name, _ in heads if sign} == {"p02", "p07"}
     assert {name for _, name, _ in heads[:2]} == {"p02", "p07"}
@@ -47,16 +47,16 @@ def test_masks_are_in_the_colours_of_the_classes(data: Data) -> None:
     labels = data.labels("p00").copy()
     labels[:9] = 255
     data.label("p00", labels)
-    text = page_of(data.check(), "me")
+    text = page_of(*data.check(), "me")
     (source,) = re.findall(r'base64,([^"]+)" alt="mask of p00"', text)
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))).convert("RGB"))
     np.testing.assert_array_equal(shown, class_palette(["ground", "thing"])[labels])
 
 
 def test_bars_are_as_long_as_classes_are_frequent(data: Data) -> None:
-    found = data.check()
-    pixels = np.array([share.pixels for share in found.parts[0].shares()])
-    text = page_of(found, "me")
+    parts, said = data.check()
+    pixels = np.array([pixels for _, _, pixels, _ in parts[0].shares()])
+    text = page_of(parts, said, "me")
     widths = [float(width) for width in re.findall(r";width:([\d.]+)rem", text)][:3]
     np.testing.assert_allclose(widths, 6 * pixels / pixels.max(), atol=0.01)
     shares = re.findall(r"<td>([\d.]+)%</td>", text)[::2][:3]
@@ -67,7 +67,7 @@ def test_names_are_escaped(data: Data) -> None:
     for path in (data.image("p00"), data.mask("p00")):
         path.rename(path.with_name("<b>.png"))
     data.list("train", ["<b>", *NAMES[1:10]])
-    assert "<b>" not in page_of(data.check(), "me")
+    assert "<b>" not in page_of(*data.check(), "me")
 
 
 def test_the_page_of_another_hand_stays(

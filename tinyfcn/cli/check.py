@@ -24,8 +24,9 @@ from tinyfcn.cli.class_options import classes_of
 from tinyfcn.cli.parser import Parser, limits, sizes
 from tinyfcn.cli.train_options import DEFAULTS, OPTIONS, add_option
 from tinyfcn.data import DataLoader, SegmentationDataset, read_image
-from tinyfcn.doctor.check import Check, check
+from tinyfcn.doctor.check import Problem, check
 from tinyfcn.doctor.check_page import page_of
+from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.training import report
@@ -33,11 +34,7 @@ from tinyfcn.training.augmentation import augmentation, augmented_sheet
 from tinyfcn.visualize import made_by
 
 MARK = "tinyfcn check"
-TAKEN = {
-    "classes", "mask-values", "void", "train-split", "val-split", "val-share", "group-by",
-    "workers", "resize", "crop", "channels", "range",
-    "flip", "jitter", "colour-jitter", "augment", "seed",
-}  # fmt: skip
+TRAINING = {"data-root", "preprocessing", "sbd-root", "scenes"}  # options for that alone
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(__doc__, prog="tinyfcn check", argument_default=argparse.SUPPRESS)
     parser.add_argument("data", metavar="DATA", help="the folder")
     for option in [*OPTIONS["data"], *OPTIONS["run"]]:
-        if option.name in TAKEN:
+        if option.name == "seed" or (option in OPTIONS["data"] and option.name not in TRAINING):
             add_option(parser, option)
     parser.add_argument(
         "--augmented", nargs="?", const="augmented.png", default=None, metavar="PNG",
@@ -54,23 +51,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", help="write check.html there, with pictures")
     options = argparse.Namespace(**{**DEFAULTS, **vars(parser.parse(arguments))})
     read = functools.partial(read_image, channels=options.channels, range=limits(options.range))
-    found = check(
+    parts, said = check(
         options.data, (options.train_split, options.val_split), classes_of(vars(options)),
         options.void, options.crop, functools.partial(report.bar, desc="looking"),
         max(1, options.workers), read, val_share=options.val_share,
         by_folder=options.group_by == "folder",
     )  # fmt: skip
-    print("\n".join(described(found)))
-    if options.augmented and found.parts:
-        sheet = augmented(options, found.parts[0].dataset)
+    wrong = any(not problem.note for problem in said)
+    print(*described(parts, said), sep="\n")
+    print("put right what is listed above" if wrong else "nothing is wrong")
+    if options.augmented and parts:
+        sheet = augmented(options, parts[0].dataset)
         path = Path(options.augmented).with_suffix(".png")
         save = functools.partial(sheet.save, format="PNG", pnginfo=made_by(MARK))
         print(f"augmented images: {_written(path, save)}")
     if options.out:
-        text = page_of(found, MARK).encode("utf-8", "backslashreplace")
+        text = page_of(parts, said, MARK).encode("utf-8", "backslashreplace")
         path = Path(options.out, "check.html")
         print(f"with pictures: {_written(path, lambda file: file.write(text))}")
-    return int(bool(found.problems))
+    return int(wrong)
 
 
 def _written(path: Path, write: Callable[[BinaryIO], object]) -> str:
@@ -92,20 +91,16 @@ def augmented(options: argparse.Namespace, dataset: SegmentationDataset) -> Imag
     return augmented_sheet(loader, dataset.classes)
 
 
-def described(found: Check) -> Iterator[str]:
+def described(parts: Sequence[Part], said: Sequence[Problem]) -> Iterator[str]:
     """Lines for the screen."""
-    for part in found.parts:
-        yield "\n  ".join([f"{part.name}: {part.about()[0]}", *part.about()[1:]])
+    for part in parts:
+        yield "\n  ".join(part.about())
         yield "  % of pixels  % of images  class"
         for name, _, pixels, images in part.shares():
             if pixels:
                 yield f"  {100 * pixels:11.2f}  {100 * images:11.1f}  {name}"
         yield ""
-    for title, problems in (("problem", found.problems), ("note", found.notes)):
-        if problems:
-            yield f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}:"
-        for number, (text, names) in enumerate(problems, 1):
-            yield f"{number:3}. {text}"
-            if names:
-                yield f"     {len(names)}: {listed(names)}"
-    yield "put right what is listed above" if found.problems else "nothing is wrong"
+    for number, problem in enumerate(said, 1):
+        yield f"{number:3}. {problem}"
+        if problem.names:
+            yield f"     {len(problem.names)}: {listed(problem.names)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from tinyfcn.data import DataError, NoClassNames, NoSplit, SegmentationDataset, read_image
 from tinyfcn.data.dataset import Classes
 from tinyfcn.doctor.look import Part
-from tinyfcn.doctor.masks import notes, what_must_go_wrong
+from tinyfcn.doctor.masks import what_must_go_wrong, worth_knowing
 from tinyfcn.doctor.pairs import same_pictures, swapped, turned
 from tinyfcn.files import AnyPath
 from tinyfcn.training.datasets import open_dataset, open_datasets
@@ -20,23 +21,18 @@ from tinyfcn.training.datasets import open_dataset, open_datasets
 RARE = 0.001  # of the pixels: so rare a class is hardly learned without help
 LARGE = 4  # times the crop, which shows little of such an image
 MOST_PIXELS = 2_000_000  # of an image that is trained on whole
-BOTH = " / "  # between the names of two samples
 UNNAMED = ("background", *(f"class {label}" for label in range(1, 255)))
 
 
 class Problem(NamedTuple):
-    """What is wrong, and what to do; and the samples that it is about."""
+    """What is wrong, or with ``note`` may be meant so, and what to do; the samples it is about."""
 
     text: str
     names: list[str]
+    note: bool = False
 
-
-class Check(NamedTuple):
-    """What was found: the lists that could be opened, what is wrong, and what is worth knowing."""
-
-    parts: list[Part]
-    problems: list[Problem]
-    notes: list[Problem]
+    def __str__(self) -> str:
+        return "note: " * self.note + self.text
 
 
 def before_training(dataset: SegmentationDataset, sure: bool = False) -> list[str]:
@@ -60,7 +56,7 @@ def before_training(dataset: SegmentationDataset, sure: bool = False) -> list[st
         raise error
     if wrong := what_must_go_wrong(part, sure):
         raise DataError(wrong)
-    return notes(part)
+    return worth_knowing(part)
 
 
 def check(
@@ -73,8 +69,8 @@ def check(
     workers: int = 2,
     read_image: Callable[[AnyPath], Any] = read_image,
     **shared: Any,
-) -> Check:
-    """Look at everything in a folder.
+) -> tuple[list[Part], list[Problem]]:
+    """Look at everything in a folder: the lists that can be opened, and all that can be said.
 
     Args:
         root, classes, void, shared: as for :func:`~tinyfcn.training.datasets.open_datasets`.
@@ -84,110 +80,85 @@ def check(
         workers: threads that read.
         read_image: reads an image file.
     """
-    problems: list[Problem] = []
-    worth_knowing: list[Problem] = []
+    said: list[Problem] = []
+    names = [*dict.fromkeys(splits)]
 
-    def opened(classes: Classes | None) -> Iterator[Part]:
-        """The lists, or those that can be opened; why others cannot is a problem."""
-        names = [*dict.fromkeys(splits)]
-        try:
+    def opened(classes: Classes | None) -> list[Part]:
+        """The lists, or those that can be opened."""
+        with _told(said):
             both = open_datasets(root, names[0], names[-1], classes, void=void, **shared)
-            yield from map(Part, both, names)
-            return
-        except NoClassNames:
-            raise
-        except (DataError, OSError) as error:
-            problems.append(Problem(str(error), []))
+            return [*map(Part, both, names)]
+        parts = []
         for name in names:
-            try:
-                yield Part(open_dataset(root, name, classes, void), name)
-            except NoSplit:
-                pass
-            except (DataError, OSError) as error:
-                problems.append(Problem(str(error), []))
+            with _told(said), contextlib.suppress(NoSplit):
+                parts.append(Part(open_dataset(root, name, classes, void), name))
+        return parts
 
     try:
-        parts = [*opened(classes)]
+        parts = opened(classes)
     except NoClassNames as error:
-        problems.append(Problem(str(error), []))
-        parts = [*opened(UNNAMED)]
+        said.append(Problem(str(error), []))
+        parts = opened(UNNAMED)
     for part in parts:
         part.dataset.read_image = read_image
         part.look(range(len(part.dataset)), True, workers, progress)
-        problems += _files(part)
-        if part.seen:
-            problems += _masks(part, void is not None or part.classes == UNNAMED)
-            worth_knowing += _worth_knowing(part, crop)
-    if len(parts) == 2 and all(part.seen for part in parts):
-        problems += _same(*parts)
-    return Check(parts, _merged(problems), _merged(worth_knowing))
+        said += _problems(part, void is not None or part.classes == UNNAMED, crop)
+    if len(parts) == 2 and (same := same_pictures(*([o.afar for o in p.seen] for p in parts))):
+        text = f"the same pictures in {names[0]} and in {names[1]}, so that scores say little"
+        said.append(Problem(f"{text}: take one of each out", same))
+    return parts, _merged(said)
 
 
-def _merged(problems: Iterable[Problem]) -> list[Problem]:
-    """Those that differ in numbers and paths only are said once, of all their samples."""
+@contextlib.contextmanager
+def _told(said: list[Problem]) -> Iterator[None]:
+    """What keeps data from being opened is a problem among others."""
+    try:
+        yield
+    except NoClassNames:
+        raise
+    except (DataError, OSError) as error:
+        said.append(Problem(str(error), []))
+
+
+def _merged(said: Iterable[Problem]) -> list[Problem]:
+    """What differs in numbers and paths only is said once, of all its samples; notes come last."""
     kinds: dict[str, Problem] = {}
-    for text, names in problems:
+    for text, names, note in sorted(said, key=lambda problem: problem.note):
         kind = re.sub(r"[^:,']*/[^:,']*|\d+", "", text)
         known = kinds.get(kind, Problem(text, []))
         # Of what is said of numbers, that of the largest, as of the range that all must have.
-        kinds[kind] = Problem(max(known.text, text, key=_last_number), known.names + names)
+        most = max(known.text, text, key=lambda text: [*map(int, re.findall(r"\d+", text))][-1:])
+        kinds[kind] = Problem(most, known.names + names, note)
     return [*kinds.values()]
 
 
-def _last_number(text: str) -> int:
-    return int(["0", *re.findall(r"\d+", text)][-1])
-
-
-def _files(part: Part) -> Iterator[Problem]:
-    """Names that are twice there; samples that cannot be read, or do not fit."""
-    ids = part.dataset.ids
-    if twice := [name for name, count in Counter(ids).items() if count > 1]:
-        yield Problem(f"twice in the list {part.name}: take one of each out", twice)
+def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
+    """All that is wrong with the samples of a list, or makes learning hard."""
+    ids, seen, afar = part.dataset.ids, part.seen, [one.afar for one in part.seen]
     for place, error in part.errors.items():
         yield Problem(str(error), [ids[place]])
-
-
-def _masks(part: Part, sure: bool) -> Iterator[Problem]:
-    """Masks that cannot be meant so, or that lie where their images do not change."""
-    wrong = what_must_go_wrong(part, sure)
-    labels = part.table < len(part.classes)
-    empty = [one.name for one in part.seen if not one.counts[labels].any()]
-    if wrong:
-        strange = [one.name for one in part.seen if one.counts[part.strange].any()]
-        yield Problem(wrong, strange)
-    elif empty:
-        yield Problem("masks that are void all over: leave them out", empty)
-    afar = [one.afar for one in part.seen]
-    for how, places in turned(afar).items():
-        if places:
-            text = f"masks look {how}, as where an EXIF orientation was lost: store both upright"
-            yield Problem(text, [part.seen[i].name for i in places])
-    pairs = [(part.seen[i].name, part.seen[j].name) for i, j in swapped(afar)]
-    if pairs:
-        text = "masks that would fit better if they were swapped: look at these"
-        yield Problem(text, [*map(BOTH.join, pairs)])
-
-
-def _worth_knowing(part: Part, crop: int | None) -> Iterator[Problem]:
-    """What may be meant so, but makes learning hard."""
+    if not seen:
+        return
+    if wrong := what_must_go_wrong(part, sure):
+        strange = part.strange
+        yield Problem(wrong, [one.name for one in seen if one.counts[strange].any()])
+    classes, most = part.table < len(part.classes), (LARGE * crop) ** 2 if crop else MOST_PIXELS
+    found = {
+        f"twice in the list {part.name}: take one of each out":
+            [name for name, count in Counter(ids).items() if count > 1],
+        "masks that are void all over: leave them out":
+            [one.name for one in seen if not (wrong or one.counts[classes].any())],
+        "masks that would fit better if they were swapped: look at these": swapped(afar),
+        **{f"masks look {how}, as where an EXIF orientation was lost: store both upright": names
+           for how, names in turned(afar).items()},
+    }  # fmt: skip
+    notes = {
+        f"{part.name}: less than {RARE:.1%} of the pixels; --class-weights helps":
+            [name for name, _, pixels, _ in part.shares() if 0 < pixels < RARE],
+        f"images of more than {most:,} pixels: make them smaller, or give a --crop that shows much "
+        "of them": [one.name for one in seen if one.counts.sum() > most],
+    }  # fmt: skip
+    yield from (Problem(text, names) for text, names in found.items() if names)
+    yield from (Problem(text, names, True) for text, names in notes.items() if names)
     if part.classes != UNNAMED:
-        yield from (Problem(f"{part.name}: {note}", []) for note in notes(part))
-    if rare := [share.name for share in part.shares() if 0 < share.pixels < RARE]:
-        yield Problem(
-            f"{part.name}: less than {RARE:.1%} of the pixels; --class-weights helps", rare
-        )
-    most = (LARGE * crop) ** 2 if crop else MOST_PIXELS
-    if large := [one.name for one in part.seen if one.counts.sum() > most]:
-        text = (
-            f"images of more than {most:,} pixels: make them smaller, or give a --crop that shows"
-        )
-        yield Problem(f"{text} much of them", large)
-
-
-def _same(first: Part, second: Part) -> Iterator[Problem]:
-    """Pictures that are trained on and scored on, under another name."""
-    one, two = ([seen.afar for seen in part.seen] for part in (first, second))
-    pairs = ((first.seen[i].name, second.seen[j].name) for i, j in same_pictures(one, two))
-    if same := [BOTH.join(pair) for pair in pairs if len({*pair}) > 1]:
-        text = f"the same pictures in {first.name} and in {second.name}, so that scores say little"
-        yield Problem(f"{text}: take one of each out", same)
+        yield from (Problem(f"{part.name}: {note}", [], True) for note in worth_knowing(part))

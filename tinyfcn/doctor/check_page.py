@@ -10,11 +10,11 @@ from PIL import Image
 from tinyfcn.data import VOID
 from tinyfcn.data.class_colours import class_palette
 from tinyfcn.data.conventions import as_seen
-from tinyfcn.doctor.check import BOTH, Check, Problem
+from tinyfcn.doctor.check import Problem
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
-from tinyfcn.doctor.pairs import fits
-from tinyfcn.page import Element, element, gallery, joined, page, table
+from tinyfcn.doctor.pairs import BOTH, fits
+from tinyfcn.page import Element, element, gallery, page, table
 from tinyfcn.visualize import in_colours, overlay
 
 SAMPLES = 24  # of each list
@@ -22,42 +22,32 @@ SIDE = 240  # of a picture on the page
 NAMES = 40  # with a problem
 
 
-def page_of(found: Check, maker: str) -> str:
+def page_of(parts: Sequence[Part], said: Sequence[Problem], maker: str) -> str:
     """The page, in HTML; ``maker`` stands at its end."""
-    names = [name for problem in found.problems for name in problem.names]
+    names = [name for problem in said if not problem.note for name in problem.names]
     doubtful = {name for both in names for name in both.split(BOTH)}
+    problems = (element("li", one, element("figcaption", listed(one.names, NAMES))) for one in said)
     return page(
         "What is in the data",
-        _list("Problems", found.problems),
-        _list("Worth knowing", found.notes),
-        *(joined(element("h2", part.name), *(element("p", line) for line in part.about()),
-                 _shares(part), *_samples(part, doubtful))
-          for part in found.parts if part.seen),
+        element("ol", *problems) if said else element("p", "Nothing is wrong."),
+        *(part for one in parts if one.seen for part in _list(one, doubtful)),
         element("p", f"made by {maker}"),
-    )  # fmt: skip
-
-
-def _list(title: str, problems: Sequence[Problem]) -> Element:
-    items = (
-        element("li", one.text, element("figcaption", listed(one.names, NAMES))) for one in problems
     )
-    return joined(element("h2", title), element("ol", *items)) if problems else Element()
 
 
-def _shares(part: Part) -> Element:
-    """A bar for each class, and the numbers behind it."""
+def _list(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
+    """What a list holds, how often each class occurs, and samples, the doubtful first."""
+    title, *about = part.about()
+    yield element("h2", title)
+    yield from (element("p", line) for line in about)
     rows, palette, shares = [], class_palette(part.classes), [*part.shares()]
-    most = max(share.pixels for share in shares)
+    most = max(pixels for _, _, pixels, _ in shares)
     for name, label, pixels, images in shares:
-        width = f"{6 * pixels / most:.2f}rem"
-        style = f"background:#{palette[label].tobytes().hex()};width:{width}"
+        style = f"background:#{palette[label].tobytes().hex()};width:{6 * pixels / most:.2f}rem"
         bar = element("div", element("span", class_="colour", style=style), style="text-align:left")
         rows.append([name, f"{pixels:.2%}", f"{images:.1%}", bar])
-    return table(["class", "pixels", "images", ""], rows)
+    yield table(["class", "pixels", "images", ""], rows)
 
-
-def _samples(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
-    """Samples with a problem, then those whose masks fit their images worst."""
     fit = fits([one.afar for one in part.seen]).tolist()
     order = sorted(
         zip(fit, part.seen, strict=True), key=lambda o: (o[1].name not in doubtful, o[0])

@@ -52,15 +52,6 @@ class Seen(NamedTuple):
     afar: Afar = BLANK
 
 
-class Share(NamedTuple):
-    """How often a class, or void, occurs: its part of all pixels, and of all images."""
-
-    name: str
-    label: int
-    pixels: float
-    images: float
-
-
 class Part:
     """A list of the data, and what was seen of its samples so far.
 
@@ -122,17 +113,18 @@ class Part:
         found = {*self.table[self.values].tolist()}
         return [name for label, name in enumerate(self.classes) if label not in found]
 
-    def shares(self) -> Iterator[Share]:
-        """How often each class occurs, and void."""
+    def shares(self) -> Iterator[tuple[str, int, float, float]]:
+        """Name and label of each class and of void, its share of the pixels and of the images."""
         for label, name in (*enumerate(self.classes), (VOID, "void")):
             those = self.table == label
             images = sum(one.counts[those].any() for one in self.seen) / max(1, len(self.seen))
-            yield Share(name, label, self.pixels[those].sum() / max(1, self.pixels.sum()), images)
+            yield name, label, self.pixels[those].sum() / max(1, self.pixels.sum()), images
 
     def about(self) -> list[str]:
-        """How many samples there are, where and of what kind; the first line is the whole list."""
+        """How many samples there are, and where; of what kinds and sizes."""
         kind = type(self.dataset).__name__.removesuffix("Segmentation")
-        lines = [f"{len(self.dataset)} images in {self.dataset.files[0][0].parent} ({kind})"]
+        folder = self.dataset.files[0][0].parent
+        lines = [f"{self.name}: {len(self.dataset)} images in {folder} ({kind})"]
         for what in ("images", "masks", "size") if self.seen else ():
             kinds = Counter(getattr(one, what) for one in self.seen).most_common()
             some = [f"{count} {kind}" for kind, count in kinds[:3]]
@@ -161,7 +153,10 @@ def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | Data
         check_sample(image, labels, dataset.num_classes, image_path, mask_path)
     except (DataError, OSError) as error:
         return error
-    size, afar = f"{image.shape[1]} x {image.shape[0]}", from_afar(as_seen(image), labels)
+    size, afar = (
+        f"{image.shape[1]} x {image.shape[0]}",
+        from_afar(seen.name, as_seen(image), labels),
+    )
     return seen._replace(images=_header(image_path)[0], size=size, afar=afar)
 
 

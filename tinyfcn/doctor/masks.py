@@ -61,7 +61,7 @@ def _order(part: Part) -> str:
     return ""
 
 
-def notes(part: Part) -> list[str]:
+def worth_knowing(part: Part) -> list[str]:
     """What is worth to be read, though it may be meant so."""
     note = part.dataset.note
     said = [f"{note}, as by {_mapping(part, part.values)}"] if note else []

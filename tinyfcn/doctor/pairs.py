@@ -7,7 +7,7 @@ when it is turned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32
+BOTH = " / "  # between two names
 AT_ONCE = 512  # images that are compared with all others at a time
 # Copies of a picture differ by less: of 256 grey levels, and of what it varies by.
 ALIKE, PART = 3.0, 0.3
@@ -36,22 +37,23 @@ TURNS: dict[str, Callable[[Any], Any]] = {
 
 
 class Afar(NamedTuple):
-    """An image and its mask from afar; each is uint8 (``SIDE``, ``SIDE``)."""
+    """The name of an image, it and its mask from afar; each is uint8 (``SIDE``, ``SIDE``)."""
 
+    name: str
     grey: Cells
     changes: Cells
     outlines: Cells
 
 
-BLANK = Afar(*np.zeros((3, SIDE, SIDE), np.uint8))
+BLANK = Afar("", *np.zeros((3, SIDE, SIDE), np.uint8))
 
 
-def from_afar(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Afar:
+def from_afar(name: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Afar:
     """What is left of an image (H, W, 3) and its mask (H, W) from afar."""
     small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
     labels = Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    outlines = _steps(np.asarray(labels)[..., None]) > 0
-    return Afar(np.asarray(small.convert("L")), _steps(np.asarray(small)), outlines.view(np.uint8))
+    grey, outlines = np.asarray(small.convert("L")), _steps(np.asarray(labels)[..., None]) > 0
+    return Afar(name, grey, _steps(np.asarray(small)), outlines.view(np.uint8))
 
 
 def _steps(pixels: NDArray[np.uint8]) -> Cells:
@@ -61,15 +63,18 @@ def _steps(pixels: NDArray[np.uint8]) -> Cells:
     return np.max([np.abs(pixels - other) for other in beside], axis=(0, 3)).astype(np.uint8)
 
 
-def same_pictures(first: Sequence[Afar], second: Sequence[Afar]) -> Iterator[tuple[int, int]]:
-    """The pictures of the first that are in the second too, as pairs of places."""
-    one, two = (np.array([o.grey.ravel() for o in part], np.float32) for part in (first, second))
+def same_pictures(first: Sequence[Afar], second: Sequence[Afar]) -> list[str]:
+    """The pictures of the first that are in the second too, by another name, as pairs of names."""
+    found = []
+    one, two = (np.array([o.grey for o in part], np.float32) for part in (first, second))
+    one, two = one.reshape(-1, SIDE**2), two.reshape(-1, SIDE**2)
     squares, most = np.square(two).sum(axis=1), np.minimum(ALIKE, PART * one.std(axis=1))
     for start in range(0, len(one), AT_ONCE):
         some = one[start : start + AT_ONCE]
         apart = np.square(some).sum(axis=1)[:, None] + squares - 2 * some @ two.T
         near = apart < np.square(most[start : start + AT_ONCE, None]) * some.shape[1]
-        yield from ((start + i, j) for i, j in np.argwhere(near).tolist())
+        found += [(first[start + i].name, second[j].name) for i, j in np.argwhere(near).tolist()]
+    return [BOTH.join(pair) for pair in found if len({*pair}) > 1]
 
 
 def fits(pairs: Sequence[Afar]) -> NDArray[np.float32]:
@@ -78,30 +83,32 @@ def fits(pairs: Sequence[Afar]) -> NDArray[np.float32]:
     return np.asarray((changes * _unit(outlines)).sum(axis=1))
 
 
-def turned(pairs: Sequence[Afar]) -> dict[str, list[int]]:
-    """The places of masks that fit better turned back, by how they are turned."""
+def turned(pairs: Sequence[Afar]) -> dict[str, list[str]]:
+    """The names of masks that fit better turned back, by how they are turned."""
     changes, outlines = _both(pairs)
     own = fits(pairs)
     turns = np.array([(changes * _unit(turn(outlines))).sum(axis=1) for turn in TURNS.values()])
     better, sure = turns - own, _sure(np.maximum(own, turns.max(axis=0)))
-    found: dict[str, list[int]] = {}
-    for name, gain in zip(TURNS, better, strict=True):
+    found = {}
+    for how, gain in zip(TURNS, better, strict=True):
         error = gain.std() / np.sqrt(len(gain))
         if len(gain) >= MANY and gain.mean() > max(SURE / 2, 4 * error):
-            return {name: [*range(len(pairs))]}
-        found[name] = np.flatnonzero((gain > sure) & (gain == better.max(axis=0))).tolist()
+            return {how: [pair.name for pair in pairs]}
+        best = (gain > sure) & (gain == better.max(axis=0))
+        found[how] = [pair.name for pair, most in zip(pairs, best, strict=True) if most]
     return found
 
 
-def swapped(pairs: Sequence[Afar]) -> list[tuple[int, int]]:
-    """Pairs of places whose masks both fit the other image better than either fits its own."""
+def swapped(pairs: Sequence[Afar]) -> list[str]:
+    """Pairs of names whose masks both fit the other image better than either fits its own."""
     changes, outlines = _both(pairs)
     own = fits(pairs)
     worst = own.argsort()[:WORST]
     fit = _unit(outlines[worst]) @ changes[worst].T
     least = own[worst] + _sure(own)
     better = np.minimum(fit, fit.T) > np.maximum(least[:, None], least)
-    return [(i, j) for i, j in worst[np.argwhere(better)].tolist() if i < j]
+    found = worst[np.argwhere(better)].tolist()
+    return [pairs[i].name + BOTH + pairs[j].name for i, j in found if i < j]
 
 
 def _sure(fits: NDArray[np.float32]) -> float:
@@ -112,7 +119,7 @@ def _sure(fits: NDArray[np.float32]) -> float:
 
 def _both(pairs: Sequence[Afar]) -> tuple[Rows, Cells]:
     """Changes as unit vectors, in levels as the eye has them, and outlines, (N, H, W)."""
-    changes, outlines = (np.array([pair[i] for pair in pairs]) for i in (1, 2))
+    changes, outlines = (np.array([pair[i] for pair in pairs]) for i in (2, 3))
     return _unit(np.log1p(changes, dtype=np.float32)), outlines
 
 
