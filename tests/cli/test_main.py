@@ -58,7 +58,7 @@ def test_python_m_without_an_installation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["written at the end", "written at once"])
-@pytest.mark.parametrize("arguments", ["--help", "kernels list", "kernels lst"])
+@pytest.mark.parametrize("arguments", ["kernels list", "kernels lst"])
 def test_a_pipe_that_closes_early_is_no_error(
     arguments: str, unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

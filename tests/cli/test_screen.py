@@ -141,9 +141,8 @@ from tinyfcn.training import report
 how = sys.argv[1]
 with plain_errors():
     bar = report.bar(total=9, desc="evaluation")  # it is still there when this ends
-    if how == "note":
+    if how == "error":
         report.note("a note")
-    if how == "warning":
         warnings.warn("a warning", stacklevel=1)
     raise {"defect": ZeroDivisionError}.get(how, UsageError)("what went wrong")
 """
@@ -164,7 +163,7 @@ def seen_on_a_terminal(said: str) -> list[str]:
     return ["".join(line).rstrip() for line in lines]
 
 
-@pytest.mark.parametrize("how", ["error", "note", "warning", "defect"])
+@pytest.mark.parametrize("how", ["error", "defect"])
 @pytest.mark.parametrize("where", ["terminal", "file"])
 def test_an_error_begins_on_a_line_of_its_own(how: str, where: str) -> None:
     command = [sys.executable, "-c", PROGRAM, how]
@@ -184,9 +183,7 @@ def test_an_error_begins_on_a_line_of_its_own(how: str, where: str) -> None:
         lines = seen_on_a_terminal(said)
         assert not any("evaluation" in line for line in lines)  # nothing of the bar stays
     for line in {
-        "error": ["error: what went wrong"],
-        "note": ["a note", "error: what went wrong"],
-        "warning": ["<string>:", "error: what went wrong"],
+        "error": ["a note", "<string>:", "error: what went wrong"],
         "defect": ["Traceback (most recent call last):"],
     }[how]:
         assert sum(found.startswith(line) for found in lines) == 1, lines
