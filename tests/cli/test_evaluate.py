@@ -97,7 +97,7 @@ def test_any_list_or_folder(capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos/part.txt").write_text("d\na\n")
     for arguments, which, ids in (
         ("--val-split train", "list train in data", "train_00000"),
-        ("--val-split some.txt", "list some.txt in data", "val_00003 val_00001"),
+        ("some.txt", "list some.txt in data", "val_00003 val_00001"),
         ("data", "list val in data", "val_00000 val_00001 val_00002 val_00003 val_00004"),
         ("photos --val-split part", "list part in photos", "d a"),
     ):

@@ -8,7 +8,8 @@ images. A file of another origin stays: report.html is report-2.html then.
 
 tinyfcn evaluate runs/fcn8s/best.npz
 tinyfcn evaluate runs/fcn8s/best.npz --val-split test --out scores
-tinyfcn evaluate runs/fcn8s/best.npz photos --val-split some.txt --backend cupy
+tinyfcn evaluate runs/fcn8s/best.npz some.txt
+tinyfcn evaluate runs/fcn8s/best.npz photos --backend cupy
 """
 
 from __future__ import annotations
@@ -51,8 +52,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--out", dest="results", metavar="DIR", help="write scores and report there"
     )
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="other images and masks")
+    about = "other images and masks, or a list .txt of images"
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help=about)
     given = vars(parser.parse(arguments))
+    if str(given.get("folder")).endswith(".txt"):
+        given["val_split"] = given.pop("folder")
     results = given.pop("results", None)
     score(complete(given), results)
 
