@@ -117,7 +117,7 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
             groups = scale_lr(groups, trunk(model), options.lr_trunk)
     optimizer: optim.Optimizer
     if options.optimizer == "adam":  # of a short memory, since weights change fast at first
-        optimizer = optim.Adam(groups, betas=(options.momentum, 0.99))
+        optimizer = optim.Adam(groups, betas=(options.momentum, 0.9))
     else:
         optimizer = optim.SGD(groups, momentum=options.momentum)
     steps_per_epoch = math.ceil(len(loader) / options.accumulate)
