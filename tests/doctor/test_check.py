@@ -158,7 +158,7 @@ def test_the_command(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(command) == 0
     said = capsys.readouterr().out
     assert f"train: 10 images in {data.root}/images (Folder)" in said
-    assert "  images: 10 PNG RGB\n  masks: 10 PNG P\n  size: 10 90 x 70\n" in said
+    assert "  images: PNG RGB (10)\n  masks: PNG P (10)\n  size: 90 x 70 (10)\n" in said
     assert said.endswith("nothing is wrong\n")
     swap(data)
     for name in NAMES:

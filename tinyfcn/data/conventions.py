@@ -169,10 +169,12 @@ def read_mask(
         return values.astype(np.uint8) // np.uint8(_STRETCH.get(coding, 1))
     if mode.startswith("I") and values.min() >= 0 and values.max() <= 255:
         return values.astype(np.uint8)
+    found = f"values from {values.min()} to {values.max()}; save ids of classes, not of objects,"
+    if mode.endswith("A"):
+        found = "transparent pixels; save it without them"
     raise DataError(
-        f"{path}: expected a mask of indices (Pillow mode P or L) or palette colours (RGB), "
-        f"got mode {mode!r} with values from {values.min()} to {values.max()}; save it as one of "
-        "these"
+        f"{path}: expected a mask of indices from 0 to 255 (Pillow mode P or L) or palette colours "
+        f"(RGB), got mode {mode!r} with {found} as one of these"
     )
 
 
@@ -269,7 +271,10 @@ def _loaded(path: str | PathLike[str], what: str, upright: bool) -> image_file.L
     except (MemoryError, SettingError):
         raise
     except Exception as error:  # on damaged files Pillow raises many kinds
-        raise DataError(f"{path}: damaged, truncated or not {what} at all ({error})") from error
+        raise DataError(
+            f"{path}: damaged, truncated or not {what} at all ({error}); make it anew, or leave "
+            "it out"
+        ) from error
 
 
 def _values(image: Image.Image, name: str | PathLike[str]) -> NDArray[Any]:

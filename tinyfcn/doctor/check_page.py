@@ -39,7 +39,7 @@ def _list(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
     """What a list holds, how often each class occurs, and samples, the doubtful first."""
     title, *about = part.about()
     yield element("h2", title)
-    yield from (element("p", line) for line in about)
+    yield element("p", "; ".join(about))
     rows, palette, shares = [], class_palette(part.classes), [*part.shares()]
     most = max(pixels for _, _, pixels, _ in shares)
     for name, label, pixels, images in shares:

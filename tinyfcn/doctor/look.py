@@ -127,7 +127,7 @@ class Part:
         lines = [f"{self.name}: {len(self.dataset)} images in {folder} ({kind})"]
         for what in ("images", "masks", "size") if self.seen else ():
             kinds = Counter(getattr(one, what) for one in self.seen).most_common()
-            some = [f"{count} {kind}" for kind, count in kinds[:3]]
+            some = [f"{kind} ({count})" for kind, count in kinds[:3]]
             more = f" and {len(kinds) - 3} others" if len(kinds) > 3 else ""
             lines.append(f"{what}: {', '.join(some)}{more}")
         return lines
