@@ -30,7 +30,7 @@ from tinyfcn.data import (
 from tinyfcn.data.conventions import as_seen
 
 RNG = np.random.default_rng(0)
-SIZE = (9, 14)
+SIZE = (10, 14)
 DEEP = (0, 65535)
 
 
@@ -117,13 +117,7 @@ def test_bands_of_a_byte_are_read_as_they_are(
 
 def test_grey_and_colours_in_one_set(tmp_path: Path) -> None:
     rgb = values(3, np.uint8, 256)
-    for mode, expected in (
-        ("L", None),
-        ("RGB", None),
-        ("P", None),
-        ("CMYK", None),
-        ("YCbCr", None),
-    ):
+    for mode in ("L", "RGB", "P", "CMYK"):
         image = Image.fromarray(rgb).convert(mode)
         image.save(tmp_path / "a.tif")
         expected = np.asarray(image.convert("RGB").convert("L"), int)

@@ -189,6 +189,7 @@ def _pictures() -> dict[str, Kind]:
         saved(photo, "WEBP", lossless=True, exif=turned), saved(photo, "TIFF", exif=turned),
         huge_png(), saved(photo, "GIF"), saved(photo, "TIFF", save_all=True, append_images=[photo]),
         *(saved(photo, "TIFF", compression=c) for c in ("tiff_lzw", "tiff_deflate", "jpeg")),
+        saved(photo.convert("RGBA"), "TIFF", compression="tiff_lzw"), deep_png(),
     ]  # fmt: skip
     labels = rng.integers(0, 21, (17, 23)).astype(np.uint8)
     palette = io.BytesIO()
@@ -201,9 +202,12 @@ def _pictures() -> dict[str, Kind]:
         saved(colours, "WEBP", lossless=True), saved(grey, "GIF"),
     ]  # fmt: skip
     return {
-        "image": Kind(images, [read_image, lambda path: read_image(path, upright=True)]),
+        "image": Kind(images, [
+            read_image, lambda path: read_image(path, upright=True),
+            lambda path: read_image(path, channels=4, range=(0, 65535)),
+        ]),
         "mask": Kind(masks, [read_mask]),
-    }
+    }  # fmt: skip
 
 
 def saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -218,6 +222,13 @@ def huge_png() -> bytes:
     side = 17_320
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes(side * (1 + -(-side // 8))))
+    return containers.png([("IHDR", head), ("IDAT", rows), ("IEND", b"")])
+
+
+def deep_png() -> bytes:
+    """Four channels of 16 bits."""
+    head = struct.pack(">IIBBBBB", 6, 5, 16, 6, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + bytes(range(48)) for _ in range(5)))
     return containers.png([("IHDR", head), ("IDAT", rows), ("IEND", b"")])
 
 
