@@ -96,7 +96,7 @@ def load(file: BinaryIO, upright: bool) -> Loaded:
         if upright and not tags:
             images = [one.transpose(_UPRIGHT[turn - 2]) for one in images]
     if deep:
-        return np.asarray(images[0], np.uint16) << 8 | np.asarray(images[1]), coding
+        return np.stack([images[1], images[0]], axis=-1).view("<u2")[..., 0], coding
     return images[0], coding
 
 
