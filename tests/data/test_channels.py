@@ -34,7 +34,7 @@ SIZE = (10, 14)
 DEEP = (0, 65535)
 
 
-def png(values: np.ndarray) -> bytes:
+def png(values: np.ndarray, exif: bytes = b"") -> bytes:
     """A PNG of 16 bits, (H, W, C), as its specification has it."""
     height, width, bands = values.shape
 
@@ -45,20 +45,24 @@ def png(values: np.ndarray) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 16, (0, 4, 2, 6)[bands - 1], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    data = chunk(b"IHDR", header) + chunk(b"eXIf", exif) * bool(exif)
+    data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + data
 
 
-def tiff(values: np.ndarray, packed: bool = False, extra: int = 0, order: str = "<") -> bytes:
-    """A TIFF of one strip, (H, W, C); ``extra`` is what it says of a band beside grey or RGB."""
+def tiff(
+    values: np.ndarray, packed: bool = False, extra: int = 0, order: str = "<", grey: bool = False
+) -> bytes:
+    """A TIFF of one strip, (H, W, C); ``extra`` is what it says of bands beside RGB, or grey."""
     height, width, bands = values.shape
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
     data = zlib.compress(data) if packed else data
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     tags = {256: [width], 257: [height], 258: [values.itemsize * 8] * bands,
-            259: [8 if packed else 1], 262: [1 if bands < 3 else 2], 273: [500], 277: [bands],
-            278: [height], 279: [len(data)], 339: [kind] * bands}  # fmt: skip
-    tags |= {338: [extra]} if bands in (2, 4) else {}
+            259: [8 if packed else 1], 262: [1 if bands < 3 or grey else 2], 273: [500],
+            277: [bands], 278: [height], 279: [len(data)], 339: [kind] * bands}  # fmt: skip
+    more = bands - (1 if tags[262] == [1] else 3)
+    tags |= {338: [extra] * more} if more else {}
     entries, after = b"", b""
     for tag, numbers in sorted(tags.items()):
         packed_numbers = struct.pack(f"{order}{len(numbers)}H", *numbers)
@@ -82,17 +86,27 @@ def written(folder: Path, data: bytes) -> Path:
 
 @pytest.mark.parametrize("bands", [1, 3, 4])
 @pytest.mark.parametrize(
-    "form", ["PNG", "TIFF", "packed TIFF", "big endian", "alpha", "premultiplied"]
+    "form", ["PNG", "TIFF", "packed TIFF", "big endian", "alpha", "called grey", "premultiplied"]
 )
 def test_sixteen_bits_keep_their_depth(tmp_path: Path, bands: int, form: str) -> None:
     array = values(bands)
     more: dict[str, Any] = {"packed TIFF": {"packed": True}, "big endian": {"order": ">"},
-            "alpha": {"extra": 2}, "premultiplied": {"extra": 1, "packed": True}}  # fmt: skip
+            "alpha": {"extra": 2}, "called grey": {"grey": True},
+            "premultiplied": {"extra": 1, "packed": True}}  # fmt: skip
     path = written(tmp_path, png(array) if form == "PNG" else tiff(array, **more.get(form, {})))
     read = read_image(path, channels=bands, range=DEEP)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(np.rint(read / 255 * 65535), array)
     np.testing.assert_allclose(read, array / 257, rtol=1e-6)
+
+
+def test_sixteen_bits_are_turned_too(tmp_path: Path) -> None:
+    array, exif = values(3), Image.Exif()
+    exif[0x0112] = 6
+    path = written(tmp_path, png(array, exif.tobytes()[6:]))
+    read = [read_image(path, upright, range=DEEP) for upright in (False, True)]
+    np.testing.assert_array_equal(np.rint(read[0] * 257), array)
+    np.testing.assert_array_equal(read[1], np.rot90(read[0], -1))
 
 
 @pytest.mark.parametrize("bands", [2, 4])
@@ -150,10 +164,13 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     Image.fromarray(rgb).save(tmp_path / "a.png")
     for channels, more, words in (
         (4, {}, "expected an image of 4 channels, got 3; convert it, or train with --channels 3"),
+        (2, {}, "expected an image of 2 channels, got 3"),
         (3, {"range": (0, 4095)}, "expected values from 0 to 4095, got uint8 from"),
     ):
         with pytest.raises(DataError, match=f"a.png: {words}"):
             read_image(tmp_path / "a.png", channels=channels, **more)
+    with pytest.raises(DataError, match="expected an image of 4 channels, got 2; convert it"):
+        read_image(np.full((3, 3, 2), 255, np.uint8), channels=4)
     read = read_image(tmp_path / "a.png", range=(50, 150))
     np.testing.assert_allclose(read, np.clip((rgb - 50.0) * 2.55, 0, 255), atol=1e-3)
     for most, usual in ((200, 255), (900, 4095), (4095, 4095), (4096, 65535)):
