@@ -59,6 +59,11 @@ def test_the_number_of_classes_is_an_argument_as_well(call):
     assert "1 x 3 x 8 x 8 → 1 x 2 x 8 x 8" in said
 
 
+def test_so_is_the_number_of_channels(call):
+    status, said, _ = call("summary", "segnet", "in_channels=1")
+    assert status == 0 and "1 x 1 x 500 x 500 → 1 x 21 x 500 x 500" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
