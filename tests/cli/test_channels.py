@@ -26,7 +26,8 @@ def write(folder: Path, mode: str) -> list[Path]:
         mask = np.zeros((20, 24), np.uint8)
         mask[3 : 12 + k, 4:15] = 1
         image = mask[..., None].astype(int) * 2000 + rng.integers(0, 2000, (20, 24, 4))
-        values = image[..., 0].astype(np.uint16) if mode == "I;16" else (image // 16).astype("u1")
+        deep = (image[..., 0] // (1 if k else 16)).astype(np.uint16)
+        values = deep if mode == "I;16" else (image // 16).astype(np.uint8)
         Image.fromarray(values).save(folder / f"images/{k}.png")
         Image.fromarray(mask).save(folder / f"masks/{k}.png")
     return sorted((folder / "images").iterdir())
@@ -45,7 +46,8 @@ def test_from_a_folder_to_masks(
         said = capsys.readouterr()
         return f"{status or ''}{said.out}{said.err}"
 
-    if mode == "RGBA":
+    if mode == "I;16":  # the range is that of the largest of all, not of the first
+        assert "--range=0,4095" in typed("check data --classes background,cell")
         assert "nothing is wrong" in typed(f"check data {options} --out page --augmented")
     small = "--model same_resolution --width 0.05 --batch-size 2 --workers 0 --out run"
     ways = "--colour-jitter 0.2 --augment rotate,elastic,turns,blur,noise --jitter 0.2 --crop 16"
