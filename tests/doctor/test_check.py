@@ -145,7 +145,7 @@ def test_what_is_worth_knowing(data: Data) -> None:
         data.label(name, few)
     _, notes = data.check(crop=16)
     assert notes[0] == (
-        "train: less than 0.1% of the pixels; --class-weights helps",
+        "train: less than 0.1% of the pixels; --loss ce+dice helps",
         ["thing"],
         True,
     )

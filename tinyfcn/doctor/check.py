@@ -153,7 +153,7 @@ def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
            for how, names in turned(afar).items()},
     }  # fmt: skip
     notes = {
-        f"{part.name}: less than {RARE:.1%} of the pixels; --class-weights helps":
+        f"{part.name}: less than {RARE:.1%} of the pixels; --loss ce+dice helps":
             [name for name, _, pixels, _ in part.shares() if 0 < pixels < RARE],
         f"images of more than {most:,} pixels: make them smaller, or give a --crop that shows much "
         "of them": [one.name for one in seen if one.counts.sum() > most],
