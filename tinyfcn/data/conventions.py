@@ -76,9 +76,9 @@ def read_image(
     Raises FileNotFoundError, or DataError if the file is damaged, larger than
     ``TINYFCN_MAX_PIXELS``, of another format (``image_file.py``), or holds something else.
     """
-    name: str | PathLike[str] = "the picture"
+    name = "the picture"
     if isinstance(picture, str | PathLike):
-        name, (picture, _) = picture, _loaded(picture, "an image", upright)
+        name, (picture, _) = str(picture), _loaded(picture, "an image", upright)
     elif isinstance(picture, Image.Image) and upright:
         picture = ImageOps.exif_transpose(picture)
     values = _values(picture, name) if isinstance(picture, Image.Image) else np.asarray(picture)
@@ -104,9 +104,7 @@ def read_image(
     return values if values.dtype == np.uint8 and not range else _scaled(values, range, name)
 
 
-def _scaled(
-    values: NDArray[Any], range: Sequence[float], name: str | PathLike[str]
-) -> NDArray[np.float32]:
+def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[np.float32]:
     """The values of a range as 0 to 255."""
     least, most = values.min(), values.max()
     if not range:
@@ -121,7 +119,10 @@ def _scaled(
             f"{name}: expected values from {low:g} to {high:g}, got {values.dtype} from {least} to "
             f"{most}"
         )
-    return np.clip((values.astype(np.float32) - low) * np.float32(255 / (high - low)), 0, 255)
+    scaled = values.astype(np.float32)
+    scaled -= low
+    scaled *= 255 / (high - low)
+    return np.clip(scaled, 0, 255, out=scaled)
 
 
 def as_seen(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -277,7 +278,7 @@ def _loaded(path: str | PathLike[str], what: str, upright: bool) -> image_file.L
         ) from error
 
 
-def _values(image: Image.Image, name: str | PathLike[str]) -> NDArray[Any]:
+def _values(image: Image.Image, name: str) -> NDArray[Any]:
     """What an image holds: grey or RGB, perhaps with alpha, or another band."""
     if image.mode not in _MODES:
         raise DataError(f"{name}: expected grey or RGB, got an image of Pillow mode {image.mode!r}")
