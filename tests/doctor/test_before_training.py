@@ -73,6 +73,8 @@ def ring(ground: int, disc: int, void: int = 255) -> Values:
         ([[0, 3, 9]], TWO, "--mask-values 0:background,3:NAME1,9:NAME2 names them"),
         ([[0, 1], [0, 11]], TWO, "; --void 11 says that 11 is void too"),
         ([[0, 1, 2]], TWO, "--void 2 says that 2 is void too; if it is a class, --classes lacks"),
+        ([ring(0, 255, 128)], TWO, "--mask-values 0:background,255:cell names them"),
+        ([ring(0, 1, 11)], VOC_CLASSES, "11 lies only along the borders of others in"),
         ([[0, 1]], ("cell",), "but the 1 classes (cell) are 0, and 255 is void; --void 1"),
     ],
 )  # fmt: skip
@@ -169,6 +171,23 @@ def test_a_training_says_it_and_writes_no_scores(
     assert cli.main([*run, "--epochs", "2", "--resume"]) == 0
     assert cli.main(["evaluate", str(tmp_path / "run" / "best.npz")]) == 0
     assert "foreground 0" in capsys.readouterr().out
+
+
+def test_palettes_that_contradict_each_other(
+    made: Callable[..., SegmentationDataset], tmp_path: Path
+) -> None:
+    dataset = made([0, 1], [0, 1])
+    black_and_red = np.zeros((256, 3), np.uint8)
+    black_and_red[1, 0] = 200
+    for name, colours in (("0", black_and_red), ("1", black_and_red[[1, 0, *range(2, 256)]])):
+        write_mask(tmp_path / "masks" / f"{name}.png", dataset.values(0), colours)
+    with pytest.raises(
+        DataError, match=r"differ: [01] in [01] has the colour of [01] in [01]\. If"
+    ):
+        before_training(dataset)
+    write_mask(tmp_path / "masks" / "0.png", dataset.values(0), colours)
+    (note,) = before_training(dataset)  # both begin with red
+    assert note.endswith("if black is background, --mask-values 1:background,0:cell says so")
 
 
 @pytest.mark.parametrize(

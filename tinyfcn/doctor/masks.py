@@ -27,10 +27,10 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
         odd = next(one.place for one in part.seen if one.counts[part.strange].any())
         file = part.dataset.files[odd][1].name
         return f"{say}{_strange(part)} ({part.strange[0]} and such are in {file})"
-    if not part.named and (order := _order(part)):
-        return order
+    if not part.named and (other := _order(part) or ("" if sure else _outlines(part))):
+        return other
     void, found = part.table == VOID, len(part.classes) - len(part.missing)
-    areas = sum(one.deep[0] for one in part.seen) > THICK * part.pixels[void].sum()
+    areas = part.deep[void].sum() > THICK * part.pixels[void].sum()
     unsure = areas and part.classes != VOC_CLASSES and not (sure or part.named)
     if found >= min(2, len(part.classes)) and not (part.missing and unsure):
         return ""
@@ -46,19 +46,45 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
 
 
 def _order(part: Part) -> str:
-    """What is to be said where palettes have VOC's colours, but another for a value than VOC."""
+    """What is to be said where a colour of palettes stands for one value here and for another
+    there, or for another than VOC's."""
     known = {tuple(colour): value for value, colour in enumerate(VOC_PALETTE.tolist())}
     used = [value for value in part.values if value < len(part.classes)]
+    right = (
+        "If the colours are right, save the masks as RGB, whose colours are read; if the values "
+        f"are: {_mapping(part, used)}"
+    )
+    first: dict[tuple[int, ...], tuple[int, str]] = {}  # of each colour the value, and a mask
+    for one in part.seen:
+        own = [value for value in used if one.counts[value]]
+        colours = [tuple(one.palette[3 * v : 3 * v + 3]) for v in own]
+        for value, colour in zip(own, colours, strict=True) if len({*colours}) == len(own) else ():
+            other, mask = first.setdefault(colour, (value, one.name))
+            if colour and other != value:
+                return (
+                    f"palettes in {part.where} differ: {value} in {one.name} has the colour of "
+                    f"{other} in {mask}. {right}"
+                )
     for palette, masks in Counter(one.palette for one in part.seen).items():
         as_voc = [known.get(tuple(palette[3 * v : 3 * v + 3]), VOID) for v in used]
         if as_voc != used and max(as_voc) < len(part.classes):
             value, other = next(pair for pair in zip(used, as_voc, strict=True) if len({*pair}) > 1)
             return (
                 f"{masks} masks in {part.where} have palettes in another order than VOC's: "
-                f"{value} has the colour of {other}. If the colours are right, save the masks as "
-                f"RGB, whose colours are read; if the values are: {_mapping(part, used)}"
+                f"{value} has the colour of {other}. {right}"
             )
     return ""
+
+
+def _outlines(part: Part) -> str:
+    """What is to be said where nobody named the classes, and one is but outlines, as void is."""
+    thin = [v for v in part.values if v and not part.deep[v]]
+    if part.classes != VOC_CLASSES or VOID in part.values or not thin or not part.deep[1:].any():
+        return ""
+    return (
+        f"{thin[0]} lies only along the borders of others in {part.where}, as void does: --void "
+        f"{thin[0]} says that it is; if it is a class, --classes gives the names of all"
+    )
 
 
 def worth_knowing(part: Part) -> list[str]:
@@ -69,6 +95,11 @@ def worth_knowing(part: Part) -> list[str]:
         hint = "; the names are those of VOC, --classes background,NAME gives others"
         said.append(f"there is nothing of {listed(part.missing)} in the masks"
                     f"{hint if part.classes == VOC_CLASSES else ''}")  # fmt: skip
+    used = [value for value in part.values if value < len(part.classes)]
+    black = {v for one in part.seen for v in used if one.palette[3 * v : 3 * v + 3] == bytes(3)}
+    if len(part.classes) == 2 and black == {1} and not part.named:
+        said.append(f"1 is black in the palettes, and 0 is not: if black is {part.classes[0]}, "
+                    f"--mask-values 1:{part.classes[0]},0:{part.classes[1]} says so")  # fmt: skip
     unnamed = [v for v in part.values if part.named and part.table[v] == VOID]
     if unnamed:
         share = part.pixels[unnamed].sum() / part.pixels.sum()
@@ -79,7 +110,7 @@ def worth_knowing(part: Part) -> list[str]:
 def _strange(part: Part) -> str:
     """What values may be that are neither a class nor void."""
     classes, (first, *more) = part.classes, part.strange
-    if len(more) >= SMOOTHED or (more and not any(one.deep[1] for one in part.seen)):
+    if len(more) >= SMOOTHED or (more and not part.deep[part.strange].any()):
         return (
             ", as masks do that were made smaller or turned with smoothing, or were saved as JPEG: "
             "export them again, as PNG and without smoothing (nearest neighbour)"
@@ -88,8 +119,12 @@ def _strange(part: Part) -> str:
     text = f", but the {class_list(classes)} are {listed(own)}, and {VOID} is void; "
     if not more and not part.missing:
         text += f"--void {first} says that {first} is void too"
-        return text + ("; if it is a class, --classes lacks a name" * (first == len(classes)))
-    values = [v for v in part.values if v != VOID or len(part.values) == len(classes)]
+        if first == len(classes):
+            text += "; if it is a class, --classes lacks a name, or 0 is void: --void 0"
+        return text
+    thick = [v for v in part.values if part.deep[v]]
+    values = thick if len(thick) == len(classes) != len(part.values) else part.values
+    values = [v for v in values if v != VOID or len(values) == len(classes)]
     return f"{text}{_mapping(part, values)} names them"
 
 
