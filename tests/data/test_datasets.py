@@ -26,6 +26,7 @@ from tinyfcn.data import (
     index_to_rgb,
     write_mask,
 )
+from tinyfcn.training.datasets import open_dataset
 
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "nuclei_voc"
 
@@ -327,20 +328,24 @@ def test_folder_maps_its_own_colours(folder):
         FolderSegmentation(folder, classes=["x", "y", "z"])[0]
 
 
-def test_folder_errors(folder):
-    with pytest.raises(
-        DataError,
-        match="no class names: give --mask-values 0:background,1:NAME1,2:NAME2, which",
-    ):
+NAMELESS = {
+    "0:background,1:NAME1,2:NAME2": (0, 1, 2),
+    "7:background,24:NAME1,255:void": (7, 24, 255),
+    "0:background,2:NAME1": (0, 2, 2),
+}
+
+
+@pytest.mark.parametrize("option", NAMELESS)
+def test_what_gives_names_where_there_are_none(folder, option):
+    for name, value in zip("bac", NAMELESS[option], strict=True):
+        write_mask(folder / "masks" / f"{name}.png", np.full((4, 5), value, np.uint8))
+    with pytest.raises(DataError, match=r"no class names; write them into classes.txt there"):
         FolderSegmentation(folder)
-    for values, option in (
-        ([7, 24], "7:background,24:NAME1,255:void"),
-        ([0, 255], "0:background,255:NAME1"),
-    ):
-        for name, value in zip("bac", [*values, 255], strict=True):
-            write_mask(folder / "masks" / f"{name}.png", np.full((4, 5), value, np.uint8))
-        with pytest.raises(DataError, match=f"give --mask-values {option}, which"):
-            FolderSegmentation(folder)
+    with pytest.raises(DataError, match=f"; --mask-values {option} names what masks hold"):
+        open_dataset(folder, None)
+
+
+def test_folder_errors(folder):
     with pytest.raises(FileNotFoundError, match=r"labels: .*the masks should lie there"):
         FolderSegmentation(folder, classes=["x"], masks="labels")
     (folder / "masks" / "b.png").unlink()

@@ -134,7 +134,7 @@ def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
     for name in (NAMES[0], NAMES[-1]):
         data.label(name, 2 * data.labels(name))
     parts, (problem,) = check(data.root)
-    assert "no class names: give --mask-values 0:background,1:NAME1,2:NAME2," in problem.text
+    assert "; --mask-values 0:background,1:NAME1,2:NAME2 names what" in problem.text
     assert [images for _, _, _, images in parts[0].shares()][:3] == [1, 0.9, 0.1]
 
 

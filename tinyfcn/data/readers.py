@@ -5,8 +5,6 @@ A reader finds the files of its ids; how they are read and checked stands in ``d
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.class_files import find_class_file
-from tinyfcn.data.conventions import DataError, NoClassNames, read_mask
+from tinyfcn.data.conventions import DataError, NoClassNames
 from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
 from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs, sample_name, two_files
@@ -27,10 +25,72 @@ from tinyfcn.files import open_regular
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
 
+Found = tuple[Path, dict[str, Path], dict[str, Path]]  # the root, images and masks by their ids
 VOC_NESTINGS = ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
 
 
-class VOCSegmentation(SegmentationDataset):
+class FolderSegmentation(SegmentationDataset):
+    """Images and masks in a folder, paired by their names: see ``pairing.py`` for the rules.
+
+    Args:
+        root: the folder that holds both.
+        split: name of a list ``<split>.txt`` in ``root``, one id a line, or of a folder that the
+            samples lie in; default all images, sorted by name.
+        classes: class names, or a mapping of the masks' values to them, as for
+            :class:`SegmentationDataset`; default those of a class file (``class_files.py``).
+        images, masks: names of two folders; default those whose names say so, as ``images`` and
+            ``labels``, or one for both, where ``a_mask.png`` is the mask of ``a.jpg``.
+        palette: colours for masks that are coded in RGB, uint8 (colours, 3): row k is the
+            colour of class k; default those of the class file, or VOC's.
+        void: a value that is void, besides 255.
+
+    Raises FileNotFoundError for a missing folder, list, image or mask, DataError for an empty list,
+    unknown classes, or two files for one image or mask.
+    """
+
+    usual: Sequence[str] = ()  # classes where nothing names them
+
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        split: str | None = None,
+        classes: Classes | None = None,
+        images: str | None = None,
+        masks: str | None = None,
+        palette: NDArray[np.uint8] | None = None,
+        void: int = VOID,
+    ):
+        self.root, files, labels = self._find(root, images, masks)
+        known, colours = find_class_file(self.root, classes)
+        if not (classes := known or self.usual):
+            raise NoClassNames(
+                f"{self.root}: no class names; write them into classes.txt there, one a line, that "
+                "of 0 first, or give them as classes"
+            )
+        ids, source = ids_of(self.root, split, files, labels)
+        colours = colours if palette is None else palette
+        super().__init__(ids, files, labels, classes, colours, source, void)
+
+    def _find(self, top: str | PathLike[str], images: str | None, masks: str | None) -> Found:
+        root = _find_folder(Path(top), "a data set (images/, masks/ and classes.txt)")
+        if images or masks:
+            files = _files_by_id(root / (images or "images"), "the images")
+            return root, files, _files_by_id(root / (masks or "masks"), "the masks")
+        two = [root / "images", root / "masks"]
+        files, labels = find_pairs(root, two if all(map(Path.is_dir, two)) else ())
+        if not files or not labels:
+            kinds = Counter(path.suffix for path in root.rglob("*") if path.is_file())
+            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+            raise FileNotFoundError(
+                f"{root}: {len(files)} images ({', '.join(IMAGE_SUFFIXES)}) in it and below, and "
+                f"{len(labels)} masks, which should lie in a folder masks, labels or "
+                f"SegmentationClass, or beside their images as NAME_mask.png; there are "
+                f"{there or 'no files'}"
+            )
+        return root, files, labels
+
+
+class VOCSegmentation(FolderSegmentation):
     """Pascal VOC 2007 to 2012 (Everingham et al., IJCV 2010), and data sets in its layout::
 
         JPEGImages/<id>.jpg                 images (PNG too)
@@ -57,6 +117,8 @@ class VOCSegmentation(SegmentationDataset):
     list. The test split of VOC has no masks: they are kept at the evaluation server.
     """
 
+    usual = VOC_CLASSES
+
     def __init__(
         self,
         root: str | PathLike[str],
@@ -65,16 +127,12 @@ class VOCSegmentation(SegmentationDataset):
         palette: NDArray[np.uint8] | None = None,
         void: int = VOID,
     ):
-        self.root = _find_tree(root, "a VOC tree", "ImageSets/Segmentation", VOC_NESTINGS)
-        images_in = _find_folder(self.root / "JPEGImages", "the images")
-        images, masks = find_pairs(self.root, [images_in, *self.root.glob("SegmentationClass*")])
-        ids, source = ids_of(self.root, split, images, masks)
-        if palette is None or not classes:
-            classes, colours = find_class_file(self.root, classes)
-        super().__init__(
-            ids, images, masks, classes or VOC_CLASSES, colours if palette is None else palette,
-            source, void,
-        )  # fmt: skip
+        super().__init__(root, split, classes, palette=palette, void=void)
+
+    def _find(self, top: str | PathLike[str], *_: Any) -> Found:
+        root = _find_tree(top, "a VOC tree", "ImageSets/Segmentation", VOC_NESTINGS)
+        images = _find_folder(root / "JPEGImages", "the images")
+        return root, *find_pairs(root, [images, *root.glob("SegmentationClass*")])
 
 
 class SBDSegmentation(SegmentationDataset):
@@ -133,61 +191,6 @@ class SBDSegmentation(SegmentationDataset):
             ) from error
 
 
-class FolderSegmentation(SegmentationDataset):
-    """Images and masks in a folder, paired by their names: see ``pairing.py`` for the rules.
-
-    Args:
-        root: the folder that holds both.
-        split: name of a list ``<split>.txt`` in ``root``, one id a line, or of a folder that the
-            samples lie in; default all images, sorted by name.
-        classes: class names, or a mapping of the masks' values to them, as for
-            :class:`SegmentationDataset`; default those of a class file (``class_files.py``).
-        images, masks: names of two folders; default those whose names say so, as ``images`` and
-            ``labels``, or one for both, where ``a_mask.png`` is the mask of ``a.jpg``.
-        palette: colours for masks that are coded in RGB, uint8 (colours, 3): row k is the
-            colour of class k; default those of the class file, or VOC's.
-        void: a value that is void, besides 255.
-
-    Raises FileNotFoundError for a missing folder, list, image or mask, DataError for an empty list,
-    unknown classes, or two files for one image or mask.
-    """
-
-    def __init__(
-        self,
-        root: str | PathLike[str],
-        split: str | None = None,
-        classes: Classes | None = None,
-        images: str | None = None,
-        masks: str | None = None,
-        palette: NDArray[np.uint8] | None = None,
-        void: int = VOID,
-    ):
-        self.root = _find_folder(Path(root), "a data set (images/, masks/ and classes.txt)")
-        if images or masks:
-            files = _files_by_id(self.root / (images or "images"), "the images")
-            labels = _files_by_id(self.root / (masks or "masks"), "the masks")
-        else:
-            two = [self.root / "images", self.root / "masks"]
-            files, labels = find_pairs(self.root, two if all(map(Path.is_dir, two)) else ())
-        if not files or not labels:
-            kinds = Counter(path.suffix for path in self.root.rglob("*") if path.is_file())
-            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-            raise FileNotFoundError(
-                f"{self.root}: {len(files)} images ({', '.join(IMAGE_SUFFIXES)}) in it and below, "
-                f"and {len(labels)} masks, which should lie in a folder masks, labels or "
-                f"SegmentationClass, or beside their images as NAME_mask.png; there are "
-                f"{there or 'no files'}"
-            )
-        if palette is None or not classes:
-            classes, colours = find_class_file(self.root, classes)
-        if not classes:
-            raise _nameless(self.root, labels.values(), colours if palette is None else palette)
-        ids, source = ids_of(self.root, split, files, labels)
-        super().__init__(
-            ids, files, labels, classes, colours if palette is None else palette, source, void
-        )
-
-
 def find_voc(root: Path) -> bool:
     """Whether a tree of VOC lies in a folder, with images and a list."""
     lists = (
@@ -231,21 +234,3 @@ def _files_by_id(
         if files.setdefault(name, path) is not path:
             raise two_files(name, files[name], path)
     return files
-
-
-def _nameless(root: Path, masks: Iterable[Path], palette: NDArray[np.uint8]) -> NoClassNames:
-    """The error that says what to type, by the values in some masks."""
-    found: set[int] = set()
-    for path in itertools.islice(masks, 50):
-        with contextlib.suppress(DataError, OSError):
-            found.update(np.unique(read_mask(path, palette, greys=True)).tolist())
-    if not found:
-        read_mask(path, palette)  # says what is wrong with it
-    names = {place: f"NAME{place}" for place in range(1, 9)} | {0: "background"}
-    pairs = [f"{value}:{names[place]}" for place, value in enumerate(sorted(found)[:9])]
-    if VOID in found and len(found) > 2:
-        pairs[-1] = "255:void"
-    return NoClassNames(
-        f"{root}: no class names: give --mask-values {','.join(pairs)}, which is what masks hold, "
-        "with names of yours, or write a name for 0, 1 and so on into classes.txt there, one a line"
-    )

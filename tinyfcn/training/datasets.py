@@ -22,6 +22,7 @@ from tinyfcn.training.model_spec import class_list
 
 SCENES_TO_SCORE = 200
 BLACK_AND_WHITE = ("background", "foreground")  # where nobody named them
+SOME = 50  # masks that are looked at, to say what they hold
 VAL_SHARE = 0.2  # held out to score on, where no list says what
 
 
@@ -51,7 +52,7 @@ def open_dataset(
             raise DataError(f"{root}: masks are drawn from outlines: there are no values in them")
         return outlines(root, split, classes)
     form = data.VOCSegmentation if find_voc(Path(root)) else data.FolderSegmentation
-    nameless, pair = None, []
+    nameless = None
     try:
         dataset = form(root, split, classes, void=VOID if void is None else void)
     except NoClassNames as error:
@@ -61,28 +62,35 @@ def open_dataset(
         names = BLACK_AND_WHITE
     elif nameless or len(names) == 1:
         names, pairs = (*BLACK_AND_WHITE[:1], names[-1]), [{0, VOID}, {0, 1}]
-    if void is None and dataset.table is None and len(names) == 2:
-        pair = _two_values(dataset, pairs)
-    if pair:
-        (black, first), (white, second) = zip(pair, names, strict=True)
+    if void is not None or dataset.table is not None or len(names) != 2:
+        pairs = []
+    held = _held(dataset, pairs, SOME if nameless else 1) if pairs or nameless else set()
+    if held in pairs:
+        (black, first), (white, second) = zip(sorted(held), names, strict=True)
         dataset.classes, dataset.table = names, label_table({black: first, white: second})
         dataset.note = (
             f"the masks hold {black} and {white} alone, which are taken as {first} and {second}"
         )
     elif nameless:
-        raise nameless
+        if not held:
+            dataset.values(0)  # says what is wrong with it
+        words = ["background", *(f"NAME{number}" for number in range(1, 9))]
+        void_too = {VOID: "void"} if len(held) > 2 else {}
+        some = dict(zip(sorted(held), words, strict=False))
+        values = ",".join(f"{value}:{void_too.get(value, name)}" for value, name in some.items())
+        raise NoClassNames(f"{nameless}; --mask-values {values} names what masks hold")
     return dataset
 
 
-def _two_values(dataset: SegmentationDataset, pairs: Collection[set[int]]) -> list[int]:
-    """What all masks hold, if that is one of these pairs."""
+def _held(dataset: SegmentationDataset, pairs: Collection[set[int]], least: int) -> set[int]:
+    """What masks hold; after so many, only as long as it is in one of the pairs."""
     found: set[int] = set()
     for index in range(len(dataset)):
         with contextlib.suppress(DataError, OSError):  # said where everything is looked at
             found.update(np.flatnonzero(np.bincount(dataset.values(index).ravel())).tolist())
-        if not any(found <= pair for pair in pairs):
+        if index + 1 >= least and not any(found <= pair for pair in pairs):
             break
-    return sorted(found) if found in pairs else []
+    return found
 
 
 def open_datasets(
