@@ -119,7 +119,7 @@ def test_bands_of_a_byte_are_read_as_they_are(
     path = written(tmp_path, tiff(array, packed, extra))
     np.testing.assert_array_equal(read_image(path, channels=bands), array)
     with pytest.raises(
-        DataError, match=rf"a: expected an opaque .* or train with --channels {bands}"
+        DataError, match=rf"a: expected an opaque .* or train with channels={bands}"
     ):
         read_image(path)
     array[..., -1] = 255
@@ -151,7 +151,7 @@ def test_signed_and_float_and_what_lies_beyond(tmp_path: Path) -> None:
         expected = (np.clip(array.astype(dtype), -500, 500) + 500) / 1000 * 255
         np.testing.assert_allclose(read, expected, atol=1e-3)
     with pytest.raises(
-        DataError, match=r"values from -\d+\.?\d* to \d+\.?\d*; .* --range=-\d+\.?\d*,4095"
+        DataError, match=r"values from -\d+\.?\d* to \d+\.?\d*; .* range=-\d+\.?\d*,4095"
     ):
         read_image(path, channels=1)
     path = written(tmp_path, tiff(np.where(array > 0, np.nan, array).astype(np.float32)))
@@ -163,7 +163,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     rgb = values(3, np.uint8, 256)
     Image.fromarray(rgb).save(tmp_path / "a.png")
     for channels, more, words in (
-        (4, {}, "expected an image of 4 channels, got 3; convert it, or train with --channels 3"),
+        (4, {}, "expected an image of 4 channels, got 3; convert it, or train with channels=3"),
         (2, {}, "expected an image of 2 channels, got 3"),
         (3, {"range": (0, 4095)}, "expected values from 0 to 4095, got uint8 from"),
     ):
@@ -174,7 +174,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     read = read_image(tmp_path / "a.png", range=(50, 150))
     np.testing.assert_allclose(read, np.clip((rgb - 50.0) * 2.55, 0, 255), atol=1e-3)
     for most, usual in ((200, 255), (900, 4095), (4095, 4095), (4096, 65535)):
-        with pytest.raises(DataError, match=f"from 7 to {most}; .*--range=0,{usual}$"):
+        with pytest.raises(DataError, match=f"from 7 to {most}; .*range=0,{usual}$"):
             read_image(np.array([[7, most]], np.uint16), channels=1)
 
 

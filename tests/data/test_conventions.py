@@ -47,7 +47,7 @@ def test_a_palette_image_with_transparency_becomes_rgb(tmp_path):
 
 def test_a_16_bit_image_is_rejected(tmp_path):
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep.png: expected 8 bits a channel, .*--range=0,65535"):
+    with pytest.raises(DataError, match=r"deep.png: expected 8 bits a channel, .*range=0,65535"):
         read_image(tmp_path / "deep.png")
 
 

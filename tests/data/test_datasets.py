@@ -341,7 +341,7 @@ def test_what_gives_names_where_there_are_none(folder, option):
         write_mask(folder / "masks" / f"{name}.png", np.full((4, 5), value, np.uint8))
     with pytest.raises(DataError, match=r"no class names; write them into classes.txt there"):
         FolderSegmentation(folder)
-    with pytest.raises(DataError, match=f"; --mask-values {option} names what masks hold"):
+    with pytest.raises(DataError, match=f"; mask_values={option} names what masks hold"):
         open_dataset(folder, None)
 
 

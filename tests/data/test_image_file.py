@@ -203,7 +203,7 @@ def test_scans_are_counted(tmp_path):
 
 DROPPED = {
     "16-bit RGB PNG": (png(6, 6, 16, 2, b"".join(b"\0" + row.tobytes() for row in SIXTEEN)),
-                       "8 bits a channel, got (16|values from 772 to 772; .*--range=0,4095)"),
+                       "8 bits a channel, got (16|values from 772 to 772; .*range=0,4095)"),
     "16-bit RGBA PNG": (png(6, 6, 16, 6, (b"\0" + b"\3\4" * 24) * 6),
                         "got (16|alpha or another band)"),
     "16-bit grey and alpha PNG": (png(6, 6, 16, 4, (b"\0" + b"\3\4" * 12) * 6), "8 bits .* 16"),
@@ -216,7 +216,7 @@ DROPPED = {
         "expected the bands of a pixel side by side, got planes",
     ),
     "near infrared": (tiff(bytes(144), t258=(8,) * 4, t262=2, t277=4, t338=(0,)),
-                      "RGBA|train with --channels 4"),
+                      "RGBA|train with channels=4"),
     "five bands": (tiff(bytes(180), t258=(8,) * 5, t262=2, t277=5, t338=(0, 0)), "at most, got 5"),
     "grey and height": (tiff(bytes(72), t258=(8, 8), t262=1, t277=2, t338=(0,)), "."),
     "pages of a TIFF": (pages("TIFF"), "several pages or frames; save the one"),

@@ -166,7 +166,7 @@ def test_lists_without_one_to_score_on(what: str, tmp_path: Path, folders: Any) 
     names = [*"abcdefghij"]
     root = many(folders, tmp_path, names, **{name: "a\nb\nc\nd\n" for name in REFUSED[what]})
     there = ", ".join(REFUSED[what])
-    with pytest.raises(NoSplit, match=rf"lists there: {there}; --train-split and .*--val-share"):
+    with pytest.raises(NoSplit, match=rf"lists there: {there}; train_split and .*val_share="):
         open_datasets(root, classes=CLASSES)
     known = names[:4] if what == "a list to train on" else names
     training, validation = scored(root, val_share=0.3)

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tinyfcn import cli
+from tinyfcn.cli import errors
 from tinyfcn.data import VOC_PALETTE, DataError
 
 page = cli.load("tinyfcn.examples.train_voc")
@@ -281,7 +282,7 @@ def test_situation(
                     for run in runs for part in (run.loader.dataset, run.validation)
                     for s in part}, ""  # fmt: skip
         except DataError as error:  # by a training, before its first step
-            return {}, str(error)
+            return {}, errors.typed(str(error))
         except SystemExit:
             return {}, capsys.readouterr().err.rstrip("\n")
 

@@ -64,6 +64,8 @@ PLANTED: dict[str, tuple[Callable[[Data], object], str, list[str]]] = {
                 "0, 1 and 9, but the 2 classes (ground, thing) are 0 and 1", ["p06"]),
     "a JPEG": (lambda d: Image.open(d.mask("p06")).convert("L").save(d.mask("p06"), "JPEG"),
                "expected a PNG mask, got a JPEG", ["p06"]),
+    "16 bits": (lambda d: Image.fromarray(d.labels("p06") * np.uint16(999)).save(d.mask("p06")),
+                "'I;16' with values from 0 to 999; save ids of classes", ["p06"]),
     "damaged": (lambda d: d.image("p06").write_bytes(d.image("p06").read_bytes()[:200]),
                 "damaged, truncated or not an image at all", ["p06"]),
     "missing": (lambda d: d.image("p06").unlink(), "1 of 10 ids have no image file: p06", []),

@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 def test_class_names_that_cannot_be_used(folder: Path) -> None:
     with pytest.raises(DataError, match=r"the data has 2 classes \(a, b\)$"):
         open_datasets(folder, classes=["a", "b"], sbd_root=folder)
-    with pytest.raises(DataError, match="--mask-values 0:background names what masks hold"):
+    with pytest.raises(DataError, match="mask_values=0:background names what masks hold"):
         open_datasets(folder)
 
 

@@ -141,7 +141,7 @@ def test_what_it_cannot_use_is_refused(weights: Path, image: Any, tmp_path: Path
             segmenter(wrong)
     with pytest.raises(DataError, match=r"the picture: .* values from 0 to 1; make them 0 to 255"):
         segmenter(image / image.max())
-    with pytest.raises(DataError, match=r"the picture: expected an opaque image, .* --channels 2"):
+    with pytest.raises(DataError, match=r"the picture: expected an opaque image, .* channels=2"):
         segmenter(image[..., :2])
     with pytest.raises(DataError, match="the picture: expected an opaque image, got alpha"):
         segmenter(Image.new("RGBA", (4, 4)))

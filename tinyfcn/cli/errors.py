@@ -6,6 +6,7 @@ The library does not know of options. What they can do about an error is added h
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
@@ -33,6 +34,26 @@ ADVICE: dict[type[Exception], str] = {
     Stopped: "; --resume goes on from there",
     UnknownModel: ": give --model",
 }
+
+
+_ARGUMENTS = re.compile(
+    r"(?<![\w/.-])(train_split|val_split|(?:val_share|mask_values|channels|range)=)(?!/)"
+)
+
+
+def typed(text: str) -> str:
+    """What the library says of arguments, as they are typed.
+
+    Example:
+        >>> typed("train with channels=4, or give a range for all, such as range=-1,1")
+        'train with --channels 4, or give a range for all, such as --range=-1,1'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name = f"--{found[1].replace('_', '-')}"
+        return name if name == "--range=" else name.replace("=", " ")  # a minus may follow
+
+    return _ARGUMENTS.sub(option, text)
 
 
 class UsageError(Exception):
@@ -99,7 +120,7 @@ def plain_errors() -> Iterator[None]:
 
 def _exit(status: int, head: str, error: Exception) -> NoReturn:
     """Say what went wrong, and end; so do all other ranks."""
-    text = sentence(error)
+    text = typed(sentence(error))
     message = f"{head}{text}{ADVICE.get(type(error), '')}"
     print(message, file=sys.stderr)
     if isinstance(error, OSError):

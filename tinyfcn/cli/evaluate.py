@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinyfcn import nn, parallel
-from tinyfcn.cli.errors import use_backend
+from tinyfcn.cli.errors import typed, use_backend
 from tinyfcn.cli.network import build, spec_of
 from tinyfcn.cli.option_table import OPTIONS, add_option
 from tinyfcn.cli.parser import Parser
@@ -99,7 +99,7 @@ def doubts(dataset: SegmentationDataset, sure: bool) -> list[str]:
     try:
         return before_training(dataset, sure)
     except DataError as error:
-        return [str(error)]
+        return [typed(str(error))]
 
 
 def to_score(

@@ -100,7 +100,7 @@ def read_image(
         wrong = f"an image of {channels} channels, got {bands}; convert it"
         if alpha:
             wrong = "an opaque image, got alpha or another band; lay it on a background"
-        raise DataError(f"{name}: expected {wrong}, or train with --channels {bands}")
+        raise DataError(f"{name}: expected {wrong}, or train with channels={bands}")
     return values if values.dtype == np.uint8 and not range else _scaled(values, range, name)
 
 
@@ -111,7 +111,7 @@ def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[
         usual = next((limit for limit in (1, 255, 4095, 65535) if most <= limit), most)
         raise DataError(
             f"{name}: expected 8 bits a channel, got values from {least:g} to {most:g}; make them "
-            f"0 to 255, or train with a range for all, such as --range={min(least, 0):g},{usual:g}"
+            f"0 to 255, or train with a range for all, such as range={min(least, 0):g},{usual:g}"
         )
     low, high = range
     if not np.isfinite(most - least) or (values.dtype == np.uint8 and high > 255):

@@ -74,7 +74,7 @@ def ids_of(
         raise NoSplit(
             f"{place / split}.txt: there is no such list; image ids should lie there, one a line "
             f"(lists there: {', '.join(lists) or 'none'}"
-            f"{'; --train-split and --val-split name others' if lists else ''})",
+            f"{'; train_split and val_split name others' if lists else ''})",
             lists,
             len(images),
         )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyfcn.cli.errors import typed
 from tinyfcn.data import DataError, NoClassNames, NoSplit, SegmentationDataset, read_image
 from tinyfcn.data.dataset import Classes
 from tinyfcn.doctor.look import Part
@@ -97,7 +98,7 @@ def check(
     try:
         parts = opened(classes)
     except NoClassNames as error:
-        said.append(Problem(str(error), []))
+        said.append(Problem(typed(str(error)), []))
         parts = opened(UNNAMED)
     for part in parts:
         part.dataset.read_image = read_image
@@ -117,7 +118,7 @@ def _told(said: list[Problem]) -> Iterator[None]:
     except NoClassNames:
         raise
     except (DataError, OSError) as error:
-        said.append(Problem(str(error), []))
+        said.append(Problem(typed(str(error)), []))
 
 
 def _merged(said: Iterable[Problem]) -> list[Problem]:
@@ -136,7 +137,7 @@ def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
     """All that is wrong with the samples of a list, or makes learning hard."""
     ids, seen, afar = part.dataset.ids, part.seen, [one.afar for one in part.seen]
     for place, error in part.errors.items():
-        yield Problem(str(error), [ids[place]])
+        yield Problem(typed(str(error)), [ids[place]])
     if not seen:
         return
     if wrong := what_must_go_wrong(part, sure):

@@ -78,7 +78,7 @@ def open_dataset(
         void_too = {VOID: "void"} if len(held) > 2 else {}
         some = dict(zip(sorted(held), words, strict=False))
         values = ",".join(f"{value}:{void_too.get(value, name)}" for value, name in some.items())
-        raise NoClassNames(f"{nameless}; --mask-values {values} names what masks hold")
+        raise NoClassNames(f"{nameless}; mask_values={values} names what masks hold")
     return dataset
 
 
@@ -186,7 +186,5 @@ def _to_share(
         if share is not None or not others:
             whole = opened("default" if none.lists == ("default.txt",) else None)
     if whole is None or (others and share is None):
-        raise NoSplit(
-            f"{none}; --val-share {VAL_SHARE} holds out some images to score on"
-        ) from None
+        raise NoSplit(f"{none}; val_share={VAL_SHARE} holds out some images to score on") from None
     return whole

@@ -1,6 +1,6 @@
 """Learning curves of FCN-8s: ours, and PyTorch's of the same network, from its own random weights.
 
-    python tests/drills/curves.py [--seeds 3] [options of tinyfcn train]
+    python tests/drills/curves_with_torch.py [--seeds 3] [options of tinyfcn train]
 
 Both sides have the same batches, loss, decay, betas and learning rate in each step. Ours begins as
 ``tinyfcn train`` does, theirs with the weights that PyTorch draws, but for the fixed filters that
