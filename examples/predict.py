@@ -122,8 +122,9 @@ def write(result: Segmentation, files: Sequence[Path], mark: str) -> None:
 def _key(path: Path, weights: Path, options: argparse.Namespace) -> str:
     """What a result depends on: a hash of the options, and of both files' name, size and time."""
     asked = [given_of(options), options.model, options.scales, options.flip]
-    for name in map(os.path.abspath, (path, weights)):
-        asked += [name, os.stat(name).st_size, os.stat(name).st_mtime_ns]
+    for name in (path, weights):
+        about = os.stat(name)
+        asked += [os.path.abspath(name), about.st_size, about.st_mtime_ns]
     return hashlib.sha256(repr(asked).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

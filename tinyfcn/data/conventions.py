@@ -84,8 +84,8 @@ def read_image(
     values = _values(picture, name) if isinstance(picture, Image.Image) else np.asarray(picture)
     if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "uif":
         raise DataError(
-            f"{name}: expected an array (H, W, {channels}) or (H, W) of numbers, got "
-            f"{values.dtype} {values.shape}"
+            f"{name}: expected a file, a Pillow image, or an array (H, W, {channels}) or (H, W) of "
+            f"numbers, got {values.dtype} {values.shape}"
         )
     values = np.atleast_3d(values)
     bands = values.shape[2]
@@ -111,7 +111,8 @@ def _scaled(values: NDArray[Any], range: Sequence[float], name: str) -> NDArray[
         usual = next((limit for limit in (1, 255, 4095, 65535) if most <= limit), most)
         raise DataError(
             f"{name}: expected 8 bits a channel, got values from {least:g} to {most:g}; make them "
-            f"0 to 255, or train with a range for all, such as range={min(least, 0):g},{usual:g}"
+            "uint8, 0 to 255, or train with a range for all, such as "
+            f"range={min(least, 0):g},{usual:g}"
         )
     low, high = range
     if not np.isfinite(most - least) or (values.dtype == np.uint8 and high > 255):

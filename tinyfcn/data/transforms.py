@@ -198,12 +198,12 @@ def by_pillow(pixels: Pixels, work: Callable[[Image.Image, Any], Image.Image]) -
     return np.stack([np.asarray(picture) for picture in done], axis=2)
 
 
-def fitted(side: int, *pictures: Pixels) -> list[Pixels]:
+def fitted(side: int, *pictures: Pixels) -> tuple[Any, ...]:
     """Images and masks of one size, all made as much smaller that no side is longer."""
     height, width = pictures[0].shape[:2]
     if max(height, width) <= side:
-        return [*pictures]
-    return [resized(pixels, *Resize((side,)).shape(height, width)) for pixels in pictures]
+        return pictures
+    return tuple(resized(pixels, *Resize((side,)).shape(height, width)) for pixels in pictures)
 
 
 def window_size(name: str, size: int | Sequence[int]) -> tuple[int, int]:

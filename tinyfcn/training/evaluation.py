@@ -27,7 +27,7 @@ from tinyfcn.training.overlap_tile import Plan, plan, tiles
 # 128 x 128, which is faster than one by one, but one of 375 x 500.
 PIXELS = 1 << 17
 AT_ONCE = 8
-SHEET_ROWS = 6  # images on the sheet of predictions
+SHEET_ROWS, SHEET_SIDE = 6, 1024  # images on the sheet of predictions, and how large at most
 WORST, SIDE = 8, 320  # images that a report shows, and how large at most
 
 
@@ -38,7 +38,7 @@ class Evaluation:
     Attributes:
         scores: over the whole set.
         images: of each id pixel accuracy, mean IU and the IU of each class; NaN where undefined.
-        sheet: a few images with mask and prediction.
+        sheet: a few images with mask and prediction, at most ``SHEET_SIDE`` large.
         worst: those of the lowest mean IU, worst first, by their ids, at most ``SIDE`` large.
     """
 
@@ -185,14 +185,14 @@ def evaluate_shared(
             each_sample()
 
     def collect(sample: Sample, prediction: NDArray[np.uint8], counts: NDArray[np.int64]) -> None:
-        triple, one = (as_seen(sample.image), sample.mask, prediction), scores_of(counts)
+        triple = fitted(SHEET_SIDE, as_seen(sample.image), sample.mask, prediction)
+        one = scores_of(counts)
         if sample.id in wanted:
             sheet[sample.id] = triple
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
         place = (one.mean_iu, sample.id)
         if counts.any() and (len(worst) < WORST or place < worst[-1][:2]):
-            image, mask, said = fitted(SIDE, *triple)
-            worst[:] = _worst([*worst, (*place, (image, mask, said))])
+            worst[:] = _worst([*worst, (*place, fitted(SIDE, *triple))])
         each_sample()
 
     samples = report.bar(part(), total=len(own), desc="evaluation")

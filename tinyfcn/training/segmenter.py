@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -160,8 +159,8 @@ class Segmenter:
         progress: bool = False,
         **arguments: Any,
     ) -> None:
-        if not scales or not all(0 < scale < math.inf for scale in scales):
-            raise ValueError(f"Segmenter: scales must be positive numbers, got {scales!r}")
+        if not scales or not all(0.1 <= scale <= 10 for scale in scales):
+            raise ValueError(f"Segmenter: scales must be numbers from 0.1 to 10, got {scales!r}")
         self.model, self.spec = load_model(path, model, **arguments)
         if models.is_classifier(self.spec.model):
             raise ValueError(
