@@ -54,7 +54,6 @@ def _list(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
     )
     for share, one in order[:SAMPLES]:
         labels = part.dataset.labels(one.place)
-        labels = part.dataset.labels(one.place)
         photo = Image.fromarray(as_seen(part.dataset.image(one.place, labels.shape)))
         photo.thumbnail((SIDE, SIDE))
         mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
