@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyfcn import Segmenter, backend
-from tinyfcn.cli.errors import UsageError, plain_errors, usage_errors, use_backend
+from tinyfcn.cli.errors import UsageError, plain_errors, typed, usage_errors, use_backend
 from tinyfcn.cli.network import add_published, given_of
 from tinyfcn.cli.parser import Parser, checked, number, one_of
 from tinyfcn.cli.pictures import find_pictures
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
                 continue
             result = segmenter(path)
         except (DataError, OSError) as error:
-            report.note(f"error: {sentence(error)}")
+            report.note(f"error: {typed(sentence(error))}")
             failures += 1
             continue
         write(result, files, mark)

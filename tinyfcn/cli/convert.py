@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinyfcn import onnx, weights
-from tinyfcn.cli.errors import UsageError, usage_errors
-from tinyfcn.cli.network import add_published, flag, published
+from tinyfcn.cli.errors import UsageError, flag, usage_errors
+from tinyfcn.cli.network import add_published, published
 from tinyfcn.cli.parser import Parser, image_size
 from tinyfcn.files import Outputs, atomic_write
 from tinyfcn.weights import npz, safetensors

@@ -36,9 +36,8 @@ ADVICE: dict[type[Exception], str] = {
 }
 
 
-_ARGUMENTS = re.compile(
-    r"(?<![\w/.-])(train_split|val_split|(?:val_share|mask_values|channels|range)=)(?!/)"
-)
+# In what the library says.
+_ARGUMENTS = r"(?<![\w/.-])(train_split|val_split|(?:val_share|mask_values|channels|range)=)(?!/)"
 
 
 def typed(text: str) -> str:
@@ -50,10 +49,15 @@ def typed(text: str) -> str:
     """
 
     def option(found: re.Match[str]) -> str:
-        name = f"--{found[1].replace('_', '-')}"
+        name = flag(found[1])
         return name if name == "--range=" else name.replace("=", " ")  # a minus may follow
 
-    return _ARGUMENTS.sub(option, text)
+    return re.sub(_ARGUMENTS, option, text)
+
+
+def flag(name: str) -> str:
+    """``batch_norm`` as it is typed."""
+    return f"--{name.replace('_', '-')}"
 
 
 class UsageError(Exception):

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from tinyfcn import backend, models
-from tinyfcn.cli.errors import UsageError, usage_errors
+from tinyfcn.cli.errors import UsageError, flag, usage_errors
 from tinyfcn.cli.parser import limits, one_of, sizes
 from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
 from tinyfcn.models.registry import entry
@@ -151,8 +151,3 @@ def given_of(options: argparse.Namespace) -> dict[str, Any]:
     """What these options tell of a network."""
     more = {name: getattr(options, name) for name in ("backbone", "at_once", "geometry")}
     return {name: value for name, value in more.items() if value}
-
-
-def flag(name: str) -> str:
-    """``batch_norm`` as it is typed."""
-    return f"--{name.replace('_', '-')}"

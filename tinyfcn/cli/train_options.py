@@ -18,8 +18,7 @@ from typing import Any
 
 from tinyfcn import models, parallel, weights
 from tinyfcn.cli.class_options import classes_of
-from tinyfcn.cli.errors import UsageError, usage_errors
-from tinyfcn.cli.network import flag
+from tinyfcn.cli.errors import UsageError, flag, usage_errors
 from tinyfcn.cli.option_table import CHECKPOINTS, DEFAULTS, MOMENTUM, OPTIONS, Option, add_option
 from tinyfcn.cli.parser import CompactHelp, Parser
 from tinyfcn.files import bears, numbered

@@ -253,6 +253,16 @@ def borders(mask: NDArray[np.integer]) -> NDArray[np.bool_]:
     return rows[:-1] | rows[1:] | columns[:, :-1] | columns[:, 1:]
 
 
+def counted(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The pixels of each value, (256,), in little memory: NumPy's bincount takes eight bytes a
+    pixel.
+
+    >>> counted(np.array([[0, 0, 255]], np.uint8))[[0, 1, 255]].tolist()
+    [2, 0, 1]
+    """
+    return np.array(Image.fromarray(mask).histogram())
+
+
 def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "classes") -> None:
     """Raise DataError unless there are 1 to 255 class names, none of them empty or twice there."""
     if not 1 <= len(classes) <= VOID:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import posixpath
 import re
@@ -32,7 +33,7 @@ _WRONG = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
 Drawing = tuple[Sequence[str], tuple[Any, Any], list[tuple[str, str, Any]]]
 
 
-class DrawnSegmentation(SegmentationDataset):
+class DrawnSegmentation(SegmentationDataset, abc.ABC):
     """Images below a folder, and JSON files that say what to draw on masks of them.
 
     Pixels in no shape are background, those in one called ``void`` or ``__ignore__`` void. Images
@@ -100,9 +101,9 @@ class DrawnSegmentation(SegmentationDataset):
             ids, source = ids_of(self.root, split, images, {}, lists[1:] and lists)
         super().__init__(ids, find.images, described, names, source=source)
 
+    @abc.abstractmethod
     def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
         """What is in a file: its labels, with what they are sorted by, and of each image."""
-        raise NotImplementedError
 
     def values(self, index: int) -> NDArray[np.uint8]:
         """The shapes on an image, drawn as indices one over the other, uint8 (H, W)."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinyfcn.data import VOID, DataError, SegmentationDataset
-from tinyfcn.data.conventions import as_seen, check_sample
+from tinyfcn.data.conventions import as_seen, check_sample, counted
 from tinyfcn.data.image_file import READERS
 from tinyfcn.doctor.pairs import BLANK, Afar, from_afar
 
@@ -139,20 +139,18 @@ def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | Data
     image_path, mask_path = dataset.files[place]
     try:
         values = dataset.values(place)
-        labels = values if dataset.table is None else dataset.table[values]
         masks, palette = _header(mask_path)
-        seen = Seen(dataset.ids[place], place, _counted(values), _deep(values), palette, masks)
+        seen = Seen(dataset.ids[place], place, counted(values), _deep(values), palette, masks)
         if not images:
             return seen
+        labels = values if dataset.table is None else dataset.table[values]
         labels = np.where(labels < dataset.num_classes, labels, np.uint8(VOID))
         image = dataset.image(place, labels.shape)
         check_sample(image, labels, dataset.num_classes, image_path, mask_path)
     except (DataError, OSError) as error:
         return error
-    size, afar = (
-        f"{image.shape[1]} x {image.shape[0]}",
-        from_afar(seen.name, as_seen(image), labels),
-    )
+    size = f"{image.shape[1]} x {image.shape[0]}"
+    afar = from_afar(seen.name, as_seen(image), labels)
     return seen._replace(images=_header(image_path)[0], size=size, afar=afar)
 
 
@@ -163,11 +161,6 @@ def _header(path: Path) -> tuple[str, bytes]:
         colours = palette.palette if palette and palette.mode == "RGB" else b""
         return f"{image.format} {image.mode}", bytes(colours)
     return path.suffix.lstrip("."), b""
-
-
-def _counted(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The pixels of each value, (256,); NumPy would take eight bytes for each meanwhile."""
-    return np.array(Image.fromarray(values).histogram())
 
 
 def _deep(values: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyfcn import data
 from tinyfcn.data import VOID, DataError, NoClassNames, NoSplit, SegmentationDataset, held_out
+from tinyfcn.data.conventions import counted
 from tinyfcn.data.dataset import Classes, label_table
 from tinyfcn.data.drawn import read_json
 from tinyfcn.data.pairing import files_below, find_pairs
@@ -87,7 +88,7 @@ def _held(dataset: SegmentationDataset, pairs: Collection[set[int]], least: int)
     found: set[int] = set()
     for index in range(len(dataset)):
         with contextlib.suppress(DataError, OSError):  # said where everything is looked at
-            found.update(np.flatnonzero(np.bincount(dataset.values(index).ravel())).tolist())
+            found.update(np.flatnonzero(counted(dataset.values(index))).tolist())
         if index + 1 >= least and not any(found <= pair for pair in pairs):
             break
     return found

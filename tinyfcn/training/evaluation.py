@@ -185,14 +185,16 @@ def evaluate_shared(
             each_sample()
 
     def collect(sample: Sample, prediction: NDArray[np.uint8], counts: NDArray[np.int64]) -> None:
-        triple = fitted(SHEET_SIDE, as_seen(sample.image), sample.mask, prediction)
         one = scores_of(counts)
-        if sample.id in wanted:
-            sheet[sample.id] = triple
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
         place = (one.mean_iu, sample.id)
-        if counts.any() and (len(worst) < WORST or place < worst[-1][:2]):
-            worst[:] = _worst([*worst, (*place, fitted(SIDE, *triple))])
+        poor = counts.any() and (len(worst) < WORST or place < worst[-1][:2])
+        if poor or sample.id in wanted:
+            triple = fitted(SHEET_SIDE, as_seen(sample.image), sample.mask, prediction)
+            if sample.id in wanted:
+                sheet[sample.id] = triple
+            if poor:
+                worst[:] = _worst([*worst, (*place, fitted(SIDE, *triple))])
         each_sample()
 
     samples = report.bar(part(), total=len(own), desc="evaluation")

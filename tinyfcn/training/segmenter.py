@@ -16,7 +16,7 @@ import tinyfcn
 from tinyfcn import Tensor, backend, models, page, visualize
 from tinyfcn import functional as F
 from tinyfcn.data import Resize
-from tinyfcn.data.conventions import as_seen
+from tinyfcn.data.conventions import as_seen, counted
 from tinyfcn.data.transforms import fitted, resized
 from tinyfcn.files import AnyPath
 from tinyfcn.models.network import SegmentationNetwork, as_network
@@ -62,7 +62,7 @@ class Segmentation:
         return visualize.overlay(image, mask, self.classes)
 
     def __repr__(self) -> str:
-        shares = np.bincount(self.mask.ravel(), minlength=len(self.classes)) / self.mask.size
+        shares = counted(self.mask)[: len(self.classes)] / self.mask.size
         found = ", ".join(
             f"{self.classes[i]} {shares[i]:.1%}" for i in np.argsort(-shares) if shares[i]
         )
