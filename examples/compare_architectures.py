@@ -18,8 +18,6 @@ python examples/compare_architectures.py --data-root VOCdevkit/VOC2012 --crop 32
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import subprocess
@@ -43,6 +41,7 @@ from tinyfcn.training.datasets import draw_scenes, open_dataset
 from tinyfcn.training.evaluation import evaluate, predict
 from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.published import load_model
+from tinyfcn.training.results import csv_table
 from tinyfcn.training.run_folder import holds_run
 from tinyfcn.visualize import made_by, sheet
 
@@ -133,10 +132,8 @@ def result(
 
 def write_table(as_csv: Path, as_markdown: Path, table: list[tuple[str, ...]]) -> None:
     """The table, on the screen and in two files."""
-    text = io.StringIO()
-    csv.writer(text).writerows(table)
     with atomic_write(as_csv) as file:
-        file.write(text.getvalue().encode())
+        file.write(csv_table(table))
     lines = [f"| {' | '.join(row)} |\n" for row in (HEAD, ["---"] * len(HEAD), *table[1:])]
     with atomic_write(as_markdown) as file:
         file.write("".join(lines).encode())

@@ -24,7 +24,7 @@ import numpy as np
 from tinyfcn import Segmenter, backend
 from tinyfcn.cli.errors import UsageError, plain_errors, typed, usage_errors, use_backend
 from tinyfcn.cli.network import add_published, given_of
-from tinyfcn.cli.parser import Parser, checked, number, one_of
+from tinyfcn.cli.parser import Parser, checked, limits, number, one_of
 from tinyfcn.cli.pictures import find_pictures
 from tinyfcn.data import DataError, class_palette, write_mask
 from tinyfcn.files import Outputs, atomic_write, bears
@@ -86,6 +86,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options."""
     parser = Parser(__doc__, prog="tinyfcn predict")
     add = parser.add_argument
+    scales = checked(limits, "sizes from 0.1 to 10, such as 0.75,1,1.25",
+                     lambda sizes: all(0.1 <= size <= 10 for size in sizes))  # fmt: skip
     add("files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, "
         "images")  # fmt: skip
     add("--weights", metavar="FILE", help="the weights, where FILE are images only")
@@ -94,8 +96,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--probabilities", action="store_true", help="write them too, float16 (classes, height, "
         "width), into NAME_probabilities.npz")  # fmt: skip
     add("--flip", action="store_true", help="average over the image and its mirror image")
-    add("--scales", type=_scales, default=(1.0,), metavar="LIST", help="and over sizes, such as "
-        "0.75,1,1.25")  # fmt: skip
+    add("--scales", type=scales, default=(1.0,), metavar="LIST", help="and over sizes, 0.75,1,1.25")
     add("--resume", action="store_true", help="skip what is done, from the same files and options")
     add("--max-memory", type=number(0.001, 1e6), metavar="GB", help="of a pass; images that "
         "would take more are labelled in tiles, with the same result")  # fmt: skip
@@ -126,13 +127,6 @@ def _key(path: Path, weights: Path, options: argparse.Namespace) -> str:
         about = os.stat(name)
         asked += [os.path.abspath(name), about.st_size, about.st_mtime_ns]
     return hashlib.sha256(repr(asked).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-_scales = checked(
-    lambda text: tuple(map(float, text.split(","))),
-    "sizes from 0.1 to 10, such as 0.75,1,1.25",
-    lambda scales: all(0.1 <= scale <= 10 for scale in scales),
-)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from tinyfcn import onnx, weights
 from tinyfcn.cli.errors import UsageError, flag, usage_errors
-from tinyfcn.cli.network import add_published, published
+from tinyfcn.cli.network import add_published, given_of
 from tinyfcn.cli.parser import Parser, image_size
 from tinyfcn.files import Outputs, atomic_write
+from tinyfcn.training.published import load_model
 from tinyfcn.weights import npz, safetensors
 
 ENDINGS = (".npz", ".safetensors", ".onnx")
@@ -71,7 +72,7 @@ def write_arrays(target: Path, options: argparse.Namespace, note: str) -> None:
     file = weights.read(options.source)
     arrays, about = file.arrays, file.description
     if options.model:
-        model, spec = published(options.source, options)
+        model, spec = load_model(options.source, options.model, **given_of(options))
         arrays, about = model.state_dict(), spec.to_dict()
     with atomic_write(target) as out:
         if target.suffix == ".npz":
@@ -87,7 +88,7 @@ def write_arrays(target: Path, options: argparse.Namespace, note: str) -> None:
 
 def write_network(target: Path, options: argparse.Namespace, note: str) -> None:
     """Write the network that a file is for."""
-    model, spec = published(options.source, options)
+    model, spec = load_model(options.source, options.model, **given_of(options))
     about = safetensors.as_metadata(spec.preprocessing, spec.to_dict())
     size = options.input or (spec.preprocessing.channels, *onnx.EXAMPLE[1:])
     metadata = {"software": MARK, **about}

@@ -16,7 +16,6 @@ from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.model_spec import ModelSpec, class_list, copy_matching, spec_in
-from tinyfcn.training.published import load_model
 from tinyfcn.weights import WeightFile
 
 # ---- of a training: options as train_options.parse_options gives them ----
@@ -46,15 +45,12 @@ def spec_of(options: argparse.Namespace, classes: Sequence[str]) -> ModelSpec:
 def _preprocessing(options: argparse.Namespace) -> Preprocessing:
     """What was asked for on the command line, else what the weights were made with."""
     named = CAFFE if options.preprocessing == "caffe" else TORCHVISION
-    named, own = named.for_channels(options.channels), None
+    named = named.for_channels(options.channels)
+    own: Any = options.weights and options.weights.preprocessing
     if options.state is not None:
         own = spec_in(options.state, options.resume or options.evaluate).preprocessing
-    elif options.weights is not None:
-        own = options.weights.preprocessing
-    if own is None:
-        return named
-    own = replace(own.for_channels(options.channels), resize=(), range=())
-    if own == named:
+    own = own and replace(own.for_channels(options.channels), resize=(), range=())
+    if own in (None, named):
         return named
     if "preprocessing" in options.given:
         print(f"--preprocessing {options.preprocessing}, though the weights expect images {own}")
@@ -74,15 +70,13 @@ def build(spec: ModelSpec, options: argparse.Namespace) -> Module:
         return _go_on(spec, options)
     with usage_errors(f"--model {spec.model}"):
         model = spec.build()
-    if options.weights is not None:
+    if (file := options.weights) is not None:
         name = "pretrained" if options.pretrained else "init_from"
-        path = getattr(options, name)
+        path, bgr = options.values[name], getattr(file.preprocessing, "channel_order", "") == "BGR"
         try:
-            file = options.weights
-            bgr = file.preprocessing is not None and file.preprocessing.channel_order == "BGR"
             print(f"{path}: {copy_matching(model, file.arrays, bgr)}")
         except ValueError as error:
-            hint = _hint(spec, options.weights.description, path)
+            hint = _hint(spec, file.description, path)
             raise UsageError(f"{flag(name)} {path}: {error}{hint}") from error
     return model
 
@@ -140,11 +134,6 @@ def add_published(parser: argparse.ArgumentParser, model: str) -> None:
     add("--at-once", action="store_true", help="an FCN-8s at once, if the file does not say so")
     add("--geometry", type=one_of(["aligned", "reference"]), metavar="NAME",
         help="how maps are padded (reference if layers have Caffe's names)")  # fmt: skip
-
-
-def published(path: str, options: argparse.Namespace) -> tuple[Module, ModelSpec]:
-    """The network of a file, with its weights."""
-    return load_model(path, options.model, **given_of(options))
 
 
 def given_of(options: argparse.Namespace) -> dict[str, Any]:
