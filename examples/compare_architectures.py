@@ -122,7 +122,7 @@ def result(
     Multiply-adds are those of one image as large as the first.
     """
     model, spec = load_model(run / "best.npz")
-    scores = evaluate(model, validation, validation.num_classes, spec.preprocessing)
+    scores = evaluate(model, validation, spec.preprocessing).scores
     cost = summary(model, (3, *shown[0].mask.shape))
     minutes = checkpoint.load(run / "last.npz")["progress"]["seconds"] / 60
     numbers = [f"{cost.parameters:,}", amount(cost.multiply_adds), f"{minutes:.1f}"]

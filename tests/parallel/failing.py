@@ -69,7 +69,7 @@ def defect_in_scoring():
     def scoring(*anything):
         raise KeyError("no such key")
 
-    run_module.evaluate_shared = scoring
+    run_module.evaluate = scoring
 
 
 def disk_full_at_last():

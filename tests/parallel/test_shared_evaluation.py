@@ -12,7 +12,7 @@ from tinyfcn.metrics import ConfusionMatrix
 from tinyfcn.parallel import Group
 from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.training import batch_statistics, evaluation
-from tinyfcn.training.evaluation import evaluate_shared
+from tinyfcn.training.evaluation import evaluate
 
 PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -79,7 +79,7 @@ def test_any_number_of_ranks_gives_the_same(number):
             def each_sample():  # all ranks must be here
                 turns.append(group.gather(len(turns)))
 
-            return evaluate_shared(models[group.rank], data, PLAIN, group, each_sample), turns
+            return evaluate(models[group.rank], data, PLAIN, group, each_sample), turns
 
         for found, turns in on_ranks(ranks, rank):
             for name, value in vars(matrix.scores()).items():
@@ -107,7 +107,7 @@ def test_any_number_of_ranks_gives_the_same(number):
 def test_nothing_but_void_is_said_on_all_ranks():
     def rank(group):
         with pytest.raises(DataError, match="no pixel that is not void"):
-            evaluate_shared(Brightest(), mixed(3, void=1), PLAIN, group)
+            evaluate(Brightest(), mixed(3, void=1), PLAIN, group)
         return True
 
     assert on_ranks(2, rank) == [True] * 2
@@ -118,7 +118,7 @@ def test_few_pixels_at_once(monkeypatch):
 
     def rank(group):
         model = Brightest()
-        evaluate_shared(model, mixed(20), PLAIN, group)
+        evaluate(model, mixed(20), PLAIN, group)
         return model.calls
 
     alone = sorted(*on_ranks(1, rank))

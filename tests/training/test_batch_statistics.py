@@ -88,5 +88,5 @@ def test_a_run_scores_and_saves_its_network_with_them(tmp_path: Path, make_train
     for name, values in anew.state_dict().items():
         np.testing.assert_array_equal(saved[name], values)
     last = run.folder.read_log()[-1]["mean_iu"]
-    data = run.validation
-    assert evaluate(anew, data, data.num_classes, run.loader.preprocessing).mean_iu == last
+    found = evaluate(anew, run.validation, run.loader.preprocessing)
+    assert found.scores.mean_iu == last

@@ -14,7 +14,7 @@ from tinyfcn import Tensor, is_grad_enabled, nn
 from tinyfcn.data import CAFFE, DataError, Preprocessing, Sample
 from tinyfcn.metrics import ConfusionMatrix
 from tinyfcn.training import evaluation
-from tinyfcn.training.evaluation import evaluate, evaluate_shared, predict
+from tinyfcn.training.evaluation import evaluate, predict
 
 PLAIN = Preprocessing("RGB", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -30,9 +30,17 @@ class Brightest(nn.Module):
         return x
 
 
-def samples(*sizes: tuple[int, int]) -> list[Sample]:
+class Data(list[Sample]):
+    num_classes = 3
+
+    @property
+    def ids(self) -> list[str]:
+        return [sample.id for sample in self]
+
+
+def samples(*sizes: tuple[int, int]) -> Any:
     random = np.random.default_rng(0)
-    made = []
+    made = Data()
     for number, size in enumerate(sizes):
         mask = random.integers(0, 3, size).astype(np.uint8)
         mask[random.random(size) < 0.1] = 255
@@ -41,14 +49,15 @@ def samples(*sizes: tuple[int, int]) -> list[Sample]:
     return made
 
 
-def test_scores_do_not_depend_on_the_batch_size() -> None:
+def test_scores_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     data = samples((5, 7), (5, 7), (5, 7), (4, 9), (5, 7), (1, 1))
     matrix = ConfusionMatrix(3)
     for sample in data:
         matrix.update(sample.image.argmax(axis=2), sample.mask)
     for batch_size in (1, 2, 8):
         model = Brightest()
-        result = evaluate(model, data, 3, PLAIN, batch_size)
+        monkeypatch.setattr(evaluation, "AT_ONCE", batch_size)
+        result = evaluate(model, data, PLAIN).scores
         assert result.iu.tolist() == matrix.scores().iu.tolist()
         assert [shape[0] for shape, _, _ in model.calls] == {
             1: [1, 1, 1, 1, 1, 1], 2: [2, 1, 1, 1, 1], 8: [3, 1, 1, 1],
@@ -68,8 +77,8 @@ def test_a_network_sees_images_as_large_as_in_training(
     assert mask.shape == (100, 200)
     middles = mask[10::20, 10::20]
     np.testing.assert_array_equal(middles, coarse.image.argmax(axis=2))
-    scores = evaluate(model, [Sample("a", image, mask)], 3, replace(PLAIN, resize=resize))
-    assert scores.pixel_accuracy == 1
+    data: Any = Data([Sample("a", image, mask)])
+    assert evaluate(model, data, replace(PLAIN, resize=resize)).scores.pixel_accuracy == 1
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,7 @@ def test_the_images_of_a_batch_have_few_pixels(
     size: tuple[int, int], number: int, at_once: list[int]
 ) -> None:
     model = Brightest()
-    evaluate(model, samples(*[size] * number), 3, PLAIN)
+    evaluate(model, samples(*[size] * number), PLAIN)
     assert [shape[0] for shape, _, _ in model.calls] == at_once
 
 
@@ -110,7 +119,7 @@ def test_a_training_scores_in_batches_of_another_size_than_its_own(
     run.loader.batch_size = batch_size
     monkeypatch.setattr(evaluation, "SHEET_SIDE", 20)
     monkeypatch.setattr(evaluation, "SIDE", 10)
-    found = evaluate_shared(run.model, run.validation, run.loader.preprocessing, run.group)
+    found = evaluate(run.model, run.validation, run.loader.preprocessing, run.group)
     assert at_once == [3, 1]
     # What is kept of images does not grow with them.
     for triples, side in (found.sheet, 20), (found.worst.values(), 10):
@@ -140,28 +149,17 @@ def test_preprocessing_is_that_of_the_model() -> None:
     assert predict(Brightest(), [image], CAFFE).tolist() == [[[2, 2], [2, 2]]]
 
 
-def test_on_image_sees_every_sample_in_order() -> None:
-    seen: list[str] = []
-
-    def collect(sample: Sample, prediction: Any, counts: Any) -> None:
-        seen.append(sample.id)
-        np.testing.assert_array_equal(prediction, sample.image.argmax(axis=2))
-        counted = sample.mask != 255
-        assert counts.sum() == counted.sum()
-        assert counts.trace() == (prediction == sample.mask)[counted].sum()
-
-    evaluate(Brightest(), samples((3, 3), (3, 3), (4, 3)), 3, PLAIN, 2, collect)
-    assert seen == ["0", "1", "2"]
-
-
 def test_rejects() -> None:
     data = samples((3, 3))
     with pytest.raises(ValueError, match=r"label \d.*2 classes"):
-        evaluate(Brightest(), [data[0]._replace(mask=np.full((3, 3), 2, np.uint8))], 2, PLAIN)
+        wrong: Any = Data([data[0]._replace(mask=np.full((3, 3), 2, np.uint8))])
+        wrong.num_classes = 2
+        evaluate(Brightest(), wrong, PLAIN)
     void = data[0]._replace(mask=np.full((3, 3), 255, np.uint8))
-    for empty in ([], [void]):
+    for samples_of_none in ([], [void]):
+        empty: Any = Data(samples_of_none)
         with pytest.raises(DataError, match="no pixel that is not void"):
-            evaluate(Brightest(), empty, 3, PLAIN)
+            evaluate(Brightest(), empty, PLAIN)
 
     class Smaller(Brightest):
         def forward(self, x: Tensor) -> Tensor:

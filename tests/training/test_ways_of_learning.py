@@ -146,11 +146,13 @@ def test_the_average_is_what_is_scored_and_saved(tmp_path: Path, make_trainer: M
     run.average = Average(run.model, 0.9)
     run.fit()
     (row,) = run.folder.read_log()
-    how = run.validation, run.validation.num_classes, run.loader.preprocessing
-    scores = [evaluate(model, *how).pixel_accuracy for model in (run.average.model, run.model)]
+    how = run.validation, run.loader.preprocessing
+    scores = [
+        evaluate(model, *how).scores.pixel_accuracy for model in (run.average.model, run.model)
+    ]
     assert row["pixel_accuracy"] == scores[0] != scores[1]
     run.model.load_state_dict(checkpoint.load(run.folder.best)["model"])
-    assert evaluate(run.model, *how).pixel_accuracy == scores[0]
+    assert evaluate(run.model, *how).scores.pixel_accuracy == scores[0]
 
 
 @pytest.mark.parametrize("stop", [1, 4, 8])

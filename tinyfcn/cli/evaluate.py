@@ -32,7 +32,7 @@ from tinyfcn.doctor import before_training
 from tinyfcn.parallel import launch
 from tinyfcn.training import report
 from tinyfcn.training.datasets import BLACK_AND_WHITE, draw_scenes, open_dataset
-from tinyfcn.training.evaluation import evaluate_shared
+from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.results import write_results
 
@@ -80,7 +80,7 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
     model = build(spec, options)
     print(f"{spec}: {nn.count_parameters(model):,} parameters")
     started = time.monotonic()
-    found = evaluate_shared(model, validation, spec.preprocessing, group)
+    found = evaluate(model, validation, spec.preprocessing, group)
     scores = found.scores
     print(report.HEAD)
     print(report.row("", scores, None, time.monotonic() - started))

@@ -109,119 +109,80 @@ def label(
 
 def evaluate(
     model: Module,
-    dataset: Iterable[Sample],
-    num_classes: int,
+    dataset: SegmentationDataset,
     preprocessing: Preprocessing,
-    batch_size: int = AT_ONCE,
-    on_image: Callable[[Sample, NDArray[np.uint8], NDArray[np.int64]], None] | None = None,
     group: Group | None = None,
-) -> Scores:
-    """Scores over a whole data set, each image at its own size.
+    each_sample: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Scores over a whole data set, each image at its own size, with a progress bar.
+
+    Neighbours of the same size go through the model at once, ``AT_ONCE`` and ``PIXELS`` at most;
+    images are never padded. These are the same for any number of ranks.
 
     Args:
         model: as for :func:`predict`.
-        dataset: samples of image and mask.
-        num_classes: C.
+        dataset: its images are shared out to the ranks.
         preprocessing: what the model was trained with.
-        batch_size: of so many neighbours in the data set those of the same size go through the
-            model at once, but no more than ``PIXELS`` pixels unless one image has more; images
-            are never padded, so scores depend on it by rounding only.
-        on_image: called with each sample, its prediction (H, W) and its confusion matrix (C, C).
-        group: the ranks, each of which gives its part of the data set; all get the same scores.
+        group: the ranks, all of which get the same; None for this process alone.
+        each_sample: called after each, on all ranks equally often.
 
     Raises:
         ValueError: if a mask holds a label outside the classes; a DataError if there is no pixel
             that is not void.
     """
-    matrix = ConfusionMatrix(num_classes)
-    for samples in _equal_sizes(dataset, batch_size):
-        predictions = predict(model, [sample.image for sample in samples], preprocessing)
-        for sample, prediction in zip(samples, predictions, strict=True):
-            own = ConfusionMatrix(num_classes)
-            own.update(prediction, sample.mask)
-            matrix.counts += own.counts
-            if on_image is not None:
-                on_image(sample, prediction, own.counts)
-    if group is not None:
-        matrix.counts = np.sum(group.gather(matrix.counts), axis=0)
-    if not matrix.counts.any():
-        raise DataError("evaluate: the data set has no pixel that is not void")
-    return matrix.scores()
-
-
-def evaluate_shared(
-    model: Module,
-    dataset: SegmentationDataset,
-    preprocessing: Preprocessing,
-    group: Group,
-    each_sample: Callable[[], None] = lambda: None,
-) -> Evaluation:
-    """Scores over a data set that is shared out to ranks, with a progress bar.
-
-    What goes through the model at once is the same for any number of ranks.
-
-    Args:
-        model, dataset, preprocessing: as for :func:`evaluate`.
-        group: the ranks.
-        each_sample: called after each, on all ranks equally often.
-
-    Returns:
-        The same on all ranks.
-    """
+    group = group or Group()
     places = np.linspace(0, len(dataset) - 1, SHEET_ROWS)
-    wanted = {dataset.ids[round(place)] for place in places}
-    sheet: dict[str, visualize.Triple] = {}
-    images: dict[str, list[float]] = {}
-    worst: list[tuple[float, str, visualize.Triple]] = []
+    wanted = {dataset.ids[round(place)] for place in places if len(dataset)}
     first, own = (
         [i for start in range(AT_ONCE * rank, len(dataset), AT_ONCE * group.size)
          for i in range(start, min(start + AT_ONCE, len(dataset)))]
         for rank in (0, group.rank)
     )  # fmt: skip
+    counts = ConfusionMatrix(dataset.num_classes).counts
+    images: dict[str, list[float]] = {}
+    sheet: dict[str, visualize.Triple] = {}
+    worst: dict[str, visualize.Triple] = {}
 
-    def part() -> Iterator[Sample]:
-        yield from (dataset[i] for i in own)
-        for _ in first[len(own) :]:
-            each_sample()
+    def poorest(names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda name: (images[name][1], name))[:WORST]
 
-    def collect(sample: Sample, prediction: NDArray[np.uint8], counts: NDArray[np.int64]) -> None:
-        one = scores_of(counts)
+    samples = _labelled(model, (dataset[i] for i in own), preprocessing)
+    for sample, prediction in report.bar(samples, total=len(own), desc="evaluation"):
+        matrix = ConfusionMatrix(dataset.num_classes)
+        matrix.update(prediction, sample.mask)
+        counts += matrix.counts
+        one = matrix.scores()
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
-        place = (one.mean_iu, sample.id)
-        poor = counts.any() and (len(worst) < WORST or place < worst[-1][:2])
+        poor = matrix.counts.any() and sample.id in poorest([*worst, sample.id])
         if poor or sample.id in wanted:
             triple = fitted(SHEET_SIDE, as_seen(sample.image), sample.mask, prediction)
             if sample.id in wanted:
                 sheet[sample.id] = triple
             if poor:
-                worst[:] = _worst([*worst, (*place, fitted(SIDE, *triple))])
+                worst[sample.id] = fitted(SIDE, *triple)
+                worst = {name: worst[name] for name in poorest(worst)}
         each_sample()
-
-    samples = report.bar(part(), total=len(own), desc="evaluation")
-    scores = evaluate(
-        model, samples, dataset.num_classes, preprocessing, on_image=collect, group=group
-    )
-    found, shown, poor = zip(*group.gather((images, sheet, worst)), strict=True)
-    figures, pictures = dict(collections.ChainMap(*found)), dict(collections.ChainMap(*shown))
+    for _ in first[len(own) :]:
+        each_sample()
+    parts, *found = zip(*group.gather((counts, images, sheet, worst)), strict=True)
+    images, sheet, worst = (dict(collections.ChainMap(*dicts)) for dicts in found)
+    if not (counts := np.sum(parts, axis=0)).any():
+        raise DataError("evaluate: the data set has no pixel that is not void")
     return Evaluation(
-        scores,
-        {name: figures[name] for name in dataset.ids},
-        [pictures[name] for name in dataset.ids if name in pictures],
-        {name: triple for _, name, triple in _worst(itertools.chain(*poor))},
+        scores_of(counts),
+        {name: images[name] for name in dataset.ids},
+        [sheet[name] for name in dataset.ids if name in sheet],
+        {name: worst[name] for name in poorest(worst)},
     )
 
 
-def _worst(
-    triples: Iterable[tuple[float, str, visualize.Triple]],
-) -> list[tuple[float, str, visualize.Triple]]:
-    return sorted(triples, key=lambda one: one[:2])[:WORST]
-
-
-def _equal_sizes(dataset: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
-    """The samples in order, in lists of equal size; each is of the same ``most`` neighbours."""
-    samples = iter(dataset)
-    while near := list(itertools.islice(samples, most)):
+def _labelled(
+    model: Module, samples: Iterator[Sample], preprocessing: Preprocessing
+) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
+    """Each sample and its prediction."""
+    while near := list(itertools.islice(samples, AT_ONCE)):
         for (height, width), equal in itertools.groupby(near, key=lambda s: s.mask.shape):
             size = max(1, PIXELS // (height * width))
-            while group := list(itertools.islice(equal, size)):
-                yield group
+            while some := list(itertools.islice(equal, size)):
+                images = [sample.image for sample in some]
+                yield from zip(some, predict(model, images, preprocessing), strict=True)

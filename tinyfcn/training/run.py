@@ -40,7 +40,7 @@ from tinyfcn.training.attempts import Attempts
 from tinyfcn.training.average import Average
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
-from tinyfcn.training.evaluation import Evaluation, evaluate_shared
+from tinyfcn.training.evaluation import Evaluation, evaluate
 from tinyfcn.training.progress import Progress
 from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
 from tinyfcn.training.saver import Saver
@@ -204,7 +204,7 @@ class Run:
             Stopped: on a signal, after saving ``last.npz``.
             Diverged: if the weights are not finite; the checkpoints are from before.
         """
-        found = evaluate_shared(
+        found = evaluate(
             self._scored, self.validation, self.loader.preprocessing, self.group,
             self._stop_if_asked,  # going on repeats this evaluation, no step
         )  # fmt: skip
