@@ -63,8 +63,11 @@ def test_names_in_a_file_as_tools_write_it() -> None:
     Path("class_names.txt").write_text("__ignore__\n_background_\nroad\n")
     Path("mine.txt").write_text("\ufeffsky\r\nsea\r\n")
     named = [parse_options(["--data-root", "d", "--classes", name]).classes_given
-             for name in ("class_names.txt", "mine.txt", "sky, sea")]  # fmt: skip
-    assert [*map(list, named)] == [["background", "road"], ["sky", "sea"], ["sky", "sea"]]
+             for name in ("class_names.txt", "mine.txt", "sky, sea", "sky")]  # fmt: skip
+    assert [*map(list, named)] == [["background", "road"], *[["sky", "sea"]] * 2, ["sky"]]
+    for name in ("mien.txt", "here/mine"):
+        with pytest.raises(FileNotFoundError, match=f"^--classes {name}: no such file"):
+            parse_options(["d", "--classes", name])
 
 
 @pytest.mark.parametrize("text", ["-1", "256", "x", "1.0", ""])

@@ -115,6 +115,13 @@ def test_what_to_type_is_of_the_values_in_the_masks(tmp_path: Path) -> None:
     options = parse_options(["d", "--resume", *path, "--mask-values", values])
     with pytest.raises(CheckpointError, match="--mask-values 255:background,0:cat,7:dog,9:dog "):
         build(spec_of(options, ("dog", "cat", "background")), options)
+    here = CLASSES[:1] + CLASSES[:0:-1]  # as the data names them, or as outlines were given names
+    drawn = '{"shapes": [], "imageData": null}'
+    (tmp_path / "a.json").write_text(drawn)
+    for given in ([], ["--classes", ",".join(here)]):
+        options = parse_options([str(tmp_path), "--resume", *path, *given])
+        with pytest.raises(CheckpointError, match="--classes background,cat,dog puts them in its"):
+            build(spec_of(options, here), options)
 
 
 def test_published_weights_for_other_channels(

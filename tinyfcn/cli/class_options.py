@@ -23,14 +23,15 @@ def class_names(given: str | None) -> Classes | None:
     """
     if given is None:
         return None
-    if "," in given:
-        return [name.strip() for name in given.split(",") if name.strip()]
-    if not Path(given).is_file():
+    path = Path(given)
+    if path.is_file():
+        return read_class_file(path)[0]
+    if "," not in given and (path.suffix or path.name != given):
         raise FileNotFoundError(
             f"--classes {given}: no such file; expected names separated by commas, or a text file "
             "with one name a line"
         )
-    return read_class_file(Path(given))[0]
+    return [name.strip() for name in given.split(",") if name.strip()]
 
 
 def mask_values(text: str) -> str:

@@ -37,7 +37,10 @@ ADVICE: dict[type[Exception], str] = {
 
 
 # In what the library says.
-_ARGUMENTS = r"(?<![\w/.-])(train_split|val_split|(?:val_share|mask_values|channels|range)=)(?!/)"
+_ARGUMENTS = (
+    r"(?<![\w/.-])(train_split|val_split|"
+    r"(?:val_share|mask_values|classes|channels|range)=)(?!/)"
+)
 
 
 def typed(text: str) -> str:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from tinyfcn import backend, models
@@ -15,6 +16,7 @@ from tinyfcn.data import CAFFE, TORCHVISION, Preprocessing
 from tinyfcn.models.registry import entry
 from tinyfcn.nn import Module
 from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.datasets import outlines_in
 from tinyfcn.training.model_spec import ModelSpec, class_list, copy_matching, spec_in
 from tinyfcn.weights import WeightFile
 
@@ -107,7 +109,9 @@ def _go_on(spec: ModelSpec, options: argparse.Namespace) -> Module:
 def _put_right(learnt: Sequence[str], here: Sequence[str], options: argparse.Namespace) -> str:
     """What to type where only the order of the classes is another; else which is the first."""
     if sorted(learnt) == sorted(here):
-        given = options.classes_given
+        given, root = options.classes_given, options.data_root
+        if root and (given is None or outlines_in(Path(root))):  # names have their values
+            return f"; --classes {','.join(learnt)} puts them in its order"
         values = given if isinstance(given, Mapping) else dict(enumerate(here))
         pairs = [f"{v}:{name}" for name in learnt for v in values if values[v] == name]
         return f"; --mask-values {','.join(pairs)} puts them in its order"

@@ -16,6 +16,9 @@ Where both have, the photo is rejected.
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, BinaryIO
@@ -275,6 +278,8 @@ def _loaded(path: str | PathLike[str], what: str, upright: bool) -> image_file.L
     """As :func:`image_file.load`; says whatever is wrong with the file."""
     try:
         with open_regular(path) as file:
+            if str(path).endswith(".json"):  # labelme's, with the image inside
+                file = io.BytesIO(base64.b64decode(json.load(file)["imageData"]))
             return image_file.load(file, upright)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; {what} should lie there") from None

@@ -36,14 +36,14 @@ Drawing = tuple[Sequence[str], tuple[Any, Any], list[tuple[str, str, Any]]]
 class DrawnSegmentation(SegmentationDataset, abc.ABC):
     """Images below a folder, and JSON files that say what to draw on masks of them.
 
-    Pixels in no shape are background, those in one called ``void`` or ``__ignore__`` void. Images
-    that no file describes are left out.
+    Pixels in no shape are background, or the first class, where that is in no shape; those in one
+    called ``void`` or ``__ignore__`` are void. Images that no file describes are left out.
 
     Args:
         root: the folder.
         split: name of a list or a folder, as for :class:`FolderSegmentation`; default all.
-        classes: class names, background first, and all labels among them; default those of a class
-            file (``class_files.py``) in ``root``, else background and the labels in the files.
+        classes: class names, all labels among them; background comes first where it is not named.
+            Default those of a class file (``class_files.py``) in ``root``, else the labels.
 
     Raises FileNotFoundError for a missing folder, list, or image, DataError for a damaged file and
     for labels that are no classes.
@@ -59,7 +59,8 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
         classes: Sequence[str] | None = None,
     ):
         self.root = Path(root)
-        find = Finder(self.root, find_pairs(self.root)[0])
+        images = find_pairs(self.root)[0]
+        find = Finder(self.root, images)
         paths, of_split = [*files_below(self.root, (".json",))], []
         if self.many:
             paths = [path for path in paths if path.name.startswith("instances")] or paths
@@ -76,30 +77,36 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
             try:
                 labels, drawings = self.read(content, path)
             except _WRONG as error:
-                raise DataError(f"{path}: expected a file of {self.tool} ({error!r})") from error
+                why = error if isinstance(error, ValueError) else repr(error)
+                raise DataError(f"{path}: expected a file of {self.tool} ({why})") from error
             order = {**labels, **order}
             for names, size, shapes in drawings:
                 name = _image(find, names, path)
+                if name not in images and content.get("imageData"):  # labelme's, inside
+                    name = path.relative_to(self.root).with_suffix("").as_posix()
+                    images[name] = path
                 if described.setdefault(name, path) is not path:
                     raise two_files(name, described[name], path)
                 self._drawings[name] = names, size, shapes
                 drawn |= {label: path for label, *_ in shapes}
         found = ["background", *sorted(order.keys() - VOID_NAMES, key=order.__getitem__)]
         names = names_of(classes or find_class_file(self.root)[0] or [*dict.fromkeys(found)])
+        if names[0] in drawn and not any(map(is_background, names)):
+            names = ("background", *names)
         self._labels = {"background": 0, **dict.fromkeys(VOID_NAMES, VOID)}
         self._labels |= {_plain(name): label for label, name in enumerate(names)}
         wrong = [f"{n!r} ({path})" for n, path in drawn.items() if n not in self._labels]
-        if wrong or (names[0] in drawn and not is_background(names[0])):
+        if wrong:
             raise DataError(
-                f"{self.root}: expected background, which is in no shape, as the first class, and "
-                f"all labels as others, got {', '.join(names)}; without {', '.join(wrong)}"
+                f"{self.root}: expected a class for all that is drawn, got {', '.join(names)}; "
+                f"without {', '.join(wrong)}; classes={','.join(dict.fromkeys(found))} names all"
             )
         ids, source = [*described], self.root
         if not of_split:
-            images = {name: find.images.get(name, path) for name, path in described.items()}
+            those = {name: images.get(name, path) for name, path in described.items()}
             lists = sorted({path.name for path in described.values()}) if self.many else []
-            ids, source = ids_of(self.root, split, images, {}, lists[1:] and lists)
-        super().__init__(ids, find.images, described, names, source=source)
+            ids, source = ids_of(self.root, split, those, {}, lists[1:] and lists)
+        super().__init__(ids, images, described, names, source=source)
 
     @abc.abstractmethod
     def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
@@ -107,11 +114,14 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
 
     def values(self, index: int) -> NDArray[np.uint8]:
         """The shapes on an image, drawn as indices one over the other, uint8 (H, W)."""
-        _, (height, width), shapes = self._drawings[self.ids[index]]
+        _, size, shapes = self._drawings[self.ids[index]]
+        if None in size:
+            size = self.read_image(self.files[index][0], upright=True).shape[:2]
         label = "the image"
         try:
-            check_pixels(int(height), int(width))
-            mask = np.zeros((int(height), int(width)), np.uint8)
+            height, width = map(int, size)
+            check_pixels(height, width)
+            mask = np.full((height, width), self._labels["background"], np.uint8)
             for label, kind, points in shapes:
                 fill(mask, kind, points, self._labels[label])
             return mask
@@ -131,9 +141,12 @@ class LabelmeSegmentation(DrawnSegmentation):
 
     def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:
         """The image of a file, and its shapes as they stand there."""
-        shapes = [(_plain(s["label"]), s["shape_type"], s["points"]) for s in content["shapes"]]
+        shapes = [
+            (_plain(s["label"]), s.get("shape_type") or "polygon", s["points"])
+            for s in content["shapes"]
+        ]
         names = path.stem, str(content.get("imagePath") or path.stem)
-        size = content["imageHeight"], content["imageWidth"]
+        size = content.get("imageHeight"), content.get("imageWidth")
         return {label: label for label, *_ in shapes}, [(names, size, shapes)]
 
 
@@ -170,7 +183,7 @@ class CocoSegmentation(DrawnSegmentation):
                 kind = "runs" if runs else "polygon"
                 shapes[thing["image_id"]].append((names[thing["category_id"]], kind, points))
         return {name: int(number) for number, name in names.items()}, [
-            ([str(i["file_name"])], (i["height"], i["width"]), shapes[i["id"]])
+            ([str(i["file_name"])], (i.get("height"), i.get("width")), shapes[i["id"]])
             for i in content["images"]
         ]
 

@@ -48,9 +48,12 @@ def open_dataset(
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    if outlines := _outlines_in(Path(root)):
+    if outlines := outlines_in(Path(root)):
         if isinstance(classes, Mapping) or void is not None:
-            raise DataError(f"{root}: masks are drawn from outlines: there are no values in them")
+            raise DataError(
+                f"{root}: masks are drawn from outlines, and have no values; classes=NAME,… names "
+                "what is drawn, in another order"
+            )
         return outlines(root, split, classes)
     form = data.VOCSegmentation if find_voc(Path(root)) else data.FolderSegmentation
     nameless = None
@@ -155,7 +158,7 @@ def open_datasets(
     return training, validation
 
 
-def _outlines_in(root: Path) -> type[data.CocoSegmentation] | type[data.LabelmeSegmentation] | None:
+def outlines_in(root: Path) -> type[data.CocoSegmentation] | type[data.LabelmeSegmentation] | None:
     """The reader of the JSON files in a folder, where there are no masks."""
     for path in itertools.islice(files_below(root, (".json",)), 9):
         with contextlib.suppress(DataError, OSError, AttributeError):
