@@ -24,16 +24,13 @@ VALUES = np.array([[0, 7, 8], [11, 26, 255]], np.uint8)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One image and its mask, in a folder that is a plain one and a VOC tree."""
-    for name in ("images", "masks", "ImageSets/Segmentation"):
+    """One image and its mask, in a VOC tree, which any reader of folders takes too."""
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (tmp_path / name).mkdir(parents=True)
-    for name, other in (("JPEGImages", "images"), ("SegmentationClass", "masks")):
-        (tmp_path / name).symlink_to(other)
-    Image.new("RGB", (3, 2)).save(tmp_path / "images" / "a.png")
-    Image.fromarray(VALUES).save(tmp_path / "masks" / "a.png")
+    Image.new("RGB", (3, 2)).save(tmp_path / "JPEGImages" / "a.png")
+    Image.fromarray(VALUES).save(tmp_path / "SegmentationClass" / "a.png")
     for split in ("train", "val"):
-        for place in (tmp_path, tmp_path / "ImageSets" / "Segmentation"):
-            (place / f"{split}.txt").write_text("a\n")
+        (tmp_path / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("a\n")
     return tmp_path
 
 
@@ -104,16 +101,16 @@ def test_what_is_black_and_white(
 
 def test_a_palette_is_not_greys(folder: Path) -> None:
     """Without mask values colours are those of the palette: 128 is the grey of class 7."""
-    Image.new("RGB", (3, 2), (128, 128, 128)).save(folder / "masks" / "a.png")
+    Image.new("RGB", (3, 2), (128, 128, 128)).save(folder / "SegmentationClass" / "a.png")
     assert VOCSegmentation(folder).values(0).max() == 7
     assert VOCSegmentation(folder, classes={0: "a", 128: "b"})[0].mask.max() == 1
 
 
 def test_greys_that_no_palette_has_are_values(folder: Path) -> None:
     for colour, value in (((255, 255, 255), 255), ((3, 3, 3), 3)):
-        Image.new("RGB", (3, 2), colour).save(folder / "masks" / "a.png")
+        Image.new("RGB", (3, 2), colour).save(folder / "SegmentationClass" / "a.png")
         assert VOCSegmentation(folder).values(0).tolist() == [[value] * 3] * 2
-    Image.new("RGB", (3, 2), (3, 3, 4)).save(folder / "masks" / "a.png")
+    Image.new("RGB", (3, 2), (3, 3, 4)).save(folder / "SegmentationClass" / "a.png")
     with pytest.raises(
         DataError, match=r"RGB \(3, 3, 4\).*; a labelmap.txt .* names other colours"
     ):

@@ -188,7 +188,7 @@ def test_damaged_files_of_labelme_are_named(what: str, tmp_path: Path, folders: 
     root = folders.make(tmp_path, {**files, f"{name}.json": BAD_LABELME[what]})
     where = "" if "c.jpg" in what else "a.json: "
     with pytest.raises((DataError, FileNotFoundError), match=rf"{where}.*{what}"):
-        LabelmeSegmentation(root, classes=["background", "x"]).check()
+        [*LabelmeSegmentation(root, classes=["background", "x"])]
 
 
 # COCO.
@@ -309,4 +309,4 @@ BAD_COCO = {
 def test_damaged_files_of_coco_are_named(what: str, tmp_path: Path, folders: Any) -> None:
     root = folders.make(tmp_path, {"a.jpg": IMAGE, "annotations.json": BAD_COCO[what]})
     with pytest.raises((DataError, FileNotFoundError), match=what):
-        CocoSegmentation(root).check()
+        [*CocoSegmentation(root)]

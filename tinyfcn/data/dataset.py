@@ -136,19 +136,6 @@ class SegmentationDataset:
         part.files = [self.files[index] for index in kept]
         return part
 
-    def check(self) -> None:
-        """Read every sample and raise one DataError that lists all that are wrong."""
-        problems = []
-        for index in range(len(self)):
-            try:
-                self[index]
-            except (DataError, OSError) as error:
-                problems.append(str(error))
-        if problems:
-            raise DataError(
-                f"{len(problems)} of {len(self)} samples are wrong:\n  " + "\n  ".join(problems)
-            )
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} samples, {self.num_classes} classes)"
 

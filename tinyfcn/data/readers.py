@@ -18,15 +18,14 @@ from tinyfcn.data.class_files import find_class_file
 from tinyfcn.data.conventions import DataError, NoClassNames
 from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
-from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs, sample_name, two_files
+from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs
 from tinyfcn.data.palette import VOC_CLASSES, VOID
 from tinyfcn.files import open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
 
-Found = tuple[Path, dict[str, Path], dict[str, Path]]  # the root, images and masks by their ids
-VOC_NESTINGS = ("VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
+VOC_NESTINGS = ("", "VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
 
 
 class FolderSegmentation(SegmentationDataset):
@@ -38,8 +37,6 @@ class FolderSegmentation(SegmentationDataset):
             samples lie in; default all images, sorted by name.
         classes: class names, or a mapping of the masks' values to them, as for
             :class:`SegmentationDataset`; default those of a class file (``class_files.py``).
-        images, masks: names of two folders; default those whose names say so, as ``images`` and
-            ``labels``, or one for both, where ``a_mask.png`` is the mask of ``a.jpg``.
         palette: colours for masks that are coded in RGB, uint8 (colours, 3): row k is the
             colour of class k; default those of the class file, or VOC's.
         void: a value that is void, besides 255.
@@ -49,18 +46,28 @@ class FolderSegmentation(SegmentationDataset):
     """
 
     usual: Sequence[str] = ()  # classes where nothing names them
+    folders: Sequence[str] = ()  # patterns of those to look in; else all
 
     def __init__(
         self,
         root: str | PathLike[str],
         split: str | None = None,
         classes: Classes | None = None,
-        images: str | None = None,
-        masks: str | None = None,
         palette: NDArray[np.uint8] | None = None,
         void: int = VOID,
     ):
-        self.root, files, labels = self._find(root, images, masks)
+        self.root = self._find(Path(root))
+        tops = [path for name in self.folders for path in self.root.glob(name)]
+        files, labels = find_pairs(self.root, tops)
+        if not files or not labels:
+            kinds = Counter(path.suffix for path in self.root.rglob("*") if path.is_file())
+            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+            raise FileNotFoundError(
+                f"{self.root}: {len(files)} images ({', '.join(IMAGE_SUFFIXES)}) in it and below, "
+                f"and {len(labels)} masks, which should lie in a folder masks, labels or "
+                f"SegmentationClass, or beside their images as NAME_mask.png; there are "
+                f"{there or 'no files'}"
+            )
         known, colours = find_class_file(self.root, classes)
         if not (classes := known or self.usual):
             raise NoClassNames(
@@ -71,23 +78,8 @@ class FolderSegmentation(SegmentationDataset):
         colours = colours if palette is None else palette
         super().__init__(ids, files, labels, classes, colours, source, void)
 
-    def _find(self, top: str | PathLike[str], images: str | None, masks: str | None) -> Found:
-        root = _find_folder(Path(top), "a data set (images/, masks/ and classes.txt)")
-        if images or masks:
-            files = _files_by_id(root / (images or "images"), "the images")
-            return root, files, _files_by_id(root / (masks or "masks"), "the masks")
-        two = [root / "images", root / "masks"]
-        files, labels = find_pairs(root, two if all(map(Path.is_dir, two)) else ())
-        if not files or not labels:
-            kinds = Counter(path.suffix for path in root.rglob("*") if path.is_file())
-            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-            raise FileNotFoundError(
-                f"{root}: {len(files)} images ({', '.join(IMAGE_SUFFIXES)}) in it and below, and "
-                f"{len(labels)} masks, which should lie in a folder masks, labels or "
-                f"SegmentationClass, or beside their images as NAME_mask.png; there are "
-                f"{there or 'no files'}"
-            )
-        return root, files, labels
+    def _find(self, root: Path) -> Path:
+        return _find_folder(root, "a data set (images/, masks/ and classes.txt)")
 
 
 class VOCSegmentation(FolderSegmentation):
@@ -117,7 +109,7 @@ class VOCSegmentation(FolderSegmentation):
     list. The test split of VOC has no masks: they are kept at the evaluation server.
     """
 
-    usual = VOC_CLASSES
+    usual, folders = VOC_CLASSES, ("JPEGImages", "SegmentationClass*")
 
     def __init__(
         self,
@@ -129,10 +121,8 @@ class VOCSegmentation(FolderSegmentation):
     ):
         super().__init__(root, split, classes, palette=palette, void=void)
 
-    def _find(self, top: str | PathLike[str], *_: Any) -> Found:
-        root = _find_tree(top, "a VOC tree", "ImageSets/Segmentation", VOC_NESTINGS)
-        images = _find_folder(root / "JPEGImages", "the images")
-        return root, *find_pairs(root, [images, *root.glob("SegmentationClass*")])
+    def _find(self, root: Path) -> Path:
+        return _find_tree(root, "a VOC tree", "JPEGImages", VOC_NESTINGS)
 
 
 class SBDSegmentation(SegmentationDataset):
@@ -160,10 +150,10 @@ class SBDSegmentation(SegmentationDataset):
         classes: Sequence[str] | None = None,
         exclude: Iterable[str] = (),
     ):
-        nestings = ("dataset", "benchmark_RELEASE/dataset")
-        self.root = _find_tree(root, "a tree of SBD", "cls", nestings)
-        images = _files_by_id(self.root / "img", "the images")
-        masks = _files_by_id(self.root / "cls", "the masks", (".mat",))
+        nestings = ("", "dataset", "benchmark_RELEASE/dataset")
+        self.root = _find_tree(Path(root), "a tree of SBD", "cls", nestings)
+        images = {path.stem: path for path in files_below(self.root / "img")}
+        masks = {path.stem: path for path in files_below(self.root / "cls", (".mat",))}
         ids, listing = ids_of(self.root, split, images, masks)
         excluded = set(exclude)
         super().__init__(
@@ -195,7 +185,7 @@ def find_voc(root: Path) -> bool:
     """Whether a tree of VOC lies in a folder, with images and a list."""
     lists = (
         path
-        for nesting in ("", *VOC_NESTINGS)
+        for nesting in VOC_NESTINGS
         for path in root.glob(str(Path(nesting, "ImageSets/Segmentation/*.txt")))
     )
     return any((path.parents[2] / "JPEGImages").is_dir() for path in lists)
@@ -208,29 +198,14 @@ def _find_folder(path: Path, what: str) -> Path:
     return path
 
 
-def _find_tree(root: str | PathLike[str], what: str, inside: str, nestings: Sequence[str]) -> Path:
-    """The folder that has the folder ``inside``: ``root``, or one below it, or FileNotFoundError.
-
-    ``nestings`` are the patterns of its path below ``root``; of several, the last by name is taken.
-    """
-    top = _find_folder(Path(root), what)
-    for folders in ([top], *(sorted(top.glob(nesting)) for nesting in nestings)):
-        found = [folder for folder in folders if (folder / inside).is_dir()]
-        if found:
-            return found[-1]
-    below = ", ".join(nestings).replace("*", "xx")
+def _find_tree(root: Path, what: str, inside: str, nestings: Sequence[str]) -> Path:
+    """The folder that has the folder ``inside``: below ``root``, at the first of the patterns
+    ``nestings`` where there is one; of several, the last by name. Else FileNotFoundError."""
+    top = _find_folder(root, what)
+    for nesting in nestings:
+        if found := sorted(top.glob(str(Path(nesting, inside)))):
+            return found[-1].parent
+    below = ", ".join(nestings[1:]).replace("*", "xx")
     raise FileNotFoundError(
         f"{top}: not {what}; expected {inside} in this folder or in a folder {below} of it"
     )
-
-
-def _files_by_id(
-    folder: Path, what: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
-) -> dict[str, Path]:
-    """The files of a folder and below it by name without suffix; two of one name are rejected."""
-    files: dict[str, Path] = {}
-    for path in files_below(_find_folder(folder, what), suffixes):
-        name = sample_name(*path.relative_to(folder).parent.parts, path.stem)
-        if files.setdefault(name, path) is not path:
-            raise two_files(name, files[name], path)
-    return files
