@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_CROSSINGS = 1 << 23  # of an outline and rows of pixels
+MOST_CROSSINGS = 1 << 27  # of edges and rows of pixels, if each crossed all
 
 
 def fill(mask: NDArray[np.uint8], kind: str, points: Any, label: int) -> None:
@@ -45,25 +45,20 @@ def fill(mask: NDArray[np.uint8], kind: str, points: Any, label: int) -> None:
         raise ValueError(f"a {kind} is not drawn; make it a polygon, rectangle or circle")
     if len(corners) < 3:
         raise ValueError(f"expected at least 3 corners, got {len(corners)}")
+    left, top = np.clip(corners.min(axis=0), 0, mask.shape[::-1]).astype(int)
+    right, bottom = np.ceil(np.clip(corners.max(axis=0), 0, mask.shape[::-1])).astype(int)
+    part = mask[top:bottom, left:right]
+    if len(corners) * len(part) > MOST_CROSSINGS:
+        raise ValueError(f"an outline has {len(corners)} corners on {len(part)} rows of pixels")
+    corners = corners - (left, top)
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
-    first, last = (
-        np.clip(np.ceil(y - 0.5), 0, len(mask)).astype(int)
-        for y in (np.minimum(y0, y1), np.maximum(y0, y1))
-    )
-    counts = last - first  # of rows whose centres an edge crosses
-    if counts.sum() > MOST_CROSSINGS:
-        raise ValueError(f"an outline crosses rows of pixels {counts.sum()} times")
-    if not counts.any():
-        return
-    edge = np.repeat(np.arange(len(counts)), counts)
-    row = np.arange(len(edge)) + np.repeat(first + counts - np.cumsum(counts), counts)
+    centres = np.arange(len(part))[:, None] + 0.5
+    row, edge = np.nonzero((y0 <= centres) != (y1 <= centres))
     x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    column = np.clip(np.ceil(x - 0.5), 0, mask.shape[1]).astype(int)  # the first behind the edge
-    top, left = row.min(), column.min()
-    crossed = np.zeros((row.max() - top + 1, column.max() - left + 1), bool)
-    np.logical_xor.at(crossed, (row - top, column - left), True)
-    inside = np.logical_xor.accumulate(crossed, axis=1)[:, :-1]
-    mask[top : row.max() + 1, left : column.max()][inside] = label
+    column = np.clip(np.ceil(x - 0.5), 0, part.shape[1]).astype(int)  # the first behind the edge
+    crossed = np.zeros((len(part), part.shape[1] + 1), bool)
+    np.logical_xor.at(crossed, (row, column), True)
+    part[np.logical_xor.accumulate(crossed, axis=1)[:, :-1]] = label
 
 
 def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
