@@ -102,13 +102,14 @@ def test_square_masks_turned_in_each_way(data: Data) -> None:
     """One mask among others is found too, and nobody else is named; with all of them, all are."""
     images = [np.asarray(Image.open(data.image(name)))[:, 10:80] for name in NAMES]
     masks = [data.labels(name)[:, 10:80] for name in NAMES]
-    right = [*map(from_afar, NAMES, images, masks)]
+    right = np.array([*map(from_afar, images, masks)])
     for how, turn in HOW.items():
-        wrong = [*map(from_afar, NAMES, images, map(turn, masks))]
-        assert turned(wrong) == {how: NAMES}
-        found = {name: [NAMES[5]] * (name == how) for name in HOW}
-        assert turned([*right[:5], wrong[5], *right[6:]]) == found
-    assert swapped(right) == [] and not any(turned(right).values())
+        wrong = np.array([*map(from_afar, images, map(turn, masks))])
+        assert {name: which.all() for name, which in turned(wrong).items()} == {how: True}
+        one = np.array([*right[:5], wrong[5], *right[6:]])
+        found = {name: np.flatnonzero(which).tolist() for name, which in turned(one).items()}
+        assert found == {name: [5] * (name == how) for name in HOW}
+    assert swapped(right) == [] and not any(which.any() for which in turned(right).values())
 
 
 def test_masks_that_never_fit_give_no_reason_to_name_one() -> None:
@@ -117,8 +118,8 @@ def test_masks_that_never_fit_give_no_reason_to_name_one() -> None:
     noise = [Image.fromarray(rng.integers(0, 256, (6, 6, 3)).astype(np.uint8)) for _ in range(240)]
     clouds = [np.asarray(cells.resize((64, 64), Image.Resampling.BICUBIC)) for cells in noise]
     masks = [cloud[..., 0] // 128 for cloud in clouds[1::2]]
-    pairs = [*map(from_afar, map(str, range(120)), clouds[::2], masks)]
-    assert swapped(pairs) == [] and not any(turned(pairs).values())
+    pairs = np.array([*map(from_afar, clouds[::2], masks)])
+    assert swapped(pairs) == [] and not any(which.any() for which in turned(pairs).values())
 
 
 def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) -> None:

@@ -20,6 +20,7 @@ from tinyfcn.files import AnyPath
 from tinyfcn.training.datasets import open_dataset, open_datasets
 
 RARE = 0.001  # of the pixels: so rare a class is hardly learned without help
+BOTH = " / "  # between two names
 LARGE = 4  # times the crop, which shows little of such an image
 MOST_PIXELS = 2_000_000  # of an image that is trained on whole
 UNNAMED = ("background", *(f"class {label}" for label in range(1, 255)))
@@ -104,9 +105,12 @@ def check(
         part.dataset.read_image = read_image
         part.look(range(len(part.dataset)), True, workers, progress)
         said += _problems(part, void is not None or part.classes == UNNAMED, crop)
-    if len(parts) == 2 and (same := same_pictures(*([o.afar for o in p.seen] for p in parts))):
-        text = f"the same pictures in {names[0]} and in {names[1]}, so that scores say little"
-        said.append(Problem(f"{text}: take one of each out", same))
+    if len(parts) == 2:
+        one, two = (part.names for part in parts)
+        same = same_pictures(*(part.afar[part.seen] for part in parts))
+        if both := [one[i] + BOTH + two[j] for i, j in same if one[i] != two[j]]:
+            text = f"the same pictures in {names[0]} and in {names[1]}, so that scores say little"
+            said.append(Problem(f"{text}: take one of each out", both))
     return parts, _merged(said)
 
 
@@ -135,29 +139,29 @@ def _merged(said: Iterable[Problem]) -> list[Problem]:
 
 def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
     """All that is wrong with the samples of a list, or makes learning hard."""
-    ids, seen, afar = part.dataset.ids, part.seen, [one.afar for one in part.seen]
+    ids, names, afar = part.dataset.ids, part.names, part.afar[part.seen]
     for place, error in part.errors.items():
         yield Problem(typed(str(error)), [ids[place]])
-    if not seen:
+    if not part.seen:
         return
     if wrong := what_must_go_wrong(part, sure):
-        strange = part.strange
-        yield Problem(wrong, [one.name for one in seen if one.counts[strange].any()])
-    classes, most = part.table < len(part.classes), (LARGE * crop) ** 2 if crop else MOST_PIXELS
+        yield Problem(wrong, names[part.having(part.strange)].tolist())
+    void = ~part.having(part.table < len(part.classes))
+    most = (LARGE * crop) ** 2 if crop else MOST_PIXELS
     found = {
         f"twice in the list {part.name}: take one of each out":
             [name for name, count in Counter(ids).items() if count > 1],
-        "masks that are void all over: leave them out":
-            [one.name for one in seen if not (wrong or one.counts[classes].any())],
-        "masks that would fit better if they were swapped: look at these": swapped(afar),
-        **{f"masks look {how}, as where an EXIF orientation was lost: store both upright": names
-           for how, names in turned(afar).items()},
+        "masks that are void all over: leave them out": [] if wrong else names[void].tolist(),
+        "masks that would fit better if they were swapped: look at these":
+            [names[i] + BOTH + names[j] for i, j in swapped(afar)],
+        **{f"masks look {how}, as where an EXIF orientation was lost: store both upright":
+           names[which].tolist() for how, which in turned(afar).items()},
     }  # fmt: skip
     notes = {
         f"{part.name}: less than {RARE:.1%} of the pixels; --loss ce+dice helps":
             [name for name, _, pixels, _ in part.shares() if 0 < pixels < RARE],
         f"images of more than {most:,} pixels: make them smaller, or give a --crop that shows much "
-        "of them": [one.name for one in seen if one.counts.sum() > most],
+        "of them": names[part.counts[part.seen].sum(axis=1) > most].tolist(),
     }  # fmt: skip
     yield from (Problem(text, names) for text, names in found.items() if names)
     yield from (Problem(text, names, True) for text, names in notes.items() if names)

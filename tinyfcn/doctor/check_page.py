@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from tinyfcn.data import VOID
 from tinyfcn.data.class_colours import class_palette
 from tinyfcn.data.conventions import as_seen
-from tinyfcn.doctor.check import Problem
+from tinyfcn.data.transforms import fitted
+from tinyfcn.doctor.check import BOTH, Problem
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
-from tinyfcn.doctor.pairs import BOTH, fits
+from tinyfcn.doctor.pairs import fits
 from tinyfcn.page import Element, element, gallery, page, table
 from tinyfcn.visualize import in_colours, overlay
 
@@ -48,17 +48,15 @@ def _list(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
         rows.append([name, f"{pixels:.2%}", f"{images:.1%}", bar])
     yield table(["class", "pixels", "images", ""], rows)
 
-    fit = fits([one.afar for one in part.seen]).tolist()
-    order = sorted(
-        zip(fit, part.seen, strict=True), key=lambda o: (o[1].name not in doubtful, o[0])
-    )
-    for share, one in order[:SAMPLES]:
-        labels = part.dataset.labels(one.place)
-        photo = Image.fromarray(as_seen(part.dataset.image(one.place, labels.shape)))
-        photo.thumbnail((SIDE, SIDE))
-        mask = Image.fromarray(np.where(labels < len(part.classes), labels, np.uint8(VOID)))
-        labels = np.asarray(mask.resize(photo.size, Image.Resampling.NEAREST))
-        over = overlay(np.asarray(photo), labels, part.classes, legend=False)
-        parts = {"image": photo, "mask": in_colours(labels, part.classes), "mask over image": over}
-        said = f"{'⚠ ' * (one.name in doubtful)}{one.name}: outlines fit by {share:.2f}"
-        yield gallery(said, one.name, parts)
+    fit, names = fits(part.afar[part.seen]), part.names
+    bad = np.isin(names, [*doubtful])
+    for i in np.lexsort((fit, ~bad))[:SAMPLES].tolist():
+        place, name = part.seen[i], names[i]
+        labels = part.labels(part.dataset.values(place))
+        image, labels = fitted(SIDE, as_seen(part.dataset.image(place, labels.shape)), labels)
+        parts = {
+            "image": Image.fromarray(image),
+            "mask": in_colours(labels, part.classes),
+            "mask over image": overlay(image, labels, part.classes, legend=False),
+        }
+        yield gallery(f"{'⚠ ' * bool(bad[i])}{name}: outlines fit by {fit[i]:.2f}", name, parts)

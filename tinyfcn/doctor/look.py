@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tinyfcn.data import VOID, DataError, SegmentationDataset
-from tinyfcn.data.conventions import as_seen, check_sample, counted
+from tinyfcn.data.conventions import as_seen, borders, check_sample, counted
 from tinyfcn.data.image_file import READERS
-from tinyfcn.doctor.pairs import BLANK, Afar, from_afar
+from tinyfcn.doctor.pairs import SIDE, from_afar
 
 FORMATS = [name.upper() for name in READERS.values()]
 # Pixels; lines of void around objects, as VOC has them, are not much wider than twice that.
@@ -26,34 +26,25 @@ ENOUGH = 64  # masks, for a quick look
 
 
 class Seen(NamedTuple):
-    """What was seen of one sample.
+    """What was seen of one sample, besides what it left in the arrays of a :class:`Part`.
 
     Attributes:
-        name: of the sample.
-        place: its index.
-        counts: pixels of each value in its mask file, (256,).
-        deep: those of them with no other value within ``DEEP`` pixels.
+        deep: pixels of each value in its mask file with no other within ``DEEP`` pixels, (256,).
         palette: the colours of the mask's values, RGB one after the other; empty if it has none.
-        masks, images: how it is stored, such as "PNG P".
-        size: such as "500 x 375", the width first.
-        afar: what tells whether both belong together.
-
-    The last three are known where the image was looked at too.
+        kinds: how image and mask are stored, such as "PNG P", and the size, "500 x 375", the width
+            first; of the mask alone where the image was not looked at.
     """
 
-    name: str
-    place: int
-    counts: NDArray[np.int64]
     deep: NDArray[np.int64]
     palette: bytes
-    masks: str
-    images: str = ""
-    size: str = ""
-    afar: Afar = BLANK
+    kinds: dict[str, str]
 
 
 class Part:
     """A list of the data, and what was seen of its samples so far.
+
+    What there is of each sample lies in one array for all: of ten thousand small ones, made between
+    large images, each would keep the memory of an image from being used again.
 
     Attributes:
         dataset: the samples.
@@ -61,17 +52,25 @@ class Part:
         classes: the names of the classes.
         table: the label of each value in a mask file, (256,); ``named`` if somebody gave one.
         where: the folder of the masks.
-        seen: the samples that can be used.
+        seen: the places of the samples that can be used.
         errors: why others cannot, by their place.
-        pixels, deep: of each value, (256,).
+        counts: of each place the pixels of each value, (N, 256).
+        afar: of each place what tells whether image and mask belong together, see ``pairs.py``.
+        palettes: of each palette the places of its masks.
+        kinds: of "images", "masks" and "size" how often each occurs.
+        pixels, deep: of each value in what was seen, (256,).
     """
 
     def __init__(self, dataset: SegmentationDataset, name: str = "") -> None:
         self.dataset, self.name, self.classes = dataset, name, dataset.classes
         self.table = np.arange(256, dtype=np.uint8) if dataset.table is None else dataset.table
         self.named, self.where = dataset.table is not None, dataset.files[0][1].parent
-        self.seen: list[Seen] = []
+        self.seen: list[int] = []
         self.errors: dict[int, DataError | OSError] = {}
+        self.counts = np.zeros((len(dataset), 256), np.int64)
+        self.afar = np.zeros((len(dataset), 3, SIDE, SIDE), np.uint8)
+        self.palettes: dict[bytes, list[int]] = defaultdict(list)
+        self.kinds: dict[str, Counter[str]] = defaultdict(Counter)
         self.pixels, self.deep = np.zeros((2, 256), np.int64)
 
     def look(
@@ -85,18 +84,49 @@ class Part:
         enough = len(places) if images else ENOUGH
         pool = ThreadPoolExecutor(workers, thread_name_prefix="tinyfcn-doctor")
         try:
-            found = pool.map(lambda place: _look(self.dataset, place, images), places)
+            found = pool.map(functools.partial(self._look, images=images), places)
             for place, one in zip(places, progress(found, total=len(places)), strict=True):
-                if isinstance(one, Seen):
-                    self.seen.append(one)
-                    self.pixels += one.counts
-                    self.deep += one.deep
-                else:
+                if not isinstance(one, Seen):
                     self.errors[place] = one
+                    continue
+                self.seen.append(place)
+                self.pixels += self.counts[place]
+                self.deep += one.deep
+                self.palettes[one.palette].append(place)
+                for what, kind in one.kinds.items():
+                    self.kinds[what][kind] += 1
                 if len(self.seen) >= enough and (self.strange or not self.missing):
                     break
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _look(self, place: int, images: bool) -> Seen | DataError | OSError:
+        """What is seen of a sample, or why it cannot be used."""
+        image_path, mask_path = self.dataset.files[place]
+        try:
+            values = self.dataset.values(place)
+            kind, palette = _header(mask_path)
+            seen = Seen(_deep(values), palette, {"masks": kind})
+            self.counts[place] = counted(values)
+            if images:
+                labels = self.labels(values)
+                image = self.dataset.image(place, labels.shape)
+                check_sample(image, labels, len(self.classes), image_path, mask_path)
+                size = f"{labels.shape[1]} x {labels.shape[0]}"
+                seen.kinds.update(images=_header(image_path)[0], size=size)
+                self.afar[place] = from_afar(as_seen(image), labels)
+        except (DataError, OSError) as error:
+            return error
+        return seen
+
+    def labels(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What values of a mask stand for; those that are strange are void."""
+        return np.where(self.table < len(self.classes), self.table, np.uint8(VOID))[values]
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """Those of the samples that were seen."""
+        return np.array(self.dataset.ids)[self.seen]
 
     @property
     def values(self) -> list[int]:
@@ -114,11 +144,15 @@ class Part:
         found = {*self.table[self.values].tolist()}
         return [name for label, name in enumerate(self.classes) if label not in found]
 
+    def having(self, values: Sequence[int] | NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of the masks that were seen hold any of these values, (len(seen),)."""
+        return np.any(self.counts[self.seen][:, values], axis=1)
+
     def shares(self) -> Iterator[tuple[str, int, float, float]]:
         """Name and label of each class and of void, its share of the pixels and of the images."""
         for label, name in (*enumerate(self.classes), (VOID, "void")):
             those = self.table == label
-            images = sum(one.counts[those].any() for one in self.seen) / max(1, len(self.seen))
+            images = self.having(those).sum() / max(1, len(self.seen))
             yield name, label, self.pixels[those].sum() / max(1, self.pixels.sum()), images
 
     def about(self) -> list[str]:
@@ -127,31 +161,11 @@ class Part:
         folder = self.dataset.files[0][0].parent
         lines = [f"{self.name}: {len(self.dataset)} images in {folder} ({kind})"]
         for what in ("images", "masks", "size") if self.seen else ():
-            kinds = Counter(getattr(one, what) for one in self.seen).most_common()
+            kinds = self.kinds[what].most_common()
             some = [f"{kind} ({count})" for kind, count in kinds[:3]]
             more = f" and {len(kinds) - 3} others" if len(kinds) > 3 else ""
             lines.append(f"{what}: {', '.join(some)}{more}")
         return lines
-
-
-def _look(dataset: SegmentationDataset, place: int, images: bool) -> Seen | DataError | OSError:
-    """What is seen of a sample, or why it cannot be used."""
-    image_path, mask_path = dataset.files[place]
-    try:
-        values = dataset.values(place)
-        masks, palette = _header(mask_path)
-        seen = Seen(dataset.ids[place], place, counted(values), _deep(values), palette, masks)
-        if not images:
-            return seen
-        labels = values if dataset.table is None else dataset.table[values]
-        labels = np.where(labels < dataset.num_classes, labels, np.uint8(VOID))
-        image = dataset.image(place, labels.shape)
-        check_sample(image, labels, dataset.num_classes, image_path, mask_path)
-    except (DataError, OSError) as error:
-        return error
-    size = f"{image.shape[1]} x {image.shape[0]}"
-    afar = from_afar(seen.name, as_seen(image), labels)
-    return seen._replace(images=_header(image_path)[0], size=size, afar=afar)
 
 
 def _header(path: Path) -> tuple[str, bytes]:
@@ -164,20 +178,13 @@ def _header(path: Path) -> tuple[str, bytes]:
 
 
 def _deep(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The pixels of each value from which ``DEEP`` steps in any direction lead to no other, (256,).
+    """The pixels of each value that have no other, and no edge of the mask, within ``DEEP`` pixels,
+    but for a corner, (256,).
 
     >>> [_deep(np.zeros(size, np.uint8))[0].item() for size in ((7, 9), (6, 90))]
     [3, 0]
     """
-    if min(values.shape) <= 2 * DEEP:
-        return np.zeros(256, np.int64)
-    along = _all_of((values[:, 1:] == values[:, :-1]).T, 2 * DEEP).T  # of a row
-    middle = values[:, DEEP:-DEEP]
-    deep = along[: -2 * DEEP] & _all_of(along[1:] & (middle[1:] == middle[:-1]), 2 * DEEP)
-    return np.array(Image.fromarray(middle[DEEP:-DEEP]).histogram(Image.fromarray(deep)))
-
-
-def _all_of(flags: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Whether so many rows hold, from each on."""
-    last = len(flags) - count + 1
-    return functools.reduce(np.logical_and, (flags[i : last + i] for i in range(count)))
+    lines = borders(values).view(np.uint8) * np.uint8(255)
+    lines[[0, -1]] = lines[:, [0, -1]] = 255
+    near = Image.fromarray(lines).filter(ImageFilter.BoxBlur(DEEP - 1))  # not 0 where a line is
+    return counted(values) - Image.fromarray(values).histogram(near)

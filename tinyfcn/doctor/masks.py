@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +23,7 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
     """
     say = f"the masks in {part.where} hold {listed(part.values)}"
     if part.strange:
-        odd = next(one.place for one in part.seen if one.counts[part.strange].any())
+        odd = part.seen[part.having(part.strange).argmax()]
         file = part.dataset.files[odd][1].name
         return f"{say}{_strange(part)} ({part.strange[0]} and such are in {file})"
     if not part.named and (other := _order(part) or ("" if sure else _outlines(part))):
@@ -48,32 +47,31 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
 def _order(part: Part) -> str:
     """What is to be said where a colour of palettes stands for one value here and for another
     there, or for another than VOC's."""
-    known = {tuple(colour): value for value, colour in enumerate(VOC_PALETTE.tolist())}
+    colours = VOC_PALETTE[: len(part.classes)]
+    voc = {colour.tobytes(): (value, "VOC") for value, colour in enumerate(colours)}
     used = [value for value in part.values if value < len(part.classes)]
-    right = (
-        "If the colours are right, save the masks as RGB, whose colours are read; if the values "
-        f"are: {_mapping(part, used)}"
-    )
-    first: dict[tuple[int, ...], tuple[int, str]] = {}  # of each colour the value, and a mask
-    for one in part.seen:
-        own = [value for value in used if one.counts[value]]
-        colours = [tuple(one.palette[3 * v : 3 * v + 3]) for v in own]
-        for value, colour in zip(own, colours, strict=True) if len({*colours}) == len(own) else ():
-            other, mask = first.setdefault(colour, (value, one.name))
-            if colour and other != value:
-                return (
-                    f"palettes in {part.where} differ: {value} in {one.name} has the colour of "
-                    f"{other} in {mask}. {right}"
-                )
-    for palette, masks in Counter(one.palette for one in part.seen).items():
-        as_voc = [known.get(tuple(palette[3 * v : 3 * v + 3]), VOID) for v in used]
-        if as_voc != used and max(as_voc) < len(part.classes):
-            value, other = next(pair for pair in zip(used, as_voc, strict=True) if len({*pair}) > 1)
-            return (
-                f"{masks} masks in {part.where} have palettes in another order than VOC's: "
-                f"{value} has the colour of {other}. {right}"
-            )
+    known: dict[bytes, tuple[int, str]] = {}  # of each colour the value, and whose it is
+    for palette, places in part.palettes.items():
+        name = part.dataset.ids[places[0]]
+        own = [v for v in used if part.counts[places, v].any()]
+        distinct = len({_colour(palette, v) for v in own}) == len(own)
+        as_voc = all(_colour(palette, v) in voc for v in used)
+        for first, values in ((voc, used if as_voc else ()), (known, own if distinct else ())):
+            for value in values:
+                other, whose = first.setdefault(_colour(palette, value), (value, name))
+                if palette and other != value:
+                    return (
+                        f"{len(places)} masks in {part.where}, such as {name}, have palettes in "
+                        f"another order than {whose}'s: {value} has the colour of {other}. If the "
+                        "colours are right, save the masks as RGB, whose colours are read; if the "
+                        f"values are: {_mapping(part, used)}"
+                    )
     return ""
+
+
+def _colour(palette: bytes, value: int) -> bytes:
+    """Red, green and blue of a value; nothing, if the palette has none for it."""
+    return palette[3 * value : 3 * value + 3]
 
 
 def _outlines(part: Part) -> str:
@@ -96,7 +94,7 @@ def worth_knowing(part: Part) -> list[str]:
         said.append(f"there is nothing of {listed(part.missing)} in the masks"
                     f"{hint if part.classes == VOC_CLASSES else ''}")  # fmt: skip
     used = [value for value in part.values if value < len(part.classes)]
-    black = {v for one in part.seen for v in used if one.palette[3 * v : 3 * v + 3] == bytes(3)}
+    black = {v for colours in part.palettes for v in used if _colour(colours, v) == bytes(3)}
     if len(part.classes) == 2 and black == {1} and not part.named:
         said.append(f"1 is black in the palettes, and 0 is not: if black is {part.classes[0]}, "
                     f"--mask-values 1:{part.classes[0]},0:{part.classes[1]} says so")  # fmt: skip

@@ -7,15 +7,16 @@ when it is turned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tinyfcn.data.conventions import borders
+
 SIDE = 32
-BOTH = " / "  # between two names
 AT_ONCE = 512  # images that are compared with all others at a time
 # Copies of a picture differ by less: of 256 grey levels, and of what it varies by.
 ALIKE, PART = 3.0, 0.3
@@ -36,24 +37,13 @@ TURNS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class Afar(NamedTuple):
-    """The name of an image, it and its mask from afar; each is uint8 (``SIDE``, ``SIDE``)."""
-
-    name: str
-    grey: Cells
-    changes: Cells
-    outlines: Cells
-
-
-BLANK = Afar("", *np.zeros((3, SIDE, SIDE), np.uint8))
-
-
-def from_afar(name: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Afar:
-    """What is left of an image (H, W, 3) and its mask (H, W) from afar."""
+def from_afar(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Cells:
+    """What is left of an image (H, W, 3) and its mask (H, W) from afar: the image in grey, how much
+    it changes, and where outlines are, uint8 (3, ``SIDE``, ``SIDE``)."""
     small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
     labels = Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    grey, outlines = np.asarray(small.convert("L")), _steps(np.asarray(labels)[..., None]) > 0
-    return Afar(name, grey, _steps(np.asarray(small)), outlines.view(np.uint8))
+    grey, changes = np.asarray(small.convert("L")), _steps(np.asarray(small))
+    return np.stack([grey, changes, borders(np.asarray(labels)).view(np.uint8)])
 
 
 def _steps(pixels: NDArray[np.uint8]) -> Cells:
@@ -63,52 +53,47 @@ def _steps(pixels: NDArray[np.uint8]) -> Cells:
     return np.max([np.abs(pixels - other) for other in beside], axis=(0, 3)).astype(np.uint8)
 
 
-def same_pictures(first: Sequence[Afar], second: Sequence[Afar]) -> list[str]:
-    """The pictures of the first that are in the second too, by another name, as pairs of names."""
+def same_pictures(first: Cells, second: Cells) -> list[tuple[int, int]]:
+    """The pictures of the first that are in the second too: pairs of places."""
     found = []
-    one, two = (np.array([o.grey for o in part], np.float32) for part in (first, second))
-    one, two = one.reshape(-1, SIDE**2), two.reshape(-1, SIDE**2)
+    one, two = (part[:, 0].reshape(-1, SIDE**2).astype(np.float32) for part in (first, second))
     squares, most = np.square(two).sum(axis=1), np.minimum(ALIKE, PART * one.std(axis=1))
     for start in range(0, len(one), AT_ONCE):
         some = one[start : start + AT_ONCE]
         apart = np.square(some).sum(axis=1)[:, None] + squares - 2 * some @ two.T
         near = apart < np.square(most[start : start + AT_ONCE, None]) * some.shape[1]
-        found += [(first[start + i].name, second[j].name) for i, j in np.argwhere(near).tolist()]
-    return [BOTH.join(pair) for pair in found if len({*pair}) > 1]
+        found += [(start + i, j) for i, j in np.argwhere(near).tolist()]
+    return found
 
 
-def fits(pairs: Sequence[Afar]) -> NDArray[np.float32]:
+def fits(afar: Cells) -> NDArray[np.float32]:
     """How well each mask fits its image: a correlation, (N,)."""
-    changes, outlines = _both(pairs)
-    return np.asarray((changes * _unit(outlines)).sum(axis=1))
+    return _turns(afar, [lambda cells: cells])[0]
 
 
-def turned(pairs: Sequence[Afar]) -> dict[str, list[str]]:
-    """The names of masks that fit better turned back, by how they are turned."""
-    changes, outlines = _both(pairs)
-    own = fits(pairs)
-    turns = np.array([(changes * _unit(turn(outlines))).sum(axis=1) for turn in TURNS.values()])
-    better, sure = turns - own, _sure(np.maximum(own, turns.max(axis=0)))
+def turned(afar: Cells) -> dict[str, NDArray[np.bool_]]:
+    """Which masks fit better turned back, (N,), by how they are turned."""
+    own, *turns = _turns(afar, [lambda cells: cells, *TURNS.values()])
+    better, sure = turns - own, _sure(np.maximum(own, np.max(turns, axis=0)))
     found = {}
     for how, gain in zip(TURNS, better, strict=True):
         error = gain.std() / np.sqrt(len(gain))
         if len(gain) >= MANY and gain.mean() > max(SURE / 2, 4 * error):
-            return {how: [pair.name for pair in pairs]}
-        best = (gain > sure) & (gain == better.max(axis=0))
-        found[how] = [pair.name for pair, most in zip(pairs, best, strict=True) if most]
+            return {how: np.full(len(gain), True)}
+        found[how] = (gain > sure) & (gain == better.max(axis=0))
     return found
 
 
-def swapped(pairs: Sequence[Afar]) -> list[str]:
-    """Pairs of names whose masks both fit the other image better than either fits its own."""
-    changes, outlines = _both(pairs)
-    own = fits(pairs)
+def swapped(afar: Cells) -> list[tuple[int, int]]:
+    """Pairs of places whose masks both fit the other image better than either fits its own."""
+    own = fits(afar)
     worst = own.argsort()[:WORST]
-    fit = _unit(outlines[worst]) @ changes[worst].T
+    changes, outlines = _both(afar[worst])
+    fit = _unit(outlines) @ changes.T
     least = own[worst] + _sure(own)
     better = np.minimum(fit, fit.T) > np.maximum(least[:, None], least)
     found = worst[np.argwhere(better)].tolist()
-    return [pairs[i].name + BOTH + pairs[j].name for i, j in found if i < j]
+    return [(i, j) for i, j in found if i < j]
 
 
 def _sure(fits: NDArray[np.float32]) -> float:
@@ -117,10 +102,15 @@ def _sure(fits: NDArray[np.float32]) -> float:
     return float(max(SURE, 1 - 1.5 * usual))
 
 
-def _both(pairs: Sequence[Afar]) -> tuple[Rows, Cells]:
+def _turns(afar: Cells, turns: Iterable[Callable[[Any], Any]]) -> list[NDArray[np.float32]]:
+    """How well each mask fits its image when it is turned, (N,) for each turn."""
+    changes, outlines = _both(afar)
+    return [(changes * _unit(turn(outlines))).sum(axis=1) for turn in turns]
+
+
+def _both(afar: Cells) -> tuple[Rows, Cells]:
     """Changes as unit vectors, in levels as the eye has them, and outlines, (N, H, W)."""
-    changes, outlines = (np.array([pair[i] for pair in pairs]) for i in (2, 3))
-    return _unit(np.log1p(changes, dtype=np.float32)), outlines
+    return _unit(np.log1p(afar[:, 1], dtype=np.float32)), afar[:, 2]
 
 
 def _unit(cells: NDArray[Any]) -> Rows:
