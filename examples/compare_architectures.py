@@ -33,7 +33,7 @@ from tinyfcn.cli.errors import plain_errors
 from tinyfcn.cli.parser import Parser, integer, one_of
 from tinyfcn.cli.train_options import complete
 from tinyfcn.data import Sample, SegmentationDataset
-from tinyfcn.files import Outputs, atomic_write, bears
+from tinyfcn.files import Outputs, bears, write_bytes
 from tinyfcn.metrics import SCORES
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
@@ -43,7 +43,7 @@ from tinyfcn.training.model_spec import spec_in
 from tinyfcn.training.published import load_model
 from tinyfcn.training.results import csv_table
 from tinyfcn.training.run_folder import holds_run
-from tinyfcn.visualize import made_by, sheet
+from tinyfcn.visualize import png, sheet
 
 # Name of a network, what it is called in the table, and its options for train_voc.py.
 FCNS = {"fcn32s": ("FCN-32s", ""), "fcn16s": ("FCN-16s", ""), "fcn8s": ("FCN-8s", "")}
@@ -132,11 +132,9 @@ def result(
 
 def write_table(as_csv: Path, as_markdown: Path, table: list[tuple[str, ...]]) -> None:
     """The table, on the screen and in two files."""
-    with atomic_write(as_csv) as file:
-        file.write(csv_table(table))
+    write_bytes(as_csv, csv_table(table))
     lines = [f"| {' | '.join(row)} |\n" for row in (HEAD, ["---"] * len(HEAD), *table[1:])]
-    with atomic_write(as_markdown) as file:
-        file.write("".join(lines).encode())
+    write_bytes(as_markdown, "".join(lines).encode())
     print("\n" + "".join(lines), end="")
 
 
@@ -150,8 +148,7 @@ def write_picture(
         for sample, *masks in zip(shown, *answers.values(), strict=True)
     ]
     picture = sheet(rows, classes, ("image", "truth", *answers))
-    with atomic_write(path) as file:
-        picture.save(file, format="PNG", pnginfo=made_by(MARK))
+    write_bytes(path, png(picture, MARK))
     print(f"\n{path} shows {len(rows)} images, the truth and the answers")
 
 

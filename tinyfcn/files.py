@@ -73,6 +73,12 @@ def atomic_write(path: AnyPath) -> Iterator[BinaryIO]:
         os.fsync(folder)  # not every system does this to folders
 
 
+def write_bytes(path: AnyPath, data: bytes) -> None:
+    """Write a whole file as :func:`atomic_write` does."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
 def _mode_to_keep(path: AnyPath) -> int | None:
     """The mode of the file that is to be replaced; None where nothing is there yet."""
     name = os.fspath(path)
@@ -128,6 +134,14 @@ class Outputs:
         wanted = paths(stem)
         note = f"; {' or '.join(path.name for path in wanted)} is taken"
         return free, "" if free == wanted else note
+
+    def write(self, path: Path, data: bytes) -> tuple[Path, str]:
+        """Write a file there, in a folder that is made, or beside what is taken; where, and a note
+        of that."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (free,), note = self.free(path.parent, path.stem, path.suffix)
+        write_bytes(free, data)
+        return free, note
 
     def _is_taken(self, path: Path) -> bool:
         known = _folded(path) in self._written or _identity(path) in self._inputs

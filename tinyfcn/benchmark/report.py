@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.files import Outputs, atomic_write
+from tinyfcn.files import Outputs, atomic_write, write_bytes
 
 MARK = "tinyfcn benchmark"
 # The figures of one piece of work, as ``measure.figures`` makes them.
@@ -101,8 +101,7 @@ def save(folder: Path, report: Mapping[str, Any]) -> str:
     """Write benchmark.json, and benchmark.png where matplotlib is installed; says what is where."""
     folder.mkdir(parents=True, exist_ok=True)
     (path, chart), note = Outputs([], MARK).free(folder, "benchmark", ".json", ".png")
-    with atomic_write(path) as file:
-        file.write((json.dumps({"software": MARK, **report}, indent=1) + "\n").encode())
+    write_bytes(path, f"{json.dumps({'software': MARK, **report}, indent=1)}\n".encode())
     try:
         with atomic_write(chart) as file:
             draw(report["results"], report["machine"], file)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
@@ -28,10 +27,10 @@ from tinyfcn.doctor.check import Problem, check
 from tinyfcn.doctor.check_page import page_of
 from tinyfcn.doctor.look import Part
 from tinyfcn.doctor.masks import listed
-from tinyfcn.files import Outputs, atomic_write
+from tinyfcn.files import Outputs
 from tinyfcn.training import report
 from tinyfcn.training.augmentation import augmentation, augmented_sheet
-from tinyfcn.visualize import made_by
+from tinyfcn.visualize import png
 
 MARK = "tinyfcn check"
 TRAINING = {"data-root", "preprocessing", "sbd-root", "scenes"}  # options for that alone
@@ -57,28 +56,18 @@ def main(arguments: Sequence[str]) -> int:
         max(1, options.workers), read, val_share=options.val_share,
         by_folder=options.group_by == "folder",
     )  # fmt: skip
-    wrong = any(not problem.note for problem in said)
+    wrong, outputs = any(not problem.note for problem in said), Outputs([], MARK)
     print(*described(parts, said), sep="\n")
     print("put right what is listed above" if wrong else "nothing is wrong")
     if options.augmented and parts:
         sheet = augmented(options, parts[0].dataset)
-        path = Path(options.augmented).with_suffix(".png")
-        save = functools.partial(sheet.save, format="PNG", pnginfo=made_by(MARK))
-        print(f"augmented images: {_written(path, save)}")
+        path, note = outputs.write(Path(options.augmented).with_suffix(".png"), png(sheet, MARK))
+        print(f"augmented images: {path}{note}")
     if options.out:
         text = page_of(parts, said, MARK).encode("utf-8", "backslashreplace")
-        path = Path(options.out, "check.html")
-        print(f"with pictures: {_written(path, lambda file: file.write(text))}")
+        path, note = outputs.write(Path(options.out, "check.html"), text)
+        print(f"with pictures: {path}{note}")
     return int(wrong)
-
-
-def _written(path: Path, write: Callable[[BinaryIO], object]) -> str:
-    """Write a file there, or beside a file of another hand; where, and a note of that."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (free,), note = Outputs([], MARK).free(path.parent, path.stem, path.suffix)
-    with atomic_write(free) as file:
-        write(file)
-    return f"{free}{note}"
 
 
 def augmented(options: argparse.Namespace, dataset: SegmentationDataset) -> Image.Image:

@@ -67,7 +67,7 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
     group = parallel.group()
     with group.rank_0_first():
         if results is not None:
-            Path(results).mkdir(parents=True, exist_ok=True)
+            Path(results).mkdir(parents=True, exist_ok=True)  # before the work
         root = options.data_root or draw_scenes(Path(options.out) / "scenes", options.scenes)
     validation, split = to_score(options, root)
     which = f"those of the list {split}" if split else "all"

@@ -15,7 +15,7 @@ from PIL import Image
 from tinyfcn import visualize
 from tinyfcn.data.class_colours import class_palette
 from tinyfcn.data.palette import VOID
-from tinyfcn.files import AnyPath, Outputs, atomic_write
+from tinyfcn.files import AnyPath, Outputs
 from tinyfcn.metrics import SCORES, Scores
 from tinyfcn.page import Element, element, gallery, joined, page, picture, table
 from tinyfcn.training.evaluation import Evaluation
@@ -136,7 +136,7 @@ def write_results(
     that no evaluation wrote, another name is taken.
 
     Args:
-        folder: where to; it must be there.
+        folder: where to.
         found: what was found out.
         classes: the name of each class.
         about: what was evaluated, to be told; "checkpoint" is its file.
@@ -150,9 +150,6 @@ def write_results(
     images = [[name, *figures] for name, figures in found.images.items()]
     matrix = found.scores.counts.astype(np.int64).tolist()
     pixels = ([name, *row] for name, row in zip(classes, matrix, strict=True))
-    visualize.plot_confusion(found.scores, classes).save(
-        png := io.BytesIO(), "PNG", pnginfo=visualize.made_by(MARK)
-    )
     report = page(
         f"{about['checkpoint']} on {len(found.images)} images",
         evaluation(found, classes), settings(told),
@@ -161,14 +158,9 @@ def write_results(
         "scores.json": f"{json.dumps(known, indent=2)}\n".encode(),
         "images.csv": csv_table([[*IMAGES, *(f"iu {name}" for name in classes)], *images]),
         "confusion.csv": csv_table([[CONFUSION, *classes], *pixels]),
-        "confusion.png": png.getvalue(),
+        "confusion.png": visualize.png(visualize.plot_confusion(found.scores, classes), MARK),
         "report.html": report.encode("utf-8", "backslashreplace"),
     }
     outputs = Outputs([about["checkpoint"]], MARK, ",".join(IMAGES), f"{CONFUSION},")
-    said = []
-    for name, data in files.items():
-        (path,), note = outputs.free(folder, Path(name).stem, Path(name).suffix)
-        with atomic_write(path) as file:
-            file.write(data)
-        said.append(f"{path.name}{note}")
-    return said
+    written = (outputs.write(Path(folder, name), data) for name, data in files.items())
+    return [f"{path.name}{note}" for path, note in written]

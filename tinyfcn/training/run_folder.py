@@ -35,7 +35,7 @@ from PIL import ImageOps
 
 import tinyfcn
 from tinyfcn import visualize
-from tinyfcn.files import Outputs, atomic_write
+from tinyfcn.files import Outputs, write_bytes
 from tinyfcn.metrics import SCORES
 from tinyfcn.page import Element, page
 from tinyfcn.training import model_card, results, sealed
@@ -49,6 +49,7 @@ CHECKPOINTS = ("last.npz", "previous.npz", "best.npz")  # the first that can be 
 LISTS = ("train.txt", "val.txt")
 RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html",
            "events.out.tfevents.tinyfcn", *LISTS)  # fmt: skip
+MARK = "tinyfcn train"
 CARD = "README.md"  # one that is there already stays
 CONFIG_MARK = '{\n  "arguments": {'  # how config.json begins, which is written first
 
@@ -118,19 +119,16 @@ class RunFolder:
     def write_config(self, arguments: Mapping[str, Any], **more: Any) -> None:
         """Write ``config.json``: the arguments, ``more``, and what they ran on."""
         self._known = {"arguments": dict(arguments), **more, "environment": environment()}
-        with atomic_write(self.config) as file:
-            file.write((json.dumps(self._known, indent=2, default=str) + "\n").encode())
+        write_bytes(self.config, f"{json.dumps(self._known, indent=2, default=str)}\n".encode())
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Write ``log.csv`` anew: it is small, and so it is never half a row."""
-        with atomic_write(self.log) as file:
-            file.write(_csv(rows))
+        write_bytes(self.log, _csv(rows))
 
     def write_lists(self, *ids: Sequence[str]) -> None:
         """Write the ids to train on and to score on, one a line."""
         for path, names in zip(self.lists, ids, strict=True):
-            with atomic_write(path) as file:
-                file.write("".join(f"{name}\n" for name in names).encode())
+            write_bytes(path, "".join(f"{name}\n" for name in names).encode())
 
     def claim_log(self, rows: Sequence[Row] | None) -> None:
         """Set a ``log.csv`` aside that does not begin with these rows, or end within them, because
@@ -145,15 +143,13 @@ class RunFolder:
         loss, scores = visualize.plot_curves(rows)
         both = ImageOps.expand(loss, (0, 0, scores.width, 0), "white")
         both.paste(scores, (loss.width, 0))
-        with atomic_write(self.curves) as file:
-            both.save(file, format="PNG")
+        write_bytes(self.curves, visualize.png(both, MARK))
 
     def write_sheet(self, sheet: Sequence[visualize.Triple], classes: Sequence[str]) -> None:
         """Draw images, truths and predictions."""
         height = 256 if max(len(image) for image, _, _ in sheet) > 256 else None
         picture = visualize.sheet(sheet, classes, height=height)
-        with atomic_write(self.predictions) as file:
-            picture.save(file, format="PNG")
+        write_bytes(self.predictions, visualize.png(picture, MARK))
 
     def records(
         self, rows: Sequence[Row], classes: Sequence[str], found: Evaluation | None

@@ -7,7 +7,7 @@ import os
 import zlib
 from pathlib import Path
 
-from tinyfcn.files import atomic_write, open_regular
+from tinyfcn.files import open_regular, write_bytes
 
 MARK = "<!-- made by tinyfcn train, which writes it anew unless it was changed; "
 _MOST = 1 << 23  # bytes that such a text has at most
@@ -23,8 +23,7 @@ def write(path: Path, text: str) -> None:
         reason = "another hand wrote or changed it, and so it stays"
         raise OSError(errno.EEXIST, reason, str(path))
     data = text.encode("utf-8", "backslashreplace")
-    with atomic_write(path) as file:
-        file.write(data + _seal(data))
+    write_bytes(path, data + _seal(data))
 
 
 def read(path: Path) -> str | None:
