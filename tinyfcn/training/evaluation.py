@@ -138,7 +138,7 @@ def evaluate(
          for i in range(start, min(start + AT_ONCE, len(dataset)))]
         for rank in (0, group.rank)
     )  # fmt: skip
-    counts = ConfusionMatrix(dataset.num_classes).counts
+    total = ConfusionMatrix(dataset.num_classes)
     images: dict[str, list[float]] = {}
     sheet: dict[str, visualize.Triple] = {}
     worst: dict[str, visualize.Triple] = {}
@@ -150,8 +150,8 @@ def evaluate(
     for sample, prediction in report.bar(samples, total=len(own), desc="evaluation"):
         matrix = ConfusionMatrix(dataset.num_classes)
         matrix.update(prediction, sample.mask)
-        counts += matrix.counts
-        one = matrix.scores()
+        total.counts += matrix.counts
+        one = scores_of(matrix.counts)
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
         poor = matrix.counts.any() and sample.id in poorest([*worst, sample.id])
         if poor or sample.id in wanted:
@@ -164,12 +164,13 @@ def evaluate(
         each_sample()
     for _ in first[len(own) :]:
         each_sample()
-    parts, *found = zip(*group.gather((counts, images, sheet, worst)), strict=True)
+    counts, *found = zip(*group.gather((total.counts, images, sheet, worst)), strict=True)
     images, sheet, worst = (dict(collections.ChainMap(*dicts)) for dicts in found)
-    if not (counts := np.sum(parts, axis=0)).any():
+    total.counts = np.sum(counts, axis=0)
+    if not total.counts.any():
         raise DataError("evaluate: the data set has no pixel that is not void")
     return Evaluation(
-        scores_of(counts),
+        total.scores(),
         {name: images[name] for name in dataset.ids},
         [sheet[name] for name in dataset.ids if name in sheet],
         {name: worst[name] for name in poorest(worst)},
