@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         segmenter = Segmenter(
             weights, options.model, scales=options.scales, flip=options.flip,
             max_memory=options.max_memory and options.max_memory * 1e9,
-            progress=sys.stderr.isatty(), **given_of(options),
+            progress=sys.stderr.isatty(), probabilities=options.probabilities, **given_of(options),
         )  # fmt: skip
     print(f"{segmenter.spec}; images {segmenter.spec.preprocessing}")
     pictures = find_pictures(names, MARK)

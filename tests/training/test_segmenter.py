@@ -18,7 +18,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import models
 from tinyfcn.data import TORCHVISION, DataError
-from tinyfcn.training import checkpoint
+from tinyfcn.training import checkpoint, evaluation
 from tinyfcn.training.evaluation import predict
 from tinyfcn.training.model_spec import ModelSpec
 from tinyfcn.training.overlap_tile import SCRATCH, bytes_per_pixel
@@ -51,6 +51,8 @@ def test_a_file_a_picture_and_an_array_are_labelled_alike(
     weights: Path, image: Any, tmp_path: Path
 ) -> None:
     segmenter = tinyfcn.Segmenter(weights)
+    named = "Segmenter(segnet_basic for 3 classes (width 0.03125): background, cat, dog)"
+    assert repr(segmenter) == named
     picture = Image.fromarray(image)
     picture.save(tmp_path / "a.png")
     results = [segmenter(p) for p in (tmp_path / "a.png", str(tmp_path / "a.png"), picture, image)]
@@ -94,14 +96,20 @@ def test_views_are_averaged(weights: Path, image: Any) -> None:
     assert np.allclose(only, large, atol=1e-6)
 
 
-def test_large_pictures_are_labelled_in_tiles(weights: Path, image: Any) -> None:
+def test_large_pictures_are_labelled_in_tiles(
+    weights: Path, image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     large = np.tile(image, (2, 6, 1))
     whole = tinyfcn.Segmenter(weights)(large)
     each = SCRATCH * bytes_per_pixel(SPEC.build(), 3)
-    tiled = tinyfcn.Segmenter(weights, max_memory=0.7 * 140 * 540 * each)(large)
+    tiles = 0.7 * 140 * 540 * each
+    tiled = tinyfcn.Segmenter(weights, max_memory=tiles)(large)
     assert (whole.note, bool(re.fullmatch(r"\d+ tiles", tiled.note))) == ("", True)
     assert np.array_equal(tiled.mask, whole.mask)
     assert np.allclose(tiled.probabilities, whole.probabilities, atol=1e-5)
+    both = tinyfcn.Segmenter(weights, max_memory=tiles, probabilities=True)(large)
+    monkeypatch.setattr(evaluation, "tiles", None)  # no second pass
+    assert np.array_equal(both.probabilities, tiled.probabilities)
 
 
 def test_several_threads_use_it(weights: Path, image: Any) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import tinyfcn
 from tinyfcn import Tensor, backend, visualize
+from tinyfcn import functional as F
 from tinyfcn.data import DataError, Preprocessing, Resize, Sample, SegmentationDataset
 from tinyfcn.data.conventions import as_seen
 from tinyfcn.data.transforms import fitted, resized
@@ -82,16 +83,19 @@ def label(
     preprocessing: Preprocessing,
     max_memory: float | None = None,
     progress: bool = False,
-) -> tuple[NDArray[np.uint8], Plan, Tensor | None]:
-    """As :func:`predict`; with the tiles, and the scores of images of which there was one, at their
-    own size."""
+    most: float = 0,
+) -> tuple[NDArray[np.uint8], Plan, NDArray[np.float32] | None]:
+    """As :func:`predict`; with the tiles, and, where they are ``most`` at most, how likely each
+    class is at each pixel of the first image, float32 (C, H, W)."""
     height, width, channels = images[0].shape
     if preprocessing.resize:
         seen = Resize(preprocessing.resize).shape(height, width)
         smaller = [resized(image, *seen) for image in images]
         plain = replace(preprocessing, resize=())
-        masks, way, _ = label(model, smaller, plain, max_memory, progress)
-        return np.stack([resized(mask, height, width) for mask in masks]), way, None
+        masks, way, likely = label(model, smaller, plain, max_memory, progress, most)
+        if likely is not None:
+            likely = np.stack([resized(plane, height, width) for plane in likely])
+        return np.stack([resized(mask, height, width) for mask in masks]), way, likely
 
     def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
         parts = [image.take(rows, 0).take(columns, 1) for image in images]
@@ -99,12 +103,16 @@ def label(
 
     way = plan(model, (len(images), channels, height, width), max_memory)
     masks = np.empty((len(images), height, width), np.uint8)
-    hidden, scores = way.tiles == 1 or not progress, None
+    hidden, likely = way.tiles == 1 or not progress, None
     for (rows, columns), scores in report.bar(
         tiles(model, read, way), total=way.tiles, unit=" tiles", desc="tiles", disable=hidden
     ):
         masks[:, rows, columns] = backend.to_numpy(scores.argmax(axis=1))
-    return masks, way, Tensor(scores) if way.tiles == 1 else None
+        if way.tiles <= most:
+            part = F.softmax(Tensor(scores[:1]), 1).numpy()[0]
+            likely = np.empty((len(part), height, width), np.float32) if likely is None else likely
+            likely[:, rows, columns] = part
+    return masks, way, likely
 
 
 def evaluate(

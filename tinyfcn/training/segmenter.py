@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -12,17 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import tinyfcn
 from tinyfcn import Tensor, backend, models, page, visualize
 from tinyfcn import functional as F
-from tinyfcn.data import Resize
 from tinyfcn.data.conventions import as_seen, counted
-from tinyfcn.data.transforms import fitted, resized
+from tinyfcn.data.transforms import fitted
 from tinyfcn.files import AnyPath
 from tinyfcn.models.network import SegmentationNetwork, as_network
 from tinyfcn.nn import Module
 from tinyfcn.training.evaluation import label
-from tinyfcn.training.overlap_tile import mirrored, overlap_tile
+from tinyfcn.training.overlap_tile import mirrored
 from tinyfcn.training.published import load_model
 
 LARGEST, SHOWN = 4096, 640  # pixels of the longer side of an overlay, and in a notebook
@@ -51,7 +50,7 @@ class Segmentation:
     @functools.cached_property
     def probabilities(self) -> NDArray[np.float32]:
         """How likely each class is at each pixel, float32 (C, H, W). Of a picture that took more
-        than one pass they are computed when they are first asked for."""
+        than one pass they are computed when they are first asked for, if not with the mask."""
         return self._likely()
 
     @functools.cached_property
@@ -125,6 +124,7 @@ class Segmenter:
         max_memory: bytes that a pass may take; pictures that would take more are labelled in tiles,
             with the same result: see :func:`tinyfcn.training.overlap_tile.plan`.
         progress: whether a bar shows how much of a large picture is done.
+        probabilities: compute them with the mask, also of a picture that takes more than one pass.
         arguments: more arguments of the network.
 
     Attributes:
@@ -157,6 +157,7 @@ class Segmenter:
         flip: bool = False,
         max_memory: float | None = None,
         progress: bool = False,
+        probabilities: bool = False,
         **arguments: Any,
     ) -> None:
         if not scales or not all(0.1 <= scale <= 10 for scale in scales):
@@ -170,7 +171,7 @@ class Segmenter:
         self.model.eval()  # for good: several threads may use it
         views = [*product(scales, (False, True) if flip else (False,))]
         self.network = self.model if views == [(1, False)] else Averaged(self.model, views)
-        self.max_memory, self.progress = max_memory, progress
+        self.max_memory, self.progress, self.probabilities = max_memory, progress, probabilities
 
     def __call__(self, picture: AnyPath | Image.Image | NDArray[Any]) -> Segmentation:
         """Label a picture: a file or Pillow image, which is turned as its EXIF orientation says, or
@@ -180,21 +181,17 @@ class Segmenter:
         Raises:
             FileNotFoundError, DataError: saying what was expected and what came.
         """
-        image = self.spec.preprocessing.read(picture, upright=True)
-        masks, way, scores = label(
-            self.network, [image], self.spec.preprocessing, self.max_memory, self.progress
-        )
+        own = self.spec.preprocessing
+        image = own.read(picture, upright=True)
+        labelled = functools.partial(label, self.network, [image], own, self.max_memory)
+        masks, way, known = labelled(self.progress, math.inf if self.probabilities else 1)
         note = f"{way.tiles} tiles" if way.tiles > 1 else ""
         note += ", each seen by itself" * (not way.exact)
-        likely = functools.partial(self._likely, image, scores)
+
+        def likely() -> Any:
+            return labelled(most=math.inf)[2] if known is None else known
+
         return Segmentation(as_seen(image), masks[0], self.spec.classes, note, likely)
 
-    def _likely(self, image: NDArray[Any], scores: Any) -> NDArray[np.float32]:
-        """The probabilities (C, H, W), from the scores where they are known."""
-        own, (height, width, _) = self.spec.preprocessing, image.shape
-        if scores is None:
-            size = Resize(own.resize).shape(height, width)
-            x = tinyfcn.tensor(own.apply(resized(image, *size) if own.resize else image)[None])
-            scores = overlap_tile(self.network, x, max_memory=self.max_memory)
-        planes = F.softmax(scores, 1).numpy()[0]
-        return np.stack([resized(p, height, width) for p in planes]) if own.resize else planes
+    def __repr__(self) -> str:
+        return f"Segmenter({self.spec}: {', '.join(self.spec.classes)})"
