@@ -16,8 +16,11 @@ from tinyfcn.data import (
     FolderSegmentation,
     NoClassNames,
     VOCSegmentation,
+    pairing,
+    readers,
 )
-from tinyfcn.training.datasets import open_dataset
+from tinyfcn.training import datasets
+from tinyfcn.training.datasets import open_dataset, open_datasets
 
 VALUES = np.array([[0, 7, 8], [11, 26, 255]], np.uint8)
 
@@ -75,6 +78,7 @@ def test_values_and_their_labels(
         ([0, 255], {"classes": [*"abc"]}, ""),
         ([0, 255], {"classes": ["a", "b"], "void": 255}, ""),
         ([0], {"classes": ["a", "b"]}, ""),
+        ([255], {"classes": ["a", "b"]}, "a b"),
         ([0, 1, 255], {}, None),
         ([0, 128], {}, None),
         ([255], {}, None),
@@ -94,9 +98,36 @@ def test_what_is_black_and_white(
         return
     dataset = open_dataset(root, None, **given)
     assert dataset.classes == (tuple(names.split()) or tuple(given["classes"]))
-    assert (dataset.table is not None, bool(dataset.note)) == (bool(names), bool(names))
+    assert (dataset.table is not None, bool(dataset.notes)) == (bool(names), bool(names))
     if names:
-        assert dataset.table is not None and dataset.table[masks].tolist() == [0, 1]
+        assert dataset.table is not None and dataset.table[masks].tolist() == [0, 1][-len(masks) :]
+
+
+@pytest.mark.parametrize("val", [0, 255])
+@pytest.mark.parametrize("classes", [None, ["a", "b"]])
+def test_black_and_white_is_decided_once_for_both_lists(
+    tmp_path: Path, folders: Any, val: int, classes: list[str] | None
+) -> None:
+    values = {"train/0": 0, "train/1": 255, "val/2": val}
+    files = {f"{part}/{name}.png": values[name] for part in ("images", "masks") for name in values}
+    both = open_datasets(folders.make(tmp_path, files), classes=classes)
+    assert [part.labels(0).max() for part in both] == [0, val > 0]
+    assert both[0].notes == both[1].notes != ()
+
+
+def test_a_folder_is_searched_once(
+    tmp_path: Path, folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is opened again where neither list is there, and where nobody named classes."""
+    searched: list[Path] = []
+    found = pairing.find_pairs
+    for module in (readers, datasets):
+        monkeypatch.setattr(module, "find_pairs", lambda *a: (searched.append(a[0]), found(*a))[1])
+    files = {f"{part}/{n}.png": n % 2 for part in ("images", "masks") for n in range(9)}
+    training, validation = open_datasets(folders.make(tmp_path, files))
+    assert searched == [tmp_path]
+    held = f"{len(validation)} of 9 images are held out to score on, by a hash of their names"
+    assert training.notes[0] == validation.notes[0] == held
 
 
 def test_a_palette_is_not_greys(folder: Path) -> None:

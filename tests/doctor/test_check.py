@@ -126,14 +126,17 @@ def test_without_lists_a_share_is_looked_at_as_a_training_scores_it(data: Data) 
     for split in ("train", "val"):
         (data.root / f"{split}.txt").unlink()
     parts, said = data.check()
-    assert said == []
+    assert said == [("2 of 14 images are held out to score on, by a hash of their names", [], True)]
     train, val = (part.dataset.ids for part in parts)
     assert {*train, *val} == {*NAMES} and len(train) + len(val) == len(NAMES) and val
 
 
 def test_values_are_told_to_somebody_who_gave_no_names(data: Data) -> None:
-    (note, _) = check(data.root)[1]
-    assert "0 and 1 alone, which are taken as background and foreground, as by --" in note.text
+    (note,) = check(data.root)[1]
+    assert note.text == (
+        "the masks hold 0 and 1 alone, which are taken as background and foreground, as by "
+        "--mask-values 0:background,1:foreground"
+    )
     for name in (NAMES[0], NAMES[-1]):
         data.label(name, 2 * data.labels(name))
     parts, (problem,) = check(data.root)

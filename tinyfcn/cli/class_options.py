@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfcn.cli.parser import checked
-from tinyfcn.data.class_files import read_class_file
+from tinyfcn.data.class_files import as_value_pairs, read_class_file, value_pairs
 from tinyfcn.data.conventions import check_classes
 from tinyfcn.data.dataset import Classes, label_table, names_of
 
@@ -44,7 +44,7 @@ def mask_values(text: str) -> str:
         '0:background,255:cell'
     """
     try:
-        pairs = _of_file(text) if text.endswith(".json") else _pairs(text)
+        pairs = _of_file(text) if text.endswith(".json") else value_pairs(text)
         values = {int(value): str(name).strip() for value, name in pairs}
         check_classes(names_of(values), text)
         label_table(values)
@@ -54,19 +54,14 @@ def mask_values(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"expected 0:background,255:name or a file .json, got {text!r} ({error})"
         ) from error
-    return ",".join(f"{value}:{name}" for value, name in values.items())
+    return as_value_pairs(values)
 
 
 def classes_of(values: dict[str, Any]) -> Classes | None:
     """What the options ``classes`` and ``mask_values`` say, as data sets take it."""
     if values["mask_values"]:
-        return {int(value): name for value, name in _pairs(values["mask_values"])}
+        return {int(value): name for value, name in value_pairs(values["mask_values"])}
     return class_names(values["classes"])
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    parts = [part.partition(":") for part in text.split(",") if part.strip()]
-    return [(value, name) for value, _, name in parts]
 
 
 def _of_file(path: str) -> list[tuple[Any, Any]]:

@@ -65,6 +65,21 @@ def read_lines(path: Path, columns: int = 1) -> tuple[str, ...]:
     return lines
 
 
+def value_pairs(text: str) -> list[tuple[str, str]]:
+    """Values and names as they are typed, ``7:road,8:sidewalk``; :func:`as_value_pairs` writes it.
+
+    >>> value_pairs("7:road, 8:a:b")
+    [('7', 'road'), (' 8', 'a:b')]
+    """
+    parts = [part.partition(":") for part in text.split(",") if part.strip()]
+    return [(value, name) for value, _, name in parts]
+
+
+def as_value_pairs(names: Mapping[int, str]) -> str:
+    """``7:road,8:sidewalk``."""
+    return ",".join(f"{value}:{name}" for value, name in names.items())
+
+
 def find_class_file(
     folder: Path, given: Classes | None = None
 ) -> tuple[Classes | None, NDArray[np.uint8]]:

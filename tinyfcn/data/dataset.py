@@ -57,7 +57,7 @@ class SegmentationDataset:
     Raises DataError if there are no ids, FileNotFoundError if files are missing.
     """
 
-    note = ""  # what was concluded about it, for the user
+    notes: tuple[str, ...] = ()  # what was concluded about it, for the user
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from tinyfcn.data.dataset import SegmentationDataset, names_of
 from tinyfcn.data.image_file import check_pixels
 from tinyfcn.data.lists import find_list, ids_of, split_names
 from tinyfcn.data.outlines import fill
-from tinyfcn.data.pairing import Finder, files_below, find_pairs, two_files
+from tinyfcn.data.pairing import Finder, Found, files_below, find_pairs, two_files
 from tinyfcn.data.palette import VOID
 from tinyfcn.files import open_regular
 
@@ -40,7 +40,7 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
     called ``void`` or ``__ignore__`` are void. Images that no file describes are left out.
 
     Args:
-        root: the folder.
+        root: the folder, or what ``find_pairs`` found in it.
         split: name of a list or a folder, as for :class:`FolderSegmentation`; default all.
         classes: class names, all labels among them; background comes first where it is not named.
             Default those of a class file (``class_files.py``) in ``root``, else the labels.
@@ -54,12 +54,11 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
 
     def __init__(
         self,
-        root: str | PathLike[str],
+        root: str | PathLike[str] | Found,
         split: str | None = None,
         classes: Sequence[str] | None = None,
     ):
-        self.root = Path(root)
-        images = find_pairs(self.root)[0]
+        self.root, images, _ = root if isinstance(root, Found) else find_pairs(Path(root))
         find = Finder(self.root, images)
         paths, of_split = [*files_below(self.root, (".json",))], []
         if self.many:

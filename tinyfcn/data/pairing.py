@@ -104,6 +104,14 @@ def files_below(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Iterato
                 yield Path(folder, name)
 
 
+class Found(NamedTuple):
+    """What lies in a folder: images and masks by the names of their samples."""
+
+    root: Path
+    images: dict[str, Path]
+    masks: dict[str, Path]
+
+
 class Finder:
     """Finds the sample that a path means: that of a mask, in a line of a list, in a JSON file.
 
@@ -141,7 +149,7 @@ class Finder:
         return self._short.get(name.whole) or self._short.get(name.bare)
 
 
-def find_pairs(root: Path, tops: Sequence[Path] = ()) -> tuple[dict[str, Path], dict[str, Path]]:
+def find_pairs(root: Path, tops: Sequence[Path] = ()) -> Found:
     """The images below a folder by the name of the sample, and the masks, those without one too.
 
     ``tops`` are the folders to look in, if known. Where no name tells, a PNG beside a JPEG of the
@@ -185,7 +193,7 @@ def find_pairs(root: Path, tops: Sequence[Path] = ()) -> tuple[dict[str, Path], 
         near.sort()
         if len(near) > 1 and near[0][:2] == near[1][:2]:
             raise two_files(sample, near[0][2], near[1][2])
-    return found, {**left, **{sample: near[0][2] for sample, near in paired.items()}}
+    return Found(root, found, {**left, **{sample: near[0][2] for sample, near in paired.items()}})
 
 
 def two_files(name: str, one: Path, other: Path) -> DataError:

@@ -18,7 +18,7 @@ from tinyfcn.data.class_files import find_class_file
 from tinyfcn.data.conventions import DataError, NoClassNames
 from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
-from tinyfcn.data.pairing import IMAGE_SUFFIXES, files_below, find_pairs
+from tinyfcn.data.pairing import IMAGE_SUFFIXES, Found, files_below, find_pairs
 from tinyfcn.data.palette import VOC_CLASSES, VOID
 from tinyfcn.files import open_regular
 
@@ -32,7 +32,7 @@ class FolderSegmentation(SegmentationDataset):
     """Images and masks in a folder, paired by their names: see ``pairing.py`` for the rules.
 
     Args:
-        root: the folder that holds both.
+        root: the folder that holds both, or what :meth:`find` found in it.
         split: name of a list ``<split>.txt`` in ``root``, one id a line, or of a folder that the
             samples lie in; default all images, sorted by name.
         classes: class names, or a mapping of the masks' values to them, as for
@@ -50,24 +50,13 @@ class FolderSegmentation(SegmentationDataset):
 
     def __init__(
         self,
-        root: str | PathLike[str],
+        root: str | PathLike[str] | Found,
         split: str | None = None,
         classes: Classes | None = None,
         palette: NDArray[np.uint8] | None = None,
         void: int = VOID,
     ):
-        self.root = self._find(Path(root))
-        tops = [path for name in self.folders for path in self.root.glob(name)]
-        files, labels = find_pairs(self.root, tops)
-        if not files or not labels:
-            kinds = Counter(path.suffix for path in self.root.rglob("*") if path.is_file())
-            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-            raise FileNotFoundError(
-                f"{self.root}: {len(files)} images ({', '.join(IMAGE_SUFFIXES)}) in it and below, "
-                f"and {len(labels)} masks, which should lie in a folder masks, labels or "
-                f"SegmentationClass, or beside their images as NAME_mask.png; there are "
-                f"{there or 'no files'}"
-            )
+        self.root, files, labels = root if isinstance(root, Found) else self.find(Path(root))
         known, colours = find_class_file(self.root, classes)
         if not (classes := known or self.usual):
             raise NoClassNames(
@@ -78,8 +67,26 @@ class FolderSegmentation(SegmentationDataset):
         colours = colours if palette is None else palette
         super().__init__(ids, files, labels, classes, colours, source, void)
 
-    def _find(self, root: Path) -> Path:
-        return _find_folder(root, "a data set (images/, masks/ and classes.txt)")
+    @classmethod
+    def find(cls, top: Path) -> Found:
+        """Search a folder: once, if several of its lists are to be opened."""
+        root = cls._root(top)
+        tops = [path for name in cls.folders for path in root.glob(name)]
+        found = find_pairs(root, tops)
+        if not found.images or not found.masks:
+            kinds = Counter(path.suffix for path in root.rglob("*") if path.is_file())
+            there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+            raise FileNotFoundError(
+                f"{root}: {len(found.images)} images ({', '.join(IMAGE_SUFFIXES)}) in it and "
+                f"below, and {len(found.masks)} masks, which should lie in a folder masks, labels "
+                "or SegmentationClass, or beside their images as NAME_mask.png; there are "
+                f"{there or 'no files'}"
+            )
+        return found
+
+    @classmethod
+    def _root(cls, top: Path) -> Path:
+        return _find_folder(top, "a data set (images/, masks/ and classes.txt)")
 
 
 class VOCSegmentation(FolderSegmentation):
@@ -113,7 +120,7 @@ class VOCSegmentation(FolderSegmentation):
 
     def __init__(
         self,
-        root: str | PathLike[str],
+        root: str | PathLike[str] | Found,
         split: str | None = "train",
         classes: Classes | None = None,
         palette: NDArray[np.uint8] | None = None,
@@ -121,8 +128,9 @@ class VOCSegmentation(FolderSegmentation):
     ):
         super().__init__(root, split, classes, palette=palette, void=void)
 
-    def _find(self, root: Path) -> Path:
-        return _find_tree(root, "a VOC tree", "JPEGImages", VOC_NESTINGS)
+    @classmethod
+    def _root(cls, top: Path) -> Path:
+        return _find_tree(top, "a VOC tree", "JPEGImages", VOC_NESTINGS)
 
 
 class SBDSegmentation(SegmentationDataset):

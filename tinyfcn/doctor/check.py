@@ -101,10 +101,15 @@ def check(
     except NoClassNames as error:
         said.append(Problem(typed(str(error)), []))
         parts = opened(UNNAMED)
+    notes: dict[str, list[str]] = {}  # and the lists that they are of
     for part in parts:
         part.dataset.read_image = read_image
         part.look(range(len(part.dataset)), True, workers, progress)
         said += _problems(part, void is not None or part.classes == UNNAMED, crop)
+        for note in worth_knowing(part) if part.classes != UNNAMED else ():
+            notes.setdefault(note, []).append(part.name)
+    for note, of in notes.items():
+        said.append(Problem(note if of == names else f"{of[0]}: {note}", [], True))
     if len(parts) == 2:
         one, two = (part.names for part in parts)
         same = same_pictures(*(part.afar[part.seen] for part in parts))
@@ -165,5 +170,3 @@ def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
     }  # fmt: skip
     yield from (Problem(text, names) for text, names in found.items() if names)
     yield from (Problem(text, names, True) for text, names in notes.items() if names)
-    if part.classes != UNNAMED:
-        yield from (Problem(f"{part.name}: {note}", [], True) for note in worth_knowing(part))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinyfcn.cli.errors import typed
+from tinyfcn.data.class_files import as_value_pairs
 from tinyfcn.data.palette import VOC_CLASSES, VOC_PALETTE, VOID
 from tinyfcn.doctor.look import Part
 from tinyfcn.training.model_spec import class_list
@@ -87,8 +89,7 @@ def _outlines(part: Part) -> str:
 
 def worth_knowing(part: Part) -> list[str]:
     """What is worth to be read, though it may be meant so."""
-    note = part.dataset.note
-    said = [f"{note}, as by {_mapping(part, part.values)}"] if note else []
+    said = [*map(typed, part.dataset.notes)]
     if part.missing:
         hint = "; the names are those of VOC, --classes background,NAME gives others"
         said.append(f"there is nothing of {listed(part.missing)} in the masks"
@@ -131,8 +132,8 @@ def _mapping(part: Part, values: Sequence[int]) -> str:
     names = [*part.classes]
     if len(values) != len(names):
         names[1:] = (f"NAME{i}" if len(values) > 2 else "NAME" for i in range(1, 256))
-    pairs = [f"{value}:{name}" for value, name in zip(values, names, strict=False)]
-    return "--mask-values " + ",".join(pairs[:9] + ["…"] * (len(pairs) > 9))
+    some = dict(zip(values[:9], names, strict=False))
+    return f"--mask-values {as_value_pairs(some)}{',…' * (len(values) > 9)}"
 
 
 def listed(things: Sequence[object], most: int = 8) -> str:

@@ -6,17 +6,18 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tinyfcn import data
 from tinyfcn.data import VOID, DataError, NoClassNames, NoSplit, SegmentationDataset, held_out
+from tinyfcn.data.class_files import as_value_pairs
 from tinyfcn.data.conventions import counted
 from tinyfcn.data.dataset import Classes, label_table
 from tinyfcn.data.drawn import read_json
-from tinyfcn.data.pairing import files_below, find_pairs
+from tinyfcn.data.pairing import Found, files_below, find_pairs
 from tinyfcn.data.readers import find_voc
 from tinyfcn.training import report
 from tinyfcn.training.model_spec import class_list
@@ -42,59 +43,93 @@ def open_dataset(
     """The images of a list, or of a folder of that name; None for all.
 
     Masks of 0 and 255 alone are black and white: where there are at most two names, white is not
-    void but what the last stands for, and the data set's ``note`` says so. Where not both have a
+    void but what the last stands for, and the data set's ``notes`` say so. Where not both have a
     name, that holds for 0 and 1 too. A mapping as ``classes``, or ``void``, decides instead.
 
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    if outlines := outlines_in(Path(root)):
-        if isinstance(classes, Mapping) or void is not None:
+    folder = _Folder(root, classes, void)
+    return folder.judged(folder.open(split))[0]
+
+
+class _Folder:
+    """A folder that is searched once, whatever lists of it are opened."""
+
+    def __init__(
+        self, root: str | os.PathLike[str], classes: Classes | None, void: int | None
+    ) -> None:
+        self.root, self.classes, self.void = Path(root), classes, void
+        self.nameless: NoClassNames | None = None
+        drawn = outlines_in(self.root)
+        self.drawn = drawn is not None
+        if drawn is None:
+            form = data.VOCSegmentation if find_voc(self.root) else data.FolderSegmentation
+            drawn = form, form.find(self.root)
+        elif isinstance(classes, Mapping) or void is not None:
             raise DataError(
                 f"{root}: masks are drawn from outlines, and have no values; classes=NAME,… names "
                 "what is drawn, in another order"
             )
-        return outlines(root, split, classes)
-    form = data.VOCSegmentation if find_voc(Path(root)) else data.FolderSegmentation
-    nameless = None
-    try:
-        dataset = form(root, split, classes, void=VOID if void is None else void)
-    except NoClassNames as error:
-        dataset, nameless = form(root, split, BLACK_AND_WHITE), error
-    names, pairs = dataset.classes, [{0, VOID}]
-    if not classes and names == data.VOC_CLASSES:  # for want of others
-        names = BLACK_AND_WHITE
-    elif nameless or len(names) == 1:
-        names, pairs = (*BLACK_AND_WHITE[:1], names[-1]), [{0, VOID}, {0, 1}]
-    if void is not None or dataset.table is not None or len(names) != 2:
-        pairs = []
-    held = _held(dataset, pairs, SOME if nameless else 1) if pairs or nameless else set()
-    if held in pairs:
-        (black, first), (white, second) = zip(sorted(held), names, strict=True)
-        dataset.classes, dataset.table = names, label_table({black: first, white: second})
-        dataset.note = (
-            f"the masks hold {black} and {white} alone, which are taken as {first} and {second}"
-        )
-    elif nameless:
-        if not held:
-            dataset.values(0)  # says what is wrong with it
-        words = ["background", *(f"NAME{number}" for number in range(1, 9))]
-        void_too = {VOID: "void"} if len(held) > 2 else {}
-        some = dict(zip(sorted(held), words, strict=False))
-        values = ",".join(f"{value}:{void_too.get(value, name)}" for value, name in some.items())
-        raise NoClassNames(f"{nameless}; mask_values={values} names what masks hold")
-    return dataset
+        self.reader, self.found = drawn
+
+    def open(self, split: str | None) -> SegmentationDataset:
+        """The images of a list."""
+        options = {} if self.drawn or self.void is None else {"void": self.void}
+        try:
+            return self.reader(self.found, split, self.classes, **options)
+        except NoClassNames as error:
+            self.nameless, self.classes = error, BLACK_AND_WHITE
+            return self.open(split)
+
+    def judged(self, *parts: SegmentationDataset) -> tuple[SegmentationDataset, ...]:
+        """The lists, once it is clear, of all of them, whether their masks are black and white.
+
+        Raises NoClassNames where they are not, and nothing names the classes.
+        """
+        names, pairs = parts[0].classes, [(0, VOID)]
+        if not self.classes and names == data.VOC_CLASSES:  # for want of others
+            names = BLACK_AND_WHITE
+        elif self.nameless or len(names) == 1:
+            names, pairs = (*BLACK_AND_WHITE[:1], names[-1]), [(0, VOID), (0, 1)]
+        if self.drawn or self.void is not None or parts[0].table is not None or len(names) != 2:
+            pairs = []
+        held = _held(parts, pairs, SOME if self.nameless else 1) if pairs or self.nameless else ()
+        for pair in pairs:
+            if held == [*pair] or (held == [VOID] == [pair[1]] and not self.nameless):
+                values = dict(zip(pair, names, strict=True))
+                for part in parts:
+                    part.classes, part.table = names, label_table(values)
+                    part.notes += (
+                        f"the masks hold {pair[0]} and {pair[1]} alone, which are taken as "
+                        f"{names[0]} and {names[1]}, as by mask_values={as_value_pairs(values)}",
+                    )
+                return parts
+        if self.nameless:
+            if not held:
+                parts[0].values(0)  # says what is wrong with it
+            words = ["background", *(f"NAME{number}" for number in range(1, 9))]
+            some = dict(zip(held, words, strict=False))
+            if VOID in some and len(held) > 2:
+                some[VOID] = "void"
+            raise NoClassNames(
+                f"{self.nameless}; mask_values={as_value_pairs(some)} names what masks hold"
+            )
+        return parts
 
 
-def _held(dataset: SegmentationDataset, pairs: Collection[set[int]], least: int) -> set[int]:
+def _held(
+    parts: Sequence[SegmentationDataset], pairs: Collection[tuple[int, int]], least: int
+) -> list[int]:
     """What masks hold; after so many, only as long as it is in one of the pairs."""
     found: set[int] = set()
-    for index in range(len(dataset)):
+    masks = (functools.partial(part.values, index) for part in parts for index in range(len(part)))
+    for number, values in enumerate(masks, 1):
         with contextlib.suppress(DataError, OSError):  # said where everything is looked at
-            found.update(np.flatnonzero(counted(dataset.values(index))).tolist())
-        if index + 1 >= least and not any(found <= pair for pair in pairs):
+            found.update(np.flatnonzero(counted(values())).tolist())
+        if number >= least and not any(found <= {*pair} for pair in pairs):
             break
-    return found
+    return sorted(found)
 
 
 def open_datasets(
@@ -122,19 +157,24 @@ def open_datasets(
     Raises:
         DataError, FileNotFoundError: saying what was looked for where.
     """
-    opened = functools.partial(open_dataset, root, classes=classes, void=void)
+    folder = _Folder(root, classes, void)
     try:
-        validation = opened(val_split)
+        validation = folder.open(val_split)
     except NoSplit as none:
         if val_split != "val":  # it was asked for
             raise
-        whole = _to_share(opened, train_split, none, val_share)
+        whole = _to_share(folder.open, train_split, none, val_share)
         chosen = held_out(whole.ids, val_share or VAL_SHARE, by_folder)
+        whole.notes = (
+            f"{len(chosen)} of {len(whole)} images are held out to score on, by a hash of their "
+            f"{'folders' if by_folder else 'names'}",
+        )
         training, validation = whole.only({*whole.ids} - chosen), whole.only(chosen)
     else:
-        training = opened(train_split)
+        training = folder.open(train_split)
         if val_share is not None:
             raise DataError(f"{root}: images to score on are set apart already, as {val_split}")
+    training, validation = folder.judged(training, validation)
     if training.classes != validation.classes:
         both = " and ".join(class_list(part.classes) for part in (training, validation))
         raise DataError(
@@ -158,14 +198,14 @@ def open_datasets(
     return training, validation
 
 
-def outlines_in(root: Path) -> type[data.CocoSegmentation] | type[data.LabelmeSegmentation] | None:
-    """The reader of the JSON files in a folder, where there are no masks."""
+def outlines_in(root: Path) -> tuple[Callable[..., SegmentationDataset], Found] | None:
+    """The reader of the JSON files in a folder, and its images, where there are no masks."""
     for path in itertools.islice(files_below(root, (".json",)), 9):
         with contextlib.suppress(DataError, OSError, AttributeError):
             keys = read_json(path).keys()
             for reader in (data.CocoSegmentation, data.LabelmeSegmentation):
-                if keys >= reader.keys and not find_pairs(root)[1]:
-                    return reader
+                if keys >= reader.keys and not (found := find_pairs(root)).masks:
+                    return reader, found
     return None
 
 
