@@ -26,14 +26,12 @@ from tinyfcn.parallel.batch_norm import sync_batch_norm
 from tinyfcn.parallel.shards import Shards
 from tinyfcn.tensor import Array
 from tinyfcn.training.augmentation import augmentation
-from tinyfcn.training.average import Average
 from tinyfcn.training.class_weights import class_weights
 from tinyfcn.training.datasets import draw_scenes, open_datasets
-from tinyfcn.training.gradients import clip_gradients
 from tinyfcn.training.objective import Loss, loss_weight, named_loss, total_loss
 from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
-from tinyfcn.training.trunk import scale_lr, trunk
+from tinyfcn.training.ways_of_learning import Average, clip_gradients, scale_lr, trunk
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ from tinyfcn import nn
 from tinyfcn.data import DataLoader, Sample
 from tinyfcn.parallel import Group
 from tinyfcn.training import batch_statistics, checkpoint
-from tinyfcn.training.average import Average
 from tinyfcn.training.evaluation import evaluate
+from tinyfcn.training.ways_of_learning import Average
 
 
 def samples(n: int, size: int = 8) -> list[Sample]:

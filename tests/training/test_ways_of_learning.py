@@ -15,11 +15,9 @@ import tinyfcn
 from tinyfcn import Tensor, backend, cli, models, nn, optim
 from tinyfcn.models.registry import entry
 from tinyfcn.training import checkpoint
-from tinyfcn.training.average import Average
 from tinyfcn.training.errors import Stopped
 from tinyfcn.training.evaluation import evaluate
-from tinyfcn.training.gradients import clip_gradients
-from tinyfcn.training.trunk import scale_lr, trunk
+from tinyfcn.training.ways_of_learning import Average, clip_gradients, scale_lr, trunk
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 Make = Callable[..., Any]

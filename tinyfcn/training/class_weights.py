@@ -78,10 +78,8 @@ def median_frequency_weights(
         array([0.6666667, 2.       ], dtype=float32)
     """
     pixels, present = _counted(masks, num_classes)
-    frequency = pixels / np.maximum(present, 1)
-    seen = pixels > 0
-    frequency[~seen] = np.inf
-    return (np.median(frequency[seen]) / frequency).astype(np.float32)
+    frequency = np.where(pixels, pixels / np.maximum(present, 1), np.inf)
+    return (np.median(frequency[pixels > 0]) / frequency).astype(np.float32)
 
 
 def enet_weights(masks: Iterable[NDArray[Any]], num_classes: int) -> NDArray[np.float32]:

@@ -36,16 +36,15 @@ from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.parallel import Group
 from tinyfcn.parallel.shards import Shards
 from tinyfcn.training import batch_statistics, checkpoint, divergence, report
-from tinyfcn.training.attempts import Attempts
-from tinyfcn.training.average import Average
 from tinyfcn.training.checkpoint import CheckpointError
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import Evaluation, evaluate
 from tinyfcn.training.progress import Progress
 from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
-from tinyfcn.training.saver import Saver
+from tinyfcn.training.saver import Attempts, Saver
 from tinyfcn.training.screen import for_watching
 from tinyfcn.training.signals import StopSignals
+from tinyfcn.training.ways_of_learning import Average
 from tinyfcn.weights import WeightFile
 
 SAVE_EVERY = 180.0  # seconds between checkpoints inside a long epoch

@@ -1,12 +1,14 @@
-"""When checkpoints are written: the best before the last, and seldom enough to cost little."""
+"""When checkpoints are written: the best before the last, and seldom enough to cost little; and
+what is done about other files that cannot be."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinyfcn.training import checkpoint
+from tinyfcn.training import checkpoint, report
+from tinyfcn.training.errors import Diverged, sentence
 from tinyfcn.training.run_folder import RunFolder
 
 SHARE = 0.02  # of the time goes into checkpoints at most
@@ -54,3 +56,30 @@ class Saver:
         if self.best is not None:
             checkpoint.save(self.folder.best, self.best)
             self.best = None
+
+
+class Attempts:
+    """Attempts to write files that a run goes on without; what cannot be written is said once.
+
+    Attributes:
+        failed: the files whose last attempt failed.
+    """
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self.failed: set[str] = set()
+
+    def __call__(self, name: str, write: Callable[[], None]) -> bool:
+        """Write the file ``name``; whether that could be done."""
+        try:
+            write()
+        except Diverged:
+            raise
+        except Exception as error:
+            if name not in self._said:
+                report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
+            self._said.add(name)
+            self.failed.add(name)
+            return False
+        self.failed.discard(name)
+        return True
