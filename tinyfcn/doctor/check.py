@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -85,22 +85,18 @@ def check(
     said: list[Problem] = []
     names = [*dict.fromkeys(splits)]
 
-    def opened(classes: Classes | None) -> list[Part]:
-        """The lists, or those that can be opened."""
-        with _told(said):
-            both = open_datasets(root, names[0], names[-1], classes, void=void, **shared)
-            return [*map(Part, both, names)]
-        parts = []
-        for name in names:
-            with _told(said), contextlib.suppress(NoSplit):
-                parts.append(Part(open_dataset(root, name, classes, void), name))
-        return parts
+    def opened(how: Callable[..., Any], *lists: str, classes: Classes | None = classes) -> Any:
+        """What can be opened, under other names where classes have none; what is wrong is said."""
+        try:
+            return how(root, *lists, classes=classes, void=void)
+        except (DataError, OSError) as error:
+            if not (said and isinstance(error, NoSplit)):  # it is known which list is missing
+                said.append(Problem(typed(str(error)), []))
+            return opened(how, *lists, classes=UNNAMED) if isinstance(error, NoClassNames) else None
 
-    try:
-        parts = opened(classes)
-    except NoClassNames as error:
-        said.append(Problem(typed(str(error)), []))
-        parts = opened(UNNAMED)
+    both = opened(functools.partial(open_datasets, **shared), names[0], names[-1])
+    found = both or (opened(open_dataset, name) for name in names)
+    parts = [Part(*one) for one in zip(found, names, strict=False) if one[0]]
     notes: dict[str, list[str]] = {}  # and the lists that they are of
     for part in parts:
         part.dataset.read_image = read_image
@@ -117,17 +113,6 @@ def check(
             text = f"the same pictures in {names[0]} and in {names[1]}, so that scores say little"
             said.append(Problem(f"{text}: take one of each out", both))
     return parts, _merged(said)
-
-
-@contextlib.contextmanager
-def _told(said: list[Problem]) -> Iterator[None]:
-    """What keeps data from being opened is a problem among others."""
-    try:
-        yield
-    except NoClassNames:
-        raise
-    except (DataError, OSError) as error:
-        said.append(Problem(typed(str(error)), []))
 
 
 def _merged(said: Iterable[Problem]) -> list[Problem]:
@@ -153,20 +138,19 @@ def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
         yield Problem(wrong, names[part.having(part.strange)].tolist())
     void = ~part.having(part.table < len(part.classes))
     most = (LARGE * crop) ** 2 if crop else MOST_PIXELS
-    found = {
-        f"twice in the list {part.name}: take one of each out":
-            [name for name, count in Counter(ids).items() if count > 1],
-        "masks that are void all over: leave them out": [] if wrong else names[void].tolist(),
-        "masks that would fit better if they were swapped: look at these":
-            [names[i] + BOTH + names[j] for i, j in swapped(afar)],
-        **{f"masks look {how}, as where an EXIF orientation was lost: store both upright":
-           names[which].tolist() for how, which in turned(afar).items()},
-    }  # fmt: skip
-    notes = {
-        f"{part.name}: less than {RARE:.1%} of the pixels; --loss ce+dice helps":
-            [name for name, _, pixels, _ in part.shares() if 0 < pixels < RARE],
-        f"images of more than {most:,} pixels: make them smaller, or give a --crop that shows much "
-        "of them": names[part.counts[part.seen].sum(axis=1) > most].tolist(),
-    }  # fmt: skip
-    yield from (Problem(text, names) for text, names in found.items() if names)
-    yield from (Problem(text, names, True) for text, names in notes.items() if names)
+    found = (
+        Problem(f"twice in the list {part.name}: take one of each out",
+                [name for name, count in Counter(ids).items() if count > 1]),
+        Problem("masks that are void all over: leave them out",
+                [] if wrong else names[void].tolist()),
+        Problem("masks that would fit better if they were swapped: look at these",
+                [names[i] + BOTH + names[j] for i, j in swapped(afar)]),
+        *(Problem(f"masks look {how}, as where an EXIF orientation was lost: store both upright",
+                  names[which].tolist()) for how, which in turned(afar).items()),
+        Problem(f"{part.name}: less than {RARE:.1%} of the pixels; --loss ce+dice helps",
+                [name for name, _, pixels, _ in part.shares() if 0 < pixels < RARE], True),
+        Problem(f"images of more than {most:,} pixels: make them smaller, or give a --crop that "
+                "shows much of them",
+                names[part.counts[part.seen].sum(axis=1) > most].tolist(), True),
+    )  # fmt: skip
+    yield from (problem for problem in found if problem.names)

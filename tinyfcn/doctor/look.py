@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +24,7 @@ FORMATS = [name.upper() for name in READERS.values()]
 DEEP = 3
 ENOUGH = 64  # masks, for a quick look
 
-
-class Seen(NamedTuple):
-    """What was seen of one sample, besides what it left in the arrays of a :class:`Part`.
-
-    Attributes:
-        deep: pixels of each value in its mask file with no other within ``DEEP`` pixels, (256,).
-        palette: the colours of the mask's values, RGB one after the other; empty if it has none.
-        kinds: how image and mask are stored, such as "PNG P", and the size, "500 x 375", the width
-            first; of the mask alone where the image was not looked at.
-    """
-
-    deep: NDArray[np.int64]
-    palette: bytes
-    kinds: dict[str, str]
+Seen = tuple[NDArray[np.int64], bytes, dict[str, str]]
 
 
 class Part:
@@ -56,9 +43,11 @@ class Part:
         errors: why others cannot, by their place.
         counts: of each place the pixels of each value, (N, 256).
         afar: of each place what tells whether image and mask belong together, see ``pairs.py``.
-        palettes: of each palette the places of its masks.
-        kinds: of "images", "masks" and "size" how often each occurs.
-        pixels, deep: of each value in what was seen, (256,).
+        palettes: the places of the masks of each, RGB one after the other; empty if they have none.
+        kinds: of "images" and "masks" how often each kind occurs, such as "PNG P", and of "size"
+            each, such as "500 x 375", the width first; of masks alone in a quick look.
+        pixels, deep: of each value in what was seen, and those of them with no other value within
+            ``DEEP`` pixels, (256,).
     """
 
     def __init__(self, dataset: SegmentationDataset, name: str = "") -> None:
@@ -86,14 +75,15 @@ class Part:
         try:
             found = pool.map(functools.partial(self._look, images=images), places)
             for place, one in zip(places, progress(found, total=len(places)), strict=True):
-                if not isinstance(one, Seen):
+                if not isinstance(one, tuple):
                     self.errors[place] = one
                     continue
+                deep, palette, kinds = one
                 self.seen.append(place)
                 self.pixels += self.counts[place]
-                self.deep += one.deep
-                self.palettes[one.palette].append(place)
-                for what, kind in one.kinds.items():
+                self.deep += deep
+                self.palettes[palette].append(place)
+                for what, kind in kinds.items():
                     self.kinds[what][kind] += 1
                 if len(self.seen) >= enough and (self.strange or not self.missing):
                     break
@@ -101,23 +91,23 @@ class Part:
             pool.shutdown(cancel_futures=True)
 
     def _look(self, place: int, images: bool) -> Seen | DataError | OSError:
-        """What is seen of a sample, or why it cannot be used."""
+        """Look at a sample: its deep pixels, the palette of its mask and of what kinds it is, or
+        why it cannot be used."""
         image_path, mask_path = self.dataset.files[place]
         try:
             values = self.dataset.values(place)
             kind, palette = _header(mask_path)
-            seen = Seen(_deep(values), palette, {"masks": kind})
-            self.counts[place] = counted(values)
+            kinds, self.counts[place] = {"masks": kind}, counted(values)
             if images:
                 labels = self.labels(values)
                 image = self.dataset.image(place, labels.shape)
                 check_sample(image, labels, len(self.classes), image_path, mask_path)
-                size = f"{labels.shape[1]} x {labels.shape[0]}"
-                seen.kinds.update(images=_header(image_path)[0], size=size)
+                height, width = labels.shape
+                kinds.update(images=_header(image_path)[0], size=f"{width} x {height}")
                 self.afar[place] = from_afar(as_seen(image), labels)
         except (DataError, OSError) as error:
             return error
-        return seen
+        return _deep(values), palette, kinds
 
     def labels(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What values of a mask stand for; those that are strange are void."""

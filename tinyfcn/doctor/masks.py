@@ -49,25 +49,25 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
 def _order(part: Part) -> str:
     """What is to be said where a colour of palettes stands for one value here and for another
     there, or for another than VOC's."""
-    colours = VOC_PALETTE[: len(part.classes)]
-    voc = {colour.tobytes(): (value, "VOC") for value, colour in enumerate(colours)}
     used = [value for value in part.values if value < len(part.classes)]
-    known: dict[bytes, tuple[int, str]] = {}  # of each colour the value, and whose it is
+    voc = {
+        colour.tobytes(): (value, "VOC")
+        for value, colour in enumerate(VOC_PALETTE[: len(part.classes)])
+    }
+    as_voc = any(all(_colour(palette, v) in voc for v in used) for palette in part.palettes)
+    known = voc if as_voc else {}  # of each colour the value, and whose it is
     for palette, places in part.palettes.items():
-        name = part.dataset.ids[places[0]]
-        own = [v for v in used if part.counts[places, v].any()]
-        distinct = len({_colour(palette, v) for v in own}) == len(own)
-        as_voc = all(_colour(palette, v) in voc for v in used)
-        for first, values in ((voc, used if as_voc else ()), (known, own if distinct else ())):
-            for value in values:
-                other, whose = first.setdefault(_colour(palette, value), (value, name))
-                if palette and other != value:
-                    return (
-                        f"{len(places)} masks in {part.where}, such as {name}, have palettes in "
-                        f"another order than {whose}'s: {value} has the colour of {other}. If the "
-                        "colours are right, save the masks as RGB, whose colours are read; if the "
-                        f"values are: {_mapping(part, used)}"
-                    )
+        name, own = part.dataset.ids[places[0]], [v for v in used if part.counts[places, v].any()]
+        colours = [_colour(palette, v) for v in own]
+        for value, colour in zip(own, colours, strict=True) if len({*colours}) == len(own) else ():
+            other, whose = known.setdefault(colour, (value, name))
+            if colour and other != value:
+                return (
+                    f"{len(places)} masks in {part.where}, such as {name}, have palettes in "
+                    f"another order than {whose}'s: {value} has the colour of {other}. If the "
+                    "colours are right, save the masks as RGB, whose colours are read; if the "
+                    f"values are: {_mapping(part, used)}"
+                )
     return ""
 
 

@@ -88,8 +88,7 @@ def swapped(afar: Cells) -> list[tuple[int, int]]:
     """Pairs of places whose masks both fit the other image better than either fits its own."""
     own = fits(afar)
     worst = own.argsort()[:WORST]
-    changes, outlines = _both(afar[worst])
-    fit = _unit(outlines) @ changes.T
+    fit = _unit(afar[worst, 2]) @ _changes(afar[worst]).T
     least = own[worst] + _sure(own)
     better = np.minimum(fit, fit.T) > np.maximum(least[:, None], least)
     found = worst[np.argwhere(better)].tolist()
@@ -104,13 +103,13 @@ def _sure(fits: NDArray[np.float32]) -> float:
 
 def _turns(afar: Cells, turns: Iterable[Callable[[Any], Any]]) -> list[NDArray[np.float32]]:
     """How well each mask fits its image when it is turned, (N,) for each turn."""
-    changes, outlines = _both(afar)
-    return [(changes * _unit(turn(outlines))).sum(axis=1) for turn in turns]
+    changes = _changes(afar)
+    return [(changes * _unit(turn(afar[:, 2]))).sum(axis=1) for turn in turns]
 
 
-def _both(afar: Cells) -> tuple[Rows, Cells]:
-    """Changes as unit vectors, in levels as the eye has them, and outlines, (N, H, W)."""
-    return _unit(np.log1p(afar[:, 1], dtype=np.float32)), afar[:, 2]
+def _changes(afar: Cells) -> Rows:
+    """Of each image, in levels as the eye has them, as a unit vector."""
+    return _unit(np.log1p(afar[:, 1], dtype=np.float32))
 
 
 def _unit(cells: NDArray[Any]) -> Rows:
