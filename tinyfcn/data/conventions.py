@@ -153,7 +153,7 @@ def read_mask(
         raise DataError(
             f"{path}: expected a PNG mask, got a JPEG, which changes labels; export it anew as PNG"
         )
-    if image.mode in ("RGBA", "LA", "PA") and _is_opaque(image):
+    if image.mode in ("RGBA", "LA", "PA") and image.getchannel("A").getextrema()[0] == 255:
         image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)
     if (image.format, image.mode) == ("GIF", "P"):  # whose writers number the colours anew
         image = image.convert("RGB")
@@ -226,14 +226,11 @@ def check_sample(
             f"{mask_name}: expected a mask, uint8 (H, W), got {mask.dtype} {mask.shape}"
         )
     if image.shape[:2] != mask.shape:
-        hint = ""
-        if image.shape[1::-1] == mask.shape:
-            hint = (
-                "; turned by 90 degrees they agree, as where an EXIF orientation was lost: turn one"
-            )
+        size, got = ("{} high by {} wide".format(*shape) for shape in (image.shape, mask.shape))
+        hint = "; turned by 90 degrees they agree, as where an EXIF orientation was lost: turn one"
         raise DataError(
-            f"{mask_name}: expected the size of {image_name}, {_size(image)}, "
-            f"got {_size(mask)}{hint}"
+            f"{mask_name}: expected the size of {image_name}, {size}, got {got}"
+            f"{hint if image.shape[1::-1] == mask.shape else ''}"
         )
     wrong = (mask >= num_classes) & (mask != VOID)
     if wrong.any():
@@ -301,12 +298,3 @@ def _values(image: Image.Image, name: str) -> NDArray[Any]:
     for mode in _MODES[image.mode]:
         image = image.convert(mode)
     return np.array(image)
-
-
-def _is_opaque(image: Image.Image) -> bool:
-    alpha = image.getbands()[-1]
-    return alpha not in "Aa" or image.getchannel(alpha).getextrema()[0] == 255
-
-
-def _size(array: NDArray[np.uint8]) -> str:
-    return f"{array.shape[0]} high by {array.shape[1]} wide"

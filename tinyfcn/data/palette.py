@@ -21,7 +21,6 @@ VOC_CLASSES: tuple[str, ...] = (
     "train", "tvmonitor",
 )  # fmt: skip
 
-_BLOCK = 1 << 18  # pixels that are looked up at a time
 VOID = 255  # pixels that are neither learnt nor counted: object borders and difficult objects
 
 
@@ -78,21 +77,20 @@ def rgb_to_index(
             f"rgb_to_index: mask must be uint8 (H, W, 3), but is {rgb.dtype} {rgb.shape}"
         )
     codes, first = np.unique(_code(palette), return_index=True)
-    indices = np.empty(rgb.shape[:2], np.uint8)
-    rows = max(1, _BLOCK // max(1, rgb.shape[1]))
-    for top in range(0, len(rgb), rows):
-        wanted = _code(rgb[top : top + rows])
+    indices = np.empty(rgb.shape[:2], np.int16)
+    for row, line in enumerate(rgb):  # in little memory
+        wanted = _code(line)
         place = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-        unknown = codes[place] != wanted
-        if unknown.any():
-            row, column = np.unravel_index(unknown.argmax(), unknown.shape)
-            colour = tuple(rgb[top + row, column].tolist())
-            raise ValueError(
-                f"rgb_to_index: colour RGB {colour} at row {top + row}, column {column} is not in "
-                f"the palette ({unknown.sum()} of {unknown.size} pixels there have unknown colours)"
-            )
-        indices[top : top + rows] = first[place]
-    return indices
+        indices[row] = np.where(codes[place] == wanted, first[place], -1)
+    unknown = indices < 0
+    if unknown.any():
+        row, column = np.argwhere(unknown)[0].tolist()
+        raise ValueError(
+            f"rgb_to_index: colour RGB {tuple(rgb[row, column].tolist())} at row {row}, column "
+            f"{column} is not in the palette ({unknown.sum()} of {unknown.size} pixels have "
+            "unknown colours)"
+        )
+    return indices.astype(np.uint8)
 
 
 def _code(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
