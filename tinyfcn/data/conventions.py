@@ -19,8 +19,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -30,7 +30,7 @@ from PIL import Image, ImageOps
 from tinyfcn.backend.setting import SettingError
 from tinyfcn.data import image_file
 from tinyfcn.data.palette import VOC_PALETTE, VOID, rgb_to_index
-from tinyfcn.files import open_regular
+from tinyfcn.files import AnyPath, open_regular
 
 __all__ = ["DataError", "NoClassNames", "check_sample", "read_image", "read_mask", "write_mask"]
 
@@ -56,7 +56,7 @@ class NoClassNames(DataError):
 
 
 def read_image(
-    picture: str | PathLike[str] | Image.Image | NDArray[Any],
+    picture: AnyPath | Image.Image | NDArray[Any],
     upright: bool = False,
     channels: int = 3,
     range: Sequence[float] = (),
@@ -80,7 +80,7 @@ def read_image(
     ``TINYFCN_MAX_PIXELS``, of another format (``image_file.py``), or holds something else.
     """
     name = "the picture"
-    if isinstance(picture, str | PathLike):
+    if isinstance(picture, str | os.PathLike):
         name, (picture, _) = str(picture), _loaded(picture, "an image", upright)
     elif isinstance(picture, Image.Image) and upright:
         picture = ImageOps.exif_transpose(picture)
@@ -136,7 +136,7 @@ def as_seen(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def read_mask(
-    path: str | PathLike[str], palette: NDArray[np.uint8] = VOC_PALETTE, greys: bool = False
+    path: AnyPath, palette: NDArray[np.uint8] = VOC_PALETTE, greys: bool = False
 ) -> NDArray[np.uint8]:
     """Read a mask file as class indices, uint8 (H, W).
 
@@ -184,7 +184,7 @@ def read_mask(
 
 
 def write_mask(
-    path: str | PathLike[str] | BinaryIO,
+    path: AnyPath | BinaryIO,
     mask: NDArray[np.integer],
     palette: NDArray[np.uint8] = VOC_PALETTE,
     **options: object,
@@ -205,8 +205,8 @@ def check_sample(
     image: NDArray[Any],
     mask: NDArray[np.uint8],
     num_classes: int,
-    image_name: str | PathLike[str] = "image",
-    mask_name: str | PathLike[str] = "mask",
+    image_name: AnyPath = "image",
+    mask_name: AnyPath = "mask",
 ) -> None:
     """Raise DataError unless image and mask keep the conventions at the top of this module.
 
@@ -263,7 +263,7 @@ def counted(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.array(Image.fromarray(mask).histogram())
 
 
-def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "classes") -> None:
+def check_classes(classes: tuple[str, ...], source: AnyPath = "classes") -> None:
     """Raise DataError unless there are 1 to 255 class names, none of them empty or twice there."""
     if not 1 <= len(classes) <= VOID:
         raise DataError(f"{source}: expected 1 to {VOID} class names, got {len(classes)}")
@@ -271,7 +271,7 @@ def check_classes(classes: tuple[str, ...], source: str | PathLike[str] = "class
         raise DataError(f"{source}: class names must be distinct and not empty, got {classes}")
 
 
-def _loaded(path: str | PathLike[str], what: str, upright: bool) -> image_file.Loaded:
+def _loaded(path: AnyPath, what: str, upright: bool) -> image_file.Loaded:
     """As :func:`image_file.load`; says whatever is wrong with the file."""
     try:
         with open_regular(path) as file:

@@ -11,7 +11,6 @@ import copy
 import difflib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from tinyfcn.data.conventions import DataError, check_classes, check_sample, read_image, read_mask
 from tinyfcn.data.palette import VOC_PALETTE, VOID
+from tinyfcn.files import AnyPath
 
 __all__ = ["ConcatDataset", "Sample", "SegmentationDataset"]
 
@@ -66,7 +66,7 @@ class SegmentationDataset:
         masks: Mapping[str, Path],
         classes: Classes,
         palette: NDArray[np.uint8] = VOC_PALETTE,
-        source: str | PathLike[str] = "data set",
+        source: AnyPath = "data set",
         void: int = VOID,
     ):
         self.ids = tuple(ids)

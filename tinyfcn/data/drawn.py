@@ -8,7 +8,6 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from tinyfcn.data.lists import find_list, ids_of, split_names
 from tinyfcn.data.outlines import fill
 from tinyfcn.data.pairing import Finder, Found, files_below, find_pairs, two_files
 from tinyfcn.data.palette import VOID
-from tinyfcn.files import open_regular
+from tinyfcn.files import AnyPath, open_regular
 
 __all__ = ["CocoSegmentation", "LabelmeSegmentation"]
 
@@ -53,10 +52,7 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
     many = False  # whether one describes many images
 
     def __init__(
-        self,
-        root: str | PathLike[str] | Found,
-        split: str | None = None,
-        classes: Sequence[str] | None = None,
+        self, root: AnyPath | Found, split: str | None = None, classes: Sequence[str] | None = None
     ):
         self.root, images, _ = root if isinstance(root, Found) else find_pairs(Path(root))
         find = Finder(self.root, images)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
 from tinyfcn.data.pairing import IMAGE_SUFFIXES, Found, files_below, find_pairs
 from tinyfcn.data.palette import VOC_CLASSES, VOID
-from tinyfcn.files import open_regular
+from tinyfcn.files import AnyPath, open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
@@ -50,7 +49,7 @@ class FolderSegmentation(SegmentationDataset):
 
     def __init__(
         self,
-        root: str | PathLike[str] | Found,
+        root: AnyPath | Found,
         split: str | None = None,
         classes: Classes | None = None,
         palette: NDArray[np.uint8] | None = None,
@@ -120,7 +119,7 @@ class VOCSegmentation(FolderSegmentation):
 
     def __init__(
         self,
-        root: str | PathLike[str] | Found,
+        root: AnyPath | Found,
         split: str | None = "train",
         classes: Classes | None = None,
         palette: NDArray[np.uint8] | None = None,
@@ -153,7 +152,7 @@ class SBDSegmentation(SegmentationDataset):
 
     def __init__(
         self,
-        root: str | PathLike[str],
+        root: AnyPath,
         split: str = "train",
         classes: Sequence[str] | None = None,
         exclude: Iterable[str] = (),

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +16,7 @@ from PIL import Image
 from tinyfcn.data.class_colours import class_palette
 from tinyfcn.data.conventions import write_mask
 from tinyfcn.data.scenes import SYNTHETIC_CLASSES, SceneStyle, draw_scene
-from tinyfcn.files import bears
+from tinyfcn.files import AnyPath, bears
 
 __all__ = ["write_voc_tree"]
 
@@ -32,7 +31,7 @@ _OWN = re.compile(
 
 
 def write_voc_tree(
-    folder: str | PathLike[str],
+    folder: AnyPath,
     train: int = 1500,
     val: int = 200,
     seed: int = 0,

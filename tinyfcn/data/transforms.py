@@ -25,6 +25,8 @@ __all__ = [
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 Pixels = NDArray[Any]
+Sizes = Sequence[int]  # of each axis
+Slices = tuple[slice, ...]
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour, RGB: what fills an image where there is none; further channels begin
@@ -214,9 +216,7 @@ def window_size(name: str, size: int | Sequence[int]) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def random_start(
-    sizes: Sequence[int], windows: Sequence[int], rng: np.random.Generator
-) -> list[int]:
+def random_start(sizes: Sizes, windows: Sizes, rng: np.random.Generator) -> list[int]:
     """Where a window begins on each axis; below 0 it is larger and has the whole array in it."""
     return [
         int(rng.integers(min(0, length - window), max(0, length - window) + 1))
@@ -224,9 +224,7 @@ def random_start(
     ]
 
 
-def overlap(
-    sizes: Sequence[int], starts: Sequence[int], windows: Sequence[int]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def overlap(sizes: Sizes, starts: Sizes, windows: Sizes) -> tuple[Slices, Slices]:
     """The part of an array that a window shows, as slices of the array and of the window.
 
     On each axis the window begins at a place in the array, which may lie before it or reach beyond.
