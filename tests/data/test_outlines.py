@@ -119,6 +119,7 @@ def test_labelme(tmp_path: Path, folders: Any) -> None:
         [0, 0, 0, 0, 0, 0, 0, 255],
     ]
     assert dataset[1].mask.sum() == 9 and dataset[1].mask[3, 3:6].all()
+    assert dataset.notes[0].startswith("1 of 3 images, such as not yet, are in no JSON file, and ")
     training, validation = open_datasets(root)
     assert sorted(training.ids + validation.ids) == ["a", "b"]
     (root / "labels.txt").write_text("__ignore__\n_background_\nleaf\nbug\n")

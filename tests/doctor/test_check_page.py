@@ -36,7 +36,7 @@ def test_the_doubtful_come_first_and_problems_on_top(data: Data) -> None:
     text = page_of(*data.check(), "me")
     said = html.unescape(text)
     assert said.index("would fit better if they were swapped") < said.index("<h2>train: 10 images")
-    heads = re.findall(r"<h3>(⚠ )?(\w+): outlines fit by (-?[\d.]+)</h3>", text)
+    heads = re.findall(r"<h3>(⚠ )?(\w+): agreement (-?[\d.]+)</h3>", text)
     assert {name for sign, name, _ in heads if sign} == {"p02", "p07"}
     assert {name for _, name, _ in heads[:2]} == {"p02", "p07"}
     fits = [float(fit) for _, _, fit in heads[2:10]]

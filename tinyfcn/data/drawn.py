@@ -102,6 +102,11 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
             lists = sorted({path.name for path in described.values()}) if self.many else []
             ids, source = ids_of(self.root, split, those, {}, lists[1:] and lists)
         super().__init__(ids, images, described, names, source=source)
+        if (left := images.keys() - described) and not of_split:
+            self.notes += (
+                f"{len(left)} of {len(images)} images, such as {min(left)}, are in no JSON file, "
+                "and are left out; where there is nothing on them, save them without outlines",
+            )
 
     @abc.abstractmethod
     def read(self, content: Any, path: Path) -> tuple[Mapping[str, Any], Iterable[Drawing]]:

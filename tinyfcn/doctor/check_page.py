@@ -50,6 +50,8 @@ def _list(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
 
     fit, names = fits(part.afar[part.seen]), part.names
     bad = np.isin(names, [*doubtful])
+    yield element("p", "Samples: first, with ⚠, those named above; then those whose borders in "
+                  "mask and image agree least (1: in all, 0: in nothing)")  # fmt: skip
     for i in np.lexsort((fit, ~bad))[:SAMPLES].tolist():
         place, name = part.seen[i], names[i]
         labels = part.labels(part.dataset.values(place))
@@ -59,4 +61,4 @@ def _list(part: Part, doubtful: Collection[str]) -> Iterator[Element]:
             "mask": in_colours(labels, part.classes),
             "mask over image": overlay(image, labels, part.classes, legend=False),
         }
-        yield gallery(f"{'⚠ ' * bool(bad[i])}{name}: outlines fit by {fit[i]:.2f}", name, parts)
+        yield gallery(f"{'⚠ ' * bool(bad[i])}{name}: agreement {fit[i]:.2f}", name, parts)

@@ -165,7 +165,7 @@ def open_datasets(
             raise
         whole = _to_share(folder.open, train_split, none, val_share)
         chosen = held_out(whole.ids, val_share or VAL_SHARE, by_folder)
-        whole.notes = (
+        whole.notes += (
             f"{len(chosen)} of {len(whole)} images are held out to score on, by a hash of their "
             f"{'folders' if by_folder else 'names'}",
         )
