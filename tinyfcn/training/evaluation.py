@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -87,22 +87,18 @@ def label(
 ) -> tuple[NDArray[np.uint8], Plan, NDArray[np.float32] | None]:
     """As :func:`predict`; with the tiles, and, where they are ``most`` at most, how likely each
     class is at each pixel of the first image, float32 (C, H, W)."""
-    height, width, channels = images[0].shape
+    size = images[0].shape[:2]
     if preprocessing.resize:
-        seen = Resize(preprocessing.resize).shape(height, width)
-        smaller = [resized(image, *seen) for image in images]
-        plain = replace(preprocessing, resize=())
-        masks, way, likely = label(model, smaller, plain, max_memory, progress, most)
-        if likely is not None:
-            likely = np.stack([resized(plane, height, width) for plane in likely])
-        return np.stack([resized(mask, height, width) for mask in masks]), way, likely
+        seen = Resize(preprocessing.resize).shape(*size)
+        images = [resized(image, *seen) for image in images]
+    shape = len(images), images[0].shape[2], *images[0].shape[:2]
 
     def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
         parts = [image.take(rows, 0).take(columns, 1) for image in images]
         return tinyfcn.tensor(np.stack([preprocessing.apply(part) for part in parts]))
 
-    way = plan(model, (len(images), channels, height, width), max_memory)
-    masks = np.empty((len(images), height, width), np.uint8)
+    way = plan(model, shape, max_memory)
+    masks = np.empty((len(images), *way.size), np.uint8)
     hidden, likely = way.tiles == 1 or not progress, None
     for (rows, columns), scores in report.bar(
         tiles(model, read, way), total=way.tiles, unit=" tiles", desc="tiles", disable=hidden
@@ -110,8 +106,12 @@ def label(
         masks[:, rows, columns] = backend.to_numpy(scores.argmax(axis=1))
         if way.tiles <= most:
             part = F.softmax(Tensor(scores[:1]), 1).numpy()[0]
-            likely = np.empty((len(part), height, width), np.float32) if likely is None else likely
+            likely = np.empty((len(part), *way.size), np.float32) if likely is None else likely
             likely[:, rows, columns] = part
+    if preprocessing.resize:
+        masks = np.stack([resized(mask, *size) for mask in masks])
+        if likely is not None:
+            likely = np.stack([resized(plane, *size) for plane in likely])
     return masks, way, likely
 
 

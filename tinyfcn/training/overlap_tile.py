@@ -44,7 +44,7 @@ from tinyfcn import backend
 from tinyfcn.backend.meta import Memory, MetaArray, NoValues, empty
 from tinyfcn.data import DataError
 from tinyfcn.function import Function, Hook
-from tinyfcn.functional.sizes import Pair, at_least_one
+from tinyfcn.functional.sizes import at_least_one
 from tinyfcn.models.network import SegmentationNetwork, as_network
 from tinyfcn.nn import Module
 from tinyfcn.receptive_field import CannotTell, Field
@@ -80,8 +80,8 @@ class Plan(NamedTuple):
         exact: whether the scores are those of one pass.
     """
 
-    size: Pair
-    tile: Pair
+    size: Sequence[int]
+    tile: Sequence[int]
     contexts: Sequence[Context] = (UNKNOWN, UNKNOWN)
     exact: bool = True
 
@@ -118,14 +118,14 @@ def overlap_tile(
     """
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"overlap_tile: images must be (N, C, H, W), got shape {images.shape}")
-    xp, size = backend.active().xp, (images.shape[2], images.shape[3])
+    xp, size = backend.active().xp, images.shape[2:]
     if tile is None:
         way = plan(model, images.shape, max_memory)
     else:
         at_least_one("overlap_tile", tile=tile)
         contexts, exact = find_contexts(model, images.shape[1], size)
         sides = [-(-tile // context.stride) * context.stride for context in contexts]
-        way = Plan(size, (sides[0], sides[1]), contexts, exact)
+        way = Plan(size, sides, contexts, exact)
 
     def read(rows: NDArray[Any], columns: NDArray[Any]) -> Tensor:
         return Tensor(images.data.take(xp.asarray(rows), 2).take(xp.asarray(columns), 3))
@@ -211,25 +211,24 @@ def plan(model: Module, shape: Sequence[int], max_memory: float | None = None) -
     Raises:
         DataError: if not even the smallest window fits; says what it takes.
     """
-    network, (number, channels, *size) = as_network(model), shape
-    one = Plan((size[0], size[1]), (size[0], size[1]))
+    network, (number, channels), size = as_network(model), shape[:2], tuple(shape[2:])
     if max_memory is None and math.prod(size) <= ALWAYS:
-        return one
+        return Plan(size, size)
     shown = [network.window(n) for n in size]
     each = number * SCRATCH * bytes_per_pixel(model, channels)
     if math.prod(shown) * each <= (LITTLE if max_memory is None else max_memory):
-        return one
+        return Plan(size, size)
     contexts, exact = find_contexts(model, channels, size)
     around = [context.last - context.first + 2 * context.stride for context in contexts]
     if max_memory is None:
         max_memory = max(LITTLE, 9 * math.prod(around) * each)
-    tile = size
+    tile = [*size]
     while True:
         windows = [
             min(whole, side + more) for whole, side, more in zip(shown, tile, around, strict=True)
         ]
         if (takes := each * math.prod(windows)) <= max_memory:
-            return Plan(one.size, (tile[0], tile[1]), contexts, exact)
+            return Plan(size, tile, contexts, exact)
         axis = tile.index(max(tile))
         tile[axis] = (tile[axis] - 1) // contexts[axis].stride * contexts[axis].stride
         if not tile[axis]:
