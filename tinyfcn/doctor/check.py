@@ -101,8 +101,9 @@ def check(
     for part in parts:
         part.dataset.read_image = read_image
         part.look(range(len(part.dataset)), True, workers, progress)
-        said += _problems(part, void is not None or part.classes == UNNAMED, crop)
-        for note in worth_knowing(part) if part.classes != UNNAMED else ():
+        wrong = what_must_go_wrong(part, void is not None or part.classes == UNNAMED)
+        said += _problems(part, wrong, crop)
+        for note in () if wrong or part.classes == UNNAMED else worth_knowing(part):
             notes.setdefault(note, []).append(part.name)
     for note, of in notes.items():
         said.append(Problem(note if of == names else f"{of[0]}: {note}", [], True))
@@ -127,14 +128,14 @@ def _merged(said: Iterable[Problem]) -> list[Problem]:
     return [*kinds.values()]
 
 
-def _problems(part: Part, sure: bool, crop: int | None) -> Iterator[Problem]:
+def _problems(part: Part, wrong: str, crop: int | None) -> Iterator[Problem]:
     """All that is wrong with the samples of a list, or makes learning hard."""
     ids, names, afar = part.dataset.ids, part.names, part.afar[part.seen]
     for place, error in part.errors.items():
         yield Problem(typed(str(error)), [ids[place]])
     if not part.seen:
         return
-    if wrong := what_must_go_wrong(part, sure):
+    if wrong:
         yield Problem(wrong, names[part.having(part.strange)].tolist())
     void = ~part.having(part.table < len(part.classes))
     most = (LARGE * crop) ** 2 if crop else MOST_PIXELS

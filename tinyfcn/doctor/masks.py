@@ -38,11 +38,8 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
     voids = [value for value in part.values if void[value]]
     say += f", and {listed(voids)} is void" if voids else ""
     say += f", and there is nothing of {listed(part.missing)}: "
-    say += (
-        f"{_mapping(part, part.values)} names them"
-        if len(part.values) > 1
-        else "are these the masks?"
-    )
+    named = f"{_mapping(part, part.values)} names them"
+    say += named if len(part.values) > 1 else "are these the masks?"
     return say + (f", or, if {VOID} is void indeed, --void {VOID} says so" if found > 1 else "")
 
 
@@ -50,10 +47,7 @@ def _order(part: Part) -> str:
     """What is to be said where a colour of palettes stands for one value here and for another
     there, or for another than VOC's."""
     used = [value for value in part.values if value < len(part.classes)]
-    voc = {
-        colour.tobytes(): (value, "VOC")
-        for value, colour in enumerate(VOC_PALETTE[: len(part.classes)])
-    }
+    voc = {c.tobytes(): (v, "VOC") for v, c in enumerate(VOC_PALETTE[: len(part.classes)])}
     as_voc = any(all(_colour(palette, v) in voc for v in used) for palette in part.palettes)
     known = voc if as_voc else {}  # of each colour the value, and whose it is
     for palette, places in part.palettes.items():
