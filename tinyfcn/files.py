@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import itertools
 import os
@@ -21,6 +22,14 @@ def open_regular(path: AnyPath) -> BinaryIO:
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open() rejects folders
         raise OSError(errno.EINVAL, "expected a file, got a pipe, socket or device", str(path))
     return open(path, "rb")
+
+
+def nearest(path: AnyPath) -> str:
+    """What an error about a file or folder that is not there ends with: the nearest name there."""
+    near: list[str] = []
+    with contextlib.suppress(OSError, TypeError):  # a file may be a number
+        near = difflib.get_close_matches(Path(path).name, os.listdir(Path(path).parent), 1)
+    return f"; the nearest is {Path(path).with_name(near[0])}" if near else ""
 
 
 @contextlib.contextmanager

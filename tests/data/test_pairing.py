@@ -170,6 +170,12 @@ def test_what_is_missing_is_said_with_what_is_there(tmp_path: Path, folders: Any
     ):
         FolderSegmentation(tmp_path, classes=CLASSES)
     folders.make(tmp_path, {"masks/cell-01.png": 1, "masks/cell_02.png": 1})
+    for folder, words in (
+        ("images", f"; {tmp_path} has folders of both: give that"),
+        ("image", f"should lie there; the nearest is {tmp_path / 'images'}"),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"{words}$"):
+            FolderSegmentation(tmp_path / folder, classes=CLASSES)
     with pytest.raises(
         FileNotFoundError,
         match=r"1 of 2 ids have no mask file: cell_01; .*masks has 2 \(\.png\).*nearest is cell",

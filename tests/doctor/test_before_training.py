@@ -75,6 +75,10 @@ def ring(ground: int, disc: int, void: int = 255) -> Values:
         ([[0, 1, 2]], TWO, "--void 2 says that 2 is void too; if it is a class, --classes lacks"),
         ([ring(0, 255, 128)], TWO, "--mask-values 0:background,255:cell names them"),
         ([ring(0, 1, 11)], VOC_CLASSES, "11 lies only along the borders of others in"),
+        ([[0]], ("one",), "hold 0, and there is one class alone: are these the masks?"),
+        ([[0, 9]], {9: "cell"}, "0 is void, and there is one class alone: "
+         "--mask-values 0:background,9:cell names them"),
+        ([np.arange(14).repeat(90).reshape(126, 10)], TWO, "give each object a number of its own"),
         ([[0, 1]], ("cell",), "but the 1 classes (cell) are 0, and 255 is void; --void 1"),
     ],
 )  # fmt: skip
@@ -92,7 +96,6 @@ def test_masks_that_cannot_be_meant_so(
         ([[0, 1, 255]], TWO),
         ([[0, 255], [0], [1]], TWO),
         ([[0, 255]], {0: "background", 255: "cell"}),
-        ([[0]], ("one",)),
         ([ring(0, 1)], TWO),
     ],
 )
@@ -100,6 +103,15 @@ def test_masks_that_are_right(
     made: Callable[..., SegmentationDataset], masks: list[list[int]], classes: object
 ) -> None:
     assert before_training(made(*masks, classes=classes)) == []
+
+
+def test_a_mask_of_another_size_stops_before_anything_is_learned(
+    made: Callable[..., SegmentationDataset], tmp_path: Path
+) -> None:
+    dataset = made([0, 1], [0, 1])
+    Image.new("RGB", (30, 40)).save(tmp_path / "images/1.png")
+    with pytest.raises(DataError, match=r"1\.png, 40 high by 30 wide, got 40 high by 40 wide"):
+        before_training(dataset)
 
 
 def test_a_class_that_is_rare_or_missing_is_no_reason_to_stop(

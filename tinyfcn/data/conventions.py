@@ -151,7 +151,8 @@ def read_mask(
         raise DataError(f"{path}: expected a mask of 8 bits a channel, got 16; save it so")
     if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
         raise DataError(
-            f"{path}: expected a PNG mask, got a JPEG, which changes labels; export it anew as PNG"
+            f"{path}: expected a PNG mask, got a JPEG, which changes labels; export masks anew as "
+            "PNG"
         )
     if image.mode in ("RGBA", "LA", "PA") and image.getchannel("A").getextrema()[0] == 255:
         image = image.convert("RGB") if image.mode == "RGBA" else image.getchannel(0)

@@ -23,6 +23,7 @@ from tinyfcn.files import AnyPath
 
 __all__ = ["ConcatDataset", "Sample", "SegmentationDataset"]
 
+NONE = "; make it, or leave the id out"
 OBJECTS = "; if each object has a mask of its own, join those of an image into one"
 Classes = Sequence[str] | Mapping[int, str]
 
@@ -84,7 +85,7 @@ class SegmentationDataset:
                 raise FileNotFoundError(
                     f"{source}: {len(missing)} of {len(self.ids)} ids have no {what} file: "
                     f"{', '.join(missing[:5])}{more}{_looked(missing[0], files)}"
-                    f"{OBJECTS if missing == [*self.ids] and len(files) > len(self.ids) else ''}"
+                    f"{OBJECTS if missing == [*self.ids] and len(files) > len(self.ids) else NONE}"
                 )
         self.files = [(images[name], masks[name]) for name in self.ids]
 

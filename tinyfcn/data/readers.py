@@ -5,6 +5,7 @@ A reader finds the files of its ids; how they are read and checked stands in ``d
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,9 +18,9 @@ from tinyfcn.data.class_files import find_class_file
 from tinyfcn.data.conventions import DataError, NoClassNames
 from tinyfcn.data.dataset import Classes, SegmentationDataset
 from tinyfcn.data.lists import ids_of
-from tinyfcn.data.pairing import IMAGE_SUFFIXES, Found, files_below, find_pairs
+from tinyfcn.data.pairing import IMAGE_SUFFIXES, Found, files_below, find_pairs, read_name
 from tinyfcn.data.palette import VOC_CLASSES, VOID
-from tinyfcn.files import AnyPath, open_regular
+from tinyfcn.files import AnyPath, nearest, open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
@@ -79,7 +80,7 @@ class FolderSegmentation(SegmentationDataset):
                 f"{root}: {len(found.images)} images ({', '.join(IMAGE_SUFFIXES)}) in it and "
                 f"below, and {len(found.masks)} masks, which should lie in a folder masks, labels "
                 "or SegmentationClass, or beside their images as NAME_mask.png; there are "
-                f"{there or 'no files'}"
+                f"{there or 'no files'}{_of_both(root)}"
             )
         return found
 
@@ -198,10 +199,22 @@ def find_voc(root: Path) -> bool:
     return any((path.parents[2] / "JPEGImages").is_dir() for path in lists)
 
 
+def _of_both(folder: Path) -> str:
+    """What an error ends with where the images alone were given, or the masks."""
+    above = Path(os.path.normpath(folder / ".."))
+    roles = {
+        p.resolve(): read_name(p.resolve() / "a", above.resolve()).role for p in above.glob("*/")
+    }
+    both = roles.get(folder.resolve()) and {"image", "mask"} <= {*roles.values()}
+    return f"; {above} has folders of both: give that" if both else ""
+
+
 def _find_folder(path: Path, what: str) -> Path:
     """``path`` if it is a folder, else FileNotFoundError that says what should lie there."""
     if not path.is_dir():
-        raise FileNotFoundError(f"{path}: there is no such folder; {what} should lie there")
+        raise FileNotFoundError(
+            f"{path}: there is no such folder; {what} should lie there{nearest(path)}"
+        )
     return path
 
 

@@ -96,9 +96,9 @@ class Part:
         image_path, mask_path = self.dataset.files[place]
         try:
             values = self.dataset.values(place)
-            kind, palette = _header(mask_path)
+            kind, palette, _ = _header(mask_path)
             kinds, self.counts[place] = {"masks": kind}, counted(values)
-            if images:
+            if images or _header(image_path)[2] not in (values.shape, values.shape[::-1]):
                 labels = self.labels(values)
                 image = self.dataset.image(place, labels.shape)
                 check_sample(image, labels, len(self.classes), image_path, mask_path)
@@ -158,13 +158,13 @@ class Part:
         return lines
 
 
-def _header(path: Path) -> tuple[str, bytes]:
-    """Format and mode of a file as Pillow names them, and the palette of a PNG."""
+def _header(path: Path) -> tuple[str, bytes, tuple[int, ...]]:
+    """Format and mode of a file as Pillow names them, the palette of a PNG, height and width."""
     with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as image:
         palette = image.palette if image.format == "PNG" else None
         colours = palette.palette if palette and palette.mode == "RGB" else b""
-        return f"{image.format} {image.mode}", bytes(colours)
-    return path.suffix.lstrip("."), b""
+        return f"{image.format} {image.mode}", bytes(colours), image.size[::-1]
+    return path.suffix.lstrip("."), b"", ()
 
 
 def _deep(values: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -33,12 +33,13 @@ def what_must_go_wrong(part: Part, sure: bool = False) -> str:
     void, found = part.table == VOID, len(part.classes) - len(part.missing)
     areas = part.deep[void].sum() > THICK * part.pixels[void].sum()
     unsure = areas and part.classes != VOC_CLASSES and not (sure or part.named)
-    if found >= min(2, len(part.classes)) and not (part.missing and unsure):
+    if found >= 2 and not (part.missing and unsure):
         return ""
     voids = [value for value in part.values if void[value]]
     say += f", and {listed(voids)} is void" if voids else ""
-    say += f", and there is nothing of {listed(part.missing)}: "
+    lacking = f"nothing of {listed(part.missing)}" if part.missing else "one class alone"
     named = f"{_mapping(part, part.values)} names them"
+    say += f", and there is {lacking}: "
     say += named if len(part.values) > 1 else "are these the masks?"
     return say + (f", or, if {VOID} is void indeed, --void {VOID} says so" if found > 1 else "")
 
@@ -103,7 +104,13 @@ def worth_knowing(part: Part) -> list[str]:
 def _strange(part: Part) -> str:
     """What values may be that are neither a class nor void."""
     classes, (first, *more) = part.classes, part.strange
-    if len(more) >= SMOOTHED or (more and not part.deep[part.strange].any()):
+    deep = (part.deep[part.strange] > 0).mean()
+    if deep > 0.5 and len(more) > 2 * len(classes):
+        return (
+            ", as masks do that give each object a number of its own: give all objects of a class "
+            f"the same; if they are classes, {_mapping(part, part.values)} names them"
+        )
+    if len(more) >= SMOOTHED or (more and not deep):
         return (
             ", as masks do that were made smaller or turned with smoothing, or were saved as JPEG: "
             "export them again, as PNG and without smoothing (nearest neighbour)"
@@ -123,7 +130,7 @@ def _strange(part: Part) -> str:
 
 def _mapping(part: Part, values: Sequence[int]) -> str:
     """The option that gives a name to each value, as far as one can guess."""
-    names = [*part.classes]
+    names = [*part.classes] if len(part.classes) > 1 else ["background", *part.classes]
     if len(values) != len(names):
         names[1:] = (f"NAME{i}" if len(values) > 2 else "NAME" for i in range(1, 256))
     some = dict(zip(values[:9], names, strict=False))

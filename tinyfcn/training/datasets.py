@@ -24,6 +24,7 @@ from tinyfcn.training.model_spec import class_list
 
 SCENES_TO_SCORE = 200
 BLACK_AND_WHITE = ("background", "foreground")  # where nobody named them
+MANY = 16  # values that are no classes: the doctor says what they may be
 SOME = 50  # masks that are looked at, to say what they hold
 VAL_SHARE = 0.2  # held out to score on, where no list says what
 
@@ -105,7 +106,7 @@ class _Folder:
                         f"{names[0]} and {names[1]}, as by mask_values={as_value_pairs(values)}",
                     )
                 return parts
-        if self.nameless:
+        if self.nameless and len(held) < MANY:
             if not held:
                 parts[0].values(0)  # says what is wrong with it
             words = ["background", *(f"NAME{number}" for number in range(1, 9))]

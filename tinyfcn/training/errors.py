@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from tinyfcn.data import DataError
+from tinyfcn.files import nearest
 
 
 class Diverged(Exception):
@@ -35,5 +36,6 @@ def sentence(error: Exception) -> str:
     """The message of an error; one of the operating system loses its ``[Errno 13]``."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return where + error.strerror.lower()
+        near = nearest(error.filename) if isinstance(error, FileNotFoundError) and where else ""
+        return where + error.strerror.lower() + near
     return str(error)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfcn.data.preprocessing import Preprocessing
+from tinyfcn.files import nearest
 
 MEBIBYTE = 1 << 20
 LONGEST_MESSAGE = 500  # it may quote what is in the file
@@ -67,7 +68,7 @@ class WeightFile:
 def first_bytes(path: Path) -> bytes:
     """What a format is recognised by; FileNotFoundError, or WeightsError if there is nothing."""
     if not path.is_file():
-        what = "there is no such file"
+        what = f"there is no such file{nearest(path)}"
         if path.is_dir():
             what = f"this is a folder; expected a file, such as {path / 'best.npz'}"
         raise FileNotFoundError(f"{path}: {what}")
