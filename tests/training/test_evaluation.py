@@ -117,13 +117,12 @@ def test_a_training_scores_in_batches_of_another_size_than_its_own(
     monkeypatch.setattr(evaluation, "PIXELS", 3 * 32 * 32)
     run = make_trainer(tmp_path)
     run.loader.batch_size = batch_size
-    monkeypatch.setattr(evaluation, "SHEET_SIDE", 20)
     monkeypatch.setattr(evaluation, "SIDE", 10)
     found = evaluate(run.model, run.validation, run.loader.preprocessing, run.group)
     assert at_once == [3, 1]
     # What is kept of images does not grow with them.
-    for triples, side in (found.sheet, 20), (found.worst.values(), 10):
-        assert {part.shape[:2] for triple in triples for part in triple} == {(side, side)}
+    for triples in found.sheet, found.worst.values():
+        assert {part.shape[:2] for triple in triples for part in triple} == {(10, 10)}
 
 
 def test_runs_in_eval_mode_without_graph_and_restores_the_mode() -> None:

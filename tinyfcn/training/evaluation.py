@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,8 @@ from tinyfcn.training.overlap_tile import Plan, plan, tiles
 # 128 x 128, which is faster than one by one, but one of 375 x 500.
 PIXELS = 1 << 17
 AT_ONCE = 8
-SHEET_ROWS, SHEET_SIDE = 6, 1024  # images on the sheet of predictions, and how large at most
-WORST, SIDE = 8, 320  # images that a report shows, and how large at most
+SHEET_ROWS, WORST = 6, 8  # images on the sheet of predictions, and in a report
+SIDE = 400  # of each, in pixels at most
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Evaluation:
     Attributes:
         scores: over the whole set.
         images: of each id pixel accuracy, mean IU and the IU of each class; NaN where undefined.
-        sheet: a few images with mask and prediction, at most ``SHEET_SIDE`` large.
-        worst: those of the lowest mean IU, worst first, by their ids, at most ``SIDE`` large.
+        sheet: a few images with mask and prediction, at most ``SIDE`` large.
+        worst: those of the lowest mean IU, worst first, by their ids.
     """
 
     scores: Scores
@@ -148,11 +149,11 @@ def evaluate(
     )  # fmt: skip
     total = ConfusionMatrix(dataset.num_classes)
     images: dict[str, list[float]] = {}
-    sheet: dict[str, visualize.Triple] = {}
-    worst: dict[str, visualize.Triple] = {}
+    pictures: dict[str, visualize.Triple] = {}
 
     def poorest(names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: (images[name][1], name))[:WORST]
+        known = [(images[name][1], name) for name in names if not math.isnan(images[name][1])]
+        return [name for _, name in sorted(known)[:WORST]]
 
     samples = _labelled(model, (dataset[i] for i in own), preprocessing)
     for sample, prediction in report.bar(samples, total=len(own), desc="evaluation"):
@@ -161,27 +162,23 @@ def evaluate(
         total.counts += matrix.counts
         one = scores_of(matrix.counts)
         images[sample.id] = [one.pixel_accuracy, one.mean_iu, *one.iu.tolist()]
-        poor = matrix.counts.any() and sample.id in poorest([*worst, sample.id])
-        if poor or sample.id in wanted:
-            triple = fitted(SHEET_SIDE, as_seen(sample.image), sample.mask, prediction)
-            if sample.id in wanted:
-                sheet[sample.id] = triple
-            if poor:
-                worst[sample.id] = fitted(SIDE, *triple)
-                worst = {name: worst[name] for name in poorest(worst)}
+        shown = {*wanted, *poorest({*pictures, sample.id})}
+        if sample.id in shown:
+            pictures[sample.id] = fitted(SIDE, as_seen(sample.image), sample.mask, prediction)
+            pictures = {name: pictures[name] for name in pictures if name in shown}
         each_sample()
     for _ in first[len(own) :]:
         each_sample()
-    counts, *found = zip(*group.gather((total.counts, images, sheet, worst)), strict=True)
-    images, sheet, worst = (dict(collections.ChainMap(*dicts)) for dicts in found)
+    counts, *found = zip(*group.gather((total.counts, images, pictures)), strict=True)
+    images, pictures = (dict(collections.ChainMap(*dicts)) for dicts in found)
     total.counts = np.sum(counts, axis=0)
     if not total.counts.any():
         raise DataError("evaluate: the data set has no pixel that is not void")
     return Evaluation(
         total.scores(),
         {name: images[name] for name in dataset.ids},
-        [sheet[name] for name in dataset.ids if name in sheet],
-        {name: worst[name] for name in poorest(worst)},
+        [pictures[name] for name in dataset.ids if name in wanted],
+        {name: pictures[name] for name in poorest(pictures)},
     )
 
 

@@ -40,11 +40,9 @@ def text(config: Mapping[str, Any], best: Mapping[str, float]) -> str:
         for i, name in enumerate(spec.classes)
     ]
     return _TEMPLATE.read_text("utf-8").format(
-        spec=spec, p=own, best=best, images=images, list=lists[1],
+        spec=spec, p=own, best=best, images=images, lists=lists, data=_escaped(data),
         count=len(classes), scores="\n".join(figures), classes="\n".join(classes),
         name=json.dumps(data),
-        data=f"{_escaped(data)}: {images[0]} images of the list {lists[0]} to train on, "
-             f"{images[1]} of the list {lists[1]} to score on",
         step=-1 if own.channel_order == "BGR" else 1,
         convert="" if high > 255 else modes.get(own.channels, ""),
         limits=limits if own.range else "",
