@@ -16,7 +16,7 @@ from tinyfcn.cli.train_options import parse_options
 from tinyfcn.models.table import table
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXT = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md"))
 
 
 def blocks(language: str) -> list[str]:
