@@ -78,8 +78,7 @@ def write_arrays(target: Path, options: argparse.Namespace, note: str) -> None:
         if target.suffix == ".npz":
             npz.write(out, arrays, MARK)
         else:
-            pieces = safetensors.dump(arrays, file.preprocessing, about, software=MARK)
-            out.writelines(pieces)
+            out.writelines(safetensors.dump(arrays, file.preprocessing, about, software=MARK))
     total = sum(array.size for array in arrays.values())
     print(f"{target}: {len(arrays)} arrays, {total:,} numbers{note}")
     if target.suffix == ".npz" and file.preprocessing is not None:

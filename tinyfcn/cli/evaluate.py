@@ -45,15 +45,14 @@ def main(arguments: Sequence[str]) -> None:
     """The command, called with its arguments."""
     launch.start()
     parser = Parser(__doc__, prog="tinyfcn evaluate", argument_default=argparse.SUPPRESS)
-    parser.add_argument("evaluate", metavar="CHECKPOINT", help="such as runs/fcn8s/best.npz")
+    add = parser.add_argument
+    add("evaluate", metavar="CHECKPOINT", help="such as runs/fcn8s/best.npz")
     for option in [*OPTIONS["data"], *OPTIONS["run"]]:
         if option.name in TAKEN:
             add_option(parser, option._replace(default=None))
-    parser.add_argument(
-        "--out", dest="results", metavar="DIR", help="write scores and report there"
-    )
+    add("--out", dest="results", metavar="DIR", help="write scores and report there")
     about = "other images and masks, or a list .txt of images"
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help=about)
+    add("folder", nargs="?", metavar="FOLDER", help=about)
     given = vars(parser.parse(arguments))
     if str(given.get("folder")).endswith(".txt"):
         given["val_split"] = given.pop("folder")

@@ -73,16 +73,8 @@ def caffenet(num_classes: int = 1000, width: float = 1.0, dropout: float = 0.5) 
     """
     backbone = CaffeNetBackbone(width)
     hidden = scaled(4096, width)
-    return nn.Sequential(
-        {
-            **dict(backbone.named_children()),
-            "flatten": nn.Flatten(),
-            "fc6": nn.Linear(backbone.channels[-1] * 6 * 6, hidden),
-            "relu6": nn.ReLU(),
-            "drop6": nn.Dropout(dropout),
-            "fc7": nn.Linear(hidden, hidden),
-            "relu7": nn.ReLU(),
-            "drop7": nn.Dropout(dropout),
-            "fc8": nn.Linear(hidden, num_classes),
-        }
-    )
+    layers: dict[str, nn.Module] = {**dict(backbone.named_children()), "flatten": nn.Flatten()}
+    for i, before in ((6, backbone.channels[-1] * 6 * 6), (7, hidden)):
+        layers |= {f"fc{i}": nn.Linear(before, hidden), f"relu{i}": nn.ReLU()}
+        layers[f"drop{i}"] = nn.Dropout(dropout)
+    return nn.Sequential({**layers, "fc8": nn.Linear(hidden, num_classes)})

@@ -45,14 +45,9 @@ def _resnet(depth: int, num_classes: int = 1000, width: float = 1.0) -> nn.Seque
         (1, 10)
     """
     backbone = ResNetBackbone(depth, width)
-    return nn.Sequential(
-        {
-            **dict(backbone.named_children()),
-            "avgpool": GlobalAvgPool2d(7),
-            "flatten": nn.Flatten(),
-            "fc": nn.Linear(backbone.channels[-1], num_classes),
-        }
-    )
+    layers: dict[str, nn.Module] = dict(backbone.named_children())
+    layers |= {"avgpool": GlobalAvgPool2d(7), "flatten": nn.Flatten()}
+    return nn.Sequential({**layers, "fc": nn.Linear(backbone.channels[-1], num_classes)})
 
 
 _network = partial(register, "classification", "He et al. 2016")

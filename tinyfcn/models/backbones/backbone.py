@@ -81,14 +81,9 @@ def with_classifier(
         layers = [nn.Linear(before, hidden), nn.ReLU()]
         layers.insert(0 if dropout_first else 2, nn.Dropout(dropout))
         classifier += layers
-    return nn.Sequential(
-        {
-            "features": backbone,
-            "avgpool": nn.AdaptiveAvgPool2d(side),
-            "flatten": nn.Flatten(),
-            "classifier": nn.Sequential(*classifier, nn.Linear(hidden, num_classes)),
-        }
-    )
+    parts: dict[str, nn.Module] = {"features": backbone, "avgpool": nn.AdaptiveAvgPool2d(side)}
+    chain = nn.Sequential(*classifier, nn.Linear(hidden, num_classes))
+    return nn.Sequential({**parts, "flatten": nn.Flatten(), "classifier": chain})
 
 
 def out_channels(module: nn.Module) -> int:

@@ -50,16 +50,12 @@ class Inception(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: tuple[int, ...], form: str) -> None:
-        ones, before_threes, threes, before_fives, fives, pooled = channels
+        ones, to_threes, threes, to_fives, fives, pooled = channels
         conv, large = partial(convolution, form=form), 5 if form == "bvlc" else 3
         self.out_channels = ones + threes + fives + pooled
         self.branch1 = conv(in_channels, ones, 1)
-        self.branch2 = nn.Sequential(
-            conv(in_channels, before_threes, 1), conv(before_threes, threes, 3)
-        )
-        self.branch3 = nn.Sequential(
-            conv(in_channels, before_fives, 1), conv(before_fives, fives, large)
-        )
+        self.branch2 = nn.Sequential(conv(in_channels, to_threes, 1), conv(to_threes, threes, 3))
+        self.branch3 = nn.Sequential(conv(in_channels, to_fives, 1), conv(to_fives, fives, large))
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), conv(in_channels, pooled, 1))
 
     def forward(self, x: Tensor) -> Tensor:

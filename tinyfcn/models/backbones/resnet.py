@@ -100,12 +100,9 @@ class ResNetBackbone(Backbone):
                 f"ResNetBackbone: output_stride {output_stride} needs depth 50 or 101, got {depth}"
             )
         stem = scaled(64, width)
+        first = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
         stages: list[dict[str, nn.Module]] = [
-            {
-                "conv1": nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False),
-                "bn1": nn.BatchNorm2d(stem),
-                "relu": nn.ReLU(),
-            },
+            {"conv1": first, "bn1": nn.BatchNorm2d(stem), "relu": nn.ReLU()},
             {"maxpool": nn.MaxPool2d(3, stride=2, padding=1)},
         ]
         before, stride, dilation = stem, 4, 1
