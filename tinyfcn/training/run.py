@@ -36,10 +36,9 @@ from tinyfcn.optim import Optimizer, Schedule
 from tinyfcn.parallel import Group
 from tinyfcn.parallel.shards import Shards
 from tinyfcn.training import batch_statistics, checkpoint, divergence, report
-from tinyfcn.training.checkpoint import CheckpointError
+from tinyfcn.training.checkpoint import CheckpointError, Progress
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import Evaluation, evaluate
-from tinyfcn.training.progress import Progress
 from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
 from tinyfcn.training.saver import Attempts, Saver
 from tinyfcn.training.screen import for_watching

@@ -59,14 +59,14 @@ class Saver:
 
 
 class Attempts:
-    """Attempts to write files that a run goes on without; what cannot be written is said once.
+    """Attempts to write files that a run goes on without; what cannot be written is said once,
+    until it can.
 
     Attributes:
         failed: the files whose last attempt failed.
     """
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
         self.failed: set[str] = set()
 
     def __call__(self, name: str, write: Callable[[], None]) -> bool:
@@ -76,9 +76,8 @@ class Attempts:
         except Diverged:
             raise
         except Exception as error:
-            if name not in self._said:
+            if name not in self.failed:
                 report.note(f"{name} is skipped: {sentence(error) or type(error).__name__}")
-            self._said.add(name)
             self.failed.add(name)
             return False
         self.failed.discard(name)
