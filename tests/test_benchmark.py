@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from tinyfcn import backend
+from tinyfcn.backend.cpu import memory
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.benchmark import measure, report, with_tinyfcn, work
+from tinyfcn.benchmark import measure, peers, report, with_tinyfcn, work
 from tinyfcn.benchmark.measure import Side, Worker
 from tinyfcn.benchmark.work import WORK, Step, Work
 from tinyfcn.cli import benchmark
@@ -49,7 +50,7 @@ TWO = [
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tiny pieces of work, in processes that find tinyfcn."""
     monkeypatch.setattr(benchmark, "WORK", TWO)
-    monkeypatch.setattr(measure, "SGEMM", Work("", "", work.sgemm, TINY["sgemm"]))
+    monkeypatch.setattr(benchmark, "SGEMM", Work("", "", work.sgemm, TINY["sgemm"]))
     monkeypatch.setattr(measure, "TURN", 0.01)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for name in benchmark.SLOWING:
@@ -109,7 +110,7 @@ def test_pytorch_gives_what_the_work_takes_of_a_library() -> None:
         for node in ast.walk(tree("work.py"))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lib"
     } - {"matrix_product"}  # of tinyfcn alone
-    assert {"F", "nn", "optim", "normal", "fcn8s"} <= taken
+    assert {"F", "nn", "optim", "normal", "models", "ready"} <= taken
     given: set[str] = set()
     for node in tree("with_torch.py").body:
         if isinstance(node, ast.Assign):
@@ -147,42 +148,105 @@ def test_a_table_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_memory_is_that_of_the_process_that_works() -> None:
     ballast = np.ones(25_000_000)  # 200 MB, of this process
-    side, million = Side("tinyfcn"), 1_000_000
+    million = 1_000_000
     small, large = (
-        measure.measure(Work("", "", work.sgd, {"size": size}), [side], 0.0, 1)[0].memory
+        measure.measure(Work("", "", work.sgd, {"size": size}), Side(), (), 0.0, 1)[0][0].memory
         for size in (100, 5 * million)
     )
+    assert small is not None and large is not None
     assert small < ballast.nbytes
     assert 60 * million <= large - small < 90 * million  # weights, gradients, velocities
 
 
-def test_sides_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = [Side("tinyfcn"), Side("tinyfcn", backend="numpy")]
-    turns, turn = [], Worker.turn
+class Fake:
+    """A worker whose repetitions take as long as its way says."""
 
-    def spy(worker: Any, seconds: float) -> None:
-        turns.append(worker.side)
-        turn(worker, seconds)
+    turns: ClassVar[list[str]] = []
+    open: ClassVar[set[str]] = set()
+    median = Worker.median
 
-    monkeypatch.setattr(Worker, "turn", spy)
-    workers = measure.measure(TWO[1], sides, 0.3, 4)
-    assert len(turns) >= 6
-    assert all(turn is sides[i % 2] for i, turn in enumerate(turns))
-    assert all(len(w.seconds) >= 4 and sum(w.seconds) >= 0.3 for w in workers)
+    def __init__(self, side: Side, work: Work) -> None:
+        if side.way == "broken":
+            raise BackendError("torch broken in python: no C++ compiler")
+        self.side, self.flops = side, None
+        self.seconds: list[float] = []
+        self.memory = 100_000_000 * len(side.name)
+        self.open.add(side.way)
+
+    def ask(self, message: Any) -> None:
+        """Warm up, which takes no time."""
+
+    def turn(self, seconds: float) -> None:
+        self.turns.append(self.side.way)
+        self.seconds.append(float(self.side.way))
+
+    def close(self) -> None:
+        self.open.discard(self.side.way)
+
+
+def test_the_best_ways_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "Worker", Fake)
+    monkeypatch.setattr(Fake, "turns", [])
+    torch = [Side("torch", way) for way in ("0.4", "0.3", "broken", "0.5", "0.2")]
+    ours, other = Side(way="0.1"), [Side("openvino", "0.7")]
+    workers, failed = measure.measure(TWO[1], ours, [torch, other], 1.5, 4)
+    assert failed == ["torch broken in python: no C++ compiler"]
+    final = ["0.1", "0.2", "0.3", "0.7"]  # the slowest three repetitions, the fastest 15
+    assert Fake.turns == ["0.4", "0.3", "0.5", "0.2", "0.7", *final * 15]
+    assert not Fake.open
+    figures = measure.figures(TWO[1], workers, 20.0)  # type: ignore[arg-type]
+    theirs = figures["against"]
+    assert [peer["side"] for peer in theirs.values()] == ["torch 0.2", "openvino 0.7"]
+    assert theirs["torch"]["time_ratio"] == 0.5
+    assert theirs["openvino"]["memory_ratio"] == len("tinyfcn 0.1") / len("openvino 0.7")
+    first, second = report.row(figures).splitlines()
+    assert first.split()[:2] == ["100.0", "1100"]
+    assert second.split() == ["|", "openvino", "0.7", "700.0", "1200", "0.14", "0.92"]
+    assert first.index("|") + 26 == second.index("|")  # the name of the work stands before it
+
+
+def test_peers_have_all_their_ways() -> None:
+    sides = peers.ways("torch", "python", "numpy", quick=False)
+    kinds = ("eager", "channels_last", "compiled")
+    assert [side.way for side in sides] == [w for kind in kinds for w in (kind, f"{kind}+malloc")]
+    for side in sides:
+        assert side.environment is not None
+        added = {k: v for k, v in side.environment.items() if k not in os.environ}
+        # As memory.keep() sets it, for a process by its environment.
+        expected = {
+            "MALLOC_MMAP_THRESHOLD_": str(memory.LARGEST),
+            "MALLOC_TRIM_THRESHOLD_": str(memory.NEVER),
+        }
+        assert added == (expected if side.way.endswith("+malloc") else {})
+        assert {*expected} < {*memory.SETTLED}
+    assert peers.ways("torch", "python", "numpy", quick=True) == sides[:4]
 
 
 def test_ratios_are_ours_over_theirs(tmp_path: Path) -> None:
-    sides = [SimpleNamespace(name=name) for name in ("tinyfcn", "torch")]
-    ours = SimpleNamespace(side=sides[0], seconds=[0.1, 0.2, 0.9], memory=300_000_000, flops=10**9)
-    theirs = SimpleNamespace(side=sides[1], seconds=[0.5, 0.4], memory=400_000_000, flops=None)
-    figures = measure.figures(TWO[0], [ours, theirs], 20.0)  # type: ignore[list-item]
-    assert figures["time_ratio"] == pytest.approx(0.2 / 0.45)
-    assert figures["memory_ratio"] == 0.75
-    line = report.row(figures)
-    assert line.split() == ["200.0", "5", "25%", "300", "|", "450.0", "400", "0.44", "0.75"]
-    assert len(report.head("networks", "torch")) == len(f"  {'':24}") + len(line)
-    unknown = {key: value for key, value in figures.items() if key != "memory_ratio"}
-    report.draw([figures, unknown], "two sides", tmp_path / "chart.png")
+    ours, theirs, unknown = (Fake(side, TWO[0]) for side in (Side(), Side("torch"), Side("other")))
+    ours.seconds, ours.memory, ours.flops = [0.1, 0.2, 0.9], 300_000_000, 10**9
+    theirs.seconds, theirs.memory = [0.5, 0.4], 400_000_000
+    unknown.seconds, unknown.memory = [1.0], None
+    figures = measure.figures(TWO[0], [ours, theirs, unknown], 20.0)  # type: ignore[list-item]
+    assert figures["against"]["torch"]["time_ratio"] == pytest.approx(0.2 / 0.45)
+    assert figures["against"]["torch"]["memory_ratio"] == 0.75
+    line, _ = report.row(figures).splitlines()
+    assert line.split() == [
+        "200.0",
+        "5",
+        "25%",
+        "300",
+        "|",
+        "torch",
+        "450.0",
+        "400",
+        "0.44",
+        "0.75",
+    ]
+    assert len(report.head("networks", peers=True)) == len(f"  {'':24}") + len(line)
+    report.draw(
+        [figures, {**figures, "name": "alone", "against": {}}], "two", tmp_path / "chart.png"
+    )
     assert (tmp_path / "chart.png").exists()
 
 
@@ -196,17 +260,17 @@ def test_scaling_compares_pixels() -> None:
 def test_a_slow_kernel_is_called_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environments, sgemm = [], measure.sgemm
+    environments, sgemm = [], benchmark.sgemm
 
     def spy(side: Side, seconds: float) -> Any:
         environments.append(side.environment)
         return sgemm(side, seconds)
 
     monkeypatch.setattr(benchmark, "sgemm", spy)
-    benchmark.introduce(Side("tinyfcn"), 0.01)
+    benchmark.introduce(Side(), 0.01)
     assert "WARNING" not in capsys.readouterr().out
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
-    benchmark.introduce(Side("tinyfcn"), 0.01)
+    benchmark.introduce(Side(), 0.01)
     assert "WARNING: OPENBLAS_CORETYPE=Nehalem is set; without it " in capsys.readouterr().out
     first, second, free = environments
     assert first is second is None
@@ -236,9 +300,9 @@ def test_what_cannot_be_done_is_said_clearly(tmp_path: Path) -> None:
         (["--only", "rleu"], r"--only: nothing is called rleu; did you mean relu\?"),
         (["--only", "tinny", "relu."], r"called tinny or relu\.; did you mean tiny relu\?"),
         (["--backend", "abacus"], "backend: expected one of numpy, .*, got 'abacus'"),
-        (["--against", "torch", "--torch-python", without_torch], "has no PyTorch"),
+        (["--against", "torch", "--against-python", without_torch], "python has no torch"),
         (
-            ["--against", "torch", "--torch-python", tmp_path / "none"],
+            ["--against", "torch", "--against-python", tmp_path / "none"],
             "No such file.*none",
         ),
     ):

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import tinyfcn
 from examples.train_voc import prepare, train
-from tinyfcn.benchmark.with_torch import FCN8s
+from tinyfcn.benchmark.models_with_torch import FCN8s
 from tinyfcn.cli.train_options import open_run, parse_options
 from tinyfcn.data import VOID
 from tinyfcn.metrics import ConfusionMatrix

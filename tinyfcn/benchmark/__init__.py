@@ -2,5 +2,6 @@
 
 work.py has the work, written once: what PyTorch calls ``F``, ``nn`` and ``optim`` tinyfcn calls so
 too, and ``with_tinyfcn.py`` and ``with_torch.py`` give it one or the other. ``worker.py`` is the
-process of one side, ``measure.py`` lets the sides take turns. ``scaling.py`` simulates many ranks.
+process of one side, ``measure.py`` lets the sides take turns, and ``peers.py`` knows the ways in
+which a peer may do its best. ``scaling.py`` simulates many ranks.
 """

@@ -1,4 +1,8 @@
-"""How the work is measured: a fresh process for each side, and the sides take turns."""
+"""How the work is measured: a fresh process for each side, and the sides take turns.
+
+A peer has several ways to do the work. Each is tried by itself first, and the best two take part
+in the turns: with all of them at once neither time nor memory would suffice.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,37 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.benchmark.work import SGEMM, Work
+from tinyfcn.benchmark.work import Work
 
+TRIAL = 0.25  # of the time that is measured, for each way of a peer
+KEPT = 2  # of these ways
 TURN = 0.2  # seconds of repetitions before the other side has its turn
 PAUSE = 0.01  # seconds between turns, in which the threads of the last one come to rest
 
 
 @dataclass(frozen=True)
 class Side:
-    """Who does the work: tinyfcn or torch, and in which Python."""
+    """Who does the work: tinyfcn or a peer, in which way, and in which Python."""
 
-    name: str
+    peer: str = "tinyfcn"
+    way: str = ""
+    library: str = "tinyfcn"  # the file with_….py that gives it what the work needs
     python: str = sys.executable
     backend: str = "numpy"
     environment: Mapping[str, str] | None = None  # of the process; None: as ours
+    threads: int | None = None  # None: as ours
+
+    @property
+    def name(self) -> str:
+        """As in the table, ``torch compiled``."""
+        return f"{self.peer} {self.way}".strip()
 
 
 class Worker:
@@ -36,16 +50,17 @@ class Worker:
 
     def __init__(self, side: Side, work: Work) -> None:
         self.side = side
-        # The Python that has PyTorch need not have tinyfcn: there the worker is a script.
+        # The Python that has a peer need not have tinyfcn: there the worker is a script.
         script = [str(Path(__file__).with_name("worker.py"))]
         module = ["-m", "tinyfcn.benchmark.worker"]
-        command = [side.python, *(module if side.name == "tinyfcn" else script), side.name]
+        ours = side.library == "tinyfcn"
         self.process: Any = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=side.environment
-        )
+            [side.python, *(module if ours else script), side.library],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=side.environment,
+        )  # fmt: skip
         ready = self.ask({
-            "kind": work.kind.__name__, "arguments": dict(work.arguments),
-            "threads": num_threads(), "backend": side.backend,
+            "kind": work.kind.__name__, "arguments": dict(work.arguments), "way": side.way,
+            "threads": side.threads or num_threads(), "backend": side.backend,
         })  # fmt: skip
         self.about: dict[str, Any] = ready["about"]
         self.flops: int | None = ready["flops"]
@@ -69,53 +84,86 @@ class Worker:
         self.seconds += answer["seconds"]
         self.memory = answer["memory"]
 
+    def median(self) -> float:
+        """Seconds of a repetition."""
+        return statistics.median(self.seconds)
+
     def close(self) -> None:
         """Let the process end, which it does when nobody can tell it anything more."""
         with contextlib.suppress(BrokenPipeError), self.process:
             pass
 
 
-def measure(work: Work, sides: Sequence[Side], seconds: float, least: int) -> list[Worker]:
-    """Let the sides do the work in turn, for ``seconds`` and ``least`` repetitions each.
+def measure(
+    work: Work, ours: Side, peers: Iterable[Sequence[Side]], seconds: float, least: int
+) -> tuple[list[Worker], list[str]]:
+    """Let our side and the best ways of each peer do the work in turn.
+
+    Args:
+        peers: the ways of each.
+        seconds, least: how long, and how often, each of them repeats the work.
+
+    Returns:
+        Our worker and those of the best ways; and a sentence for each way that failed.
 
     Raises:
-        BackendError: if a side cannot do it; says which, and in which Python.
+        BackendError: if our side cannot do it; says in which Python.
     """
+    failed = []
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(contextlib.closing(Worker(s, work))) for s in sides]
+        workers = [stack.enter_context(contextlib.closing(Worker(ours, work)))]
+        for ways in peers:
+            kept: list[Worker] = []
+            for side in ways:
+                try:
+                    worker = stack.enter_context(contextlib.closing(Worker(side, work)))
+                    worker.ask(0)  # once more to warm up
+                    worker.turn(TRIAL * seconds if len(ways) > 1 else 0)
+                except BackendError as error:
+                    failed.append(str(error))
+                    continue
+                kept = sorted([*kept, worker], key=Worker.median)
+                for slower in kept[KEPT:]:
+                    slower.close()
+                del kept[KEPT:]
+            workers += kept
         for worker in workers:
-            worker.ask(0)  # once more to warm up: the first time after all sides are there
+            worker.ask(0)  # to warm up: the first time after all sides are there
+            worker.seconds.clear()
         while any(sum(w.seconds) < seconds or len(w.seconds) < least for w in workers):
             for worker in workers:
                 time.sleep(PAUSE)
                 worker.turn(TURN)
-    return workers
+    return workers, failed
 
 
-def sgemm(side: Side, seconds: float) -> tuple[dict[str, Any], float]:
-    """What the side says about itself, and the GFLOP/s of a matrix product at best."""
-    (worker,) = measure(SGEMM, [side], seconds, 5)
-    return worker.about, 2 * SGEMM.arguments["size"] ** 3 / min(worker.seconds) / 1e9
+def best(work: Work, side: Side, seconds: float) -> tuple[dict[str, Any], float]:
+    """What the side says about itself, and the least seconds that the work takes."""
+    (worker,), _ = measure(work, side, (), seconds, 5)
+    return worker.about, min(worker.seconds)
 
 
 def figures(work: Work, workers: Sequence[Worker], peak: float) -> dict[str, Any]:
-    """What one line shows: of our side, and under "against" of the other."""
+    """What one line shows: of our side, and under "against" of the best way of each peer."""
     ours, *others = workers
     result: dict[str, Any] = {"group": work.group, "name": work.name, **_figures(ours)}
     if ours.flops:
         result["gflops"] = ours.flops / result["seconds"] / 1e9
         result["share_of_sgemm"] = result["gflops"] / peak
-    for other in others:
-        theirs = result["against"] = {"side": other.side.name, **_figures(other)}
-        result["time_ratio"] = result["seconds"] / theirs["seconds"]
-        if result["memory"] and theirs["memory"]:
-            result["memory_ratio"] = result["memory"] / theirs["memory"]
+    result["against"] = {}
+    for other in sorted(others, key=Worker.median):
+        theirs = _figures(other)
+        if result["against"].setdefault(other.side.peer, theirs) is theirs:
+            theirs["time_ratio"] = ours.median() / other.median()
+            if ours.memory and other.memory:
+                theirs["memory_ratio"] = ours.memory / other.memory
     return result
 
 
 def _figures(worker: Worker) -> dict[str, Any]:
     return {
-        "seconds": statistics.median(worker.seconds),
+        "side": worker.side.name,
+        "seconds": worker.median(),
         "all_seconds": worker.seconds,
         "memory": worker.memory,
     }

@@ -17,14 +17,15 @@ MARK = "tinyfcn benchmark"
 Figures = Mapping[str, Any]
 
 
-def head(group: str, other: str | None) -> str:
-    """The head of the table for a group of work, and for another side next to ours."""
+def head(group: str, peers: bool) -> str:
+    """The head of the table for a group of work, and for peers next to our side."""
     line = f"{group:26}{'ms':>8}{'GFLOP/s':>9}{'sgemm':>7}{'MB':>7}"
-    return line + (f"  |{other + ' ms':>10}{'MB':>7}{'time':>7}{'memory':>8}" if other else "")
+    return line + (f"  | {'best of peer':27}{'ms':>8}{'MB':>7}{'time':>7}{'memory':>8}" * peers)
 
 
 def row(figures: Figures) -> str:
-    """The columns of ``head`` after the name; a figure that does not exist stays empty."""
+    """The columns of ``head`` after the name, a line for each peer; a figure that does not exist
+    stays empty."""
 
     def cell(value: float | None, width: int, form: str) -> str:
         return f"{'' if value is None else format(value, form):>{width}}"
@@ -37,10 +38,12 @@ def row(figures: Figures) -> str:
 
     line = ms(figures) + cell(figures.get("gflops"), 9, ".0f")
     line += cell(figures.get("share_of_sgemm"), 7, ".0%") + mb(figures)
-    if "against" in figures:
-        line += "  |  " + ms(figures["against"]) + mb(figures["against"])
-        line += cell(figures["time_ratio"], 7, ".2f") + cell(figures.get("memory_ratio"), 8, ".2f")
-    return line
+    peers = [
+        f"  | {peer['side']:27}" + ms(peer) + mb(peer)
+        + cell(peer["time_ratio"], 7, ".2f") + cell(peer.get("memory_ratio"), 8, ".2f")
+        for peer in figures["against"].values()
+    ]  # fmt: skip
+    return line + f"\n{'':26}{'':31}".join(peers)
 
 
 def per_pixel(results: Sequence[Figures]) -> str | None:
@@ -53,46 +56,50 @@ def per_pixel(results: Sequence[Figures]) -> str | None:
 
 
 def draw(results: Sequence[Figures], title: str, path: Any) -> None:
-    """A bar chart: ratios to the other side where there is one, else shares of sgemm.
+    """A bar chart: ratios to the peers where there are some, else shares of sgemm.
 
     Ratios are drawn from 1 outwards on a logarithmic axis: half as long is as far as twice.
 
     Raises:
         ImportError: if matplotlib is missing.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    other = next((f["against"]["side"] for f in results if "against" in f), None)
-    if other:
-        bars, start = {"time_ratio": "time", "memory_ratio": "peak memory"}, 1.0
-        label = f"tinyfcn / {other}: left of 1 is faster, or smaller"
-    else:
-        bars, start = {"share_of_sgemm": "convolutions"}, 0.0
+    bars: dict[str, dict[str, float]] = {}  # by what they show, and by the work
+    for figures in results:
+        for peer, theirs in figures["against"].items():
+            for key, what in ("time_ratio", "time"), ("memory_ratio", "peak memory"):
+                bars.setdefault(f"{what}, {peer}", {})[figures["name"]] = theirs.get(key, np.nan)
+    start, label = 1.0, "tinyfcn's / the peer's: left of 1 is faster, or smaller"
+    if not bars:
+        shares = {f["name"]: f["share_of_sgemm"] for f in results if "share_of_sgemm" in f}
+        bars, start = {"convolutions": shares}, 0.0
         label = "GFLOP/s of the convolutions, as a share of a matrix product's"
-    shown = [figures for figures in results if any(key in figures for key in bars)]
+    shown = list(dict.fromkeys(name for values in bars.values() for name in values))
 
-    figure = Figure(figsize=(8, 1.4 + 0.3 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(8, 1.4 + (0.1 + 0.1 * len(bars)) * len(shown)), layout="constrained")
     axes = figure.add_subplot()
-    if other:
+    if start:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.margins(x=0.12)
     thick = 0.8 / len(bars)
-    for i, (key, name) in enumerate(bars.items()):
-        values = np.array([figures.get(key, np.nan) for figures in shown])
+    for i, (name, ratios) in enumerate(bars.items()):
+        values = np.array([ratios.get(work, np.nan) for work in shown])
         places = np.arange(len(shown)) + (i - (len(bars) - 1) / 2) * thick
-        colour = ("#3b6ea5", "#c3cfdd")[i]
+        colour = colormaps["tab20"](i % 20)  # dark and light in turn
         drawn = axes.barh(places, values - start, thick, start, label=name, color=colour)
         axes.bar_label(drawn, [f"{value:.2f}" for value in values], padding=3, fontsize=7)
     axes.axvline(1, color="#444444", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [figures["name"] for figures in shown])
+    axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(labelsize=8)
     axes.set_xlabel(label, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(textwrap.fill(title, 90), fontsize=9)
-    if other:
+    if start:
         figure.legend(loc="outside lower right", ncols=2, fontsize=8, frameon=False)
     figure.savefig(path, dpi=150, format="png", metadata={"Software": MARK})
 

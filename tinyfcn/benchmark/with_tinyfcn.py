@@ -18,11 +18,11 @@ from tinyfcn import Tensor, backend, models, nn, optim
 from tinyfcn.backend.cpu import threads as cpu_threads
 from tinyfcn.multiply_adds import MultiplyAdds
 
-__all__ = ["F", "fcn8s", "inference", "nn", "optim", "relu_layer"]
-fcn8s, inference, relu_layer = models.fcn8s, tinyfcn.no_grad, nn.ReLU
+__all__ = ["F", "inference", "models", "nn", "optim", "relu_layer"]
+inference, relu_layer = tinyfcn.no_grad, nn.ReLU
 
 
-def setup(threads: int, backend_name: str) -> dict[str, Any]:
+def setup(threads: int, backend_name: str, way: str) -> dict[str, Any]:
     """Choose threads and backend; says what computes, and on what."""
     os.environ["TINYFCN_NUM_THREADS"] = str(threads)
     active = backend.use(backend_name)
@@ -58,6 +58,11 @@ def count_flops(step: Callable[[], object]) -> int:
     with MultiplyAdds() as counted:
         step()
     return 2 * counted.total
+
+
+def ready(op: Callable[[Any], Any], *layers: Any) -> Callable[[Any], Any]:
+    """The op, which runs these layers, as this side does it: as it is."""
+    return op
 
 
 def normal(*shape: int, requires_grad: bool = False) -> Tensor:

@@ -1,26 +1,33 @@
 """What the work needs of a library, from PyTorch: the same as in ``with_tinyfcn.py``.
 
-Needs PyTorch and nothing else, tinyfcn included. Memory is laid out as PyTorch does by default.
+Needs PyTorch and nothing else, tinyfcn included. It has three ways: "eager", as it is by default;
+"channels_last", for the layout of memory; and "compiled", for ``torch.compile``. Optimizers are
+fused in the last two.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
-__all__ = ["F", "inference", "nn", "normal", "optim", "relu_layer"]
-STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # VGG16: (channels, convolutions)
-inference, normal = torch.inference_mode, torch.randn
+__all__ = ["F", "inference", "nn", "relu_layer"]
+models = import_module(f"{__package__ or ''}.models_with_torch".lstrip("."))
+inference = torch.inference_mode
 relu_layer = functools.partial(nn.ReLU, inplace=True)
+_way = "eager"
 
 
-def setup(threads: int, backend_name: str) -> dict[str, Any]:
-    """Choose the threads, and the GPU if our side computes on one."""
+def setup(threads: int, backend_name: str, way: str) -> dict[str, Any]:
+    """Choose the threads, the way, and the GPU if our side computes on one."""
+    global _way
+    _way = way.removesuffix("+malloc")  # which the environment of this process has seen to
     torch.set_num_threads(threads)
     if backend_name == "cupy":
         if not torch.cuda.is_available():
@@ -41,55 +48,24 @@ def count_flops(step: Callable[[], object]) -> None:
     step()
 
 
-class FCN8s(nn.Module):
-    """FCN-8s on VGG16 in aligned geometry, see ``tinyfcn/models/fcn.py``.
-
-    Its weights are those that PyTorch draws: times do not depend on them.
-    """
-
-    def __init__(self, num_classes: int, width: float = 1.0, batch_norm: bool = False) -> None:
-        super().__init__()
-
-        def block(c: int, out: int, kernel: int) -> list[nn.Module]:
-            norm = [nn.BatchNorm2d(out)] if batch_norm else []
-            return [nn.Conv2d(c, out, kernel, padding=kernel // 2), *norm, relu_layer()]
-
-        def upsampling(factor: int) -> nn.Module:
-            return nn.ConvTranspose2d(
-                num_classes, num_classes, 2 * factor, factor, factor // 2,
-                groups=num_classes, bias=False,
-            ).requires_grad_(False)  # fmt: skip
-
-        self.stages, c = nn.ModuleList(), 3
-        for channels, convolutions in STAGES:
-            layers: list[nn.Module] = []
-            for _ in range(convolutions):
-                layers += block(c, round(channels * width), 3)
-                c = round(channels * width)
-            self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True)))
-        hidden = round(4096 * width)
-        self.head = nn.Sequential(
-            *block(c, hidden, 7), nn.Dropout(), *block(hidden, hidden, 1), nn.Dropout(),
-            nn.Conv2d(hidden, num_classes, 1),
-        )  # fmt: skip
-        self.score4 = nn.Conv2d(c, num_classes, 1)
-        self.score3 = nn.Conv2d(round(256 * width), num_classes, 1)
-        self.up2, self.up4, self.up8 = (upsampling(factor) for factor in (2, 2, 8))
-
-    def forward(self, x: Tensor) -> Tensor:
-        pools, y = [], x
-        for stage in self.stages:
-            y = stage(y)
-            pools.append(y)
-        y = add_overlap(self.up2(self.head(y)), self.score4(pools[3]))
-        y = add_overlap(self.up4(y), self.score3(pools[2]))
-        return self.up8(y)[:, :, : x.shape[2], : x.shape[3]]
+def normal(*shape: int, requires_grad: bool = False) -> Tensor:
+    """Normal float32 numbers; those of images lie in memory as the way demands."""
+    made = torch.randn(shape)
+    if _way == "channels_last" and len(shape) == 4:
+        made = made.contiguous(memory_format=torch.channels_last)
+    return made.requires_grad_(requires_grad)
 
 
-fcn8s = FCN8s
+def ready(op: Callable[[Any], Any], *layers: nn.Module) -> Callable[[Any], Any]:
+    """The op, which runs these layers, as it is done in this way."""
+    if _way == "channels_last":
+        for layer in layers:
+            layer.to(memory_format=torch.channels_last)
+    return torch.compile(op) if _way == "compiled" else op
 
 
-def add_overlap(y: Tensor, finer: Tensor) -> Tensor:
-    """The sum of two maps where both have pixels: one may be a row or a column larger."""
-    h, w = min(y.shape[2], finer.shape[2]), min(y.shape[3], finer.shape[3])
-    return y[:, :, :h, :w] + finer[:, :, :h, :w]
+def _fused(optimizer: Any) -> Callable[..., Any]:
+    return lambda learned, **settings: optimizer(learned, fused=_way != "eager", **settings)
+
+
+optim = SimpleNamespace(SGD=_fused(torch.optim.SGD), Adam=_fused(torch.optim.Adam))

@@ -1,8 +1,8 @@
-"""The work that is measured, the same for tinyfcn and for PyTorch, and the lines of the table.
+"""The work that is measured, the same for tinyfcn and its peers, and the lines of the table.
 
-The first argument of a kind of work is the library: the module ``with_tinyfcn`` or ``with_torch``.
-It prepares the work and returns a function that does it once; ops run forward and backward. This
-file needs the standard library alone, because the Python that has PyTorch may have nothing else.
+The first argument of a kind of work is the library, such as the module ``with_torch``. It prepares
+the work and returns a function that does it once; ops run forward and backward. This file needs the
+standard library alone, because the Python that has a peer may have nothing else.
 """
 
 from __future__ import annotations
@@ -19,25 +19,41 @@ Step = Callable[[], object]
 
 def infer(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
     """FCN-8s in eval mode, without gradients."""
-    model, images = lib.fcn8s(num_classes=CLASSES, **options).eval(), lib.normal(n, 3, h, w)
+    model, images = lib.models.fcn8s(num_classes=CLASSES, **options).eval(), lib.normal(n, 3, h, w)
+    run = lib.ready(model, model)
 
     def step() -> None:
         with lib.inference():
-            model(images)
+            run(images)
 
     return step
 
 
-def train(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
-    """A training step of FCN-8s: forward, loss, backward, SGD."""
-    model = lib.fcn8s(num_classes=CLASSES, **options)
+def train(
+    lib: Any, n: int, h: int, w: int, network: str = "fcn8s", classes: int = CLASSES,
+    margin: int = 0, momentum: float | None = 0.9, **options: Any,
+) -> Step:  # fmt: skip
+    """A training step: forward, loss, backward, and SGD, or Adam without a momentum. The scores
+    cover the image but for a margin."""
+    model = getattr(lib.models, network)(num_classes=classes, **options)
+    for module in model.modules():
+        if type(module).__name__ == "ASPPPooling":
+            module.eval()  # one image has one number per channel there: nothing to normalize by
     learned = [p for p in model.parameters() if p.requires_grad]
-    optimizer = lib.optim.SGD(learned, lr=1e-4, momentum=0.9, weight_decay=5e-4)
-    images, labels = lib.normal(n, 3, h, w), lib.normal(n, CLASSES, h, w).argmax(1)
+    settings = {"lr": 1e-4, "weight_decay": 5e-4}
+    if momentum is None:
+        optimizer = lib.optim.Adam(learned, **settings)
+    else:
+        optimizer = lib.optim.SGD(learned, momentum=momentum, **settings)
+    images = lib.normal(n, 3, h, w)
+    labels = lib.normal(n, classes, h - 2 * margin, w - 2 * margin).argmax(1)
+    loss = lib.ready(
+        lambda images: lib.F.cross_entropy(model(images), labels, ignore_index=255), model
+    )
 
     def step() -> None:
         optimizer.zero_grad()
-        lib.F.cross_entropy(model(images), labels, ignore_index=255).backward()
+        loss(images).backward()
         optimizer.step()
 
     return step
@@ -51,8 +67,8 @@ def segnet_stage(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     x, indices = lib.F.max_pool2d(lib.normal(n, c, h, w), 2, return_indices=True)
 
     return _forward_backward(
-        lambda x: stage(lib.F.max_unpool2d(x, indices, 2, output_size=(h, w))),
-        x.requires_grad_(), *stage.parameters(),
+        lib, lambda x: stage(lib.F.max_unpool2d(x, indices, 2, output_size=(h, w))),
+        x.requires_grad_(), stage,
     )  # fmt: skip
 
 
@@ -66,25 +82,25 @@ def conv(
     """A convolution that keeps the size, but for its stride; images, c = 3, need no gradient."""
     layer = lib.nn.Conv2d(c, out, kernel, stride, dilation * (kernel // 2), dilation, groups)
     x = lib.normal(n, c, h, w, requires_grad=c != 3)
-    return _forward_backward(layer, x, *layer.parameters())
+    return _forward_backward(lib, layer, x, layer)
 
 
 def relu(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     """ReLU."""
-    return _forward_backward(lib.F.relu, lib.normal(n, c, h, w, requires_grad=True))
+    return _forward_backward(lib, lib.F.relu, lib.normal(n, c, h, w, requires_grad=True))
 
 
 def max_pool(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     """Max pooling, 2×2 with stride 2."""
     x = lib.normal(n, c, h, w, requires_grad=True)
-    return _forward_backward(lambda x: lib.F.max_pool2d(x, 2), x)
+    return _forward_backward(lib, lambda x: lib.F.max_pool2d(x, 2), x)
 
 
 def batch_norm(lib: Any, n: int, c: int, h: int, w: int) -> Step:
     """Batch normalization by the statistics of the batch."""
     layer = lib.nn.BatchNorm2d(c)
     x = lib.normal(n, c, h, w, requires_grad=True)
-    return _forward_backward(layer, x, *layer.parameters())
+    return _forward_backward(lib, layer, x, layer)
 
 
 def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
@@ -93,14 +109,14 @@ def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
         CLASSES, CLASSES, 2 * factor, factor, factor // 2, groups=CLASSES, bias=False
     )
     x = lib.normal(n, CLASSES, h, w, requires_grad=True)
-    return _forward_backward(layer.requires_grad_(False), x)
+    return _forward_backward(lib, layer.requires_grad_(False), x, layer)
 
 
 def cross_entropy(lib: Any, n: int, h: int, w: int) -> Step:
     """The loss of every pixel, averaged."""
     labels = lib.normal(n, CLASSES, h, w).argmax(1)
     x = lib.normal(n, CLASSES, h, w, requires_grad=True)
-    return _forward_backward(lambda x: lib.F.cross_entropy(x, labels, ignore_index=255), x)
+    return _forward_backward(lib, lambda x: lib.F.cross_entropy(x, labels, ignore_index=255), x)
 
 
 def sgd(lib: Any, size: int) -> Step:
@@ -118,14 +134,16 @@ def sgemm(lib: Any, size: int) -> Step:
     return lib.matrix_product(size)
 
 
-def _forward_backward(op: Callable[[Any], Any], x: Any, *parameters: Any) -> Step:
-    """Run the op on x and hand a gradient back, any will do, to x and the parameters."""
-    gy = op(x).detach()
+def _forward_backward(lib: Any, op: Callable[[Any], Any], x: Any, *layers: Any) -> Step:
+    """Run the op on x and hand a gradient back, any will do, to x and the layers' parameters."""
+    run = lib.ready(op, *layers)
+    gy = run(x).detach()
+    leaves = [x, *(p for layer in layers for p in layer.parameters())]
 
     def step() -> None:
-        for leaf in (x, *parameters):
+        for leaf in leaves:
             leaf.grad = None
-        op(x).backward(gy)
+        run(x).backward(gy)
 
     return step
 

@@ -4,12 +4,12 @@
     python tinyfcn/benchmark/worker.py torch
 
 It reads lines of JSON and answers each with one. The first is an object: what to do (``kind`` and
-``arguments``), with how many ``threads``, on which ``backend``. The process prepares the work, does
-it once and answers about itself. Every further line is a turn, in seconds: the work is repeated for
-at least that long, at least once, and the answer tells how long each repetition took, and the peak
-memory of the process so far. Between turns it waits. This file, ``work.py`` and ``with_torch.py``
-run as scripts too, without the package around them: the Python that has PyTorch may have nothing
-else, NumPy included.
+``arguments``), with how many ``threads``, on which ``backend``, in which ``way``. The process
+prepares the work, does it once and answers about itself. Every further line is a turn, in seconds:
+the work is repeated for at least that long, at least once, and the answer tells how long each
+repetition took, and the peak memory of the process so far. Between turns it waits. This file,
+``work.py`` and the libraries of peers run as scripts too, without the package around them: the
+Python that has PyTorch may have nothing else, NumPy included.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from typing import Any
 def main(name: str) -> None:
     """Answer the lines of stdin until there are no more; ``name`` is the side."""
     beside = f"{__package__}." if __package__ else ""
+    # Whatever else goes wrong in a peer is no defect of ours.
+    expected = (ImportError, MemoryError, ValueError) if name == "tinyfcn" else Exception
     try:
         library, work = (import_module(beside + file) for file in (f"with_{name}", "work"))
         job = json.loads(sys.stdin.readline())
-        about = library.setup(job["threads"], job["backend"])
+        about = library.setup(job["threads"], job["backend"], job["way"])
         step = getattr(work, job["kind"])(library, **job["arguments"])
         answer({"about": about, "flops": library.count_flops(step)})
         for line in sys.stdin:
@@ -40,10 +42,10 @@ def main(name: str) -> None:
                 library.synchronize()
                 seconds.append(time.perf_counter() - start)
             answer({"seconds": seconds, "memory": peak_memory()})
-    except (ImportError, MemoryError, ValueError) as error:
-        answer({"error": str(error) or "not enough memory"})
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # whoever started this process has gone, or says what happened
+    except expected as error:
+        answer({"error": str(error).strip() or "not enough memory"})
 
 
 def answer(message: dict[str, Any]) -> None:

@@ -7,7 +7,12 @@ ms       median of the repetitions; ops run forward and backward
 GFLOP/s  two for each multiply-add of the convolutions, counted by their shapes, over that time
 sgemm    the same as a share of what a 2048³ float32 matrix product reaches at best on the threads
 MB       peak memory of the whole process, interpreter and libraries included; not that of a GPU
-ratios   ours / PyTorch's; below 1 is faster, or smaller
+ratios   ours / the peer's; below 1 is faster, or smaller
+
+With --against a peer is at its best: all its ways are tried, and what is shown is the one that took
+least time. For PyTorch they are eager, memory as channels_last, and torch.compile (but with
+--quick, as that takes tens of seconds each time), each as installed and "+malloc", where the C
+library keeps freed memory as it does for us.
 
 With --scaling, training steps are measured here, and what many ranks like this machine would make
 of them is computed, for links of an assumed latency and bandwidth: ms of a step, and the throughput
@@ -19,14 +24,14 @@ tinyfcn benchmark --quick                    the most telling part, half a minut
 tinyfcn benchmark --only train "dilation 2"  what has one of these words in its name
 tinyfcn benchmark --list                     the names
 tinyfcn benchmark --scaling --only fcn8s/4   how far a training step scales
-tinyfcn benchmark --against torch --torch-python ~/torch/bin/python
+tinyfcn benchmark --against torch --against-python ~/torch/bin/python
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +39,17 @@ from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
 from tinyfcn.benchmark import report, scaling
-from tinyfcn.benchmark.measure import Side, figures, measure, sgemm
-from tinyfcn.benchmark.work import WORK, Work, train
+from tinyfcn.benchmark.measure import Side, best, figures, measure
+from tinyfcn.benchmark.peers import PEERS, missing, ways
+from tinyfcn.benchmark.work import SGEMM, WORK, Work, train
 from tinyfcn.cli.errors import UsageError, usage_errors, use_backend
-from tinyfcn.cli.parser import Parser, did_you_mean, number
+from tinyfcn.cli.parser import Parser, checked, did_you_mean, number
 from tinyfcn.training.run_folder import environment
 
+peer_list = checked(
+    lambda text: text.split(","), f"some of {', '.join(PEERS)} between commas",
+    lambda names: {*names} <= {*PEERS}, PEERS,
+)  # fmt: skip
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # keep OpenBLAS from choosing its best kernel
 
 
@@ -52,8 +62,9 @@ def main(arguments: Sequence[str]) -> None:
     add("--list", action="store_true", help="print the names and stop")
     add("--seconds", type=number(0, 1e6), metavar="X",
         help="repeat each for so long (default 3, with --quick 1)")  # fmt: skip
-    add("--against", choices=["torch"], help="let PyTorch do the same in turn")
-    add("--torch-python", default=sys.executable, metavar="PATH", help="a Python that has PyTorch")
+    add("--against", type=peer_list, default=[], metavar="PEERS",
+        help=f"let others do the same in turn: {', '.join(PEERS)}")  # fmt: skip
+    add("--against-python", default=sys.executable, metavar="PATH", help="a Python that has them")
     add("--backend", default="numpy", metavar="NAME", help="what computes our side")
     add("--conv", metavar="NAME", help="force an algorithm of convolution (TINYFCN_CONV)")
     add("--out", type=Path, metavar="DIR", help="write benchmark.json and benchmark.png there")
@@ -74,27 +85,37 @@ def main(arguments: Sequence[str]) -> None:
     with usage_errors("TINYFCN_NUM_THREADS"):
         num_threads()
     forced = {"TINYFCN_CONV": options.conv} if options.conv else {}
-    sides = [Side("tinyfcn", backend=options.backend, environment={**os.environ, **forced})]
-    if options.against:
-        check_torch(options.torch_python)
-        sides.append(Side(options.against, options.torch_python, options.backend))
+    ours = Side(backend=options.backend, environment={**os.environ, **forced})
+    python = options.against_python
+    if absent := missing(options.against, python):
+        raise UsageError("\n".join(
+            f"--against {peer}: {python} has no {peer}. It is no part of tinyfcn: install it in "
+            "any Python and name that one with --against-python" for peer in absent
+        ))  # fmt: skip
+    peers = [ways(peer, python, options.backend, options.quick) for peer in options.against]
     seconds = options.seconds or (1.0 if options.quick else 3.0)
 
-    machine, peak = introduce(sides[0], seconds)
+    machine, peak = introduce(ours, seconds)
     if options.scaling:
         return simulate(chosen, options, seconds)
     results: list[dict[str, Any]] = []
+    about: dict[str, Any] = {}
+    said: set[str] = set()
     for work in chosen:
         if not results or results[-1]["group"] != work.group:
-            print("\n" + report.head(work.group, options.against))
+            print("\n" + report.head(work.group, bool(peers)))
         print(f"  {work.name:24}", end="", flush=True)
-        workers = measure(work, sides, seconds, least=3 if options.quick else 5)
+        workers, failed = measure(work, ours, peers, seconds, least=3 if options.quick else 5)
         results.append(figures(work, workers, peak))
+        about |= {worker.side.name: worker.about for worker in workers}
         print(report.row(results[-1]))
+        for sentence in failed:
+            if sentence not in said:
+                said.add(sentence)
+                print(f"  left out: {sentence}")
     if scaling := report.per_pixel(results):
         print("\n" + scaling)
     if options.out:
-        about = {worker.side.name: worker.about for worker in workers}
         written = report.save(options.out, {
             "machine": machine, "sgemm_gflops": peak, "sides": about, "conv": options.conv,
             "environment": environment(), "results": results,
@@ -126,6 +147,12 @@ def simulate(chosen: Sequence[Work], options: argparse.Namespace, seconds: float
         print(scaling.table(step.assuming(options.faster, options.half_exchange)))
 
 
+def sgemm(side: Side, seconds: float) -> tuple[dict[str, Any], float]:
+    """What the side says about itself, and the GFLOP/s of a matrix product at best."""
+    about, least = best(SGEMM, side, seconds)
+    return about, 2 * SGEMM.arguments["size"] ** 3 / least / 1e9
+
+
 def introduce(ours: Side, seconds: float) -> tuple[str, float]:
     """Print what machine this is; returns its description, and the GFLOP/s of sgemm at best."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -137,17 +164,7 @@ def introduce(ours: Side, seconds: float) -> tuple[str, float]:
     forced = [f"{name}={os.environ[name]}" for name in SLOWING if name in os.environ]
     if forced:
         variables = {k: v for k, v in os.environ.items() if k not in SLOWING}
-        _, free = sgemm(Side("tinyfcn", ours.python, ours.backend, variables), seconds)
+        _, free = sgemm(dataclasses.replace(ours, environment=variables), seconds)
         print(f"WARNING: {' '.join(forced)} is set; without it sgemm reaches {free:.0f} GFLOP/s. "
               "To measure what NumPy can do, unset it.")  # fmt: skip
     return machine, peak
-
-
-def check_torch(python: str) -> None:
-    """Say in time, and in a clear word, that PyTorch is not there."""
-    done = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
-    if done.returncode:
-        raise UsageError(
-            f"--against torch: {python} has no PyTorch. It is no part of tinyfcn: install it in "
-            "any Python and name that one with --torch-python"
-        )
