@@ -68,6 +68,8 @@ def test_roboflow(high: int, expected: list[int], tmp_path: Path, folders: Any) 
     assert training[0].mask.tolist() == [expected]
     given = open_dataset(tmp_path, "test", ["x", "y", "z"])
     assert given.classes == ("x", "y", "z") and given[0].mask.tolist() == [[0, 1, 2]]
+    named = "names background, road, street lamp, old; the names that were given count"
+    assert [note.rpartition("csv ")[2] for note in given.notes] == [named] and not training.notes
 
 
 COLOURS = np.array([[[64, 128, 64], [192, 0, 128], [9, 9, 9]]], np.uint8)

@@ -251,6 +251,7 @@ def test_the_page_keeps_what_was_found_in_the_best_epoch(tmp_path: Path) -> None
     assert "in epoch 1" in run.report.read_text() and run.report.read_text().count("<img") == 11
     run.write_report(PAGE_ROWS, CLASSES, None)  # the best epoch is another
     assert "in epoch 2" in run.report.read_text() and run.report.read_text().count("<img") == 2
+    assert "lost in a kill; <code>tinyfcn evaluate" in run.report.read_text()
 
 
 @pytest.mark.parametrize("change", ["a line more", "theirs", "a folder", "a pipe", "a dead link"])

@@ -82,21 +82,23 @@ def as_value_pairs(names: Mapping[int, str]) -> str:
 
 def find_class_file(
     folder: Path, given: Classes | None = None
-) -> tuple[Classes | None, NDArray[np.uint8]]:
+) -> tuple[Classes | None, NDArray[np.uint8], str]:
     """What the first of ``CLASS_FILES`` says, in a folder or one just below; VOC's colours if there
     is none. Classes that are given count instead; where they are its names in another order, each
-    keeps its values."""
+    keeps its values, and where they are others, the last that is returned says so."""
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     found = (path for place in places for name in CLASS_FILES for path in place.glob(name))
     path = next(found, None)
     if path is None:
-        return given, VOC_PALETTE
+        return given, VOC_PALETTE, ""
     known, colours = read_class_file(path)
-    if given and not isinstance(given, Mapping) and sorted(given) == sorted(names_of(known)):
-        values = known if isinstance(known, Mapping) else dict(enumerate(known))
-        ordered = {v: name for name in given for v in values if values[v] == name}
-        return known if [*ordered] == [*values] else ordered, colours
-    return given or known, colours
+    if not given or isinstance(given, Mapping):
+        return given or known, colours, ""
+    if {*given} != {*(names := names_of(known))}:
+        return given, colours, f"{path} names {', '.join(names)}; the names that were given count"
+    values = known if isinstance(known, Mapping) else dict(enumerate(known))
+    ordered = {v: name for name in given for v in values if values[v] == name}
+    return known if [*ordered] == [*values] else ordered, colours, ""
 
 
 def read_class_file(path: Path) -> tuple[Classes, NDArray[np.uint8]]:

@@ -57,7 +57,8 @@ class FolderSegmentation(SegmentationDataset):
         void: int = VOID,
     ):
         self.root, files, labels = root if isinstance(root, Found) else self.find(Path(root))
-        known, colours = find_class_file(self.root, classes)
+        known, colours, others = find_class_file(self.root, classes)
+        self.notes = (others,) if others else ()
         if not (classes := known or self.usual):
             raise NoClassNames(
                 f"{self.root}: no class names; write them into classes.txt there, one a line, that "

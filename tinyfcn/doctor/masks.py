@@ -94,7 +94,7 @@ def worth_knowing(part: Part) -> list[str]:
     if len(part.classes) == 2 and black == {1} and not part.named:
         said.append(f"1 is black in the palettes, and 0 is not: if black is {part.classes[0]}, "
                     f"--mask-values 1:{part.classes[0]},0:{part.classes[1]} says so")  # fmt: skip
-    unnamed = [v for v in part.values if part.named and part.table[v] == VOID]
+    unnamed = [v for v in part.values if part.named and part.table[v] == VOID != v]
     if unnamed:
         share = part.pixels[unnamed].sum() / part.pixels.sum()
         said.append(f"void are the values {listed(unnamed)}, {share:.1%} of the pixels")

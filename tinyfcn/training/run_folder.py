@@ -50,6 +50,9 @@ LISTS = ("train.txt", "val.txt")
 RECORDS = ("config.json", "log.csv", "curves.png", "predictions.png", "report.html",
            "events.out.tfevents.tinyfcn", *LISTS)  # fmt: skip
 MARK = "tinyfcn train"
+LOST = (
+    "<p>The scores of this epoch were lost in a kill; <code>tinyfcn evaluate</code> has them.</p>"
+)
 CARD = "README.md"  # one that is there already stays
 CONFIG_MARK = '{\n  "arguments": {'  # how config.json begins, which is written first
 
@@ -171,11 +174,11 @@ class RunFolder:
         self, rows: Sequence[Row], classes: Sequence[str], found: Evaluation | None
     ) -> None:
         """Write ``report.html``. What was ``found`` in the best epoch is shown; where that is None,
-        what the page that is there says of this epoch."""
+        what the page that is there says of this epoch: nothing, if a kill came before that."""
         best = _best(rows)
         begin, end = f"<!-- scores of epoch {best['epoch']:g} -->", "<!-- end of scores -->"
         old = (sealed.read(self.report) or "").partition(begin)[2].partition(end)[0]
-        shown = results.evaluation(found, classes) if found else Element(old)
+        shown = results.evaluation(found, classes) if found else Element(old or LOST)
         values = {**self._known.get("arguments", {}), **self._known.get("environment", {})}
         title = f"{self.path.name}: mean IU {best['mean_iu']:.3f} in epoch {best['epoch']:g}"
         parts = [Element(begin), shown, Element(end), results.settings(values)]
