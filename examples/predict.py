@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     """The command, called with its arguments."""
     options = parse(arguments)
     use_backend(options.backend)
-    weights, names = options.weights or options.files[0], options.files[not options.weights :]
-    weights = best_of(weights)
+    weights = best_of(options.weights or options.files[0])
+    names = options.files[not options.weights :]
     if not names:
         raise UsageError("name a checkpoint, then images, as in: tinyfcn predict runs/fcn8s photos")
     with usage_errors("predict"):
@@ -87,14 +87,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(__doc__, prog="tinyfcn predict")
     add = parser.add_argument
     scales = checked(limits, "sizes from 0.1 to 10, such as 0.75,1,1.25",
-                     lambda sizes: all(0.1 <= size <= 10 for size in sizes))  # fmt: skip
-    add("files", nargs="+", metavar="FILE", help="a checkpoint, then images; with --weights, "
-        "images")  # fmt: skip
+                     lambda found: bool(found) and all(0.1 <= x <= 10 for x in found))  # fmt: skip
+    add("files", nargs="+", metavar="FILE", help="a checkpoint or run folder, then images")
     add("--weights", metavar="FILE", help="the weights, where FILE are images only")
     add_published(parser, "which network they are for, such as fcn8s")
     add("--out", default="predictions", metavar="PATH", help="where to (default predictions)")
-    add("--probabilities", action="store_true", help="write them too, float16 (classes, height, "
-        "width), into NAME_probabilities.npz")  # fmt: skip
+    add("--probabilities", action="store_true", help="into NAME_probabilities.npz, as (C, H, W)")
     add("--flip", action="store_true", help="average over the image and its mirror image")
     add("--scales", type=scales, default=(1.0,), metavar="LIST", help="and over sizes, 0.75,1,1.25")
     add("--resume", action="store_true", help="skip what is done, from the same files and options")
