@@ -28,8 +28,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn import summary
+from tinyfcn import Segmenter, summary
 from tinyfcn.cli.errors import plain_errors
+from tinyfcn.cli.evaluate import to_score
 from tinyfcn.cli.parser import Parser, integer, one_of
 from tinyfcn.cli.train_options import complete
 from tinyfcn.data import Sample, SegmentationDataset
@@ -37,10 +38,8 @@ from tinyfcn.files import Outputs, bears, write_bytes
 from tinyfcn.metrics import SCORES
 from tinyfcn.summary import amount
 from tinyfcn.training import checkpoint
-from tinyfcn.training.datasets import draw_scenes, open_dataset
-from tinyfcn.training.evaluation import evaluate, predict
-from tinyfcn.training.model_spec import spec_in
-from tinyfcn.training.published import load_model
+from tinyfcn.training.datasets import draw_scenes
+from tinyfcn.training.evaluation import evaluate
 from tinyfcn.training.results import csv_table
 from tinyfcn.training.run_folder import holds_run
 from tinyfcn.visualize import png, sheet
@@ -86,9 +85,7 @@ def compare(text: str, networks: Mapping[str, tuple[str, str]], out: Path) -> No
         print(f"\n{label}", flush=True)
         train(name, data_root, options.out / name, [*own.split(), *for_training])
     best = options.out / options.only[0] / "best.npz"
-    trained = complete({"evaluate": str(best)})
-    classes = trained.classes_given or spec_in(trained.state, best).classes
-    validation = open_dataset(data_root, str(best.with_name("val.txt")), classes, trained.void)
+    validation, _ = to_score(complete({"evaluate": str(best)}), data_root)
     shown = list(itertools.islice(validation, SHOWN))
     table, answers = [HEAD], {}
     for name in options.only:
@@ -121,13 +118,13 @@ def result(
 
     Multiply-adds are those of one image as large as the first.
     """
-    model, spec = load_model(run / "best.npz")
-    scores = evaluate(model, validation, spec.preprocessing).scores
-    cost = summary(model, (3, *shown[0].mask.shape))
+    trained = Segmenter(run / "best.npz")
+    scores = evaluate(trained.model, validation, trained.spec.preprocessing).scores
+    cost = summary(trained.model, (3, *shown[0].mask.shape))
     minutes = checkpoint.load(run / "last.npz")["progress"]["seconds"] / 60
     numbers = [f"{cost.parameters:,}", amount(cost.multiply_adds), f"{minutes:.1f}"]
     numbers += [f"{getattr(scores, score):.3f}" for score in SCORES]
-    return numbers, [predict(model, [sample.image], spec.preprocessing)[0] for sample in shown]
+    return numbers, [trained(sample.image).mask for sample in shown]
 
 
 def write_table(as_csv: Path, as_markdown: Path, table: list[tuple[str, ...]]) -> None:
