@@ -283,11 +283,9 @@ def _hollow(
     """A copy of a network without values, since others may use the network meanwhile, and images
     for it. The block, in which they may meet, ends where a value is asked for, or nobody can tell
     what depends on what."""
-    memo: dict[int, Any] = {}
-    for t in (*model.parameters(), *model.buffers()):
-        memo[id(t)] = copy.copy(t)
-        memo[id(t)].data = empty(t.shape, t.dtype, ())
-    network = as_network(copy.deepcopy(model, memo))
+    tensors = (*model.parameters(), *model.buffers())
+    hollow: dict[int, Any] = {id(t.data): empty(t.shape, t.dtype, ()) for t in tensors}
+    network = as_network(copy.deepcopy(model, hollow))
     images = empty_images(network, (1, channels, *map(network.window, sides)))
     unknown = contextlib.suppress(CannotTell, NoValues, TypeError)
     with unknown, evaluating(network), backend.using("meta"):

@@ -31,7 +31,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from PIL import ImageOps
+import numpy as np
+from PIL import Image
 
 import tinyfcn
 from tinyfcn import visualize
@@ -143,10 +144,8 @@ class RunFolder:
 
     def write_curves(self, rows: Sequence[Row]) -> None:
         """Draw the rows of the log."""
-        loss, scores = visualize.plot_curves(rows)
-        both = ImageOps.expand(loss, (0, 0, scores.width, 0), "white")
-        both.paste(scores, (loss.width, 0))
-        write_bytes(self.curves, visualize.png(both, MARK))
+        both = np.hstack([np.asarray(plot) for plot in visualize.plot_curves(rows)])
+        write_bytes(self.curves, visualize.png(Image.fromarray(both), MARK))
 
     def write_sheet(self, sheet: Sequence[visualize.Triple], classes: Sequence[str]) -> None:
         """Draw images, truths and predictions."""
