@@ -248,11 +248,11 @@ def test_sbd_waits_for_no_pipe(tmp_path):
         SBDSegmentation(tmp_path)[0]
 
 
-def test_sbd_leaves_out_the_excluded(tmp_path):
-    _write_sbd(tmp_path, ["a", "b", "c"])
-    assert SBDSegmentation(tmp_path, exclude=("b", "z")).ids == ("a", "c")
-    with pytest.raises(DataError, match="at least one image id"):
-        SBDSegmentation(tmp_path, exclude="abc")
+def test_sbd_without_what_is_scored(tmp_path):
+    masks = _write_sbd(tmp_path, ["a", "b", "c"])
+    dataset = SBDSegmentation(tmp_path).only({"a", "c", "z"})
+    assert [sample.id for sample in dataset] == ["a", "c"]
+    np.testing.assert_array_equal(dataset[1].mask, masks[2])
 
 
 def test_sbd_names_what_is_missing_or_damaged(tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,37 +141,23 @@ class SBDSegmentation(SegmentationDataset):
     lists ``train.txt`` and ``val.txt``. A .mat holds the struct ``GTcls``, whose field
     ``Segmentation`` is the mask: VOC's indices 0 to 20, without void.
 
-    Its splits are not VOC's: to train on SBD and score on VOC's val, pass val's ids as ``exclude``,
-    else most of val is trained on.
+    Its splits are not VOC's: to train on SBD and score on VOC's val, take what is not in val with
+    :meth:`only`, else most of val is trained on.
 
     Args:
         root: the folder with ``img`` and ``cls``, or one above it (``dataset``,
             ``benchmark_RELEASE/dataset``).
         split: name of a list: train, val, or one of your own (``train_noval``).
         classes: class names; default VOC's 21.
-        exclude: ids to leave out, such as those of VOC's val.
     """
 
-    def __init__(
-        self,
-        root: AnyPath,
-        split: str = "train",
-        classes: Sequence[str] | None = None,
-        exclude: Iterable[str] = (),
-    ):
+    def __init__(self, root: AnyPath, split: str = "train", classes: Sequence[str] = VOC_CLASSES):
         nestings = ("", "dataset", "benchmark_RELEASE/dataset")
         self.root = _find_tree(Path(root), "a tree of SBD", "cls", nestings)
         images = {path.stem: path for path in files_below(self.root / "img")}
         masks = {path.stem: path for path in files_below(self.root / "cls", (".mat",))}
-        ids, listing = ids_of(self.root, split, images, masks)
-        excluded = set(exclude)
-        super().__init__(
-            ids=[name for name in ids if name not in excluded],
-            images=images,
-            masks=masks,
-            classes=classes or VOC_CLASSES,
-            source=f"{listing} (excluded ids left out)" if excluded else listing,
-        )
+        ids, source = ids_of(self.root, split, images, masks)
+        super().__init__(ids, images, masks, classes, source=source)
 
     def read_mask(self, path: Path) -> NDArray[np.uint8]:
         """The field Segmentation of GTcls in a .mat file, uint8 (H, W)."""

@@ -187,8 +187,9 @@ def open_datasets(
                 f"SBD has the 21 classes of VOC, but the data has {class_list(training.classes)}"
             )
         # SBD's lists overlap those of VOC: never train on an image that is scored.
-        known = {*training.ids, *validation.ids}
-        training = data.ConcatDataset([training, data.SBDSegmentation(sbd_root, exclude=known)])
+        sbd = data.SBDSegmentation(sbd_root)
+        others = {*sbd.ids} - {*training.ids, *validation.ids}
+        training = data.ConcatDataset([training, sbd.only(others)])
     overlap = set(training.ids) & set(validation.ids)
     if overlap and train_split != val_split:
         some = ", ".join(sorted(overlap)[:5])
