@@ -78,16 +78,13 @@ def ids_of(
             lists,
             len(images),
         )
-    ids: list[str] = []
-    lines: dict[str, str] = {}
-    for line in read_lines(path, columns=3):
-        name, mask = _sample(line, find)
-        if lines.setdefault(name, line) != line:
-            raise DataError(f"{path}: {lines[name]!r} and {line!r} are one image, {images[name]}")
-        if mask is not None:
-            masks[name] = mask
-        ids.append(name)
-    return ids, path
+    samples = [(line, *_sample(line, find)) for line in read_lines(path, columns=3)]
+    masks.update({name: mask for _, name, mask in samples if mask})
+    lines = {name: line for line, name, _ in samples}
+    for line, name, _ in samples:
+        if line != lines[name]:
+            raise DataError(f"{path}: {line!r} and {lines[name]!r} are one image, {images[name]}")
+    return [name for _, name, _ in samples], path
 
 
 def _lists_in(root: Path, find: Finder) -> set[str]:

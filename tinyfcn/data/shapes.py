@@ -19,12 +19,9 @@ def _circle(radius: float = 1.0, start: float = 0.0, stop: float = tau, steps: i
 
 def _heart() -> Points:
     """The parametric heart curve x = 16 sin³ t, y = 13 cos t − 5 cos 2t − 2 cos 3t − cos 4t."""
-    points = []
-    for step in range(48):
-        t = tau * step / 48
-        y = 13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t)
-        points.append((sin(t) ** 3, -(y + 2.5) / 16))
-    return points
+    angles = [tau * step / 48 for step in range(48)]
+    heights = [13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t) for t in angles]
+    return [(sin(t) ** 3, -(y + 2.5) / 16) for t, y in zip(angles, heights, strict=True)]
 
 
 def _crescent() -> Points:
