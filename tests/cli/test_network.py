@@ -94,9 +94,8 @@ def test_other_classes_are_named(tmp_path: Path) -> None:
     spec = ModelSpec("fcn32s", CLASSES, {"width": 1 / 64, "batch_norm": False})
     options = parse_options(["--resume", *saved(tmp_path / "a.npz", spec)])
     assert build(spec_of(options, CLASSES), options)
-    other = parse_options(["--resume", options.resume, "--range", "0,4095"])
-    with pytest.raises(UsageError, match=r"--range: the run of .*a\.npz began with none, and goes"):
-        build(spec_of(other, CLASSES), other)
+    with pytest.raises(UsageError, match="--range: the run began with none, and keeps it"):
+        parse_options(["--resume", options.resume, "--range", "0,4095"])
     for classes, words in (
         (
             ("sky", "sea"),

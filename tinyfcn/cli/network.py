@@ -92,11 +92,6 @@ def _go_on(spec: ModelSpec, options: argparse.Namespace) -> Module:
             f"checkpoint {path} is for {class_list(found.classes)}, but the data has "
             f"{class_list(spec.classes)}{_put_right(found.classes, spec.classes, options)}"
         )
-    if options.resume and found.preprocessing.range != spec.preprocessing.range:
-        raise UsageError(
-            f"--range: the run of {path} began with {found.preprocessing.range or 'none'}, and "
-            "goes on with that; --init-from begins a run with another"
-        )
     with usage_errors(f"--model {spec.model}"), backend.using("meta"):
         model = spec.build()
     try:

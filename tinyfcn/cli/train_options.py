@@ -111,6 +111,9 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
         saved = _saved(state.get("arguments", {}), path)
         unset = dict.fromkeys(CHECKPOINTS)
         given = {"out": str(path.parent), **given, **unset, goal: str(path)}
+        began = saved.get("range")
+        if goal == "resume" and given.get("range", began) != began:
+            raise UsageError(f"--range: the run began with {began or 'none'}, and keeps it")
 
     values = _merged(saved, given)
     if values["preset"] == "paper":
