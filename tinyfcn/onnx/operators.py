@@ -11,7 +11,7 @@ from tinyfcn.function import Function
 from tinyfcn.functional import arithmetic as a
 from tinyfcn.functional.activation import ELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax
 from tinyfcn.functional.comparison import Abs, Less, Maximum, Where
-from tinyfcn.functional.conv import Conv2d, Conv2dInputGrad, ConvWindow
+from tinyfcn.functional.conv import Conv2d, Conv2dInputGrad
 from tinyfcn.functional.normalization import BatchNorm, LocalResponseNorm
 from tinyfcn.functional.padding import PadConstant
 from tinyfcn.functional.pooling import MaxPool2d
@@ -21,7 +21,7 @@ from tinyfcn.functional.shape import Cat, GetItem, Permute, Reshape, full_index
 from tinyfcn.functional.sizes import conv_transpose_size
 from tinyfcn.functional.unpooling import ScatterPlane
 from tinyfcn.onnx.graph import Graph, Value
-from tinyfcn.onnx.resampling import pooling, resample2d, unpadded
+from tinyfcn.onnx.resampling import pooling, resample2d, unpadded, window
 from tinyfcn.onnx.trace import CannotExport
 
 Rule = Callable[..., Any]
@@ -33,7 +33,7 @@ LAST = np.iinfo(np.int64).max  # Slice: to the end
 
 
 def _conv2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Value | None) -> str:
-    y = graph.node("Conv", [x, weight, bias], **_window(op.window, weight))
+    y = graph.node("Conv", [x, weight, bias], **_window(op, weight))
     return graph.node("Relu", [y]) if op.relu else y
 
 
@@ -44,7 +44,7 @@ def _conv_transpose2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Valu
         int(size) - int(conv_transpose_size(n, k, s, p, d, output_padding=0))
         for n, k, s, p, d, size in axes
     ]
-    options, name = _window(op.window, weight), x.name
+    options, name = _window(op, weight), x.name
     if any(e >= s for e, s in zip(extra, stride, strict=True)):
         # More than onnxruntime adds (1.19 gives wrong numbers): less is cut off at the end instead,
         # behind rows and columns of zeros where that is not enough.
@@ -56,14 +56,9 @@ def _conv_transpose2d(graph: Graph, op: Any, x: Value, weight: Value, bias: Valu
     return graph.node("ConvTranspose", [name, weight, bias], output_padding=extra, **options)
 
 
-def _window(window: ConvWindow, weight: Value) -> dict[str, Any]:
-    return {
-        "kernel_shape": [int(k) for k in weight.shape[2:]],
-        "strides": window.stride,
-        "pads": window.padding * 2,
-        "dilations": window.dilation,
-        "group": window.groups,
-    }
+def _window(op: Any, weight: Value) -> dict[str, Any]:
+    stride, padding, dilation, groups = op.window
+    return window(weight.shape[2:], stride, padding, dilations=dilation, group=groups)
 
 
 # ---- pooling and unpooling ----

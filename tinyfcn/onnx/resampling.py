@@ -6,7 +6,7 @@ that it picks, are computed in the graph from the size of the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,12 @@ def pooling(op: str, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool)
             f"onnx: {op} with ceil_mode needs a kernel_size of at least stride + padding, got "
             f"kernel_size {kernel}, stride {stride}, padding {padding}"
         )
-    window = {"kernel_shape": kernel, "strides": stride, "pads": padding * 2}
-    return {**window, "ceil_mode": int(ceil_mode)}
+    return window(kernel, stride, padding, ceil_mode=int(ceil_mode))
+
+
+def window(kernel: Sequence[int], stride: Pair, padding: Pair, **more: Any) -> dict[str, Any]:
+    """The attributes of ONNX that say how a window slides."""
+    return {"kernel_shape": [*map(int, kernel)], "strides": stride, "pads": padding * 2, **more}
 
 
 def unpadded(graph: Graph, x: Value | str) -> Value | str:
@@ -49,8 +53,8 @@ def unpadded(graph: Graph, x: Value | str) -> Value | str:
 
 
 def _average(graph: Graph, rows: Any, columns: Any, x: Value) -> str:
-    window = (rows.k, columns.k), (rows.s, columns.s), (rows.p, columns.p)
-    options = pooling("avg_pool2d", *window, rows.ceil_mode)
+    places = (rows.k, columns.k), (rows.s, columns.s), (rows.p, columns.p)
+    options = pooling("avg_pool2d", *places, rows.ceil_mode)
     in_border = rows.count_include_pad and rows.p + columns.p > 0
     if in_border and rows.ceil_mode:
         # Older onnxruntimes count what sticks out beyond the padding too.
