@@ -30,13 +30,9 @@ def voc_palette(colours: int = 256) -> NDArray[np.uint8]:
     >>> voc_palette(3).tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
     """
-    index = np.arange(colours)
-    palette = np.zeros((colours, 3), np.uint8)
-    for place in range(7, -1, -1):
-        for channel in range(3):
-            palette[:, channel] |= ((index >> channel & 1) << place).astype(np.uint8)
-        index >>= 3
-    return palette
+    index, channel = np.arange(colours)[:, None], np.arange(3)
+    bits = [(index >> (3 * turn + channel) & 1) << (7 - turn) for turn in range(8)]
+    return np.sum(bits, axis=0).astype(np.uint8)
 
 
 VOC_PALETTE = voc_palette()

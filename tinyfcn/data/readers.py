@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +178,15 @@ class SBDSegmentation(SegmentationDataset):
 
 def find_voc(root: Path) -> bool:
     """Whether a tree of VOC lies in a folder, with images and a list."""
-    lists = (
-        path
-        for nesting in VOC_NESTINGS
-        for path in root.glob(str(Path(nesting, "ImageSets/Segmentation/*.txt")))
-    )
+    lists = _nested(root, VOC_NESTINGS, "ImageSets/Segmentation/*.txt")
     return any((path.parents[2] / "JPEGImages").is_dir() for path in lists)
+
+
+def _nested(root: Path, nestings: Sequence[str], inside: str) -> Iterator[Path]:
+    """What lies in the folders of some patterns, in their order; in those of one, the last by name
+    comes first."""
+    for nesting in nestings:
+        yield from sorted(root.glob(str(Path(nesting, inside))), reverse=True)
 
 
 def _of_both(folder: Path) -> str:
@@ -206,13 +209,11 @@ def _find_folder(path: Path, what: str) -> Path:
 
 
 def _find_tree(root: Path, what: str, inside: str, nestings: Sequence[str]) -> Path:
-    """The folder that has the folder ``inside``: below ``root``, at the first of the patterns
-    ``nestings`` where there is one; of several, the last by name. Else FileNotFoundError."""
-    top = _find_folder(root, what)
-    for nesting in nestings:
-        if found := sorted(top.glob(str(Path(nesting, inside)))):
-            return found[-1].parent
+    """The folder that has the folder ``inside``, the first of :func:`_nested`, or
+    FileNotFoundError."""
+    for path in _nested(_find_folder(root, what), nestings, inside):
+        return path.parent
     below = ", ".join(nestings[1:]).replace("*", "xx")
     raise FileNotFoundError(
-        f"{top}: not {what}; expected {inside} in this folder or in a folder {below} of it"
+        f"{root}: not {what}; expected {inside} in this folder or in a folder {below} of it"
     )
