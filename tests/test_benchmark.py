@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import pytest
 from tinyfcn import backend
 from tinyfcn.backend.cpu import memory
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.benchmark import measure, peers, report, with_tinyfcn, work
+from tinyfcn.benchmark import measure, peers, report, with_onnx, with_tinyfcn, work
 from tinyfcn.benchmark.measure import Side, Worker
 from tinyfcn.benchmark.work import WORK, Step, Work
 from tinyfcn.cli import benchmark
@@ -38,6 +39,7 @@ TINY = {
     "sgd": {"size": 100},
     "adam": {"size": 100},
     "sgemm": {"size": 16},
+    "copy": {"size": 16},
 }
 
 
@@ -51,6 +53,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tiny pieces of work, in processes that find tinyfcn."""
     monkeypatch.setattr(benchmark, "WORK", TWO)
     monkeypatch.setattr(benchmark, "SGEMM", Work("", "", work.sgemm, TINY["sgemm"]))
+    monkeypatch.setattr(benchmark, "COPY", Work("", "", work.copy, TINY["copy"]))
     monkeypatch.setattr(measure, "TURN", 0.01)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for name in benchmark.SLOWING:
@@ -72,7 +75,7 @@ def test_every_kind_of_work_can_be_repeated(kind: str) -> None:
 def test_every_kind_of_work_is_on_a_line() -> None:
     for line in WORK:
         inspect.signature(line.kind).bind(with_tinyfcn, **line.arguments)
-    assert {line.kind.__name__ for line in WORK} | {"sgemm"} == set(TINY)
+    assert {line.kind.__name__ for line in WORK} | {"sgemm", "copy"} == set(TINY)
     assert len({line.name for line in WORK}) == len(WORK)
 
 
@@ -99,8 +102,8 @@ def test_convolutions_are_counted_by_their_shapes() -> None:
     assert count("infer", n=1, h=32, w=32, width=1 / 64) == expected
 
 
-def test_pytorch_gives_what_the_work_takes_of_a_library() -> None:
-    """Its side is read, not run: PyTorch is not there."""
+def test_libraries_give_what_the_work_takes_of_them() -> None:
+    """PyTorch's side is read, not run: it is not there."""
 
     def tree(name: str) -> ast.Module:
         return ast.parse((ROOT / "tinyfcn" / "benchmark" / name).read_text(encoding="utf-8"))
@@ -109,7 +112,7 @@ def test_pytorch_gives_what_the_work_takes_of_a_library() -> None:
         node.attr
         for node in ast.walk(tree("work.py"))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lib"
-    } - {"matrix_product"}  # of tinyfcn alone
+    }
     assert {"F", "nn", "optim", "normal", "models", "ready"} <= taken
     given: set[str] = set()
     for node in tree("with_torch.py").body:
@@ -120,8 +123,10 @@ def test_pytorch_gives_what_the_work_takes_of_a_library() -> None:
         elif isinstance(node, ast.FunctionDef):
             given.add(node.name)
     worker = {"setup", "synchronize", "count_flops"}
-    assert taken | worker <= given
+    assert (taken - {"matrix_product", "copy"}) | worker <= given
     assert all(hasattr(with_tinyfcn, name) for name in taken | worker)
+    inferring = {"models", "normal", "ready", "inference"}
+    assert all(hasattr(with_onnx, name) for name in inferring | worker)
 
 
 def test_a_table_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +136,9 @@ def test_a_table_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert f"NumPy {np.__version__}" in said
     assert " kernel" in said
+    assert re.search(
+        r": \d+ GFLOP/s on 1 thread, \d+ on \d+; a copy reads and writes .* GB/s", said
+    )
     saved = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     names = [figures["name"] for figures in saved["results"]]
     assert names == ["tiny conv", "tiny relu"]
@@ -165,7 +173,8 @@ class Fake:
     open: ClassVar[set[str]] = set()
     median = Worker.median
 
-    def __init__(self, side: Side, work: Work) -> None:
+    def __init__(self, side: Side, work: Work, network: str | None) -> None:
+        assert network is None
         if side.way == "broken":
             raise BackendError("torch broken in python: no C++ compiler")
         self.side, self.flops = side, None
@@ -206,7 +215,7 @@ def test_the_best_ways_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_peers_have_all_their_ways() -> None:
-    sides = peers.ways("torch", "python", "numpy", quick=False)
+    sides = peers.ways("torch", Side(), "python", quick=False)
     kinds = ("eager", "channels_last", "compiled")
     assert [side.way for side in sides] == [w for kind in kinds for w in (kind, f"{kind}+malloc")]
     for side in sides:
@@ -219,11 +228,30 @@ def test_peers_have_all_their_ways() -> None:
         }
         assert added == (expected if side.way.endswith("+malloc") else {})
         assert {*expected} < {*memory.SETTLED}
-    assert peers.ways("torch", "python", "numpy", quick=True) == sides[:4]
+    assert peers.ways("torch", Side(), "python", quick=True) == sides[:4]
+    ours = Side(backend="numpy", environment={"TINYFCN_CONV": "tiles"})
+    assert peers.ways("one-thread", ours, "python", quick=False) == [
+        Side("one-thread", backend="numpy", environment=ours.environment, threads=1)
+    ]
+
+
+def test_our_onnx_file_is_run_where_it_can_be() -> None:
+    ways = peers.ways("onnxruntime", Side(), sys.executable, quick=False)
+    infer = Work("tiny ones", "tiny infer", work.infer, TINY["infer"])
+    (_, theirs), failed = measure.measure(infer, Side(), [ways], 0.0, 2)
+    assert theirs.about.keys() == {"onnxruntime", "threads"}
+    assert theirs.side.name == "onnxruntime"
+    assert len(theirs.seconds) >= 2
+    assert not failed
+    workers, failed = measure.measure(TWO[1], Side(), [ways], 0.0, 1)
+    assert len(workers) == 1  # there is no file of other work
+    assert not failed
 
 
 def test_ratios_are_ours_over_theirs(tmp_path: Path) -> None:
-    ours, theirs, unknown = (Fake(side, TWO[0]) for side in (Side(), Side("torch"), Side("other")))
+    ours, theirs, unknown = (
+        Fake(side, TWO[0], None) for side in (Side(), Side("torch"), Side("other"))
+    )
     ours.seconds, ours.memory, ours.flops = [0.1, 0.2, 0.9], 300_000_000, 10**9
     theirs.seconds, theirs.memory = [0.5, 0.4], 400_000_000
     unknown.seconds, unknown.memory = [1.0], None
@@ -260,20 +288,25 @@ def test_scaling_compares_pixels() -> None:
 def test_a_slow_kernel_is_called_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environments, sgemm = [], benchmark.sgemm
+    environments = []
 
-    def spy(side: Side, seconds: float) -> Any:
+    def best(work: Work, side: Side, seconds: float) -> Any:
         environments.append(side.environment)
-        return sgemm(side, seconds)
+        about = {"cpu": "a CPU", "threads": side.threads or 2, "numpy": "2", "blas": "a kernel"}
+        return about, 2.0 / (side.threads or 2)
 
-    monkeypatch.setattr(benchmark, "sgemm", spy)
-    benchmark.introduce(Side(), 0.01)
-    assert "WARNING" not in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "best", best)
+    machine, peak = benchmark.introduce(Side(), 0.01)
+    said = capsys.readouterr().out
+    assert said.startswith("a CPU, 2 threads, NumPy 2, a kernel\n")
+    assert machine in said
+    assert peak == 2 * 16**3 / 1e9
+    assert "WARNING" not in said
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     benchmark.introduce(Side(), 0.01)
     assert "WARNING: OPENBLAS_CORETYPE=Nehalem is set; without it " in capsys.readouterr().out
-    first, second, free = environments
-    assert first is second is None
+    *others, free = environments
+    assert others == [None] * 6
     assert "OPENBLAS_CORETYPE" not in free
     assert "PYTHONPATH" in free
 
@@ -291,16 +324,20 @@ def test_options_reach_our_side(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_done_is_said_clearly(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError")
-    without_torch = tmp_path / "python"
-    without_torch.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
-    without_torch.chmod(0o755)
+    for peer in "torch", "openvino":
+        (tmp_path / f"{peer}.py").write_text("raise ImportError")
+    without_peers = tmp_path / "python"
+    without_peers.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
+    without_peers.chmod(0o755)
     for arguments, words in (
         (["--only", "unheard-of"], "--only: nothing is called unheard-of; --list tells the names"),
         (["--only", "rleu"], r"--only: nothing is called rleu; did you mean relu\?"),
         (["--only", "tinny", "relu."], r"called tinny or relu\.; did you mean tiny relu\?"),
         (["--backend", "abacus"], "backend: expected one of numpy, .*, got 'abacus'"),
-        (["--against", "torch", "--against-python", without_torch], "python has no torch"),
+        (
+            ["--against", "torch,openvino", "--against-python", without_peers],
+            r"python has no torch\. .*\n--against openvino: .*python has no openvino\. ",
+        ),
         (
             ["--against", "torch", "--against-python", tmp_path / "none"],
             "No such file.*none",

@@ -11,15 +11,18 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from tinyfcn import models, onnx
 from tinyfcn.backend.cpu.threads import num_threads
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.benchmark.work import Work
+from tinyfcn.benchmark.work import Work, infer
 
 TRIAL = 0.25  # of the time that is measured, for each way of a peer
 KEPT = 2  # of these ways
@@ -48,7 +51,7 @@ class Side:
 class Worker:
     """A process that does one piece of work when it is told to; see ``worker.py``."""
 
-    def __init__(self, side: Side, work: Work) -> None:
+    def __init__(self, side: Side, work: Work, network: str | None) -> None:
         self.side = side
         # The Python that has a peer need not have tinyfcn: there the worker is a script.
         script = [str(Path(__file__).with_name("worker.py"))]
@@ -59,8 +62,9 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=side.environment,
         )  # fmt: skip
         ready = self.ask({
-            "kind": work.kind.__name__, "arguments": dict(work.arguments), "way": side.way,
-            "threads": side.threads or num_threads(), "backend": side.backend,
+            "kind": work.kind.__name__, "arguments": dict(work.arguments), "peer": side.peer,
+            "way": side.way, "threads": side.threads or num_threads(), "backend": side.backend,
+            "network": network,
         })  # fmt: skip
         self.about: dict[str, Any] = ready["about"]
         self.flops: int | None = ready["flops"]
@@ -100,7 +104,7 @@ def measure(
     """Let our side and the best ways of each peer do the work in turn.
 
     Args:
-        peers: the ways of each.
+        peers: the ways of each. Those of an ONNX file take part in inference only.
         seconds, least: how long, and how often, each of them repeats the work.
 
     Returns:
@@ -111,12 +115,20 @@ def measure(
     """
     failed = []
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(contextlib.closing(Worker(ours, work)))]
+        peers = [ways for ways in peers if work.kind is infer or ways[0].library != "onnx"]
+        network = None
+        if any(ways[0].library == "onnx" for ways in peers):
+            network = stack.enter_context(exported(work))
+
+        def start(side: Side) -> Worker:
+            return stack.enter_context(contextlib.closing(Worker(side, work, network)))
+
+        workers = [start(ours)]
         for ways in peers:
             kept: list[Worker] = []
             for side in ways:
                 try:
-                    worker = stack.enter_context(contextlib.closing(Worker(side, work)))
+                    worker = start(side)
                     worker.ask(0)  # once more to warm up
                     worker.turn(TRIAL * seconds if len(ways) > 1 else 0)
                 except BackendError as error:
@@ -137,6 +149,25 @@ def measure(
     return workers, failed
 
 
+@contextlib.contextmanager
+def exported(work: Work) -> Iterator[str]:
+    """An ONNX file with the network that the work runs, for images of its size."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder, "network.onnx"))
+
+        def ready(model: Any, *layers: Any) -> Callable[[Any], None]:
+            return lambda size: onnx.export(model, file, size, dynamic=False)
+
+        library = SimpleNamespace(
+            models=models,
+            normal=lambda *shape: shape,
+            inference=contextlib.nullcontext,
+            ready=ready,
+        )
+        work.kind(library, **work.arguments)()
+        yield file
+
+
 def best(work: Work, side: Side, seconds: float) -> tuple[dict[str, Any], float]:
     """What the side says about itself, and the least seconds that the work takes."""
     (worker,), _ = measure(work, side, (), seconds, 5)
@@ -151,12 +182,12 @@ def figures(work: Work, workers: Sequence[Worker], peak: float) -> dict[str, Any
         result["gflops"] = ours.flops / result["seconds"] / 1e9
         result["share_of_sgemm"] = result["gflops"] / peak
     result["against"] = {}
-    for other in sorted(others, key=Worker.median):
-        theirs = _figures(other)
-        if result["against"].setdefault(other.side.peer, theirs) is theirs:
-            theirs["time_ratio"] = ours.median() / other.median()
-            if ours.memory and other.memory:
-                theirs["memory_ratio"] = ours.memory / other.memory
+    for peer in dict.fromkeys(other.side.peer for other in others):
+        other = min((o for o in others if o.side.peer == peer), key=Worker.median)
+        theirs = result["against"][peer] = _figures(other)
+        theirs["time_ratio"] = result["seconds"] / theirs["seconds"]
+        if ours.memory and other.memory:
+            theirs["memory_ratio"] = ours.memory / other.memory
     return result
 
 

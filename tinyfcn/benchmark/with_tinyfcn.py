@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,17 @@ __all__ = ["F", "inference", "models", "nn", "optim", "relu_layer"]
 inference, relu_layer = tinyfcn.no_grad, nn.ReLU
 
 
-def setup(threads: int, backend_name: str, way: str) -> dict[str, Any]:
+def setup(job: Mapping[str, Any]) -> dict[str, Any]:
     """Choose threads and backend; says what computes, and on what."""
-    os.environ["TINYFCN_NUM_THREADS"] = str(threads)
-    active = backend.use(backend_name)
+    os.environ["TINYFCN_NUM_THREADS"] = str(job["threads"])
+    active = backend.use(job["backend"])
     tinyfcn.manual_seed(0)
     blas = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
     return {
         "tinyfcn": tinyfcn.__version__,
         "numpy": np.__version__,
         "backend": active.name,
-        "threads": threads,
+        "threads": job["threads"],
         "cpu": cpu_name(),
         "blas": ", ".join(
             f"{pool['internal_api']} {pool['version']} with its {pool.get('architecture')} kernel"
@@ -74,7 +74,15 @@ def normal(*shape: int, requires_grad: bool = False) -> Tensor:
 def matrix_product(size: int) -> Callable[[], object]:
     """A matrix product, its rows shared out to the threads."""
     a, b, y = (normal(size, size).data for _ in range(3))
-    rows = cpu_threads.split(size, -(-size // cpu_threads.num_threads()))
-    return lambda: cpu_threads.parallel_for(
-        lambda piece: np.matmul(a[piece], b, out=y[piece]), rows
-    )
+    return _shared_out(lambda piece: np.matmul(a[piece], b, out=y[piece]), size)
+
+
+def copy(size: int) -> Callable[[], object]:
+    """A copy, shared out to the threads."""
+    x, y = (normal(size).data for _ in range(2))
+    return _shared_out(lambda piece: y.__setitem__(piece, x[piece]), size)
+
+
+def _shared_out(task: Callable[[slice], object], size: int) -> Callable[[], object]:
+    pieces = cpu_threads.split(size, -(-size // cpu_threads.num_threads()))
+    return lambda: cpu_threads.parallel_for(task, pieces)

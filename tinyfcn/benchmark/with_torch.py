@@ -8,7 +8,7 @@ fused in the last two.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +24,12 @@ relu_layer = functools.partial(nn.ReLU, inplace=True)
 _way = "eager"
 
 
-def setup(threads: int, backend_name: str, way: str) -> dict[str, Any]:
+def setup(job: Mapping[str, Any]) -> dict[str, Any]:
     """Choose the threads, the way, and the GPU if our side computes on one."""
     global _way
-    _way = way.removesuffix("+malloc")  # which the environment of this process has seen to
-    torch.set_num_threads(threads)
-    if backend_name == "cupy":
+    _way = job["way"].removesuffix("+malloc")  # which the environment of this process has seen to
+    torch.set_num_threads(job["threads"])
+    if job["backend"] == "cupy":
         if not torch.cuda.is_available():
             raise ValueError("this PyTorch finds no GPU to compare with")
         torch.set_default_device("cuda")

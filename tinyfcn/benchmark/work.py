@@ -134,6 +134,11 @@ def sgemm(lib: Any, size: int) -> Step:
     return lib.matrix_product(size)
 
 
+def copy(lib: Any, size: int) -> Step:
+    """A copy of so many numbers: how fast memory is. tinyfcn's side alone measures it."""
+    return lib.copy(size)
+
+
 def _forward_backward(lib: Any, op: Callable[[Any], Any], x: Any, *layers: Any) -> Step:
     """Run the op on x and hand a gradient back, any will do, to x and the layers' parameters."""
     run = lib.ready(op, *layers)
@@ -178,6 +183,7 @@ def _image(h: int, w: int, **options: Any) -> dict[str, Any]:
 
 
 SGEMM = Work("machine", "sgemm 2048", sgemm, {"size": 2048})
+COPY = Work("machine", "copy 256 MiB", copy, {"size": 1 << 26})
 QUARTER = {"n": 8, "width": 0.25, "batch_norm": True}
 WORK = [
     Work("networks", "infer fcn8s 256x256", infer, _image(256, 256), quick=True),

@@ -4,12 +4,13 @@
     python tinyfcn/benchmark/worker.py torch
 
 It reads lines of JSON and answers each with one. The first is an object: what to do (``kind`` and
-``arguments``), with how many ``threads``, on which ``backend``, in which ``way``. The process
-prepares the work, does it once and answers about itself. Every further line is a turn, in seconds:
-the work is repeated for at least that long, at least once, and the answer tells how long each
-repetition took, and the peak memory of the process so far. Between turns it waits. This file,
-``work.py`` and the libraries of peers run as scripts too, without the package around them: the
-Python that has PyTorch may have nothing else, NumPy included.
+``arguments``), for which ``peer`` in which ``way``, with how many ``threads``, which ``backend``,
+and the file of the ``network`` if it is run from one. The process prepares the work, does it once
+and answers about itself. Every further line is a turn, in seconds: the work is repeated for at
+least that long, at least once, and the answer tells how long each repetition took, and the peak
+memory of the process so far. Between turns it waits. This file, ``work.py`` and the libraries of
+peers run as scripts too, without the package around them: the Python that has PyTorch may have
+nothing else, NumPy included.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(name: str) -> None:
     try:
         library, work = (import_module(beside + file) for file in (f"with_{name}", "work"))
         job = json.loads(sys.stdin.readline())
-        about = library.setup(job["threads"], job["backend"], job["way"])
+        about = library.setup(job)
         step = getattr(work, job["kind"])(library, **job["arguments"])
         answer({"about": about, "flops": library.count_flops(step)})
         for line in sys.stdin:

@@ -12,7 +12,8 @@ ratios   ours / the peer's; below 1 is faster, or smaller
 With --against a peer is at its best: all its ways are tried, and what is shown is the one that took
 least time. For PyTorch they are eager, memory as channels_last, and torch.compile (but with
 --quick, as that takes tens of seconds each time), each as installed and "+malloc", where the C
-library keeps freed memory as it does for us.
+library keeps freed memory as it does for us. onnxruntime and OpenVINO infer, from our ONNX file.
+"one-thread" is tinyfcn itself: a ratio of 0.5 says that two threads are twice as fast.
 
 With --scaling, training steps are measured here, and what many ranks like this machine would make
 of them is computed, for links of an assumed latency and bandwidth: ms of a step, and the throughput
@@ -24,16 +25,17 @@ tinyfcn benchmark --quick                    the most telling part, half a minut
 tinyfcn benchmark --only train "dilation 2"  what has one of these words in its name
 tinyfcn benchmark --list                     the names
 tinyfcn benchmark --scaling --only fcn8s/4   how far a training step scales
-tinyfcn benchmark --against torch --against-python ~/torch/bin/python
+tinyfcn benchmark --against torch,openvino --against-python ~/torch/bin/python
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ from tinyfcn.backend.cpu.threads import num_threads
 from tinyfcn.benchmark import report, scaling
 from tinyfcn.benchmark.measure import Side, best, figures, measure
 from tinyfcn.benchmark.peers import PEERS, missing, ways
-from tinyfcn.benchmark.work import SGEMM, WORK, Work, train
+from tinyfcn.benchmark.work import COPY, SGEMM, WORK, Work, train
 from tinyfcn.cli.errors import UsageError, usage_errors, use_backend
 from tinyfcn.cli.parser import Parser, checked, did_you_mean, number
 from tinyfcn.training.run_folder import environment
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         help="repeat each for so long (default 3, with --quick 1)")  # fmt: skip
     add("--against", type=peer_list, default=[], metavar="PEERS",
         help=f"let others do the same in turn: {', '.join(PEERS)}")  # fmt: skip
-    add("--against-python", default=sys.executable, metavar="PATH", help="a Python that has them")
+    add("--against-python", default=sys.executable, metavar="PATH", help="the Python that has them")
     add("--backend", default="numpy", metavar="NAME", help="what computes our side")
     add("--conv", metavar="NAME", help="force an algorithm of convolution (TINYFCN_CONV)")
     add("--out", type=Path, metavar="DIR", help="write benchmark.json and benchmark.png there")
@@ -92,7 +94,9 @@ def main(arguments: Sequence[str]) -> None:
             f"--against {peer}: {python} has no {peer}. It is no part of tinyfcn: install it in "
             "any Python and name that one with --against-python" for peer in absent
         ))  # fmt: skip
-    peers = [ways(peer, python, options.backend, options.quick) for peer in options.against]
+    if "onnx" in map(PEERS.get, options.against) and not importlib.util.find_spec("onnx"):
+        raise UsageError("--against: to write an ONNX file needs pip install 'tinyfcn[onnx]'")
+    peers = [ways(peer, ours, python, options.quick) for peer in options.against]
     seconds = options.seconds or (1.0 if options.quick else 3.0)
 
     machine, peak = introduce(ours, seconds)
@@ -157,14 +161,21 @@ def introduce(ours: Side, seconds: float) -> tuple[str, float]:
     """Print what machine this is; returns its description, and the GFLOP/s of sgemm at best."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     about, peak = sgemm(ours, seconds)
-    machine = f"{about['cpu']}, {about['threads']} threads, NumPy {about['numpy']}, {about['blas']}"
-    print(f"{machine}\na matrix product (sgemm 2048): {peak:.0f} GFLOP/s")
+    _, alone = sgemm(replace(ours, threads=1), seconds)
+    _, copied = best(COPY, ours, seconds)
+    machine = (
+        f"{about['cpu']}, {about['threads']} threads, NumPy {about['numpy']}, {about['blas']}\n"
+        f"a matrix product (sgemm 2048): {alone:.0f} GFLOP/s on 1 thread, {peak:.0f} on "
+        f"{about['threads']}; a copy reads and writes "
+        f"{8 * COPY.arguments['size'] / copied / 1e9:.1f} GB/s"
+    )
+    print(machine)
     if load > 0.5:
         print(f"the load average was {load:.1f} at the start: what else runs here falsifies times")
     forced = [f"{name}={os.environ[name]}" for name in SLOWING if name in os.environ]
     if forced:
         variables = {k: v for k, v in os.environ.items() if k not in SLOWING}
-        _, free = sgemm(dataclasses.replace(ours, environment=variables), seconds)
+        _, free = sgemm(replace(ours, environment=variables), seconds)
         print(f"WARNING: {' '.join(forced)} is set; without it sgemm reaches {free:.0f} GFLOP/s. "
               "To measure what NumPy can do, unset it.")  # fmt: skip
     return machine, peak
