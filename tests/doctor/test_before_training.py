@@ -209,6 +209,7 @@ def test_palettes_that_contradict_each_other(
         ([0, 1], ""),
         ([1, 0], "1 masks in .* have palettes in another order than VOC's: 0 has the colour of 1"),
         ([0, 9], ""),  # a colour of their own
+        ([0, 0], ""),  # which tells nothing
     ],
 )
 def test_palettes_in_another_order(
