@@ -48,8 +48,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the curves, which take longer to draw than this network to train."""
-    monkeypatch.setattr(visualize, "plot_curves", lambda rows: [Image.new("L", (1, 1))] * 2)
+    """Leave out the pictures, which take longer to draw than this network to train."""
+    dot = Image.new("L", (1, 1))
+    monkeypatch.setattr(visualize, "plot_curves", lambda rows: [dot] * 2)
+    monkeypatch.setattr(visualize, "plot_confusion", lambda scores, classes: dot)
+    monkeypatch.setattr(visualize, "sheet", lambda rows, classes, height: dot)
 
 
 @pytest.fixture
