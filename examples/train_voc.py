@@ -61,7 +61,8 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
         options.void, options.val_share, options.group_by == "folder",
     )  # fmt: skip
     if options.data_root:
-        for note in ranks.from_rank_0(lambda: before_training(training, options.void is not None)):
+        sure = options.void is not None
+        for note in ranks.from_rank_0(lambda: before_training(training, validation, sure)):
             print(f"note: {note}")
 
     # Model: random weights, then those of a checkpoint or of a file where there is one.

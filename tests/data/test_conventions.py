@@ -173,6 +173,9 @@ def test_a_mask_in_unknown_colours_is_rejected(tmp_path):
 def test_a_16_bit_mask_is_read_if_it_fits(tmp_path):
     Image.fromarray(INDICES.astype(np.uint16)).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), INDICES)
+    white = INDICES % 2 == 1
+    Image.fromarray(white.astype(np.uint16) * np.uint16(65535)).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), white * 255)
     Image.fromarray(INDICES.astype(np.uint16) + 300).save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"mode 'I;16' with values from 300 to 555"):
         read_mask(tmp_path / "mask.png")

@@ -154,6 +154,13 @@ def test_a_list_of_all_is_shared(tmp_path: Path, folders: Any) -> None:
     assert sorted(training + validation) == names
 
 
+def test_folders_that_are_there_are_named(tmp_path: Path, folders: Any) -> None:
+    files = {f"{s}/{part}/{n}.png": 0 for s in ("train", "test") for part in ("images", "masks")
+             for n in "ab"}  # fmt: skip
+    with pytest.raises(NoSplit, match=r"val.txt: .* \(lists there: test/, train/; train_split and"):
+        open_dataset(folders.make(tmp_path, files), "val", CLASSES)
+
+
 REFUSED = {
     "a list to train on": ("train.txt",),
     "a test list": ("test.txt",),

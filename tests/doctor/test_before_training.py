@@ -108,10 +108,12 @@ def test_masks_that_are_right(
 def test_a_mask_of_another_size_stops_before_anything_is_learned(
     made: Callable[..., SegmentationDataset], tmp_path: Path
 ) -> None:
+    """Also where it is of those that are scored."""
     dataset = made([0, 1], [0, 1])
     Image.new("RGB", (30, 40)).save(tmp_path / "images/1.png")
-    with pytest.raises(DataError, match=r"1\.png, 40 high by 30 wide, got 40 high by 40 wide"):
-        before_training(dataset)
+    for some in ((dataset,), (dataset.only({"0"}), dataset.only({"1"}))):
+        with pytest.raises(DataError, match=r"1\.png, 40 high by 30 wide, got 40 high by 40 wide"):
+            before_training(*some)
 
 
 def test_a_class_that_is_rare_or_missing_is_no_reason_to_stop(

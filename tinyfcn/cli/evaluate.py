@@ -96,7 +96,7 @@ def score(options: argparse.Namespace, results: str | None = None) -> None:
 def doubts(dataset: SegmentationDataset, sure: bool) -> list[str]:
     """What the doctor says of masks; none can go wrong here, but scores may say nothing."""
     try:
-        return before_training(dataset, sure)
+        return before_training(dataset, sure=sure)
     except DataError as error:
         return [typed(str(error))]
 

@@ -173,6 +173,8 @@ def read_mask(
             ) from error
     if mode in ("P", "L", "1"):
         return values.astype(np.uint8) // np.uint8(_STRETCH.get(coding, 1))
+    if mode.startswith("I") and np.isin(values, (0, 65535)).all():  # black and white
+        return np.where(values > 0, VOID, 0).astype(np.uint8)
     if mode.startswith("I") and values.min() >= 0 and values.max() <= 255:
         return values.astype(np.uint8)
     found = f"values from {values.min()} to {values.max()}; save ids of classes, not of objects,"

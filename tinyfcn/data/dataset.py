@@ -79,13 +79,14 @@ class SegmentationDataset:
         if not self.ids:
             raise DataError(f"{source}: expected at least one image id, but it is empty")
         for what, files in (("image", images), ("mask", masks)):
+            objects = what == "mask" and len(files) > len(self.ids)
             missing = [name for name in self.ids if name not in files]
             if missing:
                 more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
                 raise FileNotFoundError(
                     f"{source}: {len(missing)} of {len(self.ids)} ids have no {what} file: "
                     f"{', '.join(missing[:5])}{more}{_looked(missing[0], files)}"
-                    f"{OBJECTS if missing == [*self.ids] and len(files) > len(self.ids) else NONE}"
+                    f"{OBJECTS if objects and missing == [*self.ids] else NONE}"
                 )
         self.files = [(images[name], masks[name]) for name in self.ids]
 

@@ -70,11 +70,13 @@ def ids_of(
         if inside:
             return inside, root
         lists = sorted({*lists, *_lists_in(root, find)})
+        folders = sorted({f"{name.split('/')[0]}/" for name in images if "/" in name})
+        there = [*lists, *folders[:9]]
         place = next(root / name for name in LIST_FOLDERS if (root / name).is_dir())
         raise NoSplit(
             f"{place / split}.txt: there is no such list; image ids should lie there, one a line "
-            f"(lists there: {', '.join(lists) or 'none'}"
-            f"{'; train_split and val_split name others' if lists else ''})",
+            f"(lists there: {', '.join(there) or 'none'}"
+            f"{'; train_split and val_split name others' if there else ''})",
             lists,
             len(images),
         )

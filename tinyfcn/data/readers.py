@@ -192,10 +192,9 @@ def _nested(root: Path, nestings: Sequence[str], inside: str) -> Iterator[Path]:
 def _of_both(folder: Path) -> str:
     """What an error ends with where the images alone were given, or the masks."""
     above = Path(os.path.normpath(folder / ".."))
-    roles = {
-        p.resolve(): read_name(p.resolve() / "a", above.resolve()).role for p in above.glob("*/")
-    }
-    both = roles.get(folder.resolve()) and {"image", "mask"} <= {*roles.values()}
+    names = {path.resolve(): read_name(path / "a", above) for path in above.glob("*/")}
+    roles = {path: name.role for path, name in names.items() if name.whole == "a"}
+    both = folder.resolve() in roles and {"image", "mask"} <= {*roles.values()}
     return f"; {above} has folders of both: give that" if both else ""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tinyfcn.cli.errors import typed
 from tinyfcn.data import DataError, NoClassNames, NoSplit, SegmentationDataset, read_image
 from tinyfcn.data.dataset import Classes
-from tinyfcn.doctor.look import Part
+from tinyfcn.doctor.look import ENOUGH, Part
 from tinyfcn.doctor.masks import what_must_go_wrong, worth_knowing
 from tinyfcn.doctor.pairs import same_pictures, swapped, turned
 from tinyfcn.files import AnyPath
@@ -37,11 +37,14 @@ class Problem(NamedTuple):
         return "note: " * self.note + self.text
 
 
-def before_training(dataset: SegmentationDataset, sure: bool = False) -> list[str]:
+def before_training(
+    dataset: SegmentationDataset, scored: SegmentationDataset | None = None, sure: bool = False
+) -> list[str]:
     """Look at masks, in random order, until every class was seen; in the end at all of them.
 
     Args:
         dataset: what is to be trained on.
+        scored: what is to be scored on, of which some masks are looked at.
         sure: the user has said which value is void.
 
     Returns:
@@ -52,13 +55,15 @@ def before_training(dataset: SegmentationDataset, sure: bool = False) -> list[st
             occurs while its value is taken for void; with what to do.
         FileNotFoundError: for a mask that is gone.
     """
-    part = Part(dataset)
-    part.look(np.random.default_rng(0).permutation(len(dataset)).tolist(), images=False)
-    for error in part.errors.values():
-        raise error
-    if wrong := what_must_go_wrong(part, sure):
-        raise DataError(wrong)
-    return worth_knowing(part)
+    training = Part(dataset)
+    for part in (training, Part(scored)) if scored else (training,):
+        places = np.random.default_rng(0).permutation(len(part.dataset)).tolist()
+        part.look(places if part is training else places[:ENOUGH], images=False)
+        for error in part.errors.values():
+            raise error
+        if (part is training or part.strange) and (wrong := what_must_go_wrong(part, sure)):
+            raise DataError(wrong)
+    return worth_knowing(training)
 
 
 def check(

@@ -6,10 +6,11 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyfcn import data
 from tinyfcn.data import VOID, DataError, NoClassNames, NoSplit, SegmentationDataset, held_out
@@ -107,8 +108,8 @@ class _Folder:
                     )
                 return parts
         if self.nameless and len(held) < MANY:
-            if not held:
-                parts[0].values(0)  # says what is wrong with it
+            for mask in _masks(parts) if held in ([], [0]) else ():
+                mask()  # says what is wrong with one
             words = ["background", *(f"NAME{number}" for number in range(1, 9))]
             some = dict(zip(held, words, strict=False))
             if VOID in some and len(held) > 2:
@@ -119,13 +120,17 @@ class _Folder:
         return parts
 
 
+def _masks(parts: Sequence[SegmentationDataset]) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+    """What reads each mask."""
+    return (functools.partial(part.values, index) for part in parts for index in range(len(part)))
+
+
 def _held(
     parts: Sequence[SegmentationDataset], pairs: Collection[tuple[int, int]], least: int
 ) -> list[int]:
     """What masks hold; after so many, only as long as it is in one of the pairs."""
     found: set[int] = set()
-    masks = (functools.partial(part.values, index) for part in parts for index in range(len(part)))
-    for number, values in enumerate(masks, 1):
+    for number, values in enumerate(_masks(parts), 1):
         with contextlib.suppress(DataError, OSError):  # said where everything is looked at
             found.update(np.flatnonzero(counted(values())).tolist())
         if number >= least and not any(found <= {*pair} for pair in pairs):
