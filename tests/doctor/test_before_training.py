@@ -78,7 +78,7 @@ def ring(ground: int, disc: int, void: int = 255) -> Values:
         ([[0]], ("one",), "hold 0, and there is one class alone: are these the masks?"),
         ([[0, 9]], {9: "cell"}, "0 is void, and there is one class alone: "
          "--mask-values 0:background,9:cell names them"),
-        ([np.arange(14).repeat(90).reshape(126, 10)], TWO, "give each object a number of its own"),
+        ([np.arange(14).repeat(90).reshape(126, 10)], TWO, "; if each object has a number"),
         ([[0, 1]], ("cell",), "but the 1 classes (cell) are 0, and 255 is void; --void 1"),
     ],
 )  # fmt: skip

@@ -105,12 +105,7 @@ def _strange(part: Part) -> str:
     """What values may be that are neither a class nor void."""
     classes, (first, *more) = part.classes, part.strange
     deep = (part.deep[part.strange] > 0).mean()
-    if deep > 0.5 and len(more) > 2 * len(classes):
-        return (
-            ", as masks do that give each object a number of its own: give all objects of a class "
-            f"the same; if they are classes, {_mapping(part, part.values)} names them"
-        )
-    if len(more) >= SMOOTHED or (more and not deep):
+    if more and deep < (0.5 if len(more) >= SMOOTHED else 1e-9):
         return (
             ", as masks do that were made smaller or turned with smoothing, or were saved as JPEG: "
             "export them again, as PNG and without smoothing (nearest neighbour)"
@@ -122,6 +117,8 @@ def _strange(part: Part) -> str:
         if first == len(classes):
             text += "; if it is a class, --classes lacks a name, or 0 is void: --void 0"
         return text
+    if len(more) > 2 * len(classes):
+        text += "if each object has a number of its own, give all of a class the same; else "
     thick = [v for v in part.values if part.deep[v]]
     values = thick if len(thick) == len(classes) != len(part.values) else part.values
     values = [v for v in values if v != VOID or len(values) == len(classes)]
