@@ -114,9 +114,7 @@ class ConfusionMatrix:
 
     def _labels(self, name: str, labels: NDArray[Any]) -> NDArray[np.int64]:
         if labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"ConfusionMatrix: {name} must hold integer class labels, got {labels.dtype}"
-            )
+            raise ValueError(f"ConfusionMatrix: {name} must hold integers, got {labels.dtype}")
         wrong = labels[(labels < 0) | (labels >= self.num_classes)]
         if wrong.size:
             raise ValueError(

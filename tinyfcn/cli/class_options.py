@@ -65,11 +65,9 @@ def classes_of(values: dict[str, Any]) -> Classes | None:
 
 
 def _of_file(path: str) -> list[tuple[Any, Any]]:
-    content = json.loads(Path(path).read_text("utf-8-sig"))
-    if not isinstance(content, dict):
+    said = json.loads(Path(path).read_text("utf-8-sig"))
+    if not isinstance(said, dict):
         raise ValueError('no {"7": "road"} is in it')
-    if all(key.strip().isdecimal() for key in content):
-        return [*content.items()]
-    return [
-        (v, name) for name, vs in content.items() for v in (vs if isinstance(vs, list) else [vs])
-    ]
+    if all(key.strip().isdecimal() for key in said):
+        return [*said.items()]
+    return [(v, name) for name, vs in said.items() for v in (vs if isinstance(vs, list) else [vs])]

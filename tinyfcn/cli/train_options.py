@@ -128,9 +128,7 @@ def complete(given: dict[str, Any]) -> argparse.Namespace:
     if "scenes" in given and values["data_root"] is not None:
         raise UsageError("--scenes are drawn where there is no --data-root; give one of them")
     if values["loss_reduction"] == "sum" and "dice" in values["loss"]:
-        raise UsageError(
-            "--loss dice is of images, not a sum over pixels: give --loss-reduction mean"
-        )
+        raise UsageError("--loss dice is of images, no sum of pixels: give --loss-reduction mean")
     if values["out"] is None:
         free = (p for p in numbered(f"runs/{values['model']}") if not _why_not_free(p))
         values["out"] = parallel.group().from_rank_0(lambda: next(free))

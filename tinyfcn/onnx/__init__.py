@@ -70,9 +70,7 @@ def export(
     size = image_shape("onnx", input_size)
     first = trace(model, size)
     if first.images.dtype != np.float32:
-        raise CannotExport(
-            f"onnx: the model's parameters must be float32, not {first.images.dtype}"
-        )
+        raise CannotExport(f"onnx: parameters must be float32, not {first.images.dtype}")
     others = list(_on_other_sizes(model, size)) if dynamic else []
     differing = Dynamic().union(*(_differing(first, other) for other in others))
     constants: Constants = {}

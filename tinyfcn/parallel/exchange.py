@@ -109,11 +109,7 @@ class Exchange(Hook):
         for index, ops in (dict(itertools.chain(*of_ranks)) | dict(of_ranks[0])).items():
             p = self.parameters[index]
             last = self._buckets[-1] if self._buckets else None
-            if (
-                last is None
-                or last.dtype != p.dtype
-                or last.length * p.dtype.itemsize > BUCKET_BYTES
-            ):
+            if not last or last.dtype != p.dtype or last.length * p.dtype.itemsize > BUCKET_BYTES:
                 last = _Bucket(p.dtype, self.group)
                 self._buckets.append(last)
             last.add(p)

@@ -58,10 +58,8 @@ class MPIGroup(Group):
             if other == self.rank:
                 received[a:b] = sent[other]
             else:
-                requests += [
-                    self._arrays.Irecv(received[a:b], other),
-                    self._arrays.Isend(sent[other], other),
-                ]
+                requests.append(self._arrays.Irecv(received[a:b], other))
+                requests.append(self._arrays.Isend(sent[other], other))
         return self._begun(requests, sent, received)
 
     def start_collect(self, part: Array, whole: Array) -> Wait:

@@ -60,9 +60,7 @@ def read(path: Path) -> WeightFile:
     # Each begins where the one before it ends, and the last ends with the file.
     begins, ends = zip((0, 0), *sorted(place[2:] for place in places.values()), strict=True)
     if (*begins[1:], len(data)) != ends:
-        raise WeightsError(
-            f"truncated or too long: its arrays do not fill the {len(data):,} bytes of data"
-        )
+        raise WeightsError(f"truncated or too long: arrays do not fill the {len(data):,} bytes")
     arrays = {}
     for name, (kind, shape, begin, end) in places.items():
         flat = numbers(name, data[begin:end], np.dtype(DTYPES[kind]))

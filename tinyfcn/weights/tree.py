@@ -38,9 +38,8 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         {'model': {'weight': array([1., 1., 1.])}, 'iteration': 7}
     """
     arrays: dict[str, NDArray[Any]] = {}
-    text = json.dumps(
-        {"format": FORMAT, "version": VERSION, "state": _encode(dict(tree), "", arrays)}
-    )
+    state = _encode(dict(tree), "", arrays)
+    text = json.dumps({"format": FORMAT, "version": VERSION, "state": state})
     return {JSON: np.array(text), **arrays}
 
 
