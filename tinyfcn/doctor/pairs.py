@@ -7,7 +7,7 @@ when it is turned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,15 +66,15 @@ def same_pictures(first: Cells, second: Cells) -> list[tuple[int, int]]:
     return found
 
 
-def fits(afar: Cells) -> NDArray[np.float32]:
-    """How well each mask fits its image: a correlation, (N,)."""
-    return _turns(afar, [lambda cells: cells])[0]
+def fits(afar: Cells, turn: Callable[[Any], Any] = lambda cells: cells) -> NDArray[np.float32]:
+    """How well each mask, turned, fits its image: a correlation, (N,)."""
+    return np.asarray((_changes(afar) * _unit(turn(afar[:, 2]))).sum(axis=1))
 
 
 def turned(afar: Cells) -> dict[str, NDArray[np.bool_]]:
     """Which masks fit better turned back, (N,), by how they are turned."""
-    own, *turns = _turns(afar, [lambda cells: cells, *TURNS.values()])
-    better, sure = turns - own, _sure(np.maximum(own, np.max(turns, axis=0)))
+    own, turns = fits(afar), np.array([fits(afar, turn) for turn in TURNS.values()])
+    better, sure = turns - own, _sure(np.maximum(own, turns.max(axis=0)))
     found = {}
     for how, gain in zip(TURNS, better, strict=True):
         error = gain.std() / np.sqrt(len(gain))
@@ -99,12 +99,6 @@ def _sure(fits: NDArray[np.float32]) -> float:
     """How much better something must fit to be told: the more, the worse masks fit in general."""
     usual = np.median(fits) if len(fits) >= MANY else 2 * SURE
     return float(max(SURE, 1 - 1.5 * usual))
-
-
-def _turns(afar: Cells, turns: Iterable[Callable[[Any], Any]]) -> list[NDArray[np.float32]]:
-    """How well each mask fits its image when it is turned, (N,) for each turn."""
-    changes = _changes(afar)
-    return [(changes * _unit(turn(afar[:, 2]))).sum(axis=1) for turn in turns]
 
 
 def _changes(afar: Cells) -> Rows:
