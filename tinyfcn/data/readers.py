@@ -24,7 +24,7 @@ from tinyfcn.files import AnyPath, nearest, open_regular
 
 __all__ = ["FolderSegmentation", "SBDSegmentation", "VOCSegmentation"]
 
-
+Place = tuple[str, str, Sequence[str]]  # as for :func:`_find_tree`
 VOC_NESTINGS = ("", "VOC20*", "VOCdevkit/VOC20*", "TrainVal/VOCdevkit/VOC20*")
 
 
@@ -47,6 +47,7 @@ class FolderSegmentation(SegmentationDataset):
 
     usual: Sequence[str] = ()  # classes where nothing names them
     folders: Sequence[str] = ()  # patterns of those to look in; else all
+    place: Place = ("a data set (images/, masks/ and classes.txt)", "", ())
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class FolderSegmentation(SegmentationDataset):
     @classmethod
     def find(cls, top: Path) -> Found:
         """Search a folder: once, if several of its lists are to be opened."""
-        root = cls._root(top)
+        root = _find_tree(top, *cls.place)
         tops = [path for name in cls.folders for path in root.glob(name)]
         found = find_pairs(root, tops)
         if not found.images or not found.masks:
@@ -84,10 +85,6 @@ class FolderSegmentation(SegmentationDataset):
                 f"{there or 'no files'}{_of_both(root)}"
             )
         return found
-
-    @classmethod
-    def _root(cls, top: Path) -> Path:
-        return _find_folder(top, "a data set (images/, masks/ and classes.txt)")
 
 
 class VOCSegmentation(FolderSegmentation):
@@ -118,6 +115,7 @@ class VOCSegmentation(FolderSegmentation):
     """
 
     usual, folders = VOC_CLASSES, ("JPEGImages", "SegmentationClass*")
+    place = "a VOC tree", "JPEGImages", VOC_NESTINGS
 
     def __init__(
         self,
@@ -128,10 +126,6 @@ class VOCSegmentation(FolderSegmentation):
         void: int = VOID,
     ):
         super().__init__(root, split, classes, palette=palette, void=void)
-
-    @classmethod
-    def _root(cls, top: Path) -> Path:
-        return _find_tree(top, "a VOC tree", "JPEGImages", VOC_NESTINGS)
 
 
 class SBDSegmentation(SegmentationDataset):
@@ -198,19 +192,16 @@ def _of_both(folder: Path) -> str:
     return f"; {above} has folders of both: give that" if both else ""
 
 
-def _find_folder(path: Path, what: str) -> Path:
-    """``path`` if it is a folder, else FileNotFoundError that says what should lie there."""
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"{path}: there is no such folder; {what} should lie there{nearest(path)}"
-        )
-    return path
-
-
 def _find_tree(root: Path, what: str, inside: str, nestings: Sequence[str]) -> Path:
-    """The folder that has the folder ``inside``, the first of :func:`_nested`, or
-    FileNotFoundError."""
-    for path in _nested(_find_folder(root, what), nestings, inside):
+    """The folder that has the folder ``inside``, the first of :func:`_nested`; without patterns
+    the root. Else FileNotFoundError, saying what should be there."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: there is no such folder; {what} should lie there{nearest(root)}"
+        )
+    if not nestings:
+        return root
+    for path in _nested(root, nestings, inside):
         return path.parent
     below = ", ".join(nestings[1:]).replace("*", "xx")
     raise FileNotFoundError(
