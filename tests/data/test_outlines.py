@@ -224,6 +224,8 @@ def test_coco(tmp_path: Path, folders: Any) -> None:
     )
     files = {f"images/{name}.jpg": IMAGE for name in "ab"}
     root = folders.make(tmp_path, {**files, "annotations/instances_default.json": annotations})
+    with pytest.raises(FileNotFoundError, match="annotations: JSON files of COCO, but no images"):
+        open_datasets(root / "annotations")
     dataset = open_dataset(root, None)
     assert dataset.classes == ("background", "bug", "leaf") and not dataset[1].mask.any()
     assert dataset[0].mask.tolist() == [

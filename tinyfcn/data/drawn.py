@@ -96,6 +96,11 @@ class DrawnSegmentation(SegmentationDataset, abc.ABC):
                 f"{self.root}: expected a class for all that is drawn, got {', '.join(names)}; "
                 f"without {', '.join(wrong)}; classes={','.join(dict.fromkeys(found))} names all"
             )
+        if not images:
+            raise FileNotFoundError(
+                f"{self.root}: JSON files of {self.tool}, but no images in it and below: give the "
+                "folder that holds both"
+            )
         ids, source = [*described], self.root
         if not of_split:
             those = {name: images.get(name, path) for name, path in described.items()}

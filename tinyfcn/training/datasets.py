@@ -70,8 +70,8 @@ class _Folder:
             drawn = form, form.find(self.root)
         elif isinstance(classes, Mapping) or void is not None:
             raise DataError(
-                f"{root}: masks are drawn from outlines, and have no values; classes=NAME,… names "
-                "what is drawn, in another order"
+                f"{root}: masks are drawn from outlines, so they have no values to name; "
+                "classes=A,B,… sets the order of the classes"
             )
         self.reader, self.found = drawn
 
