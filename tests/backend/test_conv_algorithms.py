@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu import NumpyBackend, conv
-from tinyfcn.backend.cpu.conv import columns, depthwise, winograd
+from tinyfcn.backend.cpu.conv import columns, depthwise, products, winograd, winograd_rows
 from tinyfcn.backend.cpu.conv.window import Window
 
 CPU, BASE = NumpyBackend(), Backend()
-NAMES = [name for name in conv.ALGORITHMS if name != "blocks"]
+NAMES = [name for name in conv.ALGORITHMS if name not in ("blocks", "winograd_rows")]
 
 # How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
 # F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
@@ -38,9 +38,10 @@ def three_passes(backend, x, weight, bias, gy, window):
 def arrays(n, c, oc, h, w, k, window, dtype="float64", seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, c, h, w)).astype(dtype)
-    weight = rng.standard_normal((oc, c // window[3], k, k)).astype(dtype)
+    kernel = np.broadcast_to(k, 2)  # one number, or height and width
+    weight = rng.standard_normal((oc, c // window[3], *kernel)).astype(dtype)
     bias = rng.standard_normal(oc).astype(dtype)
-    gy = rng.standard_normal((n, oc, *conv_sizes((h, w), (k, k), *window[:3]))).astype(dtype)
+    gy = rng.standard_normal((n, oc, *conv_sizes((h, w), kernel, *window[:3]))).astype(dtype)
     return x, weight, bias, gy
 
 
@@ -66,7 +67,7 @@ def assert_close(algorithm, got, case, window):
 @given(data=st.data())
 def test_equal_to_the_base(algorithm, dtype, data):
     draw = data.draw
-    fixed = {"pointwise": 1, "winograd_rows": 3, "winograd2": 3, "winograd4": 3}
+    fixed = {"pointwise": 1, "winograd2": 3, "winograd4": 3}
     k = fixed.get(algorithm) or draw(st.integers(1, 4))
     strides = st.integers(1, 3 if algorithm in ("tiles", "im2col") else 1)
     dilations = st.integers(1, 1 if algorithm == "pointwise" else 3)
@@ -102,6 +103,27 @@ def test_blocks_equal_the_base(dtype, data):
     assert_close("blocks", passes("blocks", *case, window), case, window)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data())
+def test_rows_equal_the_base(dtype, data):
+    """Kernels of any width, strips of a few rows, products in pieces, and what is left of them."""
+    draw = data.draw
+    kernel = 3, draw(st.integers(1, 5))
+    p = st.integers(0, 6)
+    window = ((1, 1), draw(st.tuples(p, p)), (1, 1), 1)
+    n, c, oc = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)))
+    h, w = draw(st.tuples(st.integers(1, 17), st.integers(1, 17)))
+    assume(h + 2 * window[1][0] >= 3 and w + 2 * window[1][1] >= kernel[1])
+    case = arrays(n, c, oc, h, w, kernel, window, dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            winograd_rows, "STRIP_ELEMENTS", draw(st.sampled_from([(1, 256), (1 << 12,) * 2]))
+        )
+        patch.setattr(products, "SHORTEST", 3)
+        patch.setattr(products, "SMALL", 100)
+        assert_close("winograd_rows", passes("winograd_rows", *case, window), case, window)
+
+
 SHAPES = [
     (1, 3, 8, 70, 3, ((1, 1), (1, 1), (1, 1), 1)),  # many tiles, some with padding
     (5, 4, 6, 9, 3, ((1, 1), (1, 1), (1, 1), 1)),  # several images in a tile
@@ -127,6 +149,7 @@ def test_the_same_bits_for_any_number_of_threads(
     monkeypatch.setattr(columns, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
     monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
+    monkeypatch.setattr(winograd_rows, "STRIP_ELEMENTS", (1 << 10, 1 << 13))
     monkeypatch.setattr(depthwise, "BLOCK", 1 << 12)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")
     monkeypatch.setenv("TINYFCN_NUM_THREADS", "1")
@@ -158,7 +181,7 @@ def test_depthwise_equals_the_base(dtype, data):
     assert_close("tiles", passes("auto", *case, window), case, window)
 
 
-@pytest.mark.parametrize(("channels", "size"), [(96, 46), (192, 24)])  # winograd_rows, winograd2
+@pytest.mark.parametrize(("channels", "size"), [(64, 46), (192, 24)])  # winograd_rows, winograd2
 def test_the_default_is_as_exact_as_a_direct_sum(channels, size):
     """On layers of FCN-8s the errors of the default are at most twice those of tiles."""
     window = ((1, 1), (1, 1), (1, 1), 1)
@@ -185,11 +208,12 @@ def test_the_rule():
     assert chosen(1, 512, 21, 4096, padding=(0, 0)) == "pointwise"
     assert chosen(1, 512, 21, 4096, stride=(2, 2), padding=(0, 0)) == "tiles"
     assert chosen(3, 256, 256, 4096) == "winograd2"
-    assert chosen(3, 128, 256, 4096) == "winograd_rows"
-    assert chosen(3, 64, 64, 1024) == "tiles"
+    assert chosen(3, 64, 64, 4096) == "winograd_rows"
+    assert chosen(3, 512, 16, 4096) == "winograd_rows"  # too few channels on one side
     assert chosen(3, 256, 256, 4096, stride=(2, 2)) == "tiles"
     assert chosen(3, 256, 256, 4096, dilation=(2, 4)) == "winograd2"
-    assert chosen(3, 3, 64, 65536) == "tiles"  # too few channels
+    assert chosen(3, 64, 64, 4096, dilation=(2, 2)) == "tiles"
+    assert chosen(3, 3, 64, 65536) == "winograd_rows"
     assert chosen(3, 512, 512, 64) == "tiles"  # too few pixels
     assert chosen(7, 512, 4096, 256) == "tiles"
     assert chosen(16, 21, 21, 1024, stride=(8, 8), padding=(4, 4)) == "blocks"

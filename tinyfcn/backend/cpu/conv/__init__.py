@@ -4,17 +4,18 @@
     tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation; columns.py: how
     pointwise.py   1×1 kernels: a plain matrix product
     blocks.py      kernels of several strides, cut so that no pixel is read twice
-    winograd_rows.py   kernels 3 high: fewer multiplications down the columns
-    winograd_squares.py   3×3 kernels: fewer still, both ways, in two sizes;  winograd.py: how
+    winograd_rows.py  kernels 3 high: fewer multiplications down the columns
+    winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     phases.py      the input gradient under a stride;  taps.py: for small maps
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
+    products.py    matrix products in pieces that BLAS multiplies fastest
 
-The rule: a 1×1 kernel is a product. A 3×3 kernel without stride goes to F(2×2, 3×3) between many
-channels, to F(2, 3) down the columns between fewer, if the map is large enough to pay for the
-transforms; both are as exact as direct convolution. A kernel of several wide strides between few
-channels goes to blocks, everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names
-another one for where it applies: ``winograd4`` multiplies less still, and is about a digit less
-exact in float32.
+The rule: a 1×1 kernel is a product. A 3×3 kernel without stride between many channels goes to
+F(2×2, 3×3), between fewer to F(2, 3) down the columns, as does any kernel that is 3 high, if the
+map is large enough to pay for the transforms; both are as exact as direct convolution. A kernel of
+several wide strides between few channels goes to blocks, everything else to tiles. ``TINYFCN_CONV``
+or ``algorithm.using`` names another one for where it applies: ``winograd4`` multiplies less still,
+and is about a digit less exact in float32.
 
 ∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
 neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of
@@ -31,11 +32,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles
+from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles, winograd_rows
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
-from tinyfcn.backend.cpu.conv.winograd_rows import Rows
-from tinyfcn.backend.cpu.conv.winograd_squares import Squares
+from tinyfcn.backend.cpu.conv.winograd import Winograd
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import parallel_for, places
 from tinyfcn.backend.setting import Setting, steady
@@ -45,14 +45,13 @@ ALGORITHMS: dict[str, Algorithm] = {
     "tiles": tiles,
     "blocks": blocks,
     "pointwise": pointwise,
-    "winograd_rows": Rows(),
-    "winograd2": Squares(2),
-    "winograd4": Squares(4),
+    "winograd_rows": winograd_rows,
+    "winograd2": Winograd(2),
+    "winograd4": Winograd(4),
 }
 
-# Where each is fastest: channels on both sides, and pixels of a batch.
-WINOGRAD2 = 192, 512
-WINOGRAD_ROWS = 32, 2048
+# From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
+CHANNELS, WEIGHTS, PIXELS = 32, 96**2, 512
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
 EXACT = "im2col", "tiles"  # those that keep ∞ and NaN to the windows that see them
@@ -72,12 +71,11 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
         return pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
-    if kernel == (3, 3):
-        for name, (channels, area) in (("winograd2", WINOGRAD2), ("winograd_rows", WINOGRAD_ROWS)):
-            found = ALGORITHMS[name]
-            enough = min(inputs, outputs) >= channels and pixels >= area
-            if enough and found.applies(kernel, window):
-                return found
+    if pixels >= PIXELS:
+        large = inputs * outputs >= WEIGHTS and min(inputs, outputs) >= CHANNELS
+        for name in ("winograd2", "winograd_rows") if large else ("winograd_rows",):
+            if ALGORITHMS[name].applies(kernel, window):
+                return ALGORITHMS[name]
     return tiles
 
 

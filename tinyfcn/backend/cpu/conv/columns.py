@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv.products import tall_product
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, padded_windows
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
@@ -66,7 +67,7 @@ class Product(NamedTuple):
     kernels: Array  # (KH·KW·C, OC)
     y: Array  # (N, OH, OW, …), as many elements a pixel as OC, in any memory order
 
-    def tile(self, place: Place, finish: Finish, matmul: Callable[..., Any] = np.matmul) -> None:
+    def tile(self, place: Place, finish: Finish, matmul: Callable[..., Any] = tall_product) -> None:
         """One tile of y."""
         block = self.y[place]
         plain = block.ndim == 4 and block.dtype == self.kernels.dtype

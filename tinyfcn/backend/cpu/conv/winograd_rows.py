@@ -1,73 +1,182 @@
-"""Winograd's F(2, 3) down the columns, im2col along the rows: for kernels that are 3 high.
+"""Winograd's F(2, 3) down the columns, and no copies along the rows: for kernels that are 3 high.
 
-``winograd_squares.py`` saves multiplications in both directions and pays with transforms that touch
+``winograd.py`` saves multiplications in both directions and pays with transforms that touch
 every number many times; between few channels these cost as much as they save. Here two output rows
 come from four input rows d0 … d3, which are long stretches of memory and quickly added:
 
-    y0 = m0 + m1 + m2,   y1 = m1 − m2 − m3,
+    y0 = m0 + m1 + m2,   y1 = m1 − m2 + m3,
     m0 = (d0 − d2) ∗ g0,   m1 = (d1 + d2) ∗ (g0 + g1 + g2) / 2,
-    m3 = (d1 − d3) ∗ g2,   m2 = (d2 − d1) ∗ (g0 − g1 + g2) / 2,
+    m3 = (d3 − d1) ∗ g2,   m2 = (d2 − d1) ∗ (g0 − g1 + g2) / 2,
 
-with the rows g0, g1, g2 of the kernel and ∗ a convolution of one row, done as in ``tiles.py`` by a
-matrix of columns: 4 products for two rows instead of 6. The constants are ½ and ±1: the result is
-as good as a direct one.
+with the rows g0, g1, g2 of the kernel and ∗ a convolution of one row: 4 products for two rows
+instead of 6. The constants are ½ and ±1: the result is as good as a direct one.
+
+The convolution of a row needs no columns (``im2col.py``). In channels-last memory the window of KW
+neighbouring pixels is KW · C numbers side by side, and the windows of the pixels r, r + KW,
+r + 2 KW … tile the memory. So for each phase r < KW the matrix of windows is a view of the row, and
+their outputs are every KW-th row of the result. One row of an image follows the other, with zeros
+between them; the outputs of windows that reach from one into the next are left out.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from tinyfcn.backend.cpu.conv.window import Pair, Scratch, Window, region, windows
-from tinyfcn.backend.cpu.conv.winograd import Block, Winograd
+from tinyfcn.backend.cpu.conv.products import product_over_rows, tall_product
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.threads import parallel_for, places, split
 
-_COMBINED = ((np.subtract, 0, 2), (np.add, 1, 2), (np.subtract, 2, 1), (np.subtract, 1, 3))
+# G; the last is −g2, and meets d1 − d3, which is computed together with d0 − d2.
+KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, -1]])
+STRIP_ELEMENTS = 1 << 17, 1 << 19  # of the inputs and outputs of one task at all points: calls are
+STRIPS = 8  # dear, caches are small, and in between there are so many for the threads to share out
+RUNS = 8  # partial sums of a weight gradient
 
 
-class Rows(Winograd):
-    """F(2, 3) down the columns: a tile is a pixel and the one below."""
+def applies(kernel: Pair, window: Window) -> bool:
+    """Kernels of three rows, without stride and dilation."""
+    return kernel[0] == 3 and window.stride == window.dilation == (1, 1)
 
-    tile = (2, 1)
-    kernel = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-    shares_points = False
 
-    def applies(self, kernel: Pair, window: Window) -> bool:
-        """Kernels of three rows, without stride."""
-        return kernel[0] == 3 and window.stride == (1, 1)
+def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+    """y = finish(conv(x, weight))."""
+    oc, _, kw, c = weight.shape
+    points = np.tensordot(KERNEL.astype(weight.dtype), weight, (1, 1))  # (4, OC, KW, C)
+    # In this order of memory: OpenBLAS multiplies by a transposed matrix at half the rate.
+    kernels = np.ascontiguousarray(points.transpose(0, 2, 3, 1)).reshape(4, 1, kw * c, oc)
+    scratch = Scratch()
 
-    def gather(self, x: Array, block: Block, window: Window, scratch: Scratch, out: Array) -> None:
-        """The columns of d0 − d2, d1 + d2, d2 − d1 and d1 − d3."""
-        (n, pairs, ow), c, step = block.shape, x.shape[3], window.dilation[1]
-        kw = out.shape[2] // c
-        span = (kw - 1) * step + 1
-        x, (top, left) = block.phase_of(x, window.origin)
+    def task(strip: Strip) -> None:
+        products = strip.buffer("products", oc, y.dtype, scratch)
+        tall_product(strip.windows(scratch), kernels, out=strip.by_phase(products))
+        finish(strip.interpolate(products, scratch))
+
+    parallel_for(task, strips(x, y, kw, window))
+
+
+def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
+    """The convolution of gy with kernels turned by 180°, their channels swapped."""
+    turned = weight[:, ::-1, ::-1].transpose(3, 1, 2, 0)  # (C, KH, KW, OC)
+    forward(gy, turned, Finish(), window.turned(weight.shape[1:3]), gx)
+
+
+def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
+    """gw = Gᵀ Σ over pixels of (A gy) (Bᵀ windows)."""
+    oc, _, kw, c = gw.shape
+    scratch = Scratch()
+
+    def add(run: list[Strip]) -> Array:
+        total = np.zeros((4, oc, kw * c), gw.dtype)
+        for strip in run:
+            grads = strip.by_phase(strip.gradients(scratch))
+            total += product_over_rows(grads, strip.windows(scratch)).sum(1)
+        return total
+
+    # Partial sums belong to fixed runs of strips and are added in order: the same bits for any
+    # number of threads.
+    found = strips(x, gy, kw, window)
+    parts = parallel_for(add, [found[run] for run in split(len(found), -(-len(found) // RUNS))])
+    total = np.sum(parts, axis=0).reshape(4, oc, kw, c)
+    gw[...] = np.tensordot(total, KERNEL.astype(gw.dtype), (0, 0)).transpose(0, 3, 1, 2)
+
+
+class Strip(NamedTuple):
+    """Pairs of output rows that are computed together, and how their pixels lie in a buffer."""
+
+    x: Array
+    y: Array  # or its gradient
+    origin: Pair  # of the first window in x
+    taps: int  # KW
+    images: slice
+    pairs: slice
+
+    @property
+    def span(self) -> int:
+        """Pixels that the windows of a row meet."""
+        return self.y.shape[2] + self.taps - 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Images, pairs, and pixels from one row to the next: the zeros right of one row may be
+        those left of the next."""
+        images, pairs = self.images, self.pairs
+        beyond = self.origin[1] + self.span - self.x.shape[2]
+        shared = max(0, min(-self.origin[1], beyond, self.taps - 1))
+        return images.stop - images.start, pairs.stop - pairs.start, self.span - shared
+
+    def buffer(
+        self, name: str, channels: int, dtype: Any, scratch: Scratch, more: int = 0
+    ) -> Array:
+        """Room for every pixel at the four points, and some more, (4, pixels, channels)."""
+        n, pairs, pitch = self.shape
+        pixels = -(-n * pairs * pitch // self.taps) * self.taps + more
+        return scratch.get(name, (4, pixels, channels), dtype)
+
+    def rows(self, buffer: Array) -> Array:
+        """(4, images, pairs, pitch, channels) of a buffer."""
+        n, pairs, pitch = self.shape
+        return buffer[:, : n * pairs * pitch].reshape(4, n, pairs, pitch, -1)
+
+    def by_phase(self, buffer: Array) -> Array:
+        """(4, pixels, channels) as (4, KW, pixels / KW, channels): every KW-th pixel."""
+        return buffer.reshape(4, -1, self.taps, buffer.shape[2]).swapaxes(1, 2)
+
+    def windows(self, scratch: Scratch) -> Array:
+        """d0 − d2, d1 + d2, d2 − d1, d1 − d3, their windows as (4, KW, pixels / KW, KW · C)."""
+        (top, left), (n, pairs, _), c = self.origin, self.shape, self.x.shape[3]
         first = max(0, left)
-        last = max(first, min(x.shape[2], left + ow + span - 1))
-        top += 2 * block.rows.start
-        rows = region(x, block.images, top, first, 2 * pairs + 2, last - first, scratch)
-        d = [rows[:, k : k + 2 * pairs - 1 : 2] for k in range(4)]
-        points = scratch.get("points", (4, n, pairs, ow + span - 1, c), x.dtype)
-        points[..., : first - left, :] = 0  # what is added up is padded, not what it is made of
-        points[..., last - left :, :] = 0
-        for point, (function, a, b) in zip(points, _COMBINED, strict=True):
-            function(d[a], d[b], out=point[:, :, first - left : last - left])
-        seen = windows(points.reshape(4 * n, pairs, -1, c), (pairs, ow), (1, kw), (1, 1), (1, step))
-        np.copyto(out.reshape(seen.shape), seen)
+        last = max(first, min(self.x.shape[2], left + self.span))
+        top += 2 * self.pairs.start
+        found = region(self.x, self.images, top, first, 2 * pairs + 2, last - first, scratch)
+        d = found.reshape(n, pairs + 1, 2, last - first, c)
+        points = self.buffer("points", c, self.x.dtype, scratch, self.taps - 1)
+        lines = self.rows(points)
+        points[:, n * pairs * lines.shape[3] :] = 0
+        lines[..., : first - left, :] = 0
+        lines[..., last - left :, :] = 0
+        inner = lines[..., first - left : last - left, :]
+        np.subtract(d[:, :-1], d[:, 1:], out=inner[::3].transpose(1, 2, 0, 3, 4))
+        np.add(d[:, :-1, 1], d[:, 1:, 0], out=inner[1])
+        np.subtract(d[:, 1:, 0], d[:, :-1, 1], out=inner[2])
+        step, pixel, one = points.strides
+        shape = 4, self.taps, points.shape[1] // self.taps, self.taps * c
+        return as_strided(points, shape, (step, pixel, self.taps * pixel, one))
 
-    def spread(self, gy: Array, block: Block, scratch: Scratch, out: Array) -> None:
-        """g0, g0 + g1, g0 − g1 and −g1 of each pair of rows."""
-        rows = self.pixels(gy, block, (0, 0), (0, 0), scratch)
-        even, odd = rows[:, 0::2], rows[:, 1::2]
-        grads = out.reshape(4, *even.shape)
-        grads[0] = even
-        np.add(even, odd, out=grads[1])
-        np.subtract(even, odd, out=grads[2])
-        np.negative(odd, out=grads[3])
+    def interpolate(self, products: Array, scratch: Scratch) -> Array:
+        """Write the output rows, and give them."""
+        y = self.y[self.images, 2 * self.pairs.start : 2 * self.pairs.stop]
+        m0, m1, m2, m3 = self.rows(products)[..., : y.shape[2], :]
+        both = scratch.get("both", m0.shape, y.dtype)
+        np.add(m1, m2, out=both)
+        np.subtract(m1, m2, out=m1)
+        for row, a, b in ((0, m0, both), (1, m1, m3)):
+            target = y[:, row::2]
+            np.add(a[:, : target.shape[1]], b[:, : target.shape[1]], out=target)
+        return y
 
-    def interpolate(self, products: Array, block: Block, scratch: Scratch, rows: Array) -> None:
-        m0, m1, m2, m3 = products.reshape(4, *block.shape, -1)
-        for row, function, a, b, c in ((0, np.add, m0, m1, m2), (1, np.subtract, m1, m2, m3)):
-            function(a, b, out=a)
-            target = rows[:, row::2]
-            h, w = target.shape[1:3]
-            function(a[:, :h, :w], c[:, :h, :w], out=target)
+    def gradients(self, scratch: Scratch) -> Array:
+        """A gy: g0, g0 + g1, g0 − g1 and g1 of each pair of rows, zeros between the rows."""
+        (n, pairs, _), (_, _, w, oc) = self.shape, self.y.shape
+        top = 2 * self.pairs.start
+        gy = region(self.y, self.images, top, 0, 2 * pairs, w, scratch)
+        pair = gy.reshape(n, pairs, 2, w, oc)
+        grads = self.buffer("grads", oc, self.y.dtype, scratch)
+        lines = self.rows(grads)
+        grads[:, n * pairs * lines.shape[3] :] = 0
+        lines[..., w:, :] = 0
+        lines[::3, ..., :w, :] = pair.transpose(2, 0, 1, 3, 4)
+        np.add(pair[:, :, 0], pair[:, :, 1], out=lines[1, ..., :w, :])
+        np.subtract(pair[:, :, 0], pair[:, :, 1], out=lines[2, ..., :w, :])
+        return grads
+
+
+def strips(x: Array, y: Array, taps: int, window: Window) -> list[Strip]:
+    """All the output rows, of images one after the other."""
+    n, pairs = len(y), -(-y.shape[1] // 2)
+    least, most = (size // (4 * y.shape[2] * (x.shape[3] + y.shape[3])) for size in STRIP_ELEMENTS)
+    rows = min(most, max(least, -(-n * pairs // STRIPS)))
+    return [Strip(x, y, window.origin, taps, *place) for place in places(n, pairs, rows)]
