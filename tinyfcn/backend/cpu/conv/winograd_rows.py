@@ -47,7 +47,7 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     oc, _, kw, c = weight.shape
     points = np.tensordot(KERNEL.astype(weight.dtype), weight, (1, 1))  # (4, OC, KW, C)
     # In this order of memory: OpenBLAS multiplies by a transposed matrix at half the rate.
-    kernels = np.ascontiguousarray(points.transpose(0, 2, 3, 1)).reshape(4, 1, kw * c, oc)
+    kernels = points.transpose(0, 2, 3, 1).copy().reshape(4, 1, kw * c, oc)
     scratch = Scratch()
 
     def task(strip: Strip) -> None:
