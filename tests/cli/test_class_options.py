@@ -40,6 +40,7 @@ def test_a_mapping_and_a_file_of_one(text: str, content: str, values: str) -> No
         ("", "", "1 to 255 class names, got 0"),
         ("0:void", "", "1 to 255 class names, got 0"),
         ("7:a,7:b", "", "twice"),
+        ("7:a;8:b", "", "semicolon"),
         ("256:a", "", "from 0 to 255"),
         ("-1:a", "", "from 0 to 255"),
         ("none.json", "", "No such file"),

@@ -48,8 +48,8 @@ def mask_values(text: str) -> str:
         values = {int(value): str(name).strip() for value, name in pairs}
         check_classes(names_of(values), text)
         label_table(values)
-        if len(values) < len(pairs) or any("," in name for name in values.values()):
-            raise ValueError("a value is there twice, or a comma is in a name")
+        if len(values) < len(pairs) or any({*",;"} & {*name} for name in values.values()):
+            raise ValueError("a value is there twice, or a name has a comma or a semicolon")
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(
             f"expected 0:background,255:name or a file .json, got {text!r} ({error})"
