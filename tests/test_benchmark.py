@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tinyfcn import backend
+from tinyfcn import backend, models
 from tinyfcn.backend.cpu import memory
 from tinyfcn.backend.errors import BackendError
 from tinyfcn.benchmark import measure, peers, report, with_onnx, with_tinyfcn, work
@@ -77,6 +77,26 @@ def test_every_kind_of_work_is_on_a_line() -> None:
         inspect.signature(line.kind).bind(with_tinyfcn, **line.arguments)
     assert {line.kind.__name__ for line in WORK} | {"sgemm", "copy"} == set(TINY)
     assert len({line.name for line in WORK}) == len(WORK)
+
+
+@pytest.mark.parametrize("options", [work.UNET, work.SEGNET, work.DEEPLAB], ids=str)
+def test_other_networks_learn_too(options: dict[str, Any]) -> None:
+    h, w = (188, 204) if "margin" in options else (33, 47)
+    step = prepared("train", n=1, h=h, w=w, width=1 / 64, **options)
+    assert with_tinyfcn.count_flops(step) > 0
+
+
+def test_pytorchs_networks_have_the_same_layers() -> None:
+    torch = pytest.importorskip("torch")
+    from tinyfcn.benchmark import models_with_torch
+
+    for name in "fcn8s", "unet", "segnet", "deeplabv3_resnet50":
+        options = {"aux_loss": False} if name.startswith("deep") else {}
+        ours = getattr(models, name)(num_classes=5, **options)
+        with torch.device("meta"):
+            theirs = getattr(models_with_torch, name)(num_classes=5)
+        shapes = (sorted(tuple(p.shape) for p in m.parameters()) for m in (ours, theirs))
+        assert next(shapes) == next(shapes)
 
 
 def test_convolutions_are_counted_by_their_shapes() -> None:

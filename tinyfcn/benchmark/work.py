@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 CLASSES = 21
@@ -31,20 +32,16 @@ def infer(lib: Any, n: int, h: int, w: int, **options: Any) -> Step:
 
 def train(
     lib: Any, n: int, h: int, w: int, network: str = "fcn8s", classes: int = CLASSES,
-    margin: int = 0, momentum: float | None = 0.9, **options: Any,
+    margin: int = 0, adam: bool = False, **options: Any,
 ) -> Step:  # fmt: skip
-    """A training step: forward, loss, backward, and SGD, or Adam without a momentum. The scores
-    cover the image but for a margin."""
+    """A training step: forward, loss, backward, SGD or Adam. Scores cover all but the margin."""
     model = getattr(lib.models, network)(num_classes=classes, **options)
     for module in model.modules():
         if type(module).__name__ == "ASPPPooling":
             module.eval()  # one image has one number per channel there: nothing to normalize by
     learned = [p for p in model.parameters() if p.requires_grad]
-    settings = {"lr": 1e-4, "weight_decay": 5e-4}
-    if momentum is None:
-        optimizer = lib.optim.Adam(learned, **settings)
-    else:
-        optimizer = lib.optim.SGD(learned, momentum=momentum, **settings)
+    make = lib.optim.Adam if adam else partial(lib.optim.SGD, momentum=0.9)
+    optimizer = make(learned, lr=1e-4, weight_decay=5e-4)
     images = lib.normal(n, 3, h, w)
     labels = lib.normal(n, classes, h - 2 * margin, w - 2 * margin).argmax(1)
     loss = lib.ready(
@@ -174,8 +171,9 @@ class Work:
 
 
 def _conv(name: str, size: int, c: int, out: int, quick: bool = False, **options: int) -> Work:
-    sizes = {"n": 1, "c": c, "h": size, "w": size, "out": out, "kernel": 3}
-    return Work("convolutions", f"{name} @ {size}x{size}", conv, {**sizes, **options}, quick)
+    sizes = {"n": 1, "c": c, "h": size, "w": size, "out": out, "kernel": 3, **options}
+    images = f"{sizes['n']}x" if "n" in options else ""
+    return Work("convolutions", f"{name} @ {images}{size}x{size}", conv, sizes, quick)
 
 
 def _image(h: int, w: int, **options: Any) -> dict[str, Any]:
@@ -185,6 +183,11 @@ def _image(h: int, w: int, **options: Any) -> dict[str, Any]:
 SGEMM = Work("machine", "sgemm 2048", sgemm, {"size": 2048})
 COPY = Work("machine", "copy 256 MiB", copy, {"size": 1 << 26})
 QUARTER = {"n": 8, "width": 0.25, "batch_norm": True}
+CAMVID = {**QUARTER, "classes": 11, "adam": True}
+SCENES = {**CAMVID, "width": 0.125, "classes": 10}  # of the first command in README.md
+UNET = {"network": "unet", "classes": 2, "margin": 92}  # mirrored, as it has no padding
+SEGNET = {"network": "segnet", "classes": 11}
+DEEPLAB = {"network": "deeplabv3_resnet50", "aux_loss": False}
 WORK = [
     Work("networks", "infer fcn8s 256x256", infer, _image(256, 256), quick=True),
     Work("networks", "infer fcn8s 512x512", infer, _image(512, 512)),
@@ -193,8 +196,18 @@ WORK = [
     Work("networks", "train fcn8s 512x512", train, _image(512, 512)),
     Work("networks", "train fcn8s 375x500", train, _image(375, 500)),
     Work("networks", "train fcn8s/4 8x256x256", train, _image(256, 256, **QUARTER)),
+    Work("networks", "train fcn8s/4 8x180x240", train, _image(180, 240, **CAMVID)),
+    Work("networks", "train fcn8s/4 8x128x128", train, _image(128, 128, **CAMVID)),
+    Work("networks", "train fcn8s/8 8x128x128", train, _image(128, 128, **SCENES)),
+    Work("networks", "train unet 572x572", train, _image(572, 572, **UNET)),
+    Work("networks", "train segnet 360x480", train, _image(360, 480, **SEGNET)),
+    Work("networks", "train deeplabv3 513x513", train, _image(513, 513, **DEEPLAB)),
     Work("networks", "segnet stage 64x180x240", segnet_stage, _image(180, 240, c=64), quick=True),
     _conv("3x3 3-64", 256, 3, 64),
+    _conv("3x3 8-8", 128, 8, 8, n=8),
+    _conv("3x3 16-16", 256, 16, 16, n=8),
+    _conv("3x3 32-32", 128, 32, 32, n=8),
+    _conv("3x3 64-64", 128, 64, 64, n=4),
     _conv("3x3 64-64", 256, 64, 64),
     _conv("3x3 64-128", 128, 64, 128),
     _conv("3x3 128-128", 128, 128, 128),
