@@ -196,7 +196,7 @@ class Fake:
     def __init__(self, side: Side, work: Work, network: str | None) -> None:
         assert network is None
         if side.way == "broken":
-            raise BackendError("torch broken in python: no C++ compiler")
+            raise BackendError("torch broken in python: no C++ compiler\nand much more")
         self.side, self.flops = side, None
         self.seconds: list[float] = []
         self.memory = 100_000_000 * len(side.name)

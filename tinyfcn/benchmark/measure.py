@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,7 +132,7 @@ def measure(
                     worker.ask(0)  # once more to warm up
                     worker.turn(TRIAL * seconds if len(ways) > 1 else 0)
                 except BackendError as error:
-                    failed.append(str(error))
+                    failed.append(str(error).splitlines()[0])
                     continue
                 kept = sorted([*kept, worker], key=Worker.median)
                 for slower in kept[KEPT:]:
@@ -154,16 +154,9 @@ def exported(work: Work) -> Iterator[str]:
     """An ONNX file with the network that the work runs, for images of its size."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "network.onnx"))
-
-        def ready(model: Any, *layers: Any) -> Callable[[Any], None]:
-            return lambda size: onnx.export(model, file, size, dynamic=False)
-
-        library = SimpleNamespace(
-            models=models,
-            normal=lambda *shape: shape,
-            inference=contextlib.nullcontext,
-            ready=ready,
-        )
+        library = SimpleNamespace(models=models, inference=contextlib.nullcontext)
+        library.normal = lambda *size: size
+        library.ready = lambda model, _: lambda size: onnx.export(model, file, size, dynamic=False)
         work.kind(library, **work.arguments)()
         yield file
 

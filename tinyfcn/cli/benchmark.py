@@ -104,7 +104,6 @@ def main(arguments: Sequence[str]) -> None:
         return simulate(chosen, options, seconds)
     results: list[dict[str, Any]] = []
     about: dict[str, Any] = {}
-    said: set[str] = set()
     for work in chosen:
         if not results or results[-1]["group"] != work.group:
             print("\n" + report.head(work.group, bool(peers)))
@@ -114,9 +113,7 @@ def main(arguments: Sequence[str]) -> None:
         about |= {worker.side.name: worker.about for worker in workers}
         print(report.row(results[-1]))
         for sentence in failed:
-            if sentence not in said:
-                said.add(sentence)
-                print(f"  left out: {sentence}")
+            print(f"  left out: {sentence}")
     if scaling := report.per_pixel(results):
         print("\n" + scaling)
     if options.out:
