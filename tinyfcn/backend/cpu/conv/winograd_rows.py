@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from tinyfcn.backend.cpu.conv.products import product_over_rows, tall_product
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
@@ -32,8 +31,8 @@ from tinyfcn.backend.cpu.threads import parallel_for, places, split
 
 # G; the last is −g2, and meets d1 − d3, which is computed together with d0 − d2.
 KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, -1]])
-STRIP_ELEMENTS = 1 << 17, 1 << 19  # of the inputs and outputs of one task at all points: calls are
-STRIPS = 8  # dear, caches are small, and in between there are so many for the threads to share out
+STRIP_ELEMENTS = 1 << 19, 1 << 20  # of the inputs and outputs of one task at all points: calls are
+STRIPS = 4  # dear, caches are small, and in between there are so many for the threads to share out
 RUNS = 8  # partial sums of a weight gradient
 
 
@@ -93,20 +92,7 @@ class Strip(NamedTuple):
     taps: int  # KW
     images: slice
     pairs: slice
-
-    @property
-    def span(self) -> int:
-        """Pixels that the windows of a row meet."""
-        return self.y.shape[2] + self.taps - 1
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Images, pairs, and pixels from one row to the next: the zeros right of one row may be
-        those left of the next."""
-        images, pairs = self.images, self.pairs
-        beyond = self.origin[1] + self.span - self.x.shape[2]
-        shared = max(0, min(-self.origin[1], beyond, self.taps - 1))
-        return images.stop - images.start, pairs.stop - pairs.start, self.span - shared
+    shape: tuple[int, int, int]  # images, pairs, and pixels from one row to the next
 
     def buffer(
         self, name: str, channels: int, dtype: Any, scratch: Scratch, more: int = 0
@@ -129,7 +115,7 @@ class Strip(NamedTuple):
         """d0 − d2, d1 + d2, d2 − d1, d1 − d3, their windows as (4, KW, pixels / KW, KW · C)."""
         (top, left), (n, pairs, _), c = self.origin, self.shape, self.x.shape[3]
         first = max(0, left)
-        last = max(first, min(self.x.shape[2], left + self.span))
+        last = max(first, min(self.x.shape[2], left + self.y.shape[2] + self.taps - 1))
         top += 2 * self.pairs.start
         found = region(self.x, self.images, top, first, 2 * pairs + 2, last - first, scratch)
         d = found.reshape(n, pairs + 1, 2, last - first, c)
@@ -144,7 +130,8 @@ class Strip(NamedTuple):
         np.subtract(d[:, 1:, 0], d[:, :-1, 1], out=inner[2])
         step, pixel, one = points.strides
         shape = 4, self.taps, points.shape[1] // self.taps, self.taps * c
-        return as_strided(points, shape, (step, pixel, self.taps * pixel, one))
+        strides = step, pixel, self.taps * pixel, one
+        return np.ndarray(shape, points.dtype, points, strides=strides)
 
     def interpolate(self, products: Array, scratch: Scratch) -> Array:
         """Write the output rows, and give them."""
@@ -176,7 +163,14 @@ class Strip(NamedTuple):
 
 def strips(x: Array, y: Array, taps: int, window: Window) -> list[Strip]:
     """All the output rows, of images one after the other."""
-    n, pairs = len(y), -(-y.shape[1] // 2)
-    least, most = (size // (4 * y.shape[2] * (x.shape[3] + y.shape[3])) for size in STRIP_ELEMENTS)
-    rows = min(most, max(least, -(-n * pairs // STRIPS)))
-    return [Strip(x, y, window.origin, taps, *place) for place in places(n, pairs, rows)]
+    (n, oh, ow, oc), (_, _, w, c), left = y.shape, x.shape, -window.padding[1]
+    pairs, span = -(-oh // 2), ow + taps - 1
+    # The zeros right of a row may be those left of the next.
+    pitch = span - max(0, min(-left, left + span - w, taps - 1))
+    least, most = (size // (4 * ow * (c + oc)) for size in STRIP_ELEMENTS)
+    length = min(most, max(least, -(-n * pairs // STRIPS)))
+    found = []
+    for images, rows in places(n, pairs, length):
+        shape = images.stop - images.start, rows.stop - rows.start, pitch
+        found.append(Strip(x, y, window.origin, taps, images, rows, shape))
+    return found
