@@ -16,7 +16,7 @@ from tinyfcn.cli.train_options import parse_options
 from tinyfcn.models.table import table
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md"))
+TEXT = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "tests/README.md"))
 
 
 def blocks(language: str) -> list[str]:
