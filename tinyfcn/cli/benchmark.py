@@ -1,7 +1,7 @@
 """Time layers, networks and training steps.
 
-Each piece of work gets a fresh process, which does it once to warm up and repeats it. Against
-PyTorch there is a second process; the two take turns. The table gives
+Each piece of work gets a fresh process, which does it once to warm up and repeats it. Peers have
+processes of their own, and all take turns. The table gives
 
 ms       median of the repetitions; ops run forward and backward
 GFLOP/s  two for each multiply-add of the convolutions, counted by their shapes, over that time
@@ -9,21 +9,17 @@ sgemm    the same as a share of what a 2048³ float32 matrix product reaches at 
 MB       peak memory of the whole process, interpreter and libraries included; not that of a GPU
 ratios   ours / the peer's; below 1 is faster, or smaller
 
-With --against a peer is at its best: all its ways are tried, and what is shown is the one that took
-least time. For PyTorch they are eager, memory as channels_last, and torch.compile (but with
---quick, as that takes tens of seconds each time), each as installed and "+malloc", where the C
-library keeps freed memory as it does for us. onnxruntime and OpenVINO infer, from our ONNX file.
-"one-thread" is tinyfcn itself: a ratio of 0.5 says that two threads are twice as fast.
+Of a peer's ways the best is shown. PyTorch is eager, channels_last or, without --quick, compiled,
+the latter two with fused optimizers; each as installed and "+malloc", keeping freed memory as we
+do. onnxruntime and OpenVINO infer from our ONNX file; "one-thread" is tinyfcn itself.
 
-With --scaling, training steps are measured here, and what many ranks like this machine would make
-of them is computed, for links of an assumed latency and bandwidth: ms of a step, and the throughput
-as a share of that many ranks alone, "over" if gradients are sent while backward goes on, "end" if
-after it; and the numbers of ranks at which the shares fall under 80 %.
+With --scaling, training steps are measured, and what many such ranks would make of them over links
+of an assumed speed is computed: ms of a step; throughput as a share of that many ranks alone,
+"over" if gradients are sent while backward goes on, "end" if after it; when it is under 80 %.
 
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute
 tinyfcn benchmark --only train "dilation 2"  what has one of these words in its name
-tinyfcn benchmark --list                     the names
 tinyfcn benchmark --scaling --only fcn8s/4   how far a training step scales
 tinyfcn benchmark --against torch,openvino --against-python ~/torch/bin/python
 """
@@ -66,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
         help="repeat each for so long (default 3, with --quick 1)")  # fmt: skip
     add("--against", type=peer_list, default=[], metavar="PEERS",
         help=f"let others do the same in turn: {', '.join(PEERS)}")  # fmt: skip
-    add("--against-python", default=sys.executable, metavar="PATH", help="the Python that has them")
+    add("--against-python", default=sys.executable, metavar="P", help="a Python that has them")
     add("--backend", default="numpy", metavar="NAME", help="what computes our side")
     add("--conv", metavar="NAME", help="force an algorithm of convolution (TINYFCN_CONV)")
     add("--out", type=Path, metavar="DIR", help="write benchmark.json and benchmark.png there")
