@@ -16,8 +16,8 @@ NAMES = [name for name in conv.ALGORITHMS if name not in ("blocks", "winograd_ro
 # How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
 # F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
 ROUNDING = {
-    "im2col": 1, "tiles": 1, "blocks": 1, "pointwise": 1, "winograd_rows": 2, "winograd2": 3,
-    "winograd4": 40,
+    "im2col": 1, "tiles": 1, "taps": 1, "blocks": 1, "pointwise": 1, "winograd_rows": 2,
+    "winograd2": 3, "winograd4": 40,
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_equal_to_the_base(algorithm, dtype, data):
     draw = data.draw
     fixed = {"pointwise": 1, "winograd2": 3, "winograd4": 3}
     k = fixed.get(algorithm) or draw(st.integers(1, 4))
-    strides = st.integers(1, 3 if algorithm in ("tiles", "im2col") else 1)
+    strides = st.integers(1, 3 if algorithm in ("tiles", "taps", "im2col") else 1)
     dilations = st.integers(1, 1 if algorithm == "pointwise" else 3)
     stride, dilation = draw(st.tuples(strides, strides)), draw(st.tuples(dilations, dilations))
     p = st.integers(0, 0 if algorithm == "pointwise" else 3)
@@ -214,14 +214,14 @@ def test_the_rule():
     assert chosen(3, 256, 256, 4096, dilation=(2, 4)) == "winograd2"
     assert chosen(3, 64, 64, 4096, dilation=(2, 2)) == "tiles"
     assert chosen(3, 3, 64, 65536) == "winograd_rows"
-    assert chosen(3, 512, 512, 64) == "tiles"  # too few pixels
-    assert chosen(7, 512, 4096, 256) == "tiles"
+    assert chosen(3, 512, 512, 64) == chosen(7, 512, 4096, 256) == "taps"
+    assert chosen(7, 512, 4096, 10_000) == "tiles"
     assert chosen(16, 21, 21, 1024, stride=(8, 8), padding=(4, 4)) == "blocks"
     assert chosen(16, 3, 64, 1024, stride=(8, 8)) == "tiles"  # the image is smaller than the pieces
     assert chosen(8, 21, 21, 1024, stride=(8, 8)) == "tiles"  # one piece
     with conv.algorithm.using("winograd4"):
         assert chosen(3, 3, 64, 64) == "winograd4"
-        assert chosen(7, 512, 4096, 256) == "tiles"  # does not apply: the rule decides
+        assert chosen(7, 512, 4096, 256) == "taps"  # does not apply: the rule decides
 
 
 def test_an_algorithm_can_be_named(monkeypatch):

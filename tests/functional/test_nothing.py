@@ -8,6 +8,7 @@ import pytest
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import Tensor, backend, grad, nn, tensor
+from tinyfcn.backend.cpu.conv import ALGORITHMS
 
 INF, NAN, HUGE = np.inf, np.nan, np.float32(3e38)
 BACKENDS = "numpy", "reference", "emulator"
@@ -277,7 +278,7 @@ def test_an_empty_batch(name, which):
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_convolutions_of_an_empty_batch(transposed, groups):
-    algorithms = ("auto", "im2col", "tiles", "blocks", "pointwise", "winograd_rows", "winograd2")
+    algorithms = ("auto", *ALGORITHMS)
     for which, name in [*(("numpy", a) for a in algorithms), ("reference", ""), ("emulator", "")]:
         for kernel, stride in ((1, 1), (3, 1), (4, 2), (2, 2), (16, 8)):
             options = {"stride": stride, "padding": kernel // 4, "groups": groups}

@@ -7,21 +7,17 @@ the padding are left out, which is what padding with −∞ means.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tinyfcn.backend.base import Backend, Pair
-from tinyfcn.backend.cpu.conv.window import Window, meeting
+from tinyfcn.backend.cpu.conv.window import Window, each_tap
 from tinyfcn.backend.cpu.elementwise import select
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import Place, parallel_for, places
 
 BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
-
-Slices = tuple[slice, slice, slice]  # images, rows, columns
 
 
 class Pooling(Backend):
@@ -41,7 +37,7 @@ class Pooling(Backend):
             images, rows = place
             taps = [
                 (tap, outputs, x[images][inputs])
-                for tap, outputs, inputs in _taps(slice(0, h), w, rows, size[1], kernel, window)
+                for tap, outputs, inputs in each_tap(slice(0, h), w, rows, size[1], kernel, window)
             ]
             taps.reverse()
             best, rest = y[images, rows], taps
@@ -95,7 +91,7 @@ class Pooling(Backend):
             plane.fill(0)
             origins = _origins(windows, values.shape[1:], w, window, _index_dtype(h * w))
             offsets = where[images, windows] - origins
-            for tap, outputs, inputs in _taps(rows, w, windows, ow, kernel, window):
+            for tap, outputs, inputs in each_tap(rows, w, windows, ow, kernel, window):
                 kh, kw = divmod(tap, kernel[1])
                 mask = offsets[outputs] == kh * dilation[0] * w + kw * dilation[1]
                 found += int(np.count_nonzero(mask))
@@ -128,21 +124,6 @@ class Pooling(Backend):
 
         parallel_for(task, places(n, oh, BLOCK // (ow * c)))
         return logical(y)
-
-
-def _taps(
-    rows_in: slice, w: int, rows_out: slice, ow: int, kernel: Pair, window: Window
-) -> Iterator[tuple[int, Slices, Slices]]:
-    """For each tap, in reading order: its number, the windows and the pixels that it joins.
-
-    Windows are restricted to ``rows_out`` and pixels to ``rows_in``; slices count from there.
-    """
-    (sh, sw), (ph, pw), (dh, dw) = window
-    images, inputs, outputs = slice(None), slice(0, w), slice(0, ow)
-    rows = [meeting(rows_in, rows_out, sh, k * dh - ph) for k in range(kernel[0])]
-    columns = [meeting(inputs, outputs, sw, k * dw - pw) for k in range(kernel[1])]
-    for tap, (row, column) in enumerate(itertools.product(rows, columns)):
-        yield tap, (images, row[0], column[0]), (images, row[1], column[1])
 
 
 def _reaching(rows: slice, oh: int, k: int, s: int, p: int, d: int) -> slice:

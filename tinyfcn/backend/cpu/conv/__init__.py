@@ -6,7 +6,8 @@
     blocks.py      kernels of several strides, cut so that no pixel is read twice
     winograd_rows.py  kernels 3 high: fewer multiplications down the columns
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
-    phases.py      the input gradient under a stride;  taps.py: for small maps
+    taps.py        kernel element by element: small maps with large weights
+    phases.py      the input gradient of tiles, under a stride
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
     products.py    matrix products in pieces that BLAS multiplies fastest
 
@@ -32,7 +33,15 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu.conv import blocks, depthwise, im2col, pointwise, tiles, winograd_rows
+from tinyfcn.backend.cpu.conv import (
+    blocks,
+    depthwise,
+    im2col,
+    pointwise,
+    taps,
+    tiles,
+    winograd_rows,
+)
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
@@ -43,6 +52,7 @@ from tinyfcn.backend.setting import Setting, steady
 ALGORITHMS: dict[str, Algorithm] = {
     "im2col": im2col,
     "tiles": tiles,
+    "taps": taps,
     "blocks": blocks,
     "pointwise": pointwise,
     "winograd_rows": winograd_rows,
@@ -52,9 +62,10 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 # From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
 CHANNELS, WEIGHTS, PIXELS = 32, 96**2, 512
+FEW_PIXELS = 2  # for an output channel: up to here, kernels are read tap by tap
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
-EXACT = "im2col", "tiles"  # those that keep ∞ and NaN to the windows that see them
+EXACT = "im2col", "tiles", "taps"  # those that keep ∞ and NaN to the windows that see them
 
 
 def wanted() -> str:
@@ -76,7 +87,7 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
         for name in ("winograd2", "winograd_rows") if large else ("winograd_rows",):
             if ALGORITHMS[name].applies(kernel, window):
                 return ALGORITHMS[name]
-    return tiles
+    return taps if pixels <= FEW_PIXELS * outputs else tiles
 
 
 class Part(NamedTuple):

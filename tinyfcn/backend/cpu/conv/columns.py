@@ -5,14 +5,13 @@ pixels are gathered into a buffer that stays in the cache, multiplied, and forgo
 happens while a tile is gathered. One mechanism, ``multiply``, does the forward pass and the input
 gradient.
 
-Tiles are independent, so they are spread over the threads. Where a map is so small that there are
-too few tiles to share out (late layers, with their large weights), channels are shared out instead.
+Tiles are independent, so they are spread over the threads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from tinyfcn.backend.cpu.threads import Place
 TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
 TILE_PIXELS = (1024, 8192)  # wait for each other between tiles, do not; and bounds on its rows
 LARGEST_TILE = 8 << 20  # elements; layers with huge kernels have fewer rows
-MIN_TILES = 4  # with fewer, the threads share out channels
+MIN_TILES = 4  # for the threads to share out, where there are so many pixels
 
 
 class Tiles:
@@ -67,14 +66,14 @@ class Product(NamedTuple):
     kernels: Array  # (KH·KW·C, OC)
     y: Array  # (N, OH, OW, …), as many elements a pixel as OC, in any memory order
 
-    def tile(self, place: Place, finish: Finish, matmul: Callable[..., Any] = tall_product) -> None:
+    def tile(self, place: Place, finish: Finish) -> None:
         """One tile of y."""
         block = self.y[place]
         plain = block.ndim == 4 and block.dtype == self.kernels.dtype
         rows = _pixel_rows(block) if plain else None
         shape = (block.size // self.kernels.shape[1], self.kernels.shape[1])
         out = self.tiles.scratch.get("product", shape, self.kernels.dtype) if rows is None else rows
-        matmul(self.tiles.columns(place, self.kernels.dtype), self.kernels, out=out)
+        tall_product(self.tiles.columns(place, self.kernels.dtype), self.kernels, out=out)
         if rows is None:
             block[...] = out.reshape(block.shape)
         finish(block)
@@ -83,26 +82,7 @@ class Product(NamedTuple):
 def multiply(products: Sequence[Product], finish: Finish) -> None:
     """Products into disjoint memory; the threads share out the tiles of all of them."""
     tiles = [(product, place) for product in products for place in product.tiles.places]
-    narrow = all(product.kernels.shape[1] < 2 * MIN_TILES for product in products)
-    if len(tiles) >= MIN_TILES or narrow:
-
-        def task(tile: tuple[Product, Place]) -> None:
-            product, place = tile
-            product.tile(place, finish)
-
-        threads.parallel_for(task, tiles)
-    else:
-        for product, place in tiles:
-            product.tile(place, finish, _share_channels)
-
-
-def _share_channels(columns: Array, kernels: Array, out: Array) -> None:
-    """out = columns · kernels, the columns of out shared out."""
-
-    def task(channels: slice) -> None:
-        np.matmul(columns, kernels[:, channels], out=out[:, channels])
-
-    threads.parallel_for(task, threads.split(out.shape[1], -(-out.shape[1] // MIN_TILES)))
+    threads.parallel_for(lambda tile: tile[0].tile(tile[1], finish), tiles)
 
 
 def _pixel_rows(block: Array) -> Array | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from tinyfcn.backend.base import Pair
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.layout import Array
+
+Slices = tuple[slice, slice, slice]  # images, rows, columns
 
 
 class Window(NamedTuple):
@@ -154,3 +158,18 @@ def meeting(inputs: slice, outputs: slice, stride: int, offset: int) -> tuple[sl
         slice(first - outputs.start, last + 1 - outputs.start),
         slice(start, start + (last - first) * stride + 1, stride),
     )
+
+
+def each_tap(
+    rows_in: slice, w: int, rows_out: slice, ow: int, kernel: Pair, window: Window
+) -> Iterator[tuple[int, Slices, Slices]]:
+    """For each kernel element, in reading order: its number, the windows and the pixels it joins.
+
+    Windows are restricted to ``rows_out`` and pixels to ``rows_in``; slices count from there.
+    """
+    (sh, sw), (ph, pw), (dh, dw) = window
+    images, inputs, outputs = slice(None), slice(0, w), slice(0, ow)
+    rows = [meeting(rows_in, rows_out, sh, k * dh - ph) for k in range(kernel[0])]
+    columns = [meeting(inputs, outputs, sw, k * dw - pw) for k in range(kernel[1])]
+    for tap, (row, column) in enumerate(itertools.product(rows, columns)):
+        yield tap, (images, row[0], column[0]), (images, row[1], column[1])

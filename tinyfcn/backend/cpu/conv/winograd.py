@@ -247,7 +247,7 @@ class Winograd:
 
         def task(piece: slice) -> None:
             elements = weight[piece].transpose(1, 2, 0, 3).reshape(9, -1)
-            points[:, piece] = (kernel @ elements).reshape(len(points), -1, c)
+            np.matmul(kernel, elements, out=points[:, piece].reshape(len(points), -1))
 
         parallel_for(task, split(oc, max(8, -(-oc // RUNS))))
         return points
