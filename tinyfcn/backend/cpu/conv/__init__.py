@@ -61,7 +61,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 # From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
-CHANNELS, WEIGHTS, PIXELS = 32, 96**2, 512
+CHANNELS, WEIGHTS, PIXELS = 32, 192**2, 1024
 FEW_PIXELS = 2  # for an output channel: up to here, kernels are read tap by tap
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))

@@ -52,7 +52,7 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     def task(strip: Strip) -> None:
         products = strip.buffer("products", oc, y.dtype, scratch)
         tall_product(strip.windows(scratch), kernels, out=strip.by_phase(products))
-        finish(strip.interpolate(products, scratch))
+        finish(strip.interpolate(products))
 
     parallel_for(task, strips(x, y, kw, window))
 
@@ -133,14 +133,13 @@ class Strip(NamedTuple):
         strides = step, pixel, self.taps * pixel, one
         return np.ndarray(shape, points.dtype, points, strides=strides)
 
-    def interpolate(self, products: Array, scratch: Scratch) -> Array:
+    def interpolate(self, products: Array) -> Array:
         """Write the output rows, and give them."""
         y = self.y[self.images, 2 * self.pairs.start : 2 * self.pairs.stop]
         m0, m1, m2, m3 = self.rows(products)[..., : y.shape[2], :]
-        both = scratch.get("both", m0.shape, y.dtype)
-        np.add(m1, m2, out=both)
-        np.subtract(m1, m2, out=m1)
-        for row, a, b in ((0, m0, both), (1, m1, m3)):
+        m0 += m1
+        m1 -= m2
+        for row, a, b in ((0, m0, m2), (1, m1, m3)):
             target = y[:, row::2]
             np.add(a[:, : target.shape[1]], b[:, : target.shape[1]], out=target)
         return y
