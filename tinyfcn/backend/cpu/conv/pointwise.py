@@ -11,8 +11,8 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
 from tinyfcn.backend.cpu.layout import Array
 
-BLOCK = 1 << 19  # elements of the larger side that a thread multiplies at once
-MIN_PIECES = 4
+BLOCK = 1200 << 10  # elements of the larger side that a thread multiplies at once
+MIN_PIECES = 4  # their number is a multiple of it, or one thread would wait for the others
 
 
 def applies(kernel: Pair, window: Window) -> bool:
@@ -37,14 +37,14 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     rows, grads = _rows(x[:, : gy.shape[1], : gy.shape[2]]), _rows(gy)
     oc, _, _, c = gw.shape
     total = gw.reshape(oc, c)
-    runs = threads.split(len(rows), max(1024, -(-len(rows) // 8)))
-    if len(runs) < MIN_PIECES:
+    if len(rows) <= 3 * 1024:
 
         def channel_task(channels: slice) -> None:
             np.matmul(grads[:, channels].T, rows, out=total[channels])
 
         threads.parallel_for(channel_task, threads.split(oc, -(-oc // MIN_PIECES)))
         return
+    runs = _pieces(len(rows), max(2048, -(-len(rows) // 8)))
     partial = threads.parallel_for(lambda run: grads[run].T @ rows[run], runs)
     np.sum(partial, axis=0, out=total)
 
@@ -53,14 +53,21 @@ def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[3])  # (pixels, C)
 
 
+def _pieces(size: int, length: int) -> list[slice]:
+    """About ``length`` each."""
+    count = MIN_PIECES * -(-size // (MIN_PIECES * length))
+    return threads.split(size, -(-size // count))
+
+
 def _product(rows: Array, matrix: Array, finish: Finish, out: Array) -> None:
     """out = finish(rows · matrix), in blocks of pixels, or of columns where pixels are few."""
     whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     target = whole.reshape(-1, out.shape[3])
-    pieces = threads.split(len(rows), max(256, BLOCK // max(matrix.shape)))
-    columns = threads.split(matrix.shape[1], max(32, -(-matrix.shape[1] // MIN_PIECES)))
-    if len(pieces) >= MIN_PIECES:
-        columns = [slice(0, matrix.shape[1])]
+    pieces = _pieces(len(rows), max(256, BLOCK // max(matrix.shape)))
+    columns = [slice(0, matrix.shape[1])]
+    if len(rows) <= 3 * 256:
+        pieces = threads.split(len(rows), 256)
+        columns = threads.split(matrix.shape[1], max(32, -(-matrix.shape[1] // MIN_PIECES)))
     places = [(piece, column) for piece in pieces for column in columns]
 
     def task(place: tuple[slice, slice]) -> None:
