@@ -200,28 +200,30 @@ def test_the_default_is_as_exact_as_a_direct_sum(channels, size):
 
 
 def test_the_rule():
-    def chosen(kernel, inputs, outputs, pixels, stride=(1, 1), padding=(1, 1), dilation=(1, 1)):
+    def chosen(kernel, inputs, outputs, size, stride=(1, 1), padding=(1, 1), dilation=(1, 1)):
         window = Window(stride, padding, dilation)
-        found = conv.choose((kernel, kernel), inputs, outputs, pixels, window)
+        found = conv.choose((kernel, kernel), inputs, outputs, (1, size, size), window)
         return next(name for name, a in conv.ALGORITHMS.items() if a is found)
 
-    assert chosen(1, 512, 21, 4096, padding=(0, 0)) == "pointwise"
-    assert chosen(1, 512, 21, 4096, stride=(2, 2), padding=(0, 0)) == "tiles"
-    assert chosen(3, 256, 256, 4096) == "winograd2"
-    assert chosen(3, 64, 64, 4096) == "winograd_rows"
-    assert chosen(3, 512, 16, 4096) == "winograd_rows"  # too few channels on one side
-    assert chosen(3, 256, 256, 4096, stride=(2, 2)) == "tiles"
-    assert chosen(3, 256, 256, 4096, dilation=(2, 4)) == "winograd2"
-    assert chosen(3, 64, 64, 4096, dilation=(2, 2)) == "tiles"
-    assert chosen(3, 3, 64, 65536) == "winograd_rows"
-    assert chosen(3, 512, 512, 64) == chosen(7, 512, 4096, 256) == "taps"
-    assert chosen(7, 512, 4096, 10_000) == "tiles"
-    assert chosen(16, 21, 21, 1024, stride=(8, 8), padding=(4, 4)) == "blocks"
-    assert chosen(16, 3, 64, 1024, stride=(8, 8)) == "tiles"  # the image is smaller than the pieces
-    assert chosen(8, 21, 21, 1024, stride=(8, 8)) == "tiles"  # one piece
+    assert chosen(1, 512, 21, 64, padding=(0, 0)) == "pointwise"
+    assert chosen(1, 512, 21, 64, stride=(2, 2), padding=(0, 0)) == "tiles"
+    assert chosen(3, 256, 256, 64) == "winograd2"
+    assert chosen(3, 64, 64, 64) == "winograd_rows"
+    assert chosen(3, 512, 16, 64) == "winograd_rows"  # too few channels on one side
+    assert chosen(3, 256, 256, 64, stride=(2, 2)) == "tiles"
+    assert chosen(3, 256, 256, 64, dilation=(2, 4)) == "winograd2"
+    assert chosen(3, 64, 64, 64, dilation=(2, 2)) == "tiles"
+    assert chosen(3, 3, 64, 256) == "winograd_rows"
+    assert chosen(3, 512, 512, 8) == chosen(7, 512, 4096, 16) == "taps"
+    assert chosen(3, 512, 256, 65, padding=(12, 12), dilation=(12, 12)) == "taps"
+    assert chosen(3, 512, 256, 129, padding=(12, 12), dilation=(12, 12)) == "winograd2"
+    assert chosen(7, 512, 4096, 100) == "tiles"
+    assert chosen(16, 21, 21, 32, stride=(8, 8), padding=(4, 4)) == "blocks"
+    assert chosen(16, 3, 64, 32, stride=(8, 8)) == "tiles"  # the image is smaller than the pieces
+    assert chosen(8, 21, 21, 32, stride=(8, 8)) == "tiles"  # one piece
     with conv.algorithm.using("winograd4"):
-        assert chosen(3, 3, 64, 64) == "winograd4"
-        assert chosen(7, 512, 4096, 256) == "taps"  # does not apply: the rule decides
+        assert chosen(3, 3, 64, 8) == "winograd4"
+        assert chosen(7, 512, 4096, 16) == "taps"  # does not apply: the rule decides
 
 
 def test_an_algorithm_can_be_named(monkeypatch):

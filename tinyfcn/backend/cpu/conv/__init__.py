@@ -14,9 +14,9 @@
 The rule: a 1×1 kernel is a product. A 3×3 kernel without stride between many channels goes to
 F(2×2, 3×3), between fewer to F(2, 3) down the columns, as does any kernel that is 3 high, if the
 map is large enough to pay for the transforms; both are as exact as direct convolution. A kernel of
-several wide strides between few channels goes to blocks, everything else to tiles. ``TINYFCN_CONV``
-or ``algorithm.using`` names another one for where it applies: ``winograd4`` multiplies less still,
-and is about a digit less exact in float32.
+several wide strides between few channels goes to blocks, one between many that sees much padding to
+taps, everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names another one for where
+it applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
 
 ∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
 neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of
@@ -27,6 +27,7 @@ zeros of the padding under all of them, so elements that reach beyond the image 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 # From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
 CHANNELS, WEIGHTS, PIXELS = 32, 192**2, 1024
-FEW_PIXELS = 2  # for an output channel: up to here, kernels are read tap by tap
+WIDE_PADDING = 6  # times which it is more than the map: a fifth of the windows lie outside
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
 EXACT = "im2col", "tiles", "taps"  # those that keep ∞ and NaN to the windows that see them
@@ -73,8 +74,10 @@ def wanted() -> str:
     return "tiles" if steady.depth else algorithm()
 
 
-def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window) -> Algorithm:
-    """The algorithm for a dense convolution of so many channels, on so many output pixels."""
+def choose(
+    kernel: Pair, inputs: int, outputs: int, shape: tuple[int, int, int], window: Window
+) -> Algorithm:
+    """The algorithm for a dense convolution of so many channels, to an output (N, OH, OW)."""
     named = ALGORITHMS.get(wanted())
     if named is not None and named.applies(kernel, window):
         return named
@@ -82,12 +85,16 @@ def choose(kernel: Pair, inputs: int, outputs: int, pixels: int, window: Window)
         return pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
+    pixels = math.prod(shape)
+    large = inputs * outputs >= WEIGHTS and min(inputs, outputs) >= CHANNELS
+    wide = all(WIDE_PADDING * p >= n for p, n in zip(window.padding, shape[1:], strict=True))
+    if large and wide:
+        return taps
     if pixels >= PIXELS:
-        large = inputs * outputs >= WEIGHTS and min(inputs, outputs) >= CHANNELS
         for name in ("winograd2", "winograd_rows") if large else ("winograd_rows",):
             if ALGORITHMS[name].applies(kernel, window):
                 return ALGORITHMS[name]
-    return taps if pixels <= FEW_PIXELS * outputs else tiles
+    return taps if pixels <= taps.FEW_PIXELS * outputs else tiles
 
 
 class Part(NamedTuple):
@@ -100,8 +107,10 @@ class Part(NamedTuple):
     merged: int = 1  # groups
 
 
-def parts(weight: Array, groups: int, pixels: int, window: Window) -> Iterator[Part]:
-    """A convolution with weights (OC, KH, KW, C / groups), on so many output pixels, in parts."""
+def parts(
+    weight: Array, groups: int, shape: tuple[int, int, int], window: Window
+) -> Iterator[Part]:
+    """A convolution with weights (OC, KH, KW, C / groups), to an output (N, OH, OW), in parts."""
     oc, kh, kw, c = weight.shape
     per_channel = groups > 1 and c == 1 and oc == groups
     if per_channel and wanted() == "auto" and depthwise.applies((kh, kw), window):
@@ -112,7 +121,7 @@ def parts(weight: Array, groups: int, pixels: int, window: Window) -> Iterator[P
     for part in range(groups // count):
         ins = slice(part * inputs, (part + 1) * inputs)
         outs = slice(part * outputs, (part + 1) * outputs)
-        found = choose((kh, kw), inputs, outputs, pixels, window)
+        found = choose((kh, kw), inputs, outputs, shape, window)
         yield Part(ins, outs, dense(weight[outs], count), found, count)
 
 
@@ -128,7 +137,7 @@ class Convolution(Backend):
         n, oh, ow = len(x), *conv_sizes(x.shape[1:3], weight.shape[1:3], *window)
         y = np.empty((n, oh, ow, len(weight)), np.result_type(x, weight))
         weight = weight.astype(np.float64) if steady.depth else weight
-        for part in parts(weight, groups, n * oh * ow, window):
+        for part in parts(weight, groups, (n, oh, ow), window):
             finish = Finish(None if bias is None else bias[part.outs], relu)
             inputs, outputs = x[..., part.ins], y[..., part.outs]
             part.algorithm.forward(inputs, part.weight, finish, window, outputs)
@@ -142,7 +151,7 @@ class Convolution(Backend):
         window = Window(stride, padding, dilation)
         n, oh, ow, _ = gy.shape
         gx = np.empty((n, *size, weight.shape[3] * groups), np.result_type(gy, weight))
-        for part in parts(weight, groups, n * oh * ow, window):
+        for part in parts(weight, groups, (n, oh, ow), window):
             grads, outputs = gy[..., part.outs], gx[..., part.ins]
             part.algorithm.input_grad(grads, part.weight, window, outputs)
         if bias is not None:  # now, as some pixels of gx come from several of the products
@@ -158,7 +167,7 @@ class Convolution(Backend):
         window = Window(stride, padding, dilation)
         n, oh, ow, oc = gy.shape
         gw = np.empty((oc, *kernel, x.shape[3] // groups), np.result_type(x, gy))
-        for part in parts(gw, groups, n * oh * ow, window):
+        for part in parts(gw, groups, (n, oh, ow), window):
             inputs, grads = x[..., part.ins], gy[..., part.outs]
             part.algorithm.weight_grad(inputs, grads, window, part.weight)
             if part.merged > 1:

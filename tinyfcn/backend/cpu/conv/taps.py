@@ -1,13 +1,14 @@
-"""Kernel element by kernel element, for small maps with large weights.
+"""Kernel element by kernel element, for small maps with large weights or wide padding.
 
 y = Σ over kernel elements of x · W[:, kh, kw], each product where that element lies, and likewise
 the gradients. The weights are read once, as they lie in memory, and nothing is multiplied with the
 padding: fc6 has 400 MB of weights and, for an image of 256 × 256, 64 pixels, in whose windows 38 %
-of the elements lie outside the map.
+of the elements lie outside the map. So do up to 60 % under DeepLab's dilations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,10 @@ import numpy as np
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Slices, Window, each_tap
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.threads import Place
+
+FEW_PIXELS = 2  # for an output channel: up to here, the weights are more than the image
+MIN_SHARES = 4  # for the threads
 
 
 def applies(kernel: Pair, window: Window) -> bool:
@@ -25,6 +30,9 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight)); the threads share out the channels OC."""
     *shape, oc = y.shape
+    if math.prod(shape) > FEW_PIXELS * oc:
+        _by_rows(x, weight, finish, window, y)
+        return
 
     def task(channels: slice) -> None:
         block = np.zeros((*shape, channels.stop - channels.start), y.dtype)
@@ -37,29 +45,50 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     threads.parallel_for(task, _shares(oc))
 
 
+def _by_rows(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
+    """The same, but the threads share out the rows of y: x is read once for each element."""
+    (h, w), kernel = x.shape[1:3], weight.shape[1:3]
+
+    def task(place: Place) -> None:
+        images, rows = place
+        block = np.zeros(y[place].shape, y.dtype)
+        for tap, outputs, inputs in each_tap(slice(0, h), w, rows, y.shape[2], kernel, window):
+            met, (i, j) = block[outputs], divmod(tap, kernel[1])
+            met += _product(x[images][inputs], weight[:, i, j].T, met)
+        finish(block)
+        y[place] = block
+
+    places = threads.places(len(y), y.shape[1], -(-len(y) * y.shape[1] // MIN_SHARES))
+    threads.parallel_for(task, places)
+
+
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     """gx = the adjoint of forward in x; the threads share out the channels C."""
 
     def task(channels: slice) -> None:
-        target = gx[..., channels]
-        target[...] = 0
+        target = np.zeros((*gx.shape[:3], channels.stop - channels.start), gx.dtype)
         for i, j, inputs, outputs in _taps(gx, weight, window, gy):
             met = target[inputs]
             met += _product(gy[outputs], weight[:, i, j, channels], met)
+        gx[..., channels] = target
 
     threads.parallel_for(task, _shares(gx.shape[3]))
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
-    """gw = the adjoint of forward in weight; the threads share out the channels OC."""
+    """gw = the adjoint of forward in weight; the threads share out the more of the channels."""
     oc, _, _, c = gw.shape
+    whole = slice(None)
+    shares = [(whole, s) for s in _shares(c)] if c > oc else [(s, whole) for s in _shares(oc)]
 
-    def task(channels: slice) -> None:
+    def task(share: tuple[slice, slice]) -> None:
+        outs, ins = share
         for i, j, inputs, outputs in _taps(x, gw, window, gy):
-            grads = gy[outputs][..., channels].reshape(-1, channels.stop - channels.start)
-            np.matmul(grads.T, x[inputs].reshape(-1, c), out=gw[channels, i, j])
+            target = gw[outs, i, j, ins]  # (OC, C)
+            grads = gy[outputs][..., outs].reshape(-1, len(target))
+            np.matmul(grads.T, x[inputs][..., ins].reshape(-1, target.shape[1]), out=target)
 
-    threads.parallel_for(task, _shares(oc))
+    threads.parallel_for(task, shares)
 
 
 def _product(pixels: Array, matrix: Array, like: Array) -> Array:
@@ -77,4 +106,4 @@ def _taps(
 
 
 def _shares(channels: int) -> list[slice]:
-    return threads.split(channels, max(32, -(-channels // 4)))
+    return threads.split(channels, max(32, -(-channels // MIN_SHARES)))
