@@ -18,14 +18,13 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.products import tall_product
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, padded_windows
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, even, padded_windows
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
 
 TILE_ELEMENTS = 1200 << 10  # size of a column matrix: work for long enough that threads, which
 TILE_PIXELS = (1024, 8192)  # wait for each other between tiles, do not; and bounds on its rows
 LARGEST_TILE = 8 << 20  # elements; layers with huge kernels have fewer rows
-MIN_TILES = 4  # for the threads to share out, where there are so many pixels
 
 
 class Tiles:
@@ -47,9 +46,9 @@ class Tiles:
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
         pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
-        share = max(256, -(-n * oh * self.ow // MIN_TILES))
-        pixels = max(1, min(pixels, LARGEST_TILE // self.depth, share))
-        self.places = threads.places(n, oh, pixels // self.ow)
+        pixels = min(pixels, LARGEST_TILE // self.depth)
+        length = max(even(n * oh, max(1, pixels // self.ow)), 256 // self.ow)
+        self.places = threads.places(n, oh, length)
 
     def columns(self, place: Place, dtype: Any = None) -> Array:
         """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""

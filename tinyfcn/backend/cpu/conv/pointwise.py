@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Window
+from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Window, even
 from tinyfcn.backend.cpu.layout import Array
 
 BLOCK = 1200 << 10  # elements of the larger side that a thread multiplies at once
-MIN_PIECES = 4  # their number is a multiple of it, or one thread would wait for the others
 
 
 def applies(kernel: Pair, window: Window) -> bool:
@@ -42,9 +41,9 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
         def channel_task(channels: slice) -> None:
             np.matmul(grads[:, channels].T, rows, out=total[channels])
 
-        threads.parallel_for(channel_task, threads.split(oc, -(-oc // MIN_PIECES)))
+        threads.parallel_for(channel_task, threads.split(oc, -(-oc // SHARES)))
         return
-    runs = _pieces(len(rows), max(2048, -(-len(rows) // 8)))
+    runs = threads.split(len(rows), even(len(rows), max(2048, len(rows) // 8)))
     partial = threads.parallel_for(lambda run: grads[run].T @ rows[run], runs)
     np.sum(partial, axis=0, out=total)
 
@@ -53,21 +52,15 @@ def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[3])  # (pixels, C)
 
 
-def _pieces(size: int, length: int) -> list[slice]:
-    """About ``length`` each."""
-    count = MIN_PIECES * -(-size // (MIN_PIECES * length))
-    return threads.split(size, -(-size // count))
-
-
 def _product(rows: Array, matrix: Array, finish: Finish, out: Array) -> None:
     """out = finish(rows · matrix), in blocks of pixels, or of columns where pixels are few."""
     whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     target = whole.reshape(-1, out.shape[3])
-    pieces = _pieces(len(rows), max(256, BLOCK // max(matrix.shape)))
+    pieces = threads.split(len(rows), even(len(rows), max(256, BLOCK // max(matrix.shape))))
     columns = [slice(0, matrix.shape[1])]
     if len(rows) <= 3 * 256:
         pieces = threads.split(len(rows), 256)
-        columns = threads.split(matrix.shape[1], max(32, -(-matrix.shape[1] // MIN_PIECES)))
+        columns = threads.split(matrix.shape[1], max(32, -(-matrix.shape[1] // SHARES)))
     places = [(piece, column) for piece in pieces for column in columns]
 
     def task(place: tuple[slice, slice]) -> None:

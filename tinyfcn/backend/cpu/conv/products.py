@@ -30,6 +30,7 @@ def tall_product(a: Array, b: Array, out: Array) -> None:
     """out = a · b, (…, rows, K) · (…, K, N), a piece of the rows at a time."""
     rows = a.shape[-2]
     count, length = pieces(rows, b.shape[-1] * b.shape[-2])
+    b = np.ascontiguousarray(b) if count > 1 else b  # those kernels read a transposed side slowly
     whole = count * length
     np.matmul(_cut(a, count, length), b[..., None, :, :], out=_cut(out, count, length))
     if whole < rows:

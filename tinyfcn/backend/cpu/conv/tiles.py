@@ -6,9 +6,9 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import phases, taps
-from tinyfcn.backend.cpu.conv.columns import MIN_TILES, Product, Tiles, multiply
+from tinyfcn.backend.cpu.conv.columns import Product, Tiles, multiply
 from tinyfcn.backend.cpu.conv.products import product_over_rows
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window
+from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Scratch, Window, even
 from tinyfcn.backend.cpu.layout import Array
 
 input_grad = phases.input_grad
@@ -35,8 +35,8 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     # not depend on the number of threads.
     count = len(tiles.places)
     length = max(-(-count // 8), -(-count * total.size // PARTIAL_ELEMENTS))
-    runs = threads.split(count, length)
-    if len(runs) < MIN_TILES:
+    runs = threads.split(count, even(count, length))
+    if len(runs) < SHARES:
         taps.weight_grad(x, gy, window, gw)
         return
 
@@ -51,4 +51,4 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     def add(channels: slice) -> None:
         np.sum([part[channels] for part in parts], axis=0, out=total[channels])
 
-    threads.parallel_for(add, threads.split(oc, -(-oc // MIN_TILES)))
+    threads.parallel_for(add, threads.split(oc, -(-oc // SHARES)))

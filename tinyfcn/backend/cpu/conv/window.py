@@ -15,6 +15,8 @@ from tinyfcn.backend.cpu.layout import Array
 
 Slices = tuple[slice, slice, slice]  # images, rows, columns
 
+SHARES = 4  # tasks come in multiples of it, or one thread would wait for the others
+
 
 class Window(NamedTuple):
     """Stride, padding and dilation, each (height, width)."""
@@ -87,6 +89,17 @@ class Scratch:
             buffer = np.empty(size, dtype)
             setattr(self._local, name, buffer)
         return buffer[:size].reshape(shape)
+
+
+def even(size: int, longest: int) -> int:
+    """The length of pieces of ``range(size)``, whose number is a multiple of ``SHARES``.
+
+    Example:
+        >>> even(100, longest=30), even(100, longest=20)
+        (25, 13)
+    """
+    pieces = SHARES * -(-size // (SHARES * longest))
+    return -(-size // max(1, pieces))
 
 
 def region(
