@@ -46,6 +46,9 @@ def main(arguments: Sequence[str]) -> None:
         run, loss = prepare(options, folder, group())
         train(run, loss)
     best = run.progress
+    if best.best_epoch and best.best_mean_iu <= 1 / len(run.validation.classes):
+        print("note: one class for every pixel comes as far; more steps (--epochs) may tell "
+              "classes apart, or a higher --lr")  # fmt: skip
     print(f"mean IU {best.best_mean_iu:.3f} at best (epoch {best.best_epoch}); "
           f"{folder.path} has report.html, and best.npz for tinyfcn predict")  # fmt: skip
 
