@@ -120,6 +120,7 @@ def test_rows_equal_the_base(dtype, data):
             winograd_rows, "STRIP_ELEMENTS", draw(st.sampled_from([(1, 256), (1 << 12,) * 2]))
         )
         patch.setattr(products, "SHORTEST", 3)
+        patch.setattr(products, "STEP", 3)
         patch.setattr(products, "SMALL", 100)
         assert_close("winograd_rows", passes("winograd_rows", *case, window), case, window)
 
@@ -206,6 +207,7 @@ def test_the_rule():
         return next(name for name, a in conv.ALGORITHMS.items() if a is found)
 
     assert chosen(1, 512, 21, 64, padding=(0, 0)) == "pointwise"
+    assert chosen(1, 4096, 4096, 8, padding=(0, 0)) == "taps"
     assert chosen(1, 512, 21, 64, stride=(2, 2), padding=(0, 0)) == "tiles"
     assert chosen(3, 256, 256, 64) == "winograd2"
     assert chosen(3, 64, 64, 64) == "winograd_rows"

@@ -7,6 +7,7 @@
     winograd_rows.py  kernels 3 high: fewer multiplications down the columns
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     taps.py        kernel element by element: small maps with large weights
+    few_pixels.py  the whole window at once: the smallest of them
     phases.py      the input gradient of tiles, under a stride
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
     products.py    matrix products in pieces that BLAS multiplies fastest
@@ -37,6 +38,7 @@ from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu.conv import (
     blocks,
     depthwise,
+    few_pixels,
     im2col,
     pointwise,
     taps,
@@ -63,6 +65,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 # From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
 CHANNELS, WEIGHTS, PIXELS = 32, 192**2, 1024
+MANY_WEIGHTS = 1 << 22  # of a 1×1 kernel
 WIDE_PADDING = 6  # times which it is more than the map: a fifth of the windows lie outside
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
@@ -81,12 +84,12 @@ def choose(
     named = ALGORITHMS.get(wanted())
     if named is not None and named.applies(kernel, window):
         return named
+    pixels, weights = math.prod(shape), inputs * outputs
     if pointwise.applies(kernel, window):
-        return pointwise
+        return taps if few_pixels.applies(shape) and weights >= MANY_WEIGHTS else pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
-    pixels = math.prod(shape)
-    large = inputs * outputs >= WEIGHTS and min(inputs, outputs) >= CHANNELS
+    large = weights >= WEIGHTS and min(inputs, outputs) >= CHANNELS
     wide = all(WIDE_PADDING * p >= n for p, n in zip(window.padding, shape[1:], strict=True))
     if large and wide:
         return taps

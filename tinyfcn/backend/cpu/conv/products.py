@@ -12,24 +12,26 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.threads import split
 
 SMALL = 10**6  # multiplications
 SHORTEST = 64  # rows; in shorter pieces the columns would be read too often
+FEW_COLUMNS = 64  # stay in the registers
+STEP = 12  # rows: the kernels take 4 or 6 at a time
 
 
-def pieces(rows: int, multiplications: int) -> tuple[int, int]:
+def pieces(rows: int, multiplications: int, shortest: int) -> tuple[int, int]:
     """How many pieces, and of how many rows, if a row takes so many multiplications."""
-    longest = SMALL // multiplications
-    if longest < SHORTEST or rows <= longest:
+    longest = SMALL // multiplications // STEP * STEP
+    if longest < shortest or rows <= longest:
         return 1, rows
-    count = -(-rows // longest)
-    return count, rows // count
+    return rows // longest, longest
 
 
 def tall_product(a: Array, b: Array, out: Array) -> None:
     """out = a · b, (…, rows, K) · (…, K, N), a piece of the rows at a time."""
-    rows = a.shape[-2]
-    count, length = pieces(rows, b.shape[-1] * b.shape[-2])
+    rows, (k, n) = a.shape[-2], b.shape[-2:]
+    count, length = pieces(rows, k * n, STEP if n <= FEW_COLUMNS else SHORTEST)
     b = np.ascontiguousarray(b) if count > 1 else b  # those kernels read a transposed side slowly
     whole = count * length
     np.matmul(_cut(a, count, length), b[..., None, :, :], out=_cut(out, count, length))
@@ -37,10 +39,15 @@ def tall_product(a: Array, b: Array, out: Array) -> None:
         np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])
 
 
+def split_terms(k: int, n: int) -> list[slice]:
+    """K in parts of which ``tall_product`` makes pieces of at least ``STEP`` rows."""
+    return split(k, SMALL // (STEP * n))
+
+
 def product_over_rows(a: Array, b: Array) -> Array:
     """aᵀ · b, (…, rows, M)ᵀ · (…, rows, N): pieces of the rows, whose products are added up."""
     rows = a.shape[-2]
-    count, length = pieces(rows, a.shape[-1] * b.shape[-1])
+    count, length = pieces(rows, a.shape[-1] * b.shape[-1], SHORTEST)
     whole = count * length
     parts = np.matmul(_cut(a, count, length).swapaxes(-1, -2), _cut(b, count, length))
     total: Array = parts.sum(-3)

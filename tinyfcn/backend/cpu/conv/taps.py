@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv import few_pixels
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Slices, Window, each_tap
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
@@ -30,6 +31,9 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight)); the threads share out the channels OC."""
     *shape, oc = y.shape
+    if few_pixels.applies(tuple(shape)):
+        few_pixels.forward(x, weight, finish, window, y)
+        return
     if math.prod(shape) > FEW_PIXELS * oc:
         _by_rows(x, weight, finish, window, y)
         return
