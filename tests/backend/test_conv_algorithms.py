@@ -140,16 +140,13 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("few_tiles", [0, 1024])
 @pytest.mark.parametrize("algorithm", ["auto", *NAMES])
 @pytest.mark.parametrize(("n", "c", "oc", "h", "k", "window"), SHAPES)
-def test_the_same_bits_for_any_number_of_threads(
-    monkeypatch, algorithm, few_tiles, n, c, oc, h, k, window
-):
-    monkeypatch.setattr(winograd, "FEW_TILES", few_tiles)
+def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, oc, h, k, window):
     monkeypatch.setattr(columns, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
-    monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 13)
-    monkeypatch.setattr(winograd, "BLOCK_TILES", 16)
+    monkeypatch.setattr(winograd, "GROUP_ELEMENTS", 1 << 13)
+    monkeypatch.setattr(winograd, "GROUP_TILES", 64)
+    monkeypatch.setattr(winograd, "BLOCK_TILES", 32)
     monkeypatch.setattr(winograd_rows, "STRIP_ELEMENTS", (1 << 10, 1 << 13))
     monkeypatch.setattr(depthwise, "BLOCK", 1 << 12)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")

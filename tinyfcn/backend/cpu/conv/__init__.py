@@ -86,7 +86,7 @@ def choose(
         return named
     pixels, weights = math.prod(shape), inputs * outputs
     if pointwise.applies(kernel, window):
-        return taps if few_pixels.applies(shape) and weights >= MANY_WEIGHTS else pointwise
+        return taps if few_pixels.applies(pixels) and weights >= MANY_WEIGHTS else pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
     large = weights >= WEIGHTS and min(inputs, outputs) >= CHANNELS

@@ -7,31 +7,26 @@ the padding, of which 38 % of the windows consist, than without.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.products import FEW_COLUMNS, split_terms, tall_product
-from tinyfcn.backend.cpu.conv.window import Finish, Scratch, Window, padded_windows
+from tinyfcn.backend.cpu.conv.im2col import im2col
+from tinyfcn.backend.cpu.conv.products import FEW_COLUMNS, SMALL, STEP, tall_product
+from tinyfcn.backend.cpu.conv.window import Finish, Window
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import parallel_for, split
 
 
-def applies(shape: tuple[int, ...]) -> bool:
-    """Whether an output (N, OH, OW) has few pixels, but some."""
-    return 0 < math.prod(shape) <= FEW_COLUMNS
+def applies(pixels: int) -> bool:
+    """Whether an output has few pixels, but some."""
+    return 0 < pixels <= FEW_COLUMNS
 
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight)); the threads share out the channels OC."""
     (n, oh, ow, oc), kernel = y.shape, weight.shape[1:3]
-    found = padded_windows(x, slice(0, n), slice(0, oh), ow, kernel, window, Scratch())
-    rows, kernels = found.reshape(n * oh * ow, -1), weight.reshape(oc, -1)
+    rows, kernels = im2col(x, kernel, window).reshape(n * oh * ow, -1), weight.reshape(oc, -1)
     columns = np.empty(rows.shape[::-1], x.dtype)  # (KH · KW · C, pixels)
-    parts = split_terms(*columns.shape)
-
-    def turn(part: slice) -> None:
-        columns[part] = rows[:, part].T
+    parts = split(len(columns), SMALL // (STEP * columns.shape[1]))  # for whole steps of rows
 
     def task(channels: slice) -> None:
         block = np.zeros((channels.stop - channels.start, columns.shape[1]), y.dtype)
@@ -43,5 +38,5 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
         finish(pixels, channels)
         y[..., channels] = pixels
 
-    parallel_for(turn, parts)
+    parallel_for(lambda part: np.copyto(columns[part], rows[:, part].T), parts)
     parallel_for(task, split(oc, max(32, -(-oc // 4))))

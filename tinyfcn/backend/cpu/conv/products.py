@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cpu.layout import Array
-from tinyfcn.backend.cpu.threads import split
 
 SMALL = 10**6  # multiplications
 SHORTEST = 64  # rows; in shorter pieces the columns would be read too often
@@ -37,11 +36,6 @@ def tall_product(a: Array, b: Array, out: Array) -> None:
     np.matmul(_cut(a, count, length), b[..., None, :, :], out=_cut(out, count, length))
     if whole < rows:
         np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])
-
-
-def split_terms(k: int, n: int) -> list[slice]:
-    """K in parts of which ``tall_product`` makes pieces of at least ``STEP`` rows."""
-    return split(k, SMALL // (STEP * n))
 
 
 def product_over_rows(a: Array, b: Array) -> Array:

@@ -31,7 +31,7 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight)); the threads share out the channels OC."""
     *shape, oc = y.shape
-    if few_pixels.applies(tuple(shape)):
+    if few_pixels.applies(math.prod(shape)):
         few_pixels.forward(x, weight, finish, window, y)
         return
     if math.prod(shape) > FEW_PIXELS * oc:

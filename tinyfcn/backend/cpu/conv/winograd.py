@@ -36,13 +36,10 @@ from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import parallel_for, places, split
 
 POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}  # where the polynomials are evaluated, besides ∞
-BLOCK_ELEMENTS = 1 << 20  # of the transformed tiles of one task, for the cache
-BLOCK_TILES = 256  # at least: fewer rows make slow matrix products
-FEW_TILES = 1024  # up to here, and from so many channels on, the threads share out the points
-MANY_CHANNELS = 512  # and not the blocks of tiles: the kernels at all points would fill the cache
-GROUP_ELEMENTS = 1 << 23  # of the transformed tiles that are shared out so
-RUNS = 8  # partial sums of a weight gradient
-HALVES = 2  # that it is multiplied in at least: rounding grows with the length of a sum
+GROUP_ELEMENTS = 1 << 22  # of the transformed tiles that are multiplied at once, for the cache
+GROUP_TILES = 256  # at least: fewer rows make slow matrix products
+BLOCK_TILES = 64  # transformed at once
+OUTPUTS = 32  # whose kernels are transformed at once
 
 
 class Block(NamedTuple):
@@ -72,30 +69,7 @@ class Block(NamedTuple):
         return x[:, h :: self.dilation[0], w :: self.dilation[1]], (top, left)
 
 
-Placed = tuple[Block, slice]  # a block, and its tiles among those of a group
-
-
-class Group(NamedTuple):
-    """Blocks that are multiplied together."""
-
-    placed: list[Placed]
-    tiles: int
-
-    @classmethod
-    def of(cls, blocks: list[Block]) -> Group:
-        ends = list(itertools.accumulate((block.tiles for block in blocks), initial=0))
-        parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
-        return cls([*zip(blocks, parts, strict=True)], ends[-1])
-
-
-class Plan(NamedTuple):
-    """What the threads share out: the runs, and in each group the blocks and the points.
-
-    There are many runs with groups of a single block, or one run of larger groups.
-    """
-
-    runs: list[list[Group]]
-    points: list[slice]  # multiplied at once
+Group = list[tuple[Block, slice]]  # blocks that are multiplied together, and their tiles
 
 
 def matrices(points: tuple[int, ...]) -> tuple[Array, Array, Array]:
@@ -132,8 +106,7 @@ class Winograd:
 
     def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
         """y = finish(conv(x, weight))."""
-        points = self._to_points(weight)  # (points, OC, C)
-        self._correlate(x, points.transpose(0, 2, 1), finish, window, y)
+        self._correlate(x, self._to_points(weight).transpose(0, 2, 1), finish, window, y)
 
     def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
         """The convolution of gy with kernels turned by 180°, their channels swapped."""
@@ -142,102 +115,79 @@ class Winograd:
 
     def weight_grad(self, x: Array, gy: Array, window: Window, gw: Array) -> None:
         """gw = Gᵀ [Σ over tiles of (A gy) ⊙ (Bᵀ x)]."""
-        (oc, _, _, c), scratch = gw.shape, Scratch()
-        plan = self._plan(gy, window, max(c, oc), sums=True)
-        # Partial sums belong to fixed runs of groups and are added in order: the same bits for any
-        # number of threads.
-        sums = np.zeros((len(plan.runs), len(self.kernel), oc, c), gw.dtype)
+        (oc, _, _, c), count, scratch = gw.shape, len(self.kernel), Scratch()
+        total = np.zeros((count, oc, c), gw.dtype)
 
-        def add(group: Group, total: Array) -> None:
-            data = scratch.get("data", (len(total), group.tiles, c), x.dtype)
-            grads = scratch.get("grads", (len(total), group.tiles, oc), gy.dtype)
+        def add(group: Group) -> None:
+            tiles = group[-1][1].stop
+            data = scratch.get("data", (count, tiles, c), x.dtype)
+            grads = scratch.get("grads", (count, tiles, oc), gy.dtype)
 
-            def transform(item: Placed) -> None:
+            def transform(item: tuple[Block, slice]) -> None:
                 block, part = item
                 self._transform(x, block, window.origin, self.data, scratch, data[:, part])
                 self._transform(gy, block, (0, 0), self.output.T, scratch, grads[:, part])
 
-            def multiply(points: slice) -> None:
-                product = scratch.get("product", total[points].shape, gw.dtype)
-                grads_t = grads[points].transpose(0, 2, 1)  # (points, OC, tiles)
-                total[points] += np.matmul(grads_t, data[points], out=product)
+            def multiply(k: int) -> None:
+                total[k] += grads[k].T @ data[k]
 
-            parallel_for(transform, group.placed)
-            parallel_for(multiply, plan.points)
-
-        def sum_run(item: tuple[list[Group], Array]) -> None:
-            run, total = item
-            for group in run:
-                add(group, total)
+            parallel_for(transform, group)
+            parallel_for(multiply, range(count))
 
         def finish(piece: slice) -> None:
-            total = sums[:, :, piece].sum(axis=0)  # (points, OC of this piece, C)
-            flat = self.kernel.T.astype(gw.dtype) @ total.reshape(len(total), -1)
+            flat = self.kernel.T.astype(gw.dtype) @ total[:, piece].reshape(count, -1)
             gw[piece] = flat.reshape(3, 3, -1, c).transpose(2, 0, 1, 3)
 
-        parallel_for(sum_run, [*zip(plan.runs, sums, strict=True)])
-        parallel_for(finish, split(oc, -(-oc // RUNS)))
+        for group in self._groups(gy, window, max(c, oc)):
+            add(group)
+        parallel_for(finish, split(oc, OUTPUTS))
 
-    def _correlate(
-        self, x: Array, matrices: Array, finish: Finish, window: Window, y: Array
-    ) -> None:
+    def _correlate(self, x: Array, points: Array, finish: Finish, window: Window, y: Array) -> None:
         """y = finish(the correlation of x with kernels at the points: (points, C, OC))."""
-        count, c, oc = matrices.shape
-        plan = self._plan(y, window, max(c, oc))
+        count, c, oc = points.shape
         scratch, m = Scratch(), self.m
 
         def convolve(group: Group) -> None:
-            data = scratch.get("data", (count, group.tiles, c), x.dtype)
-            products = scratch.get("products", (count, group.tiles, oc), y.dtype)
+            tiles = group[-1][1].stop
+            data = scratch.get("data", (count, tiles, c), x.dtype)
+            products = scratch.get("products", (count, tiles, oc), y.dtype)
 
-            def transform(item: Placed) -> None:
+            def transform(item: tuple[Block, slice]) -> None:
                 block, part = item
                 self._transform(x, block, window.origin, self.data, scratch, data[:, part])
 
-            def multiply(k: slice) -> None:
-                np.matmul(data[k], matrices[k], out=products[k])
+            def multiply(k: int) -> None:
+                np.matmul(data[k], points[k], out=products[k])
 
-            def write(item: Placed) -> None:
+            def write(item: tuple[Block, slice]) -> None:
                 block, part = item
                 pixels, _ = block.phase_of(y)
                 rows = pixels[block.images, m * block.rows.start : m * block.rows.stop]
                 self._interpolate(products[:, part], block, scratch, rows)
                 finish(rows)
 
-            parallel_for(transform, group.placed)
-            parallel_for(multiply, plan.points)
-            parallel_for(write, group.placed)
+            parallel_for(transform, group)
+            parallel_for(multiply, range(count))
+            parallel_for(write, group)
 
-        def convolve_run(run: list[Group]) -> None:
-            for group in run:
-                convolve(group)
+        for group in self._groups(y, window, max(c, oc)):
+            convolve(group)
 
-        parallel_for(convolve_run, plan.runs)
-
-    def _plan(self, y: Array, window: Window, depth: int, sums: bool = False) -> Plan:
-        """Who does what for an output (N, OH, OW, OC), with ``depth`` numbers a tile and point."""
-        n, points, dilation = len(y), len(self.kernel), window.dilation
+    def _groups(self, y: Array, window: Window, depth: int) -> list[Group]:
+        """The tiles of an output (N, OH, OW, OC), with ``depth`` numbers a tile and point."""
         rows, columns = (
-            -(-size // (self.m * d)) for size, d in zip(y.shape[1:3], dilation, strict=True)
+            -(-size // (self.m * d)) for size, d in zip(y.shape[1:3], window.dilation, strict=True)
         )
-        phases = list(np.ndindex(dilation))
-
-        def blocks(tiles: int) -> list[Block]:
-            found = itertools.product(phases, places(n, rows, tiles // columns))
-            return [Block(phase, dilation, *place, columns) for phase, place in found]
-
-        count = len(phases) * n * rows * columns
-        if count > FEW_TILES and depth < MANY_CHANNELS:
-            tiles = max(BLOCK_TILES, BLOCK_ELEMENTS // (points * depth))
-            groups = [Group.of([block]) for block in blocks(tiles)]
-            length = -(-len(groups) // RUNS) if sums else 1
-            return Plan([groups[run] for run in split(len(groups), length)], [slice(0, points)])
-        tiles = max(BLOCK_TILES, GROUP_ELEMENTS // (points * depth))
-        tiles = max(1, min(tiles, -(-count // HALVES) if sums else count))
-        small = blocks(max(16, tiles // 4))
-        length = tiles // max((block.tiles for block in small), default=1)
-        groups = [Group.of(small[run]) for run in split(len(small), length)]
-        return Plan([groups], split(points, 1))
+        parts = places(len(y), rows, BLOCK_TILES // columns)
+        found = itertools.product(np.ndindex(window.dilation), parts)
+        blocks = [Block(phase, window.dilation, *place, columns) for phase, place in found]
+        tiles = max(GROUP_TILES, GROUP_ELEMENTS // (len(self.kernel) * depth))
+        length = tiles // max((block.tiles for block in blocks), default=1)
+        groups = []
+        for run in (blocks[part] for part in split(len(blocks), length)):
+            ends = itertools.accumulate(block.tiles for block in run)
+            groups.append([(b, slice(e - b.tiles, e)) for b, e in zip(run, ends, strict=True)])
+        return groups if blocks else []
 
     def _to_points(self, weight: Array) -> Array:
         """(OC, 3, 3, C) → (points, OC, C), G weight."""
@@ -249,7 +199,7 @@ class Winograd:
             elements = weight[piece].transpose(1, 2, 0, 3).reshape(9, -1)
             np.matmul(kernel, elements, out=points[:, piece].reshape(len(points), -1))
 
-        parallel_for(task, split(oc, max(8, -(-oc // RUNS))))
+        parallel_for(task, split(oc, OUTPUTS))
         return points
 
     def _transform(
