@@ -46,7 +46,7 @@ from tinyfcn.backend.cpu.conv import (
     winograd_rows,
 )
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
-from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Window
+from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Shape, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import parallel_for, places
@@ -77,9 +77,7 @@ def wanted() -> str:
     return "tiles" if steady.depth else algorithm()
 
 
-def choose(
-    kernel: Pair, inputs: int, outputs: int, shape: tuple[int, int, int], window: Window
-) -> Algorithm:
+def choose(kernel: Pair, inputs: int, outputs: int, shape: Shape, window: Window) -> Algorithm:
     """The algorithm for a dense convolution of so many channels, to an output (N, OH, OW)."""
     named = ALGORITHMS.get(wanted())
     if named is not None and named.applies(kernel, window):
@@ -90,8 +88,7 @@ def choose(
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
     large = weights >= WEIGHTS and min(inputs, outputs) >= CHANNELS
-    wide = all(WIDE_PADDING * p >= n for p, n in zip(window.padding, shape[1:], strict=True))
-    if large and wide:
+    if large and all(WIDE_PADDING * window.padding[i] >= shape[i + 1] for i in (0, 1)):
         return taps
     if pixels >= PIXELS:
         for name in ("winograd2", "winograd_rows") if large else ("winograd_rows",):
@@ -110,9 +107,7 @@ class Part(NamedTuple):
     merged: int = 1  # groups
 
 
-def parts(
-    weight: Array, groups: int, shape: tuple[int, int, int], window: Window
-) -> Iterator[Part]:
+def parts(weight: Array, groups: int, shape: Shape, window: Window) -> Iterator[Part]:
     """A convolution with weights (OC, KH, KW, C / groups), to an output (N, OH, OW), in parts."""
     oc, kh, kw, c = weight.shape
     per_channel = groups > 1 and c == 1 and oc == groups

@@ -8,10 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
+from tinyfcn.backend.cpu.conv.products import FEW_COLUMNS, reads_in_place, tall_product
 from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Window, even
 from tinyfcn.backend.cpu.layout import Array
 
 BLOCK = 1200 << 10  # elements of the larger side that a thread multiplies at once
+PIECE = 5 << 20  # elements of the image, where it multiplies some columns at a time
 
 
 def applies(kernel: Pair, window: Window) -> bool:
@@ -37,11 +39,10 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     oc, _, _, c = gw.shape
     total = gw.reshape(oc, c)
     if len(rows) <= 3 * 1024:
-
-        def channel_task(channels: slice) -> None:
-            np.matmul(grads[:, channels].T, rows, out=total[channels])
-
-        threads.parallel_for(channel_task, threads.split(oc, -(-oc // SHARES)))
+        threads.parallel_for(
+            lambda part: np.matmul(grads[:, part].T, rows, out=total[part]),
+            threads.split(oc, -(-oc // SHARES)),
+        )
         return
     runs = threads.split(len(rows), even(len(rows), max(2048, len(rows) // 8)))
     partial = threads.parallel_for(lambda run: grads[run].T @ rows[run], runs)
@@ -53,20 +54,23 @@ def _rows(x: Array) -> Array:
 
 
 def _product(rows: Array, matrix: Array, finish: Finish, out: Array) -> None:
-    """out = finish(rows · matrix), in blocks of pixels, or of columns where pixels are few."""
+    """out = finish(rows · matrix), in blocks of pixels, columns, or both."""
     whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     target = whole.reshape(-1, out.shape[3])
-    pieces = threads.split(len(rows), even(len(rows), max(256, BLOCK // max(matrix.shape))))
-    columns = [slice(0, matrix.shape[1])]
-    if len(rows) <= 3 * 256:
-        pieces = threads.split(len(rows), 256)
-        columns = threads.split(matrix.shape[1], max(32, -(-matrix.shape[1] // SHARES)))
+    (k, channels), few = matrix.shape, len(rows) <= 3 * 256
+    if channels > FEW_COLUMNS and (few or reads_in_place(k)):
+        pieces = threads.split(len(rows), PIECE // k)
+        longest = FEW_COLUMNS if reads_in_place(k) else channels
+        columns = threads.split(channels, even(channels, longest))
+    else:
+        pieces = threads.split(len(rows), even(len(rows), max(256, BLOCK // max(k, channels))))
+        columns = [slice(0, channels)]
     places = [(piece, column) for piece in pieces for column in columns]
 
     def task(place: tuple[slice, slice]) -> None:
         piece, column = place
         block = target[piece, column]
-        np.matmul(rows[piece], matrix[:, column], out=block)
+        tall_product(rows[piece], matrix[:, column], out=block)
         finish(block, column)
 
     threads.parallel_for(task, places)

@@ -2,19 +2,23 @@
 
 OpenBLAS copies both sides of a large product into the order in which its kernel reads them. Between
 few channels that costs as much as the multiplications. On CPUs with AVX-512 it has kernels that
-read the sides as they lie, and takes them for up to ``SMALL`` multiplications: products of some
-hundred rows with few columns are a quarter faster so, and weight gradients twice as fast. On other
-CPUs pieces that are this long cost nothing.
+read the sides as they lie, and takes them for up to ``SMALL`` multiplications: products with few
+columns are up to a quarter faster so, and weight gradients twice as fast. On other CPUs products
+are left whole.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import threadpoolctl
 
 from tinyfcn.backend.cpu.layout import Array
+from tinyfcn.backend.cpu.threads import split
 
+AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names for its kernels
+IN_PLACE = any(pool.get("architecture") in AVX512 for pool in threadpoolctl.threadpool_info())
 SMALL = 10**6  # multiplications
-SHORTEST = 64  # rows; in shorter pieces the columns would be read too often
+SHORTEST = 64  # rows of a sum of products; in shorter pieces it would be added to too often
 FEW_COLUMNS = 64  # stay in the registers
 STEP = 12  # rows: the kernels take 4 or 6 at a time
 
@@ -22,20 +26,28 @@ STEP = 12  # rows: the kernels take 4 or 6 at a time
 def pieces(rows: int, multiplications: int, shortest: int) -> tuple[int, int]:
     """How many pieces, and of how many rows, if a row takes so many multiplications."""
     longest = SMALL // multiplications // STEP * STEP
-    if longest < shortest or rows <= longest:
+    if not IN_PLACE or longest < shortest or rows <= longest:
         return 1, rows
     return rows // longest, longest
 
 
+def reads_in_place(k: int) -> bool:
+    """Whether rows of K can be multiplied by ``FEW_COLUMNS`` without copies."""
+    return IN_PLACE and k * FEW_COLUMNS * STEP <= SMALL
+
+
 def tall_product(a: Array, b: Array, out: Array) -> None:
-    """out = a · b, (…, rows, K) · (…, K, N), a piece of the rows at a time."""
+    """out = a · b, (…, rows, K) · (…, K, N): some columns and a piece of the rows at a time."""
     rows, (k, n) = a.shape[-2], b.shape[-2:]
-    count, length = pieces(rows, k * n, STEP if n <= FEW_COLUMNS else SHORTEST)
-    b = np.ascontiguousarray(b) if count > 1 else b  # those kernels read a transposed side slowly
-    whole = count * length
-    np.matmul(_cut(a, count, length), b[..., None, :, :], out=_cut(out, count, length))
-    if whole < rows:
-        np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])
+    for columns in split(n, FEW_COLUMNS if reads_in_place(k) else n):
+        found, matrix = out[..., columns], b[..., columns]
+        count, length = pieces(rows, k * matrix.shape[-1], STEP)
+        # Those kernels read a transposed side slowly.
+        matrix = np.ascontiguousarray(matrix) if count > 1 else matrix
+        whole = count * length
+        np.matmul(_cut(a, count, length), matrix[..., None, :, :], out=_cut(found, count, length))
+        if whole < rows:
+            np.matmul(a[..., whole:, :], matrix, out=found[..., whole:, :])
 
 
 def product_over_rows(a: Array, b: Array) -> Array:

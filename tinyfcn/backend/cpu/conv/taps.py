@@ -8,19 +8,18 @@ of the elements lie outside the map. So do up to 60 % under DeepLab's dilations.
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import few_pixels
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Slices, Window, each_tap
+from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Slices, Window, each_tap, even
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
 
 FEW_PIXELS = 2  # for an output channel: up to here, the weights are more than the image
-MIN_SHARES = 4  # for the threads
 
 
 def applies(kernel: Pair, window: Window) -> bool:
@@ -29,41 +28,26 @@ def applies(kernel: Pair, window: Window) -> bool:
 
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
-    """y = finish(conv(x, weight)); the threads share out the channels OC."""
-    *shape, oc = y.shape
-    if few_pixels.applies(math.prod(shape)):
+    """y = finish(conv(x, weight)); the threads share out the channels OC, or the rows of y."""
+    (n, oh, ow, oc), (h, w), kernel = y.shape, x.shape[1:3], weight.shape[1:3]
+    pixels = n * oh * ow
+    if few_pixels.applies(pixels):
         few_pixels.forward(x, weight, finish, window, y)
         return
-    if math.prod(shape) > FEW_PIXELS * oc:
-        _by_rows(x, weight, finish, window, y)
-        return
+    by_rows = pixels > FEW_PIXELS * oc
 
-    def task(channels: slice) -> None:
-        block = np.zeros((*shape, channels.stop - channels.start), y.dtype)
-        for i, j, inputs, outputs in _taps(x, weight, window, y):
-            met = block[outputs]
-            met += _product(x[inputs], weight[channels, i, j].T, met)
-        finish(block, channels)
-        y[..., channels] = block
-
-    threads.parallel_for(task, _shares(oc))
-
-
-def _by_rows(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
-    """The same, but the threads share out the rows of y: x is read once for each element."""
-    (h, w), kernel = x.shape[1:3], weight.shape[1:3]
-
-    def task(place: Place) -> None:
-        images, rows = place
-        block = np.zeros(y[place].shape, y.dtype)
-        for tap, outputs, inputs in each_tap(slice(0, h), w, rows, y.shape[2], kernel, window):
+    def task(share: tuple[Place, slice]) -> None:
+        (images, rows), channels = share
+        block = np.zeros(y[images, rows, :, channels].shape, y.dtype)
+        for tap, outputs, inputs in each_tap(slice(0, h), w, rows, ow, kernel, window):
             met, (i, j) = block[outputs], divmod(tap, kernel[1])
-            met += _product(x[images][inputs], weight[:, i, j].T, met)
-        finish(block)
-        y[place] = block
+            met += _product(x[images][inputs], weight[channels, i, j].T, met)
+        finish(block, channels)
+        y[images, rows, :, channels] = block
 
-    places = threads.places(len(y), y.shape[1], -(-len(y) * y.shape[1] // MIN_SHARES))
-    threads.parallel_for(task, places)
+    places = threads.places(n, oh, even(n * oh, n * oh) if by_rows else n * oh)
+    shares = [slice(0, oc)] if by_rows else _shares(oc)
+    threads.parallel_for(task, list(itertools.product(places, shares)))
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
@@ -110,4 +94,4 @@ def _taps(
 
 
 def _shares(channels: int) -> list[slice]:
-    return threads.split(channels, max(32, -(-channels // MIN_SHARES)))
+    return threads.split(channels, max(32, -(-channels // SHARES)))

@@ -7,7 +7,7 @@ import numpy as np
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import phases, taps
 from tinyfcn.backend.cpu.conv.columns import Product, Tiles, multiply
-from tinyfcn.backend.cpu.conv.products import product_over_rows
+from tinyfcn.backend.cpu.conv.products import product_over_rows, reads_in_place
 from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Scratch, Window, even
 from tinyfcn.backend.cpu.layout import Array
 
@@ -24,7 +24,9 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight))."""
     tiles = Tiles(x, y.shape[:3], weight.shape[1:3], window, Scratch())
-    multiply([Product(tiles, weight.reshape(len(weight), -1).T, y)], finish)
+    kernels = weight.reshape(len(weight), -1).T
+    kernels = np.ascontiguousarray(kernels) if reads_in_place(len(kernels)) else kernels
+    multiply([Product(tiles, kernels, y)], finish)
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:

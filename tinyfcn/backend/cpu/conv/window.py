@@ -14,6 +14,7 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.layout import Array
 
 Slices = tuple[slice, slice, slice]  # images, rows, columns
+Shape = tuple[int, int, int]  # of an output: N, OH, OW
 
 SHARES = 4  # tasks come in multiples of it, or one thread would wait for the others
 
@@ -98,8 +99,7 @@ def even(size: int, longest: int) -> int:
         >>> even(100, longest=30), even(100, longest=20)
         (25, 13)
     """
-    pieces = SHARES * -(-size // (SHARES * longest))
-    return -(-size // max(1, pieces))
+    return -(-size // max(1, SHARES * -(-size // (SHARES * longest))))
 
 
 def region(
