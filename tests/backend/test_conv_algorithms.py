@@ -154,7 +154,7 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, o
     monkeypatch.setattr(columns, "TILE_PIXELS", (64, 512))  # several tiles also of a small image
     monkeypatch.setattr(winograd, "GROUP_ELEMENTS", 1 << 13)
     monkeypatch.setattr(winograd, "GROUP_TILES", 64)
-    monkeypatch.setattr(winograd, "BLOCK_TILES", 32)
+    monkeypatch.setattr(winograd, "BLOCK_ELEMENTS", 1 << 11)
     monkeypatch.setattr(winograd_rows, "STRIP_ELEMENTS", (1 << 10, 1 << 13))
     monkeypatch.setattr(depthwise, "BLOCK", 1 << 12)
     case = arrays(n, c, oc, h, h + 1, k, window, "float32")

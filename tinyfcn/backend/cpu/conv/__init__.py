@@ -7,7 +7,6 @@
     winograd_rows.py  kernels 3 high: fewer multiplications down the columns
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     taps.py        kernel element by element: small maps with large weights
-    few_pixels.py  the whole window at once: the smallest of them
     phases.py      the input gradient of tiles, under a stride
     depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
     products.py    matrix products in pieces that BLAS multiplies fastest
@@ -38,7 +37,6 @@ from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu.conv import (
     blocks,
     depthwise,
-    few_pixels,
     im2col,
     pointwise,
     taps,
@@ -84,7 +82,7 @@ def choose(kernel: Pair, inputs: int, outputs: int, shape: Shape, window: Window
         return named
     pixels, weights = math.prod(shape), inputs * outputs
     if pointwise.applies(kernel, window):
-        return taps if few_pixels.applies(pixels) and weights >= MANY_WEIGHTS else pointwise
+        return taps if taps.few(pixels) and weights >= MANY_WEIGHTS else pointwise
     if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
         return blocks
     large = weights >= WEIGHTS and min(inputs, outputs) >= CHANNELS

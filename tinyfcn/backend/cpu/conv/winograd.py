@@ -8,9 +8,9 @@ and tiles of t × t inputs, t = m + 2:
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
 
 With m = 2 that is 16 multiplications instead of 36, with m = 4 36 instead of 144. The transforms
-multiply by small constants; flattened over the t² points they are products with the Kronecker
-square of B, G or A. Summed over channels, the multiplications at each point are a matrix product of
-their own, (tiles × C) by (C × OC): that is where the time goes.
+add and subtract long rows of pixels, first down the columns and then along the rows; that of the
+kernels is a product with the Kronecker square of G. Summed over channels, the multiplications at
+each point are a matrix product of their own, (tiles × C) by (C × OC): that is where the time goes.
 
 The gradient with respect to the input is the same convolution with flipped kernels. The gradient
 with respect to the kernels is the transposed map, Gᵀ [(A gy) ⊙ (Bᵀ d)], summed over tiles.
@@ -31,14 +31,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region, windows
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import parallel_for, places, split
 
 POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}  # where the polynomials are evaluated, besides ∞
-GROUP_ELEMENTS = 1 << 22  # of the transformed tiles that are multiplied at once, for the cache
-GROUP_TILES = 256  # at least: fewer rows make slow matrix products
-BLOCK_TILES = 64  # transformed at once
+# Transformed tiles multiplied at once: so many elements, for the cache, but so many tiles at least.
+GROUP_ELEMENTS, GROUP_TILES = 1 << 22, 256
+BLOCK_ELEMENTS = 1 << 16  # of a point, of tiles that are transformed at once
 OUTPUTS = 32  # whose kernels are transformed at once
 
 
@@ -98,7 +98,8 @@ class Winograd:
 
     def __init__(self, m: int) -> None:
         self.m = m
-        self.data, self.kernel, self.output = (np.kron(a, a) for a in matrices(POINTS[m]))
+        self.data, kernel, self.output = matrices(POINTS[m])
+        self.kernel = np.kron(kernel, kernel)
 
     def applies(self, kernel: Pair, window: Window) -> bool:
         """3×3 kernels without stride."""
@@ -125,8 +126,8 @@ class Winograd:
 
             def transform(item: tuple[Block, slice]) -> None:
                 block, part = item
-                self._transform(x, block, window.origin, self.data, scratch, data[:, part])
-                self._transform(gy, block, (0, 0), self.output.T, scratch, grads[:, part])
+                self._transform(x, block, window.origin, self.data, data[:, part])
+                self._transform(gy, block, (0, 0), self.output.T, grads[:, part])
 
             def multiply(k: int) -> None:
                 total[k] += grads[k].T @ data[k]
@@ -154,7 +155,7 @@ class Winograd:
 
             def transform(item: tuple[Block, slice]) -> None:
                 block, part = item
-                self._transform(x, block, window.origin, self.data, scratch, data[:, part])
+                self._transform(x, block, window.origin, self.data, data[:, part])
 
             def multiply(k: int) -> None:
                 np.matmul(data[k], points[k], out=products[k])
@@ -163,7 +164,7 @@ class Winograd:
                 block, part = item
                 pixels, _ = block.phase_of(y)
                 rows = pixels[block.images, m * block.rows.start : m * block.rows.stop]
-                self._interpolate(products[:, part], block, scratch, rows)
+                self._interpolate(products[:, part], block, rows)
                 finish(rows)
 
             parallel_for(transform, group)
@@ -178,7 +179,7 @@ class Winograd:
         rows, columns = (
             -(-size // (self.m * d)) for size, d in zip(y.shape[1:3], window.dilation, strict=True)
         )
-        parts = places(len(y), rows, BLOCK_TILES // columns)
+        parts = places(len(y), rows, BLOCK_ELEMENTS // depth // columns)
         found = itertools.product(np.ndindex(window.dilation), parts)
         blocks = [Block(phase, window.dilation, *place, columns) for phase, place in found]
         tiles = max(GROUP_TILES, GROUP_ELEMENTS // (len(self.kernel) * depth))
@@ -202,29 +203,38 @@ class Winograd:
         parallel_for(task, split(oc, OUTPUTS))
         return points
 
-    def _transform(
-        self, x: Array, block: Block, origin: Pair, matrix: Array, scratch: Scratch, out: Array
-    ) -> None:
-        """out (points, tiles, C) = matrix · the block's tiles of size × size pixels, m apart; x is
-        zero outside."""
-        m, size = self.m, math.isqrt(matrix.shape[1])
+    def _transform(self, x: Array, block: Block, origin: Pair, matrix: Array, out: Array) -> None:
+        """out (points, tiles, C) = matrix · tile · matrixᵀ for the block's tiles of size × size
+        pixels, m apart; x is zero outside."""
+        m, (points, size), (n, rows, columns) = self.m, matrix.shape, block.shape
         x, (top, left) = block.phase_of(x, origin)
-        _, rows, columns = block.shape
-        height, width = (count * m + size - m for count in (rows, columns))
-        top += block.rows.start * m
-        pixels = region(x, block.images, top, left, height, width, scratch)
-        seen = windows(pixels, (rows, columns), (size, size), (m, m)).transpose(3, 4, 0, 1, 2, 5)
-        tiles = scratch.get("gathered", seen.shape, x.dtype)
-        np.copyto(tiles, seen)
-        flat = tiles.reshape(size * size, -1)
-        np.matmul(matrix.astype(x.dtype), flat, out=out.reshape(len(matrix), -1))
+        top, width = top + m * block.rows.start, m * columns + size - m
+        pixels = region(x, block.images, top, left, m * rows + size - m, width, Scratch())
+        down = np.empty((points, n, rows, width, x.shape[3]), x.dtype)
+        combine(matrix, [pixels[:, k : k + m * rows - m + 1 : m] for k in range(size)], down)
+        parts = [down[:, :, :, k : k + m * columns - m + 1 : m] for k in range(size)]
+        combine(matrix, parts, out.reshape(points, points, *block.shape, -1).swapaxes(0, 1))
 
-    def _interpolate(self, products: Array, block: Block, scratch: Scratch, rows: Array) -> None:
-        """rows = Aᵀ products, (points, tiles, OC), less what sticks out of the output's rows."""
-        m, (points, _, oc) = self.m, products.shape
-        outputs = scratch.get("outputs", (m, m, *block.shape, oc), products.dtype)
-        matrix = self.output.astype(products.dtype)
-        np.matmul(matrix, products.reshape(points, -1), out=outputs.reshape(m * m, -1))
+    def _interpolate(self, products: Array, block: Block, rows: Array) -> None:
+        """rows = Aᵀ products A, (points, tiles, OC), less what sticks out of the output's rows."""
+        m, points = self.output.shape
+        parts = products.reshape(points, points, *block.shape, -1)
+        down = np.empty((m, *parts.shape[1:]), products.dtype)
+        combine(self.output, parts, down)
         for a, b in itertools.product(range(m), repeat=2):
             target = rows[:, a::m, b::m]
-            target[...] = outputs[a, b, :, : target.shape[1], : target.shape[2]]
+            seen = down[a, :, :, : target.shape[1], : target.shape[2]]
+            combine(self.output[b : b + 1], seen, target[None])
+
+
+def combine(matrix: Array, parts: Array | list[Array], out: Array) -> None:
+    """out[i] = Σ over k of matrix[i, k] · parts[k]; every row has a positive number."""
+    for row, target in zip(matrix.tolist(), out, strict=True):
+        terms = [(c, part) for c, part in zip(row, parts, strict=True) if c]
+        total = None
+        for c, part in sorted(terms, key=lambda term: -term[0]):
+            term = part if abs(c) == 1 else abs(c) * part
+            add = np.add if c > 0 else np.subtract
+            total = term if total is None else add(total, term, out=target)
+        if total is not target:
+            target[...] = total
