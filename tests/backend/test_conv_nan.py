@@ -84,5 +84,5 @@ def test_winograd_spreads_them_and_tiles_do_not(rng):
             got, _ = reached(function, x, np.nan)
             counts[name] = int(got[0, 0].sum())
     assert counts["tiles"] == 9  # and these also reach the rest of their tiles
-    assert 9 <= counts["winograd2"] <= 16  # which depends on where in its tiles the pixel lies
+    assert counts["winograd2"] == 9  # here; how many depends on where in its tiles the pixel lies
     assert counts["winograd4"] >= 16
