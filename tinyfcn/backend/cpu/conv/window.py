@@ -99,7 +99,8 @@ def even(size: int, longest: int) -> int:
         >>> even(100, longest=30), even(100, longest=20)
         (25, 13)
     """
-    return -(-size // max(1, SHARES * -(-size // (SHARES * longest))))
+    pieces = SHARES * -(-size // (SHARES * max(1, longest)))
+    return -(-size // max(1, pieces))
 
 
 def region(
