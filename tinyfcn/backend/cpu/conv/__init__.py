@@ -19,10 +19,11 @@ taps, everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names an
 it applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
 
 ∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
-neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of
-m × m outputs, or in the channels of other groups. Under ``im2col``, ``tiles`` and ``taps`` an
-output, and the gradient of a pixel, is what its own window makes it. In the gradient of a weight, a pixel meets the
-zeros of the padding under all of them, so elements that reach beyond the image may become NaN too.
+neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of m
+× m outputs, or in the channels of other groups. Under ``im2col``, ``tiles`` and ``taps`` an output,
+and the gradient of a pixel, is what its own window makes it. In the gradient of a weight, a pixel
+meets the zeros of the padding under all of them, so elements that reach beyond the image may become
+NaN too.
 """
 
 from __future__ import annotations
