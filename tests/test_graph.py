@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinyfcn
+import tinyfcn.functional as F
 from tinyfcn import Function, Tensor, grad, tensor
 
 
@@ -26,6 +27,50 @@ def test_backward_adds_to_grad():
     for _ in range(3):
         (x * 5).backward()
     assert x.grad.item() == 15
+
+
+def tied(weight, bias, x):
+    """Convolutions that share what they learn, or have copies each."""
+    for w, b in zip(weight, bias, strict=True):
+        x = F.tanh(F.conv2d(x, w, b, padding=1))
+    return x.sum()
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+def test_a_shared_weight_gets_its_gradients_in_the_order_of_the_ops(monkeypatch, rng, threads):
+    """Those of leaves are computed beside the walk; that must not show in a single bit."""
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", threads)
+    x = tensor(rng.standard_normal((2, 3, 40, 40)).astype("float32"))
+    shared = [
+        tensor(rng.standard_normal(shape).astype("float32"), requires_grad=True)
+        for shape in ((3, 3, 3, 3), 3)
+    ]
+    copies = [[tensor(t.numpy().copy(), requires_grad=True) for _ in range(7)] for t in shared]
+    tied(*([t] * 7 for t in shared), x).backward()
+    tied(*copies, x).backward()
+    for t, each in zip(shared, copies, strict=True):
+        total = each[-1].grad.numpy()
+        for copy in each[-2::-1]:
+            total = total + copy.grad.numpy()
+        assert t.grad.numpy().tobytes() == total.tobytes()
+
+
+def test_an_error_in_the_midst_leaves_nothing_behind(rng):
+    class Wrong(Function):
+        def forward(self, x):
+            return x * 1
+
+        def backward(self, gy):
+            raise KeyError("in the midst")
+
+    weight = tensor(rng.standard_normal((8, 8, 3, 3)), requires_grad=True)
+    x = tensor(rng.standard_normal((2, 8, 32, 32)))
+    with pytest.raises(KeyError, match="in the midst"):
+        F.conv2d(Wrong()(F.conv2d(x, weight)), weight).sum().backward()
+    assert weight.grad is None
+    (twice,) = grad(F.conv2d(x, weight).sum() * 2, weight)
+    (once,) = grad(F.conv2d(x, weight).sum(), weight)
+    assert np.array_equal(twice.numpy(), 2 * once.numpy())
 
 
 def test_a_chain_of_a_hundred_thousand_ops():

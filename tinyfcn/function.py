@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinyfcn import backend
-from tinyfcn.tensor import Array, Tensor, is_grad_enabled
+from tinyfcn.tensor import Array, Tensor, is_grad_enabled, no_grad
 
 if TYPE_CHECKING:
     from tinyfcn.nn import Module
@@ -81,6 +81,18 @@ class Function:
         for hook in active.hooks:
             made = hook.op(self, inputs, made) or made
         return made if isinstance(result, tuple) else made[0]
+
+    def gradient(self, index: int, op: Function, *inputs: Tensor) -> Any:
+        """``op(*inputs)``, the gradient of input ``index``; or what gives it when called, if it is
+        needed at the end of the walk only: then the next ops need not wait for it."""
+        if not isinstance(self.edges[index], Tensor) or is_grad_enabled() or active.hooks:
+            return op(*inputs)
+
+        def run() -> Tensor:
+            with no_grad():  # on whatever thread
+                return op(*inputs)
+
+        return backend.active().later(run)
 
     def save_for_backward(self, *arrays: Array | None) -> None:
         """Keep these arrays: inputs or outputs of this call, or small constants."""

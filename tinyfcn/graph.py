@@ -8,7 +8,7 @@ something wanted; call each op's ``backward`` once, when all gradients of its ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,6 +92,7 @@ def walk(
     """Gradients of the ``wanted`` targets, by default of all leaves, where there are any."""
     retain_graph = create_graph if retain_graph is None else retain_graph
     sums: dict[Target, Tensor] = {}
+    later: dict[Target, Callable[[], Tensor]] = {}  # see Function.gradient
     with set_grad_enabled(create_graph):
         for output, gradient in zip(outputs, gradients, strict=True):
             _add(sums, target(output), _seed(output, gradient))
@@ -109,10 +110,18 @@ def walk(
                 continue
             node.needs_input_grad = tuple(_is_wanted(e, leads, wanted) for e in node.edges)
             for edge, g in zip(node.edges, _input_grads(node, grads), strict=True):
-                if edge is not None and g is not None and _is_wanted(edge, leads, wanted):
+                if edge is None or g is None or not _is_wanted(edge, leads, wanted):
+                    continue
+                if edge in later:  # sums are made in the order of the ops
+                    _add(sums, edge, later.pop(edge)())
+                if callable(g) and edge not in sums:
+                    later[edge] = partial(_fitting, node, edge, g)
+                else:
                     _add(sums, edge, _fitting(node, edge, g))
             if not retain_graph:
                 node.free()
+
+        sums |= {end: g() for end, g in later.items()}
 
     results = {end: g for end, g in sums.items() if end in wanted}
     return results if create_graph else _own(results, gradients)
@@ -196,8 +205,9 @@ def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | N
     return found
 
 
-def _fitting(node: Function, to: Target, g: Tensor) -> Tensor:
+def _fitting(node: Function, to: Target, g: Any) -> Tensor:
     """A gradient in the shape, which is checked, and in the dtype of the tensor that it is for."""
+    g = g() if callable(g) else g
     shape, dtype = (to.shape, to.dtype) if isinstance(to, Tensor) else to[0].outputs[to[1]]
     if g.shape != shape:
         raise RuntimeError(

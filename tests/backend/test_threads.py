@@ -55,6 +55,54 @@ def test_an_exception_stops_the_rest_and_is_raised(monkeypatch, count):
     assert len(started) < 100_000
 
 
+@pytest.mark.parametrize("count", ["1", "2", "3"])
+def test_what_is_called_later_gives_its_result_or_its_error(monkeypatch, count):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", count)
+    results = [threads.later(lambda i=i: i * i) for i in range(50)]
+    assert [result() for result in results] == [i * i for i in range(50)]
+    failed = threads.later(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failed()
+
+
+def test_what_is_called_later_begins_at_once_and_helps_itself(monkeypatch):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "2")
+    begun, both = threading.Event(), threading.Barrier(2, timeout=10)
+
+    def function():
+        begun.set()
+        return threads.parallel_for(lambda i: both.wait() >= 0, range(2))  # needs the caller, too
+
+    result = threads.later(function)
+    assert begun.wait(10)
+    until = time.monotonic() + 10
+    while threads._jobs.empty() and time.monotonic() < until:
+        time.sleep(0.001)
+    assert result() == [True, True]
+
+
+def test_no_more_than_a_few_wait_for_a_helper(monkeypatch):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "2")
+    free, done = threading.Event(), []
+    slow = [threads.later(lambda: free.wait(10)) for _ in range(threads.MOST_LATER)]
+    at_once = threads.later(lambda: done.append(1) or True)
+    assert done == [1]
+    free.set()
+    assert at_once() and all(result() for result in slow)
+
+
+def test_what_nobody_asks_for_is_let_go(monkeypatch):
+    monkeypatch.setenv("TINYFCN_NUM_THREADS", "2")
+    array = np.zeros(3)
+    gone = weakref.ref(array)
+    results = [threads.later(lambda array=array: array.sum() == 0) for _ in range(3)]
+    del array, results
+    until = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < until:
+        time.sleep(0.001)  # one may have begun
+    assert gone() is None
+
+
 def test_nested_calls_do_not_wait_for_each_other(monkeypatch):
     monkeypatch.setenv("TINYFCN_NUM_THREADS", "2")
     done = []

@@ -58,6 +58,12 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until all work that was given to the device is done; for timings."""
 
+    def later(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """Have ``function()`` called now or beside what comes next; what is given, called, gives
+        its result."""
+        result = function()
+        return lambda: result
+
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """A new array, uninitialised; 4-D ones lie in memory as the primitives like them."""
         return self.xp.empty(shape, dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 from collections.abc import Iterator
 
@@ -28,7 +27,10 @@ def whole_number(variable: str, default: int, most: int) -> int:
     text = os.environ.get(variable)
     if text is None:
         return default
-    if not re.fullmatch("[0-9]{1,18}", text.strip()) or not 1 <= int(text) <= most:
+    digits = text.strip()
+    if not (
+        digits.isascii() and digits.isdigit() and len(digits) < 19 and 1 <= int(digits) <= most
+    ):
         raise SettingError(f"{variable} must be an integer from 1 to {most:,}, got {text[:40]!r}")
     return int(text)
 

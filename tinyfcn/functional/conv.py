@@ -65,8 +65,9 @@ class Conv2d(Function):
         need_x, need_weight, need_bias = self.needs_input_grad
         size, kernel = x.shape[2:], weight.shape[2:]
         gx = Conv2dInputGrad(self.window, size)(gy, weight, None) if need_x else None
-        gw = Conv2dWeightGrad(self.window, kernel)(x, gy) if need_weight else None
-        return gx, gw, ChannelSums()(gy) if need_bias else None
+        weight_grad = Conv2dWeightGrad(self.window, kernel)
+        gw = self.gradient(1, weight_grad, x, gy) if need_weight else None
+        return gx, gw, self.gradient(2, ChannelSums(), gy) if need_bias else None
 
 
 class Conv2dInputGrad(Function):

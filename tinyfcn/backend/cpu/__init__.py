@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.cpu import layout, memory
+from tinyfcn.backend.cpu import layout, memory, threads
 from tinyfcn.backend.cpu.activation import Activation
 from tinyfcn.backend.cpu.conv import Convolution
 from tinyfcn.backend.cpu.dropout import Dropout
@@ -18,6 +18,7 @@ from tinyfcn.backend.cpu.optimizer import Optimizer
 from tinyfcn.backend.cpu.pooling import Pooling
 from tinyfcn.backend.cpu.resample import Resample
 from tinyfcn.backend.cpu.sums import Sums
+from tinyfcn.backend.setting import steady
 
 
 class NumpyBackend(
@@ -38,6 +39,10 @@ class NumpyBackend(
 
     def __init__(self) -> None:
         memory.keep()
+
+    def later(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        # Another thread would not know of ``with steady``.
+        return super().later(function) if steady.depth else threads.later(function)
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Any:
         return self._made(np.empty, shape, dtype)

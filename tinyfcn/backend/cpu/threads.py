@@ -16,14 +16,13 @@ state may be met half changed by the same thread.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import queue
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import threadpoolctl
@@ -69,27 +68,29 @@ def _set_blas_threads(counts: Iterable[int]) -> None:
         getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
 
-@contextlib.contextmanager
-def single_threaded_blas() -> Iterator[None]:
+class single_threaded_blas:
     """Hold BLAS to one thread; the outermost exit, on any thread, restores what was set before.
 
     A task has nothing to do: whoever waits for it holds BLAS already.
     """
-    global _former, _depth
-    if _thread.working:
-        yield
-        return
-    with _lock:
-        # In this order a signal handler may hold and restore it between any two lines.
-        _thread.depth += 1
-        _depth += 1
-        if _former is None:
-            found = [library.num_threads for library in _blas_libraries]
-            _former = _former or found
-        _set_blas_threads(itertools.repeat(1))
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        global _former, _depth
+        if _thread.working:
+            return
+        with _lock:
+            # In this order a signal handler may hold and restore it between any two lines.
+            _thread.depth += 1
+            _depth += 1
+            if _former is None:
+                found = [library.num_threads for library in _blas_libraries]
+                _former = _former or found
+            _set_blas_threads(itertools.repeat(1))
+
+    def __exit__(self, *error: object) -> None:
+        global _former, _depth
+        if _thread.working:
+            return
         with _lock:
             former = _former or []
             _thread.depth -= 1
@@ -102,26 +103,30 @@ def single_threaded_blas() -> Iterator[None]:
 class _Job:
     """Numbered tasks that any thread may help with until all are handed out."""
 
-    def __init__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> None:
-        self.task, self.items = task, items
+    def __init__(
+        self, task: Callable[[Any], Any], items: Sequence[Any], inner: bool = True
+    ) -> None:
+        self.task, self.items, self.inner = task, items, inner
         self.results: list[Any] = [None] * len(items)
         self.numbers = itertools.count()  # next() on it is atomic: each number is handed out once
         self.error: BaseException | None = None
         self.helping = 0
         self.closed = False
+        self.done = False  # if it has one item
         self.process = os.getpid()
         self.finished = threading.Condition(threading.Lock())
 
     def work(self) -> None:
         outer = _thread.working
         try:
-            _thread.working = True
+            _thread.working = outer or self.inner
             while self.error is None and (i := next(self.numbers)) < len(self.items):
                 self.results[i] = self.task(self.items[i])
         except BaseException as error:
             self.error = error
         finally:
             _thread.working = outer
+            self.done = True
 
     def help(self) -> None:
         """A helper that comes too late goes away again, so that nobody has to wait for it."""
@@ -207,7 +212,7 @@ def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """
     if _thread.working and len(items) == 1:
         return [task(items[0])]
-    helpers = _start_helpers(min(num_threads(), len(items)) - 1)
+    helpers = _start_helpers(min(num_threads(), len(items)) - 1) if len(items) > 1 else 0
     with single_threaded_blas():
         if helpers <= 0:
             return [task(item) for item in items]
@@ -219,6 +224,43 @@ def parallel_for(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         finally:
             job.close()
     return job.results
+
+
+MOST_LATER = 4  # each keeps its inputs in memory
+_later: list[weakref.ref[_Job]] = []
+
+
+def later(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Have ``function()`` called beside what the caller does next; what is given, called, waits for
+    it and gives its result. Whoever has nothing else to do does it: a helper, or the caller then.
+    An op that few wait for fills the gaps of all others so, where the threads wait for each other.
+
+    Example:
+        >>> square = later(lambda: 3 * 3)
+        >>> square()
+        9
+    """
+    job = _Job(lambda _: function(), (None,), inner=False)
+    _later[:] = [other for other in _later if (it := other()) and not it.done]
+    if len(_later) < MOST_LATER and _start_helpers(num_threads() - 1):
+        _later.append(weakref.ref(job))
+        _jobs.put(_later[-1])
+    else:
+        job.work()
+
+    def result() -> Any:
+        job.work()
+        while job.helping:  # it has begun: help with its parts
+            try:
+                other = _jobs.get_nowait()()
+            except queue.Empty:
+                break
+            if other is not None:
+                other.help()
+        job.close()
+        return job.results[0]
+
+    return result
 
 
 def split(size: int, length: int) -> list[slice]:
