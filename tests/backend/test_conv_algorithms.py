@@ -172,12 +172,13 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch, algorithm, n, c, o
 def test_depthwise_equals_the_base(dtype, data):
     draw = data.draw
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    n, c, (kh, kw), dilation = draw(st.tuples(st.integers(0, 2), st.integers(2, 5), pair, pair))
+    n, c, (kh, kw), stride = draw(st.tuples(st.integers(0, 2), st.integers(2, 5), pair, pair))
+    dilation = draw(st.tuples(st.integers(1, 3), st.integers(1, 3 if stride[1] == 1 else 1)))
     padding = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
     h, w = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
     for size, k, p, d in zip((h, w), (kh, kw), padding, dilation, strict=True):
         assume(size + 2 * p >= d * (k - 1) + 1)
-    window = ((1, 1), padding, dilation, c)
+    window = (stride, padding, dilation, c)
     assert depthwise.applies((kh, kw), Window(*window[:3]))
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((n, c, h, w)), rng.standard_normal((c, 1, kh, kw))
