@@ -8,7 +8,7 @@
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     taps.py        kernel element by element: small maps with large weights
     phases.py      the input gradient of tiles, under a stride
-    depthwise.py   one channel a group: image by image;  groups.py: other groups as dense ones
+    depthwise.py   one channel a group: image by image;  groups.py: narrow groups as wider ones
     products.py    matrix products in pieces that BLAS multiplies fastest
 
 The rule: a 1×1 kernel is a product. A 3×3 kernel without stride between many channels goes to
@@ -64,6 +64,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 # From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
 CHANNELS, WEIGHTS, PIXELS = 32, 192**2, 1024
+WIDE = 64  # channels of a group, from where on it is worth an algorithm of its own
 MANY_WEIGHTS = 1 << 22  # of a 1×1 kernel
 WIDE_PADDING = 6  # times which it is more than the map: a fifth of the windows lie outside
 
@@ -97,13 +98,14 @@ def choose(kernel: Pair, inputs: int, outputs: int, shape: Shape, window: Window
 
 
 class Part(NamedTuple):
-    """A convolution of some of the channels."""
+    """A convolution of some of the channels, or of all, with groups of as many as weights have."""
 
     ins: slice
     outs: slice
     weight: Array  # (outputs, KH, KW, inputs), or room for its gradient: a slice, or merged groups
     algorithm: Algorithm
-    merged: int = 1  # groups
+    groups: int = 1
+    merged: int = 1  # as many of them as one in the weight
 
 
 def parts(weight: Array, groups: int, shape: Shape, window: Window) -> Iterator[Part]:
@@ -115,11 +117,14 @@ def parts(weight: Array, groups: int, shape: Shape, window: Window) -> Iterator[
         return
     count = 1 if wanted() in EXACT else merged(c, groups)
     inputs, outputs = count * c, count * oc // groups
+    found = choose((kh, kw), inputs, outputs, shape, window)
+    if found is tiles or (wanted() == "auto" and inputs < WIDE and inputs < groups * c):
+        yield Part(slice(groups * c), slice(oc), dense(weight, groups, count), tiles, groups, count)
+        return
     for part in range(groups // count):
         ins = slice(part * inputs, (part + 1) * inputs)
         outs = slice(part * outputs, (part + 1) * outputs)
-        found = choose((kh, kw), inputs, outputs, shape, window)
-        yield Part(ins, outs, dense(weight[outs], count), found, count)
+        yield Part(ins, outs, dense(weight[outs], count, count), found, count, count)
 
 
 class Convolution(Backend):
@@ -168,5 +173,6 @@ class Convolution(Backend):
             inputs, grads = x[..., part.ins], gy[..., part.outs]
             part.algorithm.weight_grad(inputs, grads, window, part.weight)
             if part.merged > 1:
-                gw[part.outs] = diagonal(part.weight, part.merged).reshape(gw[part.outs].shape)
+                found = diagonal(part.weight, part.groups, part.merged)
+                gw[part.outs] = found.reshape(gw[part.outs].shape)
         return logical(gw)

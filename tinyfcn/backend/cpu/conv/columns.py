@@ -36,45 +36,53 @@ class Tiles:
         kernel, window: as in the convolution.
         scratch: holds the columns; may be shared by several, one tile of one at a time.
         outputs: elements of a pixel that go through a buffer too, and bound the tile.
+        groups: of the channels, each with columns of its own.
     """
 
     def __init__(
         self, x: Array, shape: tuple[int, int, int], kernel: Pair, window: Window,
-        scratch: Scratch, outputs: int = 0,
+        scratch: Scratch, outputs: int = 0, groups: int = 1,
     ) -> None:  # fmt: skip
         self.x, self.kernel, self.window, self.scratch = x, kernel, window, scratch
+        self.groups = groups
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
-        pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), TILE_PIXELS[0]), TILE_PIXELS[1])
+        least, most = TILE_PIXELS[0] // groups, TILE_PIXELS[1]
+        pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), least), most)
         pixels = min(pixels, LARGEST_TILE // self.depth)
-        length = max(even(n * oh, max(1, pixels // self.ow)), 256 // self.ow)
+        length = max(even(n * oh, max(1, pixels // self.ow)), 256 // (self.ow * groups))
         self.places = threads.places(n, oh, length)
 
     def columns(self, place: Place, dtype: Any = None) -> Array:
-        """The windows of a tile, (pixels, KH·KW·C); valid until this thread's next."""
+        """The windows of a tile, (G, pixels, KH·KW·C/G); valid until this thread's next."""
         windows = padded_windows(self.x, *place, self.ow, self.kernel, self.window, self.scratch)
+        windows = by_group(windows, self.groups)
         columns = self.scratch.get("columns", windows.shape, dtype or self.x.dtype)
         np.copyto(columns, windows)
-        return columns.reshape(-1, self.depth)  # (pixels, KH·KW·C)
+        return columns.reshape(self.groups, -1, self.depth // self.groups)
 
 
 class Product(NamedTuple):
     """y = columns · kernels, a tile at a time."""
 
     tiles: Tiles
-    kernels: Array  # (KH·KW·C, OC)
+    kernels: Array  # (G, KH·KW·C/G, OC/G)
     y: Array  # (N, OH, OW, …), as many elements a pixel as OC, in any memory order
 
     def tile(self, place: Place, finish: Finish) -> None:
         """One tile of y."""
-        block = self.y[place]
+        block, (groups, _, outputs) = self.y[place], self.kernels.shape
         plain = block.ndim == 4 and block.dtype == self.kernels.dtype
         rows = _pixel_rows(block) if plain else None
-        shape = (block.size // self.kernels.shape[1], self.kernels.shape[1])
-        out = self.tiles.scratch.get("product", shape, self.kernels.dtype) if rows is None else rows
+        if rows is None:
+            shape = groups, block.size // (groups * outputs), outputs
+            out = self.tiles.scratch.get("product", shape, self.kernels.dtype)
+        else:
+            out = by_group(rows, groups)
         tall_product(self.tiles.columns(place, self.kernels.dtype), self.kernels, out=out)
         if rows is None:
-            block[...] = out.reshape(block.shape)
+            target = by_group(block, groups)
+            target[...] = out.reshape(target.shape)
         finish(block)
 
 
@@ -82,6 +90,11 @@ def multiply(products: Sequence[Product], finish: Finish) -> None:
     """Products into disjoint memory; the threads share out the tiles of all of them."""
     tiles = [(product, place) for product in products for place in product.tiles.places]
     threads.parallel_for(lambda tile: tile[0].tile(tile[1], finish), tiles)
+
+
+def by_group(x: Array, groups: int) -> Array:
+    """(…, C) → (G, …, C/G), a view."""
+    return np.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, 0)
 
 
 def _pixel_rows(block: Array) -> Array | None:

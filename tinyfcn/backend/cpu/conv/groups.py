@@ -1,8 +1,8 @@
-"""Grouped convolution as a few dense ones.
+"""Grouped convolution with fewer, wider groups.
 
 Narrow groups (a depthwise convolution has one channel each) starve a matrix product. Several are
-merged into one dense convolution with a block-diagonal weight; multiplying its zeros costs less
-than the narrowness did.
+merged into one, with a block-diagonal weight; multiplying its zeros costs less than the narrowness
+did.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WIDTH = 16  # channels that a matrix product should have at least; twice as many
 
 
 def merged(inputs: int, groups: int) -> int:
-    """How many of the ``groups`` of so many input channels make up one dense convolution.
+    """How many of the ``groups`` of so many input channels are merged into one.
 
     Example:
         >>> merged(1, groups=48), merged(1, groups=21), merged(64, groups=2)
@@ -25,17 +25,19 @@ def merged(inputs: int, groups: int) -> int:
     return next((m for m in fits if m * inputs >= WIDTH), fits[-1])
 
 
-def dense(weight: Array, count: int) -> Array:
-    """The weights of ``count`` groups, (OC, KH, KW, C), as one: (OC, KH, KW, count · C)."""
+def dense(weight: Array, groups: int, count: int) -> Array:
+    """Weights (OC, KH, KW, C) with ``count`` of the groups as one: (OC, KH, KW, count · C)."""
     if count == 1:
         return weight
     whole = np.zeros((*weight.shape[:3], count * weight.shape[3]), weight.dtype)
-    diagonal(whole, count)[...] = weight.reshape(count, -1, *weight.shape[1:])
+    found = diagonal(whole, groups, count)
+    found[...] = weight.reshape(found.shape)
     return whole
 
 
-def diagonal(whole: Array, count: int) -> Array:
-    """The blocks of a dense weight that belong to the groups, (count, OC, KH, KW, C): a view."""
+def diagonal(whole: Array, groups: int, count: int) -> Array:
+    """The blocks of such weights that belong to the groups: a view
+    (groups / count, count, OC / groups, KH, KW, C)."""
     oc, kh, kw, c = whole.shape
-    blocks = whole.reshape(count, oc // count, kh, kw, count, c // count)
-    return np.einsum("gokwgc->gokwc", blocks)
+    blocks = whole.reshape(groups // count, count, oc // groups, kh, kw, count, c // count)
+    return np.einsum("pgokwgc->pgokwc", blocks)

@@ -30,17 +30,18 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         phases(n, k, s, p, d)
         for n, k, s, p, d in zip(gx.shape[1:3], weight.shape[1:3], *window, strict=True)
     )
-    products, scratch = [], Scratch()
+    products, scratch, groups = [], Scratch(), gx.shape[3] // weight.shape[3]
     for row, col in itertools.product(rows, cols):
         target = _pixels(gx, window.stride, row, col)
         if row.origin is None or col.origin is None:
             target[...] = 0  # no kernel element ever lands here
             continue
-        kernels = _kernels(weight, row, col)  # (KH', KW', OC, phases, C)
-        outputs = kernels[0, 0, 0].size
+        kernels = _kernels(weight, groups, row, col)  # (G, KH', KW', OC, phases, C), the latter / G
+        outputs = kernels[0, 0, 0, 0].size
         reads = Window((1, 1), (-row.origin, -col.origin), (row.step, col.step))
-        tiles = Tiles(gy, target.shape[:3], kernels.shape[:2], reads, scratch, outputs)
-        products.append(Product(tiles, kernels.reshape(-1, outputs), target))
+        at = target.shape[:3], kernels.shape[1:3]
+        tiles = Tiles(gy, *at, reads, scratch, groups * outputs, groups)
+        products.append(Product(tiles, kernels.reshape(groups, -1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())
 
@@ -95,15 +96,16 @@ def _pixels(gx: Array, stride: Pair, row: Phases, col: Phases) -> Array:
     return pixels[:, :, :, 0, 0] if phases == (1, 1) else pixels
 
 
-def _kernels(weight: Array, row: Phases, col: Phases) -> Array:
-    """(KH', KW', OC, phases, C): the kernel elements that reach each phase."""
-    taps = [weight[:, a, b].transpose(1, 2, 0, 3) for a in row.taps for b in col.taps]
-    kh, kw, oc, c = taps[0].shape
-    kernels = np.empty((kh, kw, oc, len(taps), c), weight.dtype)
+def _kernels(weight: Array, groups: int, row: Phases, col: Phases) -> Array:
+    """(G, KH', KW', OC/G, phases, C/G): the kernel elements that reach each phase."""
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    taps = [grouped[:, :, a, b].transpose(0, 2, 3, 1, 4) for a in row.taps for b in col.taps]
+    _, kh, kw, oc, c = taps[0].shape
+    kernels = np.empty((groups, kh, kw, oc, len(taps), c), weight.dtype)
 
     def task(piece: slice) -> None:
         for phase, elements in enumerate(taps):
-            kernels[:, :, piece, phase] = elements[:, :, piece]
+            kernels[:, :, :, piece, phase] = elements[:, :, :, piece]
 
     threads.parallel_for(task, threads.split(oc, oc * threads.BLOCK // kernels.size))
     return kernels
