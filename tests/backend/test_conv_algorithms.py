@@ -11,12 +11,12 @@ from tinyfcn.backend.cpu.conv import columns, depthwise, products, winograd, win
 from tinyfcn.backend.cpu.conv.window import Window
 
 CPU, BASE = NumpyBackend(), Backend()
-NAMES = [name for name in conv.ALGORITHMS if name not in ("blocks", "winograd_rows")]
+NAMES = [name for name in conv.ALGORITHMS if name != "winograd_rows"]
 
 # How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
 # F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
 ROUNDING = {
-    "im2col": 1, "tiles": 1, "taps": 1, "blocks": 1, "pointwise": 1, "winograd_rows": 2,
+    "tiles": 1, "taps": 1, "pointwise": 1, "winograd_rows": 2,
     "winograd2": 3, "winograd4": 40,
 }  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_equal_to_the_base(algorithm, dtype, data):
     draw = data.draw
     fixed = {"pointwise": 1, "winograd2": 3, "winograd4": 3}
     k = fixed.get(algorithm) or draw(st.integers(1, 4))
-    strides = st.integers(1, 3 if algorithm in ("tiles", "taps", "im2col") else 1)
+    strides = st.integers(1, 3 if algorithm in ("tiles", "taps") else 1)
     dilations = st.integers(1, 1 if algorithm == "pointwise" else 3)
     stride, dilation = draw(st.tuples(strides, strides)), draw(st.tuples(dilations, dilations))
     p = st.integers(0, 0 if algorithm == "pointwise" else 3)
@@ -90,25 +90,6 @@ def test_equal_to_the_base(algorithm, dtype, data):
     assert conv.ALGORITHMS[algorithm].applies((k, k), Window(*window[:3]))
     case = arrays(n, c * groups, oc * groups, h, w, k, window, dtype)
     assert_close(algorithm, passes(algorithm, *case, window), case, window)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@given(data=st.data())
-def test_blocks_equal_the_base(dtype, data):
-    draw = data.draw
-    k = draw(st.integers(1, 6))
-    divisors = st.sampled_from([s for s in range(1, k + 1) if k % s == 0])
-    padding = st.integers(0, 3)
-    window = (
-        draw(st.tuples(divisors, divisors)), draw(st.tuples(padding, padding)), (1, 1),
-        draw(st.sampled_from([1, 2])),
-    )  # fmt: skip
-    n, c, oc = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)))
-    h, w = draw(st.tuples(st.integers(1, 17), st.integers(1, 17)))
-    assume(min(h + 2 * window[1][0], w + 2 * window[1][1]) >= k)
-    assert conv.ALGORITHMS["blocks"].applies((k, k), Window(*window[:3]))
-    case = arrays(n, c * window[3], oc * window[3], h, w, k, window, dtype)
-    assert_close("blocks", passes("blocks", *case, window), case, window)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -229,9 +210,7 @@ def test_the_rule():
     assert chosen(3, 512, 256, 65, padding=(12, 12), dilation=(12, 12)) == "taps"
     assert chosen(3, 512, 256, 129, padding=(12, 12), dilation=(12, 12)) == "winograd2"
     assert chosen(7, 512, 4096, 100) == "tiles"
-    assert chosen(16, 21, 21, 32, stride=(8, 8), padding=(4, 4)) == "blocks"
-    assert chosen(16, 3, 64, 32, stride=(8, 8)) == "tiles"  # the image is smaller than the pieces
-    assert chosen(8, 21, 21, 32, stride=(8, 8)) == "tiles"  # one piece
+    assert chosen(16, 21, 21, 32, stride=(8, 8), padding=(4, 4)) == "tiles"
     with conv.algorithm.using("winograd4"):
         assert chosen(3, 3, 64, 8) == "winograd4"
         assert chosen(7, 512, 4096, 16) == "taps"  # does not apply: the rule decides
@@ -244,7 +223,7 @@ def test_an_algorithm_can_be_named(monkeypatch):
         assert conv.algorithm() == "winograd4"
     assert conv.algorithm() == "tiles"
     monkeypatch.setenv("TINYFCN_CONV", "fft")
-    with pytest.raises(ValueError, match=r"expected one of auto, im2col.*got 'fft'"):
+    with pytest.raises(ValueError, match=r"expected one of auto, tiles.*got 'fft'"):
         conv.algorithm()
     with pytest.raises(ValueError, match="got 'fft'"), conv.algorithm.using("fft"):
         pass

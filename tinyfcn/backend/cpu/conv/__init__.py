@@ -1,9 +1,7 @@
 """Convolution on the CPU: three primitives, several algorithms, and the rule that picks one.
 
-    im2col.py      the whole image at once: the plain version, and the tests' reference
-    tiles.py       im2col a tile at a time: any kernel, stride, padding, dilation; columns.py: how
+    tiles.py       columns of windows times kernels: any stride, dilation, groups; columns.py: how
     pointwise.py   1×1 kernels: a plain matrix product
-    blocks.py      kernels of several strides, cut so that no pixel is read twice
     winograd_rows.py  kernels 3 high: fewer multiplications down the columns
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     taps.py        kernel element by element: small maps with large weights
@@ -20,8 +18,8 @@ it applies: ``winograd4`` multiplies less still, and is about a digit less exact
 
 ∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
 neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of m
-× m outputs, or in the channels of other groups. Under ``im2col``, ``tiles`` and ``taps`` an output,
-and the gradient of a pixel, is what its own window makes it. In the gradient of a weight, a pixel
+× m outputs, or in the channels of other groups. Under ``tiles`` and ``taps`` an output, and the
+gradient of a pixel, is what its own window makes it. In the gradient of a weight, a pixel
 meets the zeros of the padding under all of them, so elements that reach beyond the image may become
 NaN too.
 """
@@ -36,9 +34,7 @@ import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
 from tinyfcn.backend.cpu.conv import (
-    blocks,
     depthwise,
-    im2col,
     pointwise,
     taps,
     tiles,
@@ -52,10 +48,8 @@ from tinyfcn.backend.cpu.threads import parallel_for, places
 from tinyfcn.backend.setting import Setting, steady
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "im2col": im2col,
     "tiles": tiles,
     "taps": taps,
-    "blocks": blocks,
     "pointwise": pointwise,
     "winograd_rows": winograd_rows,
     "winograd2": Winograd(2),
@@ -69,7 +63,7 @@ MANY_WEIGHTS = 1 << 22  # of a 1×1 kernel
 WIDE_PADDING = 6  # times which it is more than the map: a fifth of the windows lie outside
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
-EXACT = "im2col", "tiles", "taps"  # those that keep ∞ and NaN to the windows that see them
+EXACT = "tiles", "taps"  # those that keep ∞ and NaN to the windows that see them
 
 
 def wanted() -> str:
@@ -85,8 +79,6 @@ def choose(kernel: Pair, inputs: int, outputs: int, shape: Shape, window: Window
     pixels, weights = math.prod(shape), inputs * outputs
     if pointwise.applies(kernel, window):
         return taps if taps.few(pixels) and weights >= MANY_WEIGHTS else pointwise
-    if blocks.applies(kernel, window) and blocks.pays(kernel, inputs, outputs, window.stride):
-        return blocks
     large = weights >= WEIGHTS and min(inputs, outputs) >= CHANNELS
     if large and all(WIDE_PADDING * window.padding[i] >= shape[i + 1] for i in (0, 1)):
         return taps

@@ -1,9 +1,9 @@
 """Columns a tile at a time, for ``tiles.py`` and ``phases.py``: products with an image's windows.
 
-The whole matrix of columns (``im2col.py``) is never built: the windows behind some thousand output
-pixels are gathered into a buffer that stays in the cache, multiplied, and forgotten. Padding
-happens while a tile is gathered. One mechanism, ``multiply``, does the forward pass and the input
-gradient.
+The window behind each output pixel, laid out as a row of a matrix: convolution is its product with
+the kernels. The whole matrix (im2col) would be KH · KW times as large as the image, so it is never
+built: the windows of some thousand pixels are gathered into a buffer, multiplied, and forgotten.
+Padding happens meanwhile. One mechanism, ``multiply``, does forward pass and input gradient.
 
 Tiles are independent, so they are spread over the threads.
 """

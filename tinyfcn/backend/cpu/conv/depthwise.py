@@ -5,133 +5,140 @@ additions of whole images as the kernel has elements. ``np.einsum`` does all of 
 without a product in between, in inner loops along rows of pixels × channels. That is three to four
 times as fast as the block-diagonal matrices of ``groups.py``, whose zeros are multiplied too.
 
-Such a row must lie in memory without gaps. So a stride is taken apart: output column j meets column
-s·j + q of the image under kernel columns q, q + s, …, for each q < s a convolution of every s-th
-column without a stride. The input gradient is taken apart likewise (``phases.py``).
+A stride of s along the rows makes s pixels side by side one pixel of s · C channels, which needs no
+copy; the kernel becomes KW / s pixels wide, filled up with zeros. Forward, those channels of the
+result are added up. The input gradient has each pixel of gy s times instead, and a convolution for
+each phase of the rows (``phases.py``).
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.phases import phases
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, padded_windows
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region, windows
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.sums import RUN, sum_axis
 
 BLOCK = 1 << 17  # elements of a block
-LARGEST_KERNEL = 225  # elements, each repeated over a row; larger ones go to groups.py
 
 Block = tuple[int, slice]  # an image, rows
 
 
 def applies(kernel: Pair, window: Window) -> bool:
-    """A small kernel; a stride or a dilation along the rows, not both."""
-    return kernel[0] * kernel[1] <= LARGEST_KERNEL and 1 in (window.stride[1], window.dilation[1])
+    """A stride or a dilation along the rows, not both."""
+    return 1 in (window.stride[1], window.dilation[1])
 
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(Σ W[kh, kw] ⊙ shifted x); weight (C, KH, KW, 1)."""
-    _add_up([(_terms(x, weight[..., 0].transpose(1, 2, 0), window, y.shape[2]), y)], finish)
+    kernels, stride = weight[..., 0].transpose(1, 2, 0), window.stride[1]
+    wide = _wide(kernels, stride, 0)
+    shifts = Shifts(x, wide.shape[:2], window, y.shape[2], Scratch())
+    taps = shifts.taps(wide)
+
+    def task(block: Block) -> None:
+        out, shifted = y[block], shifts.of(block)
+        if stride == 1:
+            np.einsum("klrx,klx->rx", shifted, taps, out=out.reshape(len(out), -1))
+        else:
+            lines = np.einsum("klrx,klx->rx", shifted, taps)
+            first, *others = np.moveaxis(lines.reshape(*out.shape[:2], stride, -1), 2, 0)
+            out[...] = first
+            for pixels in others:
+                out += pixels
+        finish(out)
+
+    threads.parallel_for(task, _blocks(y, stride))
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
-    """For each phase of the stride the same, with kernel elements in reverse."""
-    kernels, sums = weight[..., 0].transpose(1, 2, 0), []
-    rows, columns = (
-        [(part.first + i, part, taps) for part in parts for i, taps in enumerate(part.taps)]
-        for parts in (
-            phases(*axis) for axis in zip(gx.shape[1:3], kernels.shape[:2], *window, strict=True)
-        )
-    )
-    for (top, row, a), (left, column, b) in itertools.product(rows, columns):
-        target = gx[:, top :: window.stride[0], left :: window.stride[1]]
-        if row.origin is None or column.origin is None:
-            target[...] = 0
-            continue
-        reads = Window((1, 1), (-row.origin, -column.origin), (row.step, column.step))
-        sums.append((_terms(gy, kernels[a][:, b], reads, target.shape[2]), target))
-    _add_up(sums, Finish())
+    """Σ of the turned kernels ⊙ shifted gy, for each phase of the rows."""
+    kernels, scratch, tasks = weight[..., 0].transpose(1, 2, 0), Scratch(), []
+    (_, h, w, c), (kh, kw, _) = gx.shape, kernels.shape
+    (down, stride), (top, left), (dh, dw) = window
+    last = (dw * (kw - 1) - left) // stride  # pixels of gy left of a wide one, where it reads first
+    for part in phases(h, kh, down, top, dh):
+        for i, rows in enumerate(part.taps):
+            target = gx[:, part.first + i :: down]
+            if part.origin is None:
+                target[...] = 0
+                continue
+            wide = _wide(kernels[rows], stride, -left % stride)[:, ::-1]
+            moves = Window((1, 1), (-part.origin, last), (part.step, dw))
+            shifts = Shifts(gy, wide.shape[:2], moves, -(-w // stride), scratch, stride)
+            taps = shifts.taps(wide)
+            tasks += [(shifts, taps, target, block) for block in _blocks(target)]
+
+    def task(item: tuple[Shifts, Array, Array, Block]) -> None:
+        shifts, taps, target, block = item
+        lines = target[block].reshape(-1, w * c)  # a view
+        if taps.shape[2] == w * c:
+            np.einsum("klrx,klx->rx", shifts.of(block), taps, out=lines)
+        else:
+            lines[...] = np.einsum("klrx,klx->rx", shifts.of(block), taps)[:, : w * c]
+
+    threads.parallel_for(task, tasks)
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw[:, kh, kw] = Σ over pixels of gy ⊙ shifted x, in fixed blocks added in order."""
-    kernels, scratch = gw[..., 0].transpose(1, 2, 0), Scratch()  # (KH, KW, C)
-    terms = _terms(x, kernels, window, gy.shape[2])
+    (c, kh, kw, _), stride = gw.shape, window.stride[1]
+    shifts = Shifts(x, (kh, -(-kw // stride)), window, gy.shape[2], Scratch())
 
     def task(block: Block) -> Array:
-        lines = gy[block].reshape(block[1].stop - block[1].start, -1)
-        found = np.empty(kernels.shape, gw.dtype)
-        for term in terms:
-            sums = scratch.get("sums", term.taps.shape, gw.dtype)
-            np.einsum("klrx,rx->klx", term.shifted(block, scratch), lines, out=sums)
-            pixels = sums.reshape(*sums.shape[:2], -1, len(gw))
-            found[:, term.columns] = sum_axis(pixels, 2)[:, :, 0]
-        return found
+        shifted = shifts.of(block)
+        lines = np.repeat(gy[block], stride, 1).reshape(shifted.shape[2:])
+        sums = shifts.scratch.get("sums", (*shifted.shape[:2], shifted.shape[3]), gw.dtype)
+        np.einsum("klrx,rx->klx", shifted, lines, out=sums)
+        found = sum_axis(sums.reshape(*sums.shape[:2], -1, stride * c), 2)
+        return found.reshape(kh, -1, c)[:, :kw]
 
-    kernels[...] = sum(threads.parallel_for(task, _blocks(gy)), np.zeros(kernels.shape))  # float64
+    total = sum(threads.parallel_for(task, _blocks(gy, stride)), np.zeros((kh, kw, c)))  # float64
+    gw[..., 0] = total.transpose(2, 0, 1)
 
 
-class Term(NamedTuple):
-    """What some columns of the kernel add to the output, moving by one pixel."""
+class Shifts(NamedTuple):
+    """What of x lies under each element of a kernel of wide pixels, zero outside."""
 
-    columns: slice
     x: Array
-    taps: Array  # (KH, KW, OW · C): a short inner loop would cost more than its work
+    kernel: Pair
     window: Window
+    width: int  # of the output, in wide pixels
+    scratch: Scratch
+    repeats: int = 1  # of each pixel of x
 
-    def shifted(self, block: Block, scratch: Scratch) -> Array:
-        """(KH, KW, rows, OW · C): what of x lies under each kernel element, zero outside."""
-        (image, rows), kernel = block, self.taps.shape[:2]
-        width = self.taps.shape[2] // self.x.shape[3]
-        at = slice(image, image + 1), rows, width
-        (windows,) = padded_windows(self.x, *at, kernel, self.window, scratch)
-        return windows.transpose(2, 3, 0, 1, 4).reshape(*kernel, len(windows), -1)
+    def of(self, block: Block) -> Array:
+        """(KH, KW / s, rows, width · s · C) for a block of the output; a view of a few rows."""
+        (image, rows), (kh, kw), width = block, self.kernel, self.width
+        (down, stride), (top, left), (dh, dw) = self.window
+        count = rows.stop - rows.start
+        size = (count - 1) * down + dh * (kh - 1) + 1, stride * (width + dw * (kw - 1))
+        at = slice(image, image + 1), rows.start * down - top, -left
+        pixels = region(self.x, *at, *size, self.scratch)
+        pixels = pixels if self.repeats == 1 else np.repeat(pixels, self.repeats, 2)
+        wide = pixels.reshape(1, size[0], size[1] // stride, -1)
+        (found,) = windows(wide, (count, width), self.kernel, (down, 1), (dh, dw))
+        return found.transpose(2, 3, 0, 1, 4).reshape(kh, kw, count, -1)
 
-
-def _terms(x: Array, kernels: Array, window: Window, width: int) -> list[Term]:
-    """A correlation with kernels (KH, KW, C), taken apart by the stride along the rows."""
-    (down, stride), (top, left), dilation = window
-
-    def term(q: int) -> Term:
-        origin, first = divmod(q - left, stride)
-        moves = Window((down, 1), (top, -origin), dilation)
-        columns = slice(q, None, stride)
-        taps = np.tile(kernels[:, columns], (1, 1, width))
-        return Term(columns, x[:, :, first::stride], taps, moves)
-
-    return [term(q) for q in range(min(stride, kernels.shape[1]))]
+    def taps(self, kernels: Array) -> Array:
+        """Each element as long as a row: a short inner loop would cost more than its work."""
+        return np.tile(kernels, (1, 1, self.width))
 
 
-def _add_up(sums: list[tuple[list[Term], Array]], finish: Finish) -> None:
-    """Write finish(the sum of some terms) to each output."""
-    scratch = Scratch()
-
-    def task(item: tuple[list[Term], Array, Block]) -> None:
-        terms, y, block = item
-        target = y[block]
-        whole = target.flags.c_contiguous
-        out = target if whole else scratch.get("out", target.shape, y.dtype)
-        lines = out.reshape(len(out), -1)
-        for term in terms:
-            found = lines if term is terms[0] else scratch.get("found", lines.shape, y.dtype)
-            np.einsum("klrx,klx->rx", term.shifted(block, scratch), term.taps, out=found)
-            if found is not lines:
-                lines += found
-        finish(out)
-        if not whole:
-            target[...] = out
-
-    tasks = [(terms, y, block) for terms, y in sums for block in _blocks(y)]
-    threads.parallel_for(task, tasks)
+def _wide(kernels: Array, stride: int, first: int) -> Array:
+    """(KH, KW, C) → (KH, KW / s, s · C), from the pixel ``first`` on, with zeros around."""
+    kh, kw, c = kernels.shape
+    wide = np.zeros((kh, -(-(first + kw) // stride) * stride, c), kernels.dtype)
+    wide[:, first : first + kw] = kernels
+    return wide.reshape(kh, -1, stride * c)
 
 
-def _blocks(y: Array) -> list[Block]:
-    """(image, rows) in blocks of about BLOCK elements."""
+def _blocks(y: Array, stride: int = 1) -> list[Block]:
+    """Blocks of about BLOCK elements, each of which meets so many pixels in a row."""
     n, h, w, c = y.shape
-    bands = threads.split(h, min(RUN, BLOCK // (w * c)))
+    bands = threads.split(h, min(RUN, BLOCK // (w * c * stride)))
     return [(image, rows) for image in range(n) for rows in bands]

@@ -18,8 +18,17 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import products
-from tinyfcn.backend.cpu.conv.im2col import im2col
-from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Slices, Window, each_tap, even
+from tinyfcn.backend.cpu.conv.window import (
+    SHARES,
+    Finish,
+    Pair,
+    Scratch,
+    Slices,
+    Window,
+    each_tap,
+    even,
+    padded_windows,
+)
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
 
@@ -62,7 +71,8 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
 def _few_pixels(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """The same for some tens of pixels, in whole windows: yᵀ = W · windowsᵀ."""
     (n, oh, ow, oc), kernel = y.shape, weight.shape[1:3]
-    rows, kernels = im2col(x, kernel, window).reshape(n * oh * ow, -1), weight.reshape(oc, -1)
+    found = padded_windows(x, slice(0, n), slice(0, oh), ow, kernel, window, Scratch())
+    rows, kernels = found.reshape(n * oh * ow, -1), weight.reshape(oc, -1)
     columns = np.empty(rows.shape[::-1], x.dtype)  # (KH · KW · C, pixels)
     length = products.SMALL // (products.STEP * n * oh * ow)
     parts = threads.split(len(columns), length)

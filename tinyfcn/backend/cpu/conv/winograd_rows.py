@@ -11,7 +11,7 @@ come from four input rows d0 … d3, which are long stretches of memory and quic
 with the rows g0, g1, g2 of the kernel and ∗ a convolution of one row: 4 products for two rows
 instead of 6. The constants are ½ and ±1: the result is as good as a direct one.
 
-The convolution of a row needs no columns (``im2col.py``). In channels-last memory the window of KW
+The convolution of a row needs no columns (``columns.py``). In channels-last memory the window of KW
 neighbouring pixels is KW · C numbers side by side, and the windows of the pixels r, r + KW,
 r + 2 KW … tile the memory. So for each phase r < KW the matrix of windows is a view of the row, and
 their outputs are every KW-th row of the result. One row of an image follows the other, with zeros
