@@ -11,17 +11,17 @@
 
 The rule: a 1×1 kernel is a product. A 3×3 kernel without stride between many channels goes to
 F(2×2, 3×3), between fewer to F(2, 3) down the columns, as does any kernel that is 3 high, if the
-map is large enough to pay for the transforms; both are as exact as direct convolution. A kernel of
-several wide strides between few channels goes to blocks, one between many that sees much padding to
-taps, everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names another one for where
-it applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
+map is large enough to pay for the transforms; both are as exact as direct convolution. A kernel
+between many channels that sees much padding goes to taps, one channel a group to depthwise,
+everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names another one for where it
+applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
 
 ∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
-neighbours by 0. So beside such a pixel others may become NaN that do not see it: in its tiles of m
-× m outputs, or in the channels of other groups. Under ``tiles`` and ``taps`` an output, and the
-gradient of a pixel, is what its own window makes it. In the gradient of a weight, a pixel
-meets the zeros of the padding under all of them, so elements that reach beyond the image may become
-NaN too.
+neighbours by 0, and depthwise under a stride those beside its kernel. So beside such a pixel others
+may become NaN that do not see it: in its tiles of m × m outputs, within a stride, or in the
+channels of other groups. Under ``tiles`` and ``taps`` an output, and the gradient of a pixel, is
+what its own window makes it. In the gradient of a weight, a pixel meets the zeros of the padding
+under all of them, so elements that reach beyond the image may become NaN too.
 """
 
 from __future__ import annotations
@@ -33,13 +33,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu.conv import (
-    depthwise,
-    pointwise,
-    taps,
-    tiles,
-    winograd_rows,
-)
+from tinyfcn.backend.cpu.conv import depthwise, pointwise, taps, tiles, winograd_rows
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Shape, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
