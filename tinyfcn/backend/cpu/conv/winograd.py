@@ -70,6 +70,7 @@ class Block(NamedTuple):
 
 
 Group = list[tuple[Block, slice]]  # blocks that are multiplied together, and their tiles
+Image = tuple[Array, Pair, Array]  # x, where its first tile begins, and the matrix for its tiles
 
 
 def matrices(points: tuple[int, ...]) -> tuple[Array, Array, Array]:
@@ -119,60 +120,50 @@ class Winograd:
         (oc, _, _, c), count, scratch = gw.shape, len(self.kernel), Scratch()
         total = np.zeros((count, oc, c), gw.dtype)
 
-        def add(group: Group) -> None:
-            tiles = group[-1][1].stop
-            data = scratch.get("data", (count, tiles, c), x.dtype)
-            grads = scratch.get("grads", (count, tiles, oc), gy.dtype)
-
-            def transform(item: tuple[Block, slice]) -> None:
-                block, part = item
-                self._transform(x, block, window.origin, self.data, data[:, part])
-                self._transform(gy, block, (0, 0), self.output.T, grads[:, part])
-
-            def multiply(k: int) -> None:
-                total[k] += grads[k].T @ data[k]
-
-            parallel_for(transform, group)
-            parallel_for(multiply, range(count))
+        def multiply(point: tuple[Array, Array, Array]) -> None:
+            total, data, grads = point
+            total += grads.T @ data
 
         def finish(piece: slice) -> None:
             flat = self.kernel.T.astype(gw.dtype) @ total[:, piece].reshape(count, -1)
             gw[piece] = flat.reshape(3, 3, -1, c).transpose(2, 0, 1, 3)
 
+        images = (x, window.origin, self.data), (gy, (0, 0), self.output.T)
         for group in self._groups(gy, window, max(c, oc)):
-            add(group)
+            tiles = self._tiles(group, scratch, *images)
+            parallel_for(multiply, [*zip(total, *tiles, strict=True)])
         parallel_for(finish, split(oc, OUTPUTS))
 
     def _correlate(self, x: Array, points: Array, finish: Finish, window: Window, y: Array) -> None:
         """y = finish(the correlation of x with kernels at the points: (points, C, OC))."""
-        count, c, oc = points.shape
-        scratch, m = Scratch(), self.m
+        (count, c, oc), scratch = points.shape, Scratch()
 
-        def convolve(group: Group) -> None:
-            tiles = group[-1][1].stop
-            data = scratch.get("data", (count, tiles, c), x.dtype)
-            products = scratch.get("products", (count, tiles, oc), y.dtype)
+        def multiply(point: tuple[Array, Array, Array]) -> None:
+            data, kernels, products = point
+            np.matmul(data, kernels, out=products)
 
-            def transform(item: tuple[Block, slice]) -> None:
-                block, part = item
-                self._transform(x, block, window.origin, self.data, data[:, part])
-
-            def multiply(k: int) -> None:
-                np.matmul(data[k], points[k], out=products[k])
-
-            def write(item: tuple[Block, slice]) -> None:
-                block, part = item
-                pixels, _ = block.phase_of(y)
-                rows = pixels[block.images, m * block.rows.start : m * block.rows.stop]
-                self._interpolate(products[:, part], block, rows)
-                finish(rows)
-
-            parallel_for(transform, group)
-            parallel_for(multiply, range(count))
-            parallel_for(write, group)
+        def write(item: tuple[Block, Array]) -> None:
+            block, products = item
+            self._interpolate(products, block, finish, block.phase_of(y)[0])
 
         for group in self._groups(y, window, max(c, oc)):
-            convolve(group)
+            (data,) = self._tiles(group, scratch, (x, window.origin, self.data))
+            products = scratch.get("products", (count, data.shape[1], oc), y.dtype)
+            parallel_for(multiply, [*zip(data, points, products, strict=True)])
+            parallel_for(write, [(block, products[:, part]) for block, part in group])
+
+    def _tiles(self, group: Group, scratch: Scratch, *images: Image) -> list[Array]:
+        """The group's tiles of each image, transformed: (points, tiles, C)."""
+        shapes = [(len(self.kernel), group[-1][1].stop, x.shape[3]) for x, _, _ in images]
+        found = [scratch.get(f"tiles{i}", s, images[i][0].dtype) for i, s in enumerate(shapes)]
+
+        def task(item: tuple[Block, slice]) -> None:
+            block, part = item
+            for (x, origin, matrix), tiles in zip(images, found, strict=True):
+                self._transform(x, block, origin, matrix, tiles[:, part])
+
+        parallel_for(task, group)
+        return found
 
     def _groups(self, y: Array, window: Window, depth: int) -> list[Group]:
         """The tiles of an output (N, OH, OW, OC), with ``depth`` numbers a tile and point."""
@@ -205,26 +196,36 @@ class Winograd:
 
     def _transform(self, x: Array, block: Block, origin: Pair, matrix: Array, out: Array) -> None:
         """out (points, tiles, C) = matrix · tile · matrixᵀ for the block's tiles of size × size
-        pixels, m apart; x is zero outside."""
+        pixels, m apart; x is zero outside.
+
+        Every m-th column stands with its like: what is added is as long as a row of tiles.
+        """
         m, (points, size), (n, rows, columns) = self.m, matrix.shape, block.shape
         x, (top, left) = block.phase_of(x, origin)
-        top, width = top + m * block.rows.start, m * columns + size - m
-        pixels = region(x, block.images, top, left, m * rows + size - m, width, Scratch())
-        down = np.empty((points, n, rows, width, x.shape[3]), x.dtype)
-        combine(matrix, [pixels[:, k : k + m * rows - m + 1 : m] for k in range(size)], down)
-        parts = [down[:, :, :, k : k + m * columns - m + 1 : m] for k in range(size)]
+        top, width, scratch = top + m * block.rows.start, columns + (size - 1) // m, Scratch()
+        down = np.empty((points, m, n, rows, width, x.shape[3]), x.dtype)
+        for p in range(m):
+            start, first = divmod(left + p, m)
+            pixels = x[:, :, first::m]
+            pixels = region(pixels, block.images, top, start, m * rows + size - m, width, scratch)
+            parts = [pixels[:, k : k + m * rows - m + 1 : m] for k in range(size)]
+            combine(matrix, parts, down[:, p])
+        parts = [down[:, k % m, :, :, k // m : k // m + columns] for k in range(size)]
         combine(matrix, parts, out.reshape(points, points, *block.shape, -1).swapaxes(0, 1))
 
-    def _interpolate(self, products: Array, block: Block, rows: Array) -> None:
-        """rows = Aᵀ products A, (points, tiles, OC), less what sticks out of the output's rows."""
+    def _interpolate(self, products: Array, block: Block, finish: Finish, y: Array) -> None:
+        """finish(Aᵀ products A), (points, tiles, OC), less what sticks out of the output y."""
         m, points = self.output.shape
         parts = products.reshape(points, points, *block.shape, -1)
         down = np.empty((m, *parts.shape[1:]), products.dtype)
         combine(self.output, parts, down)
-        for a, b in itertools.product(range(m), repeat=2):
+        pixels = np.empty((m, m, *parts.shape[2:]), products.dtype)
+        combine(self.output, down.swapaxes(0, 1), pixels)  # (m columns, m rows, …)
+        finish(pixels)
+        rows = y[block.images, m * block.rows.start : m * block.rows.stop]
+        for b, a in np.ndindex(m, m):
             target = rows[:, a::m, b::m]
-            seen = down[a, :, :, : target.shape[1], : target.shape[2]]
-            combine(self.output[b : b + 1], seen, target[None])
+            target[...] = pixels[b, a, :, : target.shape[1], : target.shape[2]]
 
 
 def combine(matrix: Array, parts: Array | list[Array], out: Array) -> None:
