@@ -9,6 +9,8 @@ are left whole.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import threadpoolctl
 
@@ -20,6 +22,7 @@ IN_PLACE = any(pool.get("architecture") in AVX512 for pool in threadpoolctl.thre
 SMALL = 10**6  # multiplications
 SHORTEST = 64  # rows of a sum of products; in shorter pieces it would be added to too often
 FEW_COLUMNS = 64  # stay in the registers
+LONG = 1 << 14  # numbers of a few rows, which stay in the cache
 STEP = 12  # rows: the kernels take 4 or 6 at a time
 
 
@@ -48,6 +51,19 @@ def tall_product(a: Array, b: Array, out: Array) -> None:
         np.matmul(_cut(a, count, length), matrix[..., None, :, :], out=_cut(found, count, length))
         if whole < rows:
             np.matmul(a[..., whole:, :], matrix, out=found[..., whole:, :])
+
+
+def combine(matrix: Array, rows: Array, out: Array) -> None:
+    """out = matrix · rows, (M, K) · (…, K, W, C): sums of a few long rows with small factors.
+
+    As a product they are one pass over memory and one call; NumPy needs one for every addition.
+    """
+    matrix = matrix.astype(rows.dtype)
+    rows, flat = (a.reshape(*a.shape[:-2], math.prod(a.shape[-2:])) for a in (rows, out))
+    for piece in split(flat.shape[-1], LONG):
+        np.matmul(matrix, rows[..., piece], out=flat[..., piece])
+    if not np.may_share_memory(flat, out):  # some of the channels of a larger array
+        out[...] = flat.reshape(out.shape)
 
 
 def product_over_rows(a: Array, b: Array) -> Array:

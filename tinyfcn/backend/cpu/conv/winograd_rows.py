@@ -2,7 +2,7 @@
 
 ``winograd.py`` saves multiplications in both directions and pays with transforms that touch
 every number many times; between few channels these cost as much as they save. Here two output rows
-come from four input rows d0 … d3, which are long stretches of memory and quickly added:
+come from four input rows d0 … d3, which are long stretches of memory and quickly combined:
 
     y0 = m0 + m1 + m2,   y1 = m1 − m2 + m3,
     m0 = (d0 − d2) ∗ g0,   m1 = (d1 + d2) ∗ (g0 + g1 + g2) / 2,
@@ -24,10 +24,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyfcn.backend.cpu.conv.products import product_over_rows, tall_product
-from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
+from tinyfcn.backend.cpu.conv.products import combine, product_over_rows, tall_product
+from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region, windows
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import parallel_for, places, split
+
+POINTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])  # Bᵀ: d0 − d2, …
+ROWS = np.array([[1, 1, 1, 0], [0, 1, -1, 1]])  # Aᵀ: m0 + m1 + m2, m1 − m2 + m3
 
 STRIP_ELEMENTS = 1 << 19, 1 << 20  # of the inputs and outputs of one task at all points: calls are
 STRIPS = 4  # dear, caches are small, and in between there are so many for the threads to share out
@@ -113,53 +116,47 @@ class Strip(NamedTuple):
         """(4, pixels, channels) as (4, KW, pixels / KW, channels): every KW-th pixel."""
         return buffer.reshape(4, -1, self.taps, buffer.shape[2]).swapaxes(1, 2)
 
-    def windows(self, scratch: Scratch) -> Array:
-        """d0 − d2, d1 + d2, d2 − d1, d1 − d3, their windows as (4, KW, pixels / KW, KW · C)."""
-        (top, left), (n, pairs, _), c = self.origin, self.shape, self.x.shape[3]
+    def combined(
+        self, name: str, matrix: Array, image: Array, origin: Pair, scratch: Scratch
+    ) -> Array:
+        """A matrix times the rows under each pair, with zeros between them, (4, pixels, C)."""
+        (top, left), (n, pairs, pitch), (_, _, w, c) = origin, self.shape, image.shape
+        buffer = self.buffer(name, c, image.dtype, scratch, self.taps - 1)
         first = max(0, left)
-        last = max(first, min(self.x.shape[2], left + self.y.shape[2] + self.taps - 1))
-        top += 2 * self.pairs.start
-        found = region(self.x, self.images, top, first, 2 * pairs + 2, last - first, scratch)
-        d = found.reshape(n, pairs + 1, 2, last - first, c)
-        points = self.buffer("points", c, self.x.dtype, scratch, self.taps - 1)
-        lines = self.rows(points)
-        points[:, n * pairs * lines.shape[3] :] = 0
+        last = max(first, min(w, left + self.y.shape[2] + self.taps - 1))
+        lines = self.rows(buffer)
+        buffer[:, n * pairs * pitch :] = 0
         lines[..., : first - left, :] = 0
         lines[..., last - left :, :] = 0
-        inner = lines[..., first - left : last - left, :]
-        np.subtract(d[:, :-1], d[:, 1:], out=inner[::3].transpose(1, 2, 0, 3, 4))
-        np.add(d[:, :-1, 1], d[:, 1:, 0], out=inner[1])
-        np.subtract(d[:, 1:, 0], d[:, :-1, 1], out=inner[2])
+        top, depth, width = top + 2 * self.pairs.start, matrix.shape[1], last - first
+        found = region(image, self.images, top, first, 2 * pairs - 2 + depth, width, scratch)
+        under = windows(found, (pairs, 1), (depth, width), (2, 1))[:, :, 0]
+        inner = lines[..., first - left : last - left, :].transpose(1, 2, 0, 3, 4)
+        combine(matrix, under, out=inner)  # (N, pairs, 4, width, C)
+        return buffer
+
+    def windows(self, scratch: Scratch) -> Array:
+        """The windows of Bᵀ d, as (4, KW, pixels / KW, KW · C)."""
+        points = self.combined("points", POINTS, self.x, self.origin, scratch)
         step, pixel, one = points.strides
-        shape = 4, self.taps, points.shape[1] // self.taps, self.taps * c
+        shape = 4, self.taps, points.shape[1] // self.taps, self.taps * points.shape[2]
         strides = step, pixel, self.taps * pixel, one
         return np.ndarray(shape, points.dtype, points, strides=strides)
 
-    def interpolate(self, products: Array) -> Array:
-        """Write the output rows, and give them."""
-        y = self.y[self.images, 2 * self.pairs.start : 2 * self.pairs.stop]
-        m0, m1, m2, m3 = self.rows(products)[..., : y.shape[2], :]
-        m0 += m1
-        m1 -= m2
-        for row, a, b in ((0, m0, m2), (1, m1, m3)):
-            target = y[:, row::2]
-            np.add(a[:, : target.shape[1]], b[:, : target.shape[1]], out=target)
-        return y
-
     def gradients(self, scratch: Scratch) -> Array:
-        """A gy: g0, g0 + g1, g0 − g1 and g1 of each pair of rows, zeros between the rows."""
-        (n, pairs, _), (_, _, w, oc) = self.shape, self.y.shape
-        top = 2 * self.pairs.start
-        gy = region(self.y, self.images, top, 0, 2 * pairs, w, scratch)
-        pair = gy.reshape(n, pairs, 2, w, oc)
-        grads = self.buffer("grads", oc, self.y.dtype, scratch)
-        lines = self.rows(grads)
-        grads[:, n * pairs * lines.shape[3] :] = 0
-        lines[..., w:, :] = 0
-        lines[::3, ..., :w, :] = pair.transpose(2, 0, 1, 3, 4)
-        np.add(pair[:, :, 0], pair[:, :, 1], out=lines[1, ..., :w, :])
-        np.subtract(pair[:, :, 0], pair[:, :, 1], out=lines[2, ..., :w, :])
-        return grads
+        """A gy, as (4, pixels, OC)."""
+        return self.combined("grads", ROWS.T, self.y, (0, 0), scratch)[:, : 1 - self.taps or None]
+
+    def interpolate(self, products: Array) -> Array:
+        """Write the output rows, Aᵀ m, and give them."""
+        y = self.y[self.images, 2 * self.pairs.start : 2 * self.pairs.stop]
+        n, rows, w, oc = y.shape
+        m = self.rows(products)[..., :w, :].transpose(1, 2, 0, 3, 4)
+        whole = rows // 2
+        combine(ROWS, m[:, :whole], out=y[:, : 2 * whole].reshape(n, whole, 2, w, oc))
+        if rows % 2:
+            combine(ROWS[:1], m[:, whole:], out=y[:, None, -1:])
+        return y
 
 
 def strips(x: Array, y: Array, taps: int, window: Window) -> list[Strip]:
