@@ -32,7 +32,7 @@ def in_blocks(task: Callable[..., Any], *arrays: Any) -> None:
     shape = views[0].shape
     axis = max(range(len(shape)), key=shape.__getitem__)
     before = (slice(None),) * axis
-    pieces = split(shape[axis], BLOCK * shape[axis] // max(1, first.size))
+    pieces = _pieces(shape[axis], max(1, first.size // max(1, shape[axis])))
     if len(pieces) == 1:
         task(*views)  # not worth waking the threads
         return
@@ -68,19 +68,26 @@ def select(values: Any, mask: Any, out: Any) -> Any:
 
 def rows_of(x: Any) -> Any:
     """``x`` (N, C, …) as a C-contiguous (pixels, C) matrix; a view of channels-last memory."""
-    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    last = np.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
     return last.reshape(math.prod(last.shape[:-1]), last.shape[-1])
 
 
 def like_rows_of(x: Any) -> tuple[Any, Any]:
     """An uninitialised matrix as :func:`rows_of` gives, and the view of it in the shape of x."""
-    last = np.empty_like(np.moveaxis(x, 1, -1), order="C")
-    return rows_of(np.moveaxis(last, -1, 1)), np.moveaxis(last, -1, 1)
+    last = np.empty((len(x), *x.shape[2:], x.shape[1]), x.dtype)
+    return last.reshape(-1, x.shape[1]), last.transpose(0, -1, *range(1, x.ndim - 1))
 
 
 def by_rows(task: Callable[..., Any], *arrays: Any) -> list[Any]:
     """Call ``task(*blocks)`` on matching blocks of the arrays' rows, about BLOCK elements of the
     first, which is a matrix; gives what the calls gave, in order."""
     rows = arrays[0]
-    pieces = split(len(rows), BLOCK // max(1, rows.shape[1]))
+    pieces = _pieces(len(rows), max(1, rows.shape[1]))
     return parallel_for(lambda piece: task(*(array[piece] for array in arrays)), pieces)
+
+
+def _pieces(length: int, size: int) -> list[slice]:
+    """Cut a length of so many elements each into one piece, or an even number of equal ones, so
+    that two threads have as much to do."""
+    blocks = -(-length * size // BLOCK)
+    return split(length, -(-length // (blocks + blocks % 2 if blocks > 1 else 1)))

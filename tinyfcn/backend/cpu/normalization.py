@@ -1,14 +1,13 @@
 """Batch and local response normalization.
 
-Per-channel vectors meet images as rows of pixels × channels: a vector is repeated once for every
-pixel of a row, and each NumPy call then has inner loops as long as a row of the image, not as
-short as the number of channels. Sums over pixels are ``ones @ pixels``, a matrix product, of a few
-hundred pixels each; these are added in float64 in their order, so threads do not change a bit.
+Per-channel vectors meet images as long rows of numbers, (rows, pixels · C), and are repeated once
+for every pixel of a row. A sum over pixels is one over the rows of a block, at most 64, and then in
+float64 over the pixels of a row and over the blocks in their order, whatever thread did them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,96 +15,88 @@ import numpy as np
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of, select
 
+# Elements of a row. Beside shorter ones NumPy copies the vector again for every row.
+LONG = 1 << 13
+
+# Standard deviations. Up to here E[x²] is at most 16 times the variance, so x need not be shifted.
+FAR = 15**0.5
+
 
 class Normalization(Backend):
     """Batch and local response normalization."""
 
     def sum_pixels(self, x: Any) -> Any:
-        rows, _ = _image_rows(x)
-        (sums,) = _channel_sums(lambda block: (block,), x.shape[1], rows)
+        (sums,) = _sums(lambda block: (_over_rows(block),), [rows_of(x)])
         return sums.astype(x.dtype)
 
     def batch_norm_stats(self, x: Any) -> tuple[Any, Any]:
         """Mean and biased variance of each channel.
 
-        One pass over the deviations d from a guess: mean = guess + E[d], variance = E[d²] − E[d]².
-        With 0 for a guess every digit would be lost where the mean is large. The mean of every 16th
-        row will do: it cannot be further than √15 standard deviations from that of all, and so
-        E[d²] is at most 16 times the variance.
+        With deviations d = x − shift: mean = shift + E[d], variance = E[d²] − E[d]². The shift is 0
+        unless the mean of a channel turns out to be so far away that the variance lost digits.
         """
-        rows, repeat = _image_rows(x)
-        count = x.size // x.shape[1]
+        rows, count = rows_of(x), x.size // x.shape[1]
 
-        few = rows[::16]
-        (sums,) = _channel_sums(lambda block: (block,), x.shape[1], few)
-        guess = (sums * (x.shape[1] / few.size)).astype(x.dtype)
-        repeated = repeat(guess)
+        def terms(block: Any, *shift: Any) -> tuple[Any, Any]:
+            d = block - shift[0] if shift else block
+            return _over_rows(d), _over_rows(d, d)
 
-        def deviations(block: Any) -> Iterator[Any]:
-            difference = block - repeated
-            yield difference
-            difference *= difference
-            yield difference
+        def moments(*shift: Any) -> tuple[Any, Any]:
+            first, second = (total / count for total in _sums(terms, [rows], shift))
+            return sum(shift, first), second - first**2
 
-        first, second = _channel_sums(deviations, x.shape[1], rows)
-        mean = guess + first / count
-        var = second / count - (first / count) ** 2
+        mean, var = moments()
+        if (mean**2 > FAR**2 * var).any():
+            mean, var = moments(mean.astype(x.dtype))
         return mean.astype(x.dtype), var.astype(x.dtype)
 
     def batch_norm(
         self, x: Any, mean: Any, invstd: Any, weight: Any, bias: Any, relu: bool = False
     ) -> Any:
-        rows, repeat = _image_rows(x)
         out, y = like_rows_of(x)
-        mean, scale, bias = repeat(mean), repeat(invstd * weight), repeat(bias)
-        zeros = np.zeros_like(bias)
+        scale, (far, shift) = invstd * weight, _shift(mean, invstd)
+        vectors = shift, scale, bias - (mean - shift) * scale, np.zeros_like(bias)
 
-        def task(rows: Any, block: Any) -> None:
-            np.subtract(rows, mean, out=block)
-            block *= scale
-            block += bias
+        def task(block: Any, out: Any, shift: Any, scale: Any, bias: Any, zero: Any) -> None:
+            np.multiply(np.subtract(block, shift, out=out) if far else block, scale, out=out)
+            out += bias
             if relu:
-                np.maximum(block, zeros, out=block)
+                np.maximum(out, zero, out=out)
 
-        by_rows(task, rows, out.reshape(rows.shape))
+        _by_long_rows(task, [rows_of(x), out], vectors)
         return y
 
     def batch_norm_grad(
         self, gy: Any, x: Any, mean: Any, invstd: Any, weight: Any, share: float, y: Any = None,
         total: Callable[..., Any] | None = None,
     ) -> tuple[Any, Any, Any]:  # fmt: skip
-        gy_rows, _ = _image_rows(gy)
-        rows, repeat = _image_rows(x)
         out, gx = like_rows_of(x)
-        out = out.reshape(rows.shape)
-        masks = [] if y is None else [_image_rows(y)[0], out]
-        means = repeat(mean)
+        far, shift = _shift(mean, invstd)
 
-        def terms(gy: Any, x: Any, y: Any = None, out: Any = None) -> Iterator[Any]:
-            if y is not None:
+        def terms(gy: Any, x: Any, y: Any, out: Any, shift: Any) -> tuple[Any, Any]:
+            if relu:
                 gy = select(gy, y > 0, out)
-            yield gy
-            product = x - means
-            product *= gy
-            yield product
+            return _over_rows(gy), _over_rows(gy, x - shift if far else x)
 
-        sums = _channel_sums(terms, x.shape[1], gy_rows, rows, *masks)
-        sum_gy, sum_gy_xhat = sums[0].astype(x.dtype), (sums[1] * invstd).astype(x.dtype)
-        if y is not None:
-            gy_rows = out  # with its zeros; the result takes its place
-        scale = weight * invstd
+        relu, gy_rows, rows = y is not None, rows_of(gy), rows_of(x)
+        first, second = _sums(terms, [gy_rows, rows, rows_of(y) if relu else rows, out], [shift])
+        sum_gy = first.astype(x.dtype)
+        sum_gy_xhat = ((second - (mean - shift) * first) * invstd).astype(x.dtype)
         gbias, gweight = total(sum_gy, sum_gy_xhat) if total else (sum_gy, sum_gy_xhat)
-        slopes = repeat(scale * invstd * (gweight * share))
-        scales, mean_gy = repeat(scale), repeat(gbias * share)
+        # gx = scale · (gy + slope · (x − shift) + offset)
+        slope = -invstd * gweight * share
+        offset = -gbias * share - (mean - shift) * slope
 
-        def task(gy: Any, x: Any, block: Any) -> None:
-            np.subtract(gy, mean_gy, out=block)
-            block *= scales
-            deviation = x - means
-            deviation *= slopes
-            block -= deviation
+        def task(
+            gy: Any, x: Any, out: Any, shift: Any, scale: Any, slope: Any, offset: Any
+        ) -> None:
+            terms = (x - shift if far else x) * slope
+            terms += gy
+            terms += offset
+            np.multiply(terms, scale, out=out)
 
-        by_rows(task, gy_rows, rows, out)
+        vectors = shift, weight * invstd, slope, offset
+        _by_long_rows(task, [out if relu else gy_rows, rows, out], vectors)
         return gx, sum_gy, sum_gy_xhat
 
     def local_response_norm(self, x: Any, *options: Any) -> Any:
@@ -140,29 +131,46 @@ def _by_pixels(function: Callable[..., Any], options: Any, *arrays: Any) -> Any:
     return y
 
 
-def _image_rows(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """``x`` (N, C, …, W) as a (rows, W · C) matrix, and what repeats a vector (C,) to a row."""
-    pixels = x.shape[-1] if x.ndim > 2 else 1
-    rows = rows_of(x).reshape(-1, pixels * x.shape[1])
-    return rows, lambda vector: np.tile(vector, pixels)
+def _shift(mean: Any, invstd: Any) -> tuple[bool, Any]:
+    """Whether a channel's mean is far from 0, and the shift of x: the mean if so, else 0."""
+    far = bool((np.abs(mean) * invstd > FAR).any())
+    return far, mean if far else np.zeros_like(mean)
 
 
-def _channel_sums(terms: Callable[..., Iterable[Any]], channels: int, *matrices: Any) -> list[Any]:
-    """Sum each of the arrays ``terms(*blocks)`` over pixels, in float64: one (C,) array each.
+def _by_long_rows(
+    task: Callable[..., Any], matrices: Sequence[Any], vectors: Sequence[Any]
+) -> list[Any]:
+    """Call ``task(*blocks, *vectors)`` on blocks of (pixels, C) matrices in the shape of long rows
+    and on the vectors (C,), repeated to a row; what is left at the end is a shorter row."""
+    pixels, channels = matrices[0].shape
+    length = min(-(-LONG // channels), max(1, pixels))
+    whole = pixels // length * length
+    repeated = np.array(vectors, matrices[0].dtype).reshape(-1, 1, channels).repeat(length, 1)
+    repeated = repeated.reshape(len(vectors), length * channels)
 
-    An array is summed before the next is asked for, so ``terms`` may work in one place.
-    """
+    def work(*blocks: Any) -> Any:
+        return task(*blocks, *repeated[:, : blocks[0].shape[1]])
+
+    results = by_rows(work, *(a[:whole].reshape(-1, length * channels) for a in matrices))
+    if whole < pixels:
+        results += by_rows(work, *(a[whole:].reshape(1, -1) for a in matrices))
+    return results
+
+
+def _sums(
+    terms: Callable[..., tuple[Any, ...]], matrices: Sequence[Any], vectors: Sequence[Any] = ()
+) -> list[Any]:
+    """The (C,) sums over pixels, in float64, of what ``terms`` gives summed over rows."""
+    channels = matrices[0].shape[1]
 
     def task(*blocks: Any) -> list[Any]:
-        return [_column_sums(a.reshape(-1, channels)) for a in terms(*blocks)]
+        pixels = np.ones(blocks[0].shape[1] // channels)
+        return [pixels @ row.astype(np.float64).reshape(-1, channels) for row in terms(*blocks)]
 
-    parts = by_rows(task, *matrices)
+    parts = _by_long_rows(task, matrices, vectors)
     return [np.sum(part, axis=0) for part in zip(*parts, strict=True)]
 
 
-def _column_sums(a: Any) -> Any:
-    """Sum a matrix over its rows: 256 at a time as a product, those sums in float64."""
-    ones = np.ones(256, a.dtype)
-    whole = len(a) // 256 * 256
-    parts = ones @ a[:whole].reshape(-1, 256, a.shape[1])
-    return parts.sum(0, dtype=np.float64) + ones[: len(a) - whole] @ a[whole:]
+def _over_rows(a: Any, b: Any = None) -> Any:
+    """Sum over the rows of a, or of the products a · b."""
+    return np.ones(len(a), a.dtype) @ a if b is None else np.einsum("ij,ij->j", a, b)
