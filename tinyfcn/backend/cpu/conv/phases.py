@@ -30,11 +30,11 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         phases(n, k, s, p, d)
         for n, k, s, p, d in zip(gx.shape[1:3], weight.shape[1:3], *window, strict=True)
     )
-    products, scratch, groups = [], Scratch(), gx.shape[3] // weight.shape[3]
+    products, unmet, scratch, groups = [], [], Scratch(), gx.shape[3] // weight.shape[3]
     for row, col in itertools.product(rows, cols):
         target = _pixels(gx, window.stride, row, col)
         if row.origin is None or col.origin is None:
-            target[...] = 0  # no kernel element ever lands here
+            unmet.append(target)  # no kernel element ever lands here
             continue
         kernels = _kernels(weight, groups, row, col)  # (G, KH', KW', OC, phases, C), the latter / G
         outputs = kernels[0, 0, 0, 0].size
@@ -44,6 +44,7 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         products.append(Product(tiles, kernels.reshape(groups, -1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())
+    threads.parallel_for(lambda target: target.fill(0), unmet)
 
 
 class Phases(NamedTuple):

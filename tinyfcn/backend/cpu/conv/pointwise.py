@@ -5,6 +5,8 @@ With x as (pixels, C) and W as (OC, C): y = x Wᵀ + b, gx = gy W, gW = gyᵀ x.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tinyfcn.backend.cpu import threads
@@ -23,14 +25,14 @@ def applies(kernel: Pair, window: Window) -> bool:
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = x Wᵀ, and what finishes it."""
-    _product(_rows(x), weight[:, 0, 0].T, finish, y)
+    _product(x, weight[:, 0, 0].T, finish, y)
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     """gx = gy W; where an output_padding made gx larger than gy, the rest is 0."""
     _, h, w, _ = gy.shape
     gx[:, h:], gx[:, :, w:] = 0, 0
-    _product(_rows(gy), weight[:, 0, 0], Finish(), gx[:, :h, :w])
+    _product(gy, weight[:, 0, 0], Finish(), gx[:, :h, :w])
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
@@ -50,29 +52,33 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
 
 
 def _rows(x: Array) -> Array:
-    return x.reshape(-1, x.shape[3])  # (pixels, C)
+    return x.reshape(-1, x.shape[-1])  # (pixels, C)
 
 
-def _product(rows: Array, matrix: Array, finish: Finish, out: Array) -> None:
-    """out = finish(rows · matrix), in blocks of pixels, columns, or both."""
+def _product(x: Array, matrix: Array, finish: Finish, out: Array) -> None:
+    """out = finish(x · matrix), in blocks of image rows, columns of the matrix, or both."""
     whole = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    target = whole.reshape(-1, out.shape[3])
-    (k, channels), few = matrix.shape, len(rows) <= 3 * 256
-    if channels > FEW_COLUMNS and (few or reads_in_place(k)):
-        pieces = threads.split(len(rows), PIECE // k)
-        longest = FEW_COLUMNS if reads_in_place(k) else channels
+    (n, h, w, k), channels = x.shape, matrix.shape[1]
+    lines, target = x.reshape(n * h, w, k), whole.reshape(n * h, w, channels)
+    few = n * h * w <= 3 * 256
+    strip = FEW_COLUMNS if few else 4 * FEW_COLUMNS  # what finishes them is slow on short rows
+    if channels > strip and (few or reads_in_place(k)):
+        pieces = threads.split(n * h, PIECE // (k * w))
+        longest = strip if reads_in_place(k) else channels
         columns = threads.split(channels, even(channels, longest))
     else:
-        pieces = threads.split(len(rows), even(len(rows), max(256, BLOCK // max(k, channels))))
+        matrix = np.ascontiguousarray(matrix) if reads_in_place(k) else matrix
+        pixels = max(256, BLOCK // max(k, channels))
+        pieces = threads.split(n * h, even(n * h, pixels // w))
         columns = [slice(0, channels)]
-    places = [(piece, column) for piece in pieces for column in columns]
 
     def task(place: tuple[slice, slice]) -> None:
         piece, column = place
-        block = target[piece, column]
-        tall_product(rows[piece], matrix[:, column], out=block)
+        block = target[piece, :, column]
+        pixels = block.reshape(-1, block.shape[2])  # a view
+        tall_product(_rows(lines[piece]), matrix[:, column], out=pixels)
         finish(block, column)
 
-    threads.parallel_for(task, places)
+    threads.parallel_for(task, list(itertools.product(pieces, columns)))
     if whole is not out:
         out[...] = whole
