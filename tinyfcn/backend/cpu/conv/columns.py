@@ -34,17 +34,17 @@ class Tiles:
         x: (N, H, W, C).
         shape: (N, OH, OW) of the output.
         kernel, window: as in the convolution.
-        scratch: holds the columns; may be shared by several, one tile of one at a time.
-        outputs: elements of a pixel that go through a buffer too, and bound the tile.
         groups: of the channels, each with columns of its own.
+        outputs: elements of a pixel that go through a buffer too, and bound the tile.
+        scratch: holds the columns; may be shared by several, one tile of one at a time.
     """
 
     def __init__(
         self, x: Array, shape: tuple[int, int, int], kernel: Pair, window: Window,
-        scratch: Scratch, outputs: int = 0, groups: int = 1,
+        groups: int = 1, outputs: int = 0, scratch: Scratch | None = None,
     ) -> None:  # fmt: skip
-        self.x, self.kernel, self.window, self.scratch = x, kernel, window, scratch
-        self.groups = groups
+        self.x, self.kernel, self.window, self.groups = x, kernel, window, groups
+        self.scratch = scratch or Scratch()
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
         least, most = TILE_PIXELS[0] // groups, TILE_PIXELS[1]

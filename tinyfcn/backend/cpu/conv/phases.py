@@ -40,7 +40,7 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         outputs = kernels[0, 0, 0, 0].size
         reads = Window((1, 1), (-row.origin, -col.origin), (row.step, col.step))
         at = target.shape[:3], kernels.shape[1:3]
-        tiles = Tiles(gy, *at, reads, scratch, groups * outputs, groups)
+        tiles = Tiles(gy, *at, reads, groups, groups * outputs, scratch)
         products.append(Product(tiles, kernels.reshape(groups, -1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())

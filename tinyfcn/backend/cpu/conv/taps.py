@@ -18,17 +18,8 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import products
-from tinyfcn.backend.cpu.conv.window import (
-    SHARES,
-    Finish,
-    Pair,
-    Scratch,
-    Slices,
-    Window,
-    each_tap,
-    even,
-    padded_windows,
-)
+from tinyfcn.backend.cpu.conv.columns import Tiles
+from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Slices, Window, each_tap, even
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
 
@@ -71,8 +62,8 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
 def _few_pixels(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """The same for some tens of pixels, in whole windows: yᵀ = W · windowsᵀ."""
     (n, oh, ow, oc), kernel = y.shape, weight.shape[1:3]
-    found = padded_windows(x, slice(0, n), slice(0, oh), ow, kernel, window, Scratch())
-    rows, kernels = found.reshape(n * oh * ow, -1), weight.reshape(oc, -1)
+    (rows,) = Tiles(x, (n, oh, ow), kernel, window).columns((slice(0, n), slice(0, oh)))
+    kernels = weight.reshape(oc, -1)
     columns = np.empty(rows.shape[::-1], x.dtype)  # (KH · KW · C, pixels)
     length = products.SMALL // (products.STEP * n * oh * ow)
     parts = threads.split(len(columns), length)

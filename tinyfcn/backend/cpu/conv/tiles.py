@@ -12,7 +12,7 @@ from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv import phases, taps
 from tinyfcn.backend.cpu.conv.columns import Product, Tiles, by_group, multiply
 from tinyfcn.backend.cpu.conv.products import product_over_rows, reads_in_place
-from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Scratch, Window, even
+from tinyfcn.backend.cpu.conv.window import SHARES, Finish, Pair, Window, even
 from tinyfcn.backend.cpu.layout import Array
 
 input_grad = phases.input_grad
@@ -28,7 +28,7 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight))."""
     groups = x.shape[3] // weight.shape[3]
-    tiles = Tiles(x, y.shape[:3], weight.shape[1:3], window, Scratch(), groups=groups)
+    tiles = Tiles(x, y.shape[:3], weight.shape[1:3], window, groups)
     kernels = weight.reshape(groups, len(weight) // groups, -1).swapaxes(1, 2)
     kernels = np.ascontiguousarray(kernels) if reads_in_place(kernels.shape[1]) else kernels
     multiply([Product(tiles, kernels, y)], finish)
@@ -37,7 +37,7 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw (OC, KH, KW, C) = Σ over tiles of gyᵀ · columns."""
     oc, groups = len(gw), x.shape[3] // gw.shape[3]
-    tiles = Tiles(x, gy.shape[:3], gw.shape[1:3], window, Scratch(), groups=groups)
+    tiles = Tiles(x, gy.shape[:3], gw.shape[1:3], window, groups)
     total = gw.reshape(groups, oc // groups, -1)  # (G, OC/G, KH·KW·C/G)
     # Partial sums belong to fixed runs of tiles and are added in order: the bits of the result do
     # not depend on the number of threads.
