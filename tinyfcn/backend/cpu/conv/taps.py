@@ -24,6 +24,7 @@ from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import Place
 
 FEW_PIXELS = 2  # for an output channel: up to here, the weights are more than the image
+LARGE = 1 << 18  # weights of a kernel element; with fewer, threads wait for the interpreter
 
 
 def applies(kernel: Pair, window: Window) -> bool:
@@ -55,7 +56,7 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
         y[images, rows, :, channels] = block
 
     places = threads.places(n, oh, even(n * oh, n * oh) if by_rows else n * oh)
-    shares = [slice(0, oc)] if by_rows else _shares(oc)
+    shares = [slice(0, oc)] if by_rows else _parts(oc, oc * weight.shape[3])
     threads.parallel_for(task, list(itertools.product(places, shares)))
 
 
@@ -79,27 +80,30 @@ def _few_pixels(x: Array, weight: Array, finish: Finish, window: Window, y: Arra
         y[..., channels] = pixels
 
     threads.parallel_for(lambda part: np.copyto(columns[part], rows[:, part].T), parts)
-    threads.parallel_for(task, _shares(oc))
+    threads.parallel_for(task, _parts(oc, oc * weight.shape[3]))
 
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
-    """gx = the adjoint of forward in x; the threads share out the channels C."""
+    """gx = the adjoint of forward in x; the threads share out the more of the channels."""
+    summed = gy.shape[3] > gx.shape[3]
 
-    def task(channels: slice) -> None:
-        target = np.zeros((*gx.shape[:3], channels.stop - channels.start), gx.dtype)
+    def task(share: tuple[slice, slice]) -> Array:
+        outs, ins = share
+        part = np.zeros(gx[..., ins].shape, gx.dtype)
         for i, j, inputs, outputs in _taps(gx, weight, window, gy):
-            met = target[inputs]
-            met += _product(gy[outputs], weight[:, i, j, channels], met)
-        gx[..., channels] = target
+            met = part[inputs]
+            met += _product(gy[outputs][..., outs], weight[outs, i, j, ins], met)
+        if not summed:
+            gx[..., ins] = part
+        return part
 
-    threads.parallel_for(task, _shares(gx.shape[3]))
+    parts = threads.parallel_for(task, _shares(weight))
+    if summed:
+        np.sum(parts, 0, out=gx)
 
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw = the adjoint of forward in weight; the threads share out the more of the channels."""
-    oc, _, _, c = gw.shape
-    whole = slice(None)
-    shares = [(whole, s) for s in _shares(c)] if c > oc else [(s, whole) for s in _shares(oc)]
 
     def task(share: tuple[slice, slice]) -> None:
         outs, ins = share
@@ -108,7 +112,7 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
             grads = gy[outputs][..., outs].reshape(-1, len(target))
             np.matmul(grads.T, x[inputs][..., ins].reshape(-1, target.shape[1]), out=target)
 
-    threads.parallel_for(task, shares)
+    threads.parallel_for(task, _shares(gw))
 
 
 def _product(pixels: Array, matrix: Array, like: Array) -> Array:
@@ -125,5 +129,13 @@ def _taps(
         yield *divmod(tap, kernel[1]), inputs, outputs
 
 
-def _shares(channels: int) -> list[slice]:
-    return threads.split(channels, max(32, -(-channels // SHARES)))
+def _shares(weight: Array) -> list[tuple[slice, slice]]:
+    """Outputs and inputs: the more of them in parts, the others whole."""
+    oc, _, _, c = weight.shape
+    parts, whole = _parts(max(oc, c), oc * c), slice(None)
+    return [(part, whole) for part in parts] if oc > c else [(whole, part) for part in parts]
+
+
+def _parts(channels: int, products: int) -> list[slice]:
+    """Channels for the threads: the shorter the products, the fewer of them."""
+    return threads.split(channels, max(32, -(-channels // (SHARES if products >= LARGE else 2))))
