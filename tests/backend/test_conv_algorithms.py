@@ -199,8 +199,8 @@ def test_the_rule():
     assert chosen(1, 512, 21, 64, padding=(0, 0)) == "pointwise"
     assert chosen(1, 4096, 4096, 8, padding=(0, 0)) == "taps"
     assert chosen(1, 512, 21, 64, stride=(2, 2), padding=(0, 0)) == "tiles"
-    assert chosen(3, 256, 256, 64) == "winograd2"
-    assert chosen(3, 64, 64, 64) == "winograd_rows"
+    assert chosen(3, 256, 256, 64) == chosen(3, 256, 256, 20) == "winograd2"
+    assert chosen(3, 64, 64, 64) == chosen(3, 64, 64, 20) == "winograd_rows"
     assert chosen(3, 512, 16, 64) == "winograd_rows"  # too few channels on one side
     assert chosen(3, 256, 256, 64, stride=(2, 2)) == "tiles"
     assert chosen(3, 256, 256, 64, dilation=(2, 4)) == "winograd2"

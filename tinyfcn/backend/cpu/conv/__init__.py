@@ -33,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu.conv import depthwise, pointwise, taps, tiles, winograd_rows
+from tinyfcn.backend.cpu.conv import depthwise, pointwise, products, taps, tiles, winograd_rows
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Shape, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
@@ -51,7 +51,8 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 # From where on F(2×2, 3×3) is fastest: channels on both sides and their product, pixels of a batch.
-CHANNELS, WEIGHTS, PIXELS = 32, 192**2, 1024
+CHANNELS = 32
+WEIGHTS, PIXELS = (160**2, 320) if products.IN_PLACE else (128**2, 192)  # slower products, earlier
 WIDE = 64  # channels of a group, from where on it is worth an algorithm of its own
 MANY_WEIGHTS = 1 << 22  # of a 1×1 kernel
 WIDE_PADDING = 6  # times which it is more than the map: a fifth of the windows lie outside
