@@ -32,8 +32,8 @@ from tinyfcn.backend.cpu.threads import parallel_for, places, split
 POINTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])  # Bᵀ: d0 − d2, …
 ROWS = np.array([[1, 1, 1, 0], [0, 1, -1, 1]])  # Aᵀ: m0 + m1 + m2, m1 − m2 + m3
 
-STRIP_ELEMENTS = 1 << 19, 1 << 20  # of the inputs and outputs of one task at all points: calls are
-STRIPS = 4  # dear, caches are small, and in between there are so many for the threads to share out
+# Inputs and outputs of one task at all points, at least and at most: calls are dear, caches small.
+STRIP_ELEMENTS = 1 << 19, 1 << 20
 RUNS = 8  # partial sums of a weight gradient
 
 
@@ -120,19 +120,13 @@ class Strip(NamedTuple):
         self, name: str, matrix: Array, image: Array, origin: Pair, scratch: Scratch
     ) -> Array:
         """A matrix times the rows under each pair, with zeros between them, (4, pixels, C)."""
-        (top, left), (n, pairs, pitch), (_, _, w, c) = origin, self.shape, image.shape
-        buffer = self.buffer(name, c, image.dtype, scratch, self.taps - 1)
-        first = max(0, left)
-        last = max(first, min(w, left + self.y.shape[2] + self.taps - 1))
-        lines = self.rows(buffer)
+        (top, left), (n, pairs, pitch), depth = origin, self.shape, matrix.shape[1]
+        top, rows = top + 2 * self.pairs.start, 2 * pairs - 2 + depth
+        found = region(image, self.images, top, left, rows, pitch, scratch)
+        under = windows(found, (pairs, 1), (depth, pitch), (2, 1))[:, :, 0]
+        buffer = self.buffer(name, image.shape[3], image.dtype, scratch, self.taps - 1)
         buffer[:, n * pairs * pitch :] = 0
-        lines[..., : first - left, :] = 0
-        lines[..., last - left :, :] = 0
-        top, depth, width = top + 2 * self.pairs.start, matrix.shape[1], last - first
-        found = region(image, self.images, top, first, 2 * pairs - 2 + depth, width, scratch)
-        under = windows(found, (pairs, 1), (depth, width), (2, 1))[:, :, 0]
-        inner = lines[..., first - left : last - left, :].transpose(1, 2, 0, 3, 4)
-        combine(matrix, under, out=inner)  # (N, pairs, 4, width, C)
+        combine(matrix, under, out=self.rows(buffer).transpose(1, 2, 0, 3, 4))
         return buffer
 
     def windows(self, scratch: Scratch) -> Array:
@@ -165,8 +159,9 @@ def strips(x: Array, y: Array, taps: int, window: Window) -> list[Strip]:
     pairs, span = -(-oh // 2), ow + taps - 1
     # The zeros right of a row may be those left of the next.
     pitch = span - max(0, min(-left, left + span - w, taps - 1))
-    least, most = (size // (4 * ow * (c + oc)) for size in STRIP_ELEMENTS)
-    length = min(most, max(least, -(-n * pairs // STRIPS)))
+    least, most = (max(1, size // (4 * ow * (c + oc))) for size in STRIP_ELEMENTS)
+    count = 2 * -(-n * pairs // (2 * most))  # or one of two threads would wait for the other
+    length = max(least, -(-n * pairs // max(1, count)))
     found = []
     for images, rows in places(n, pairs, length):
         shape = images.stop - images.start, rows.stop - rows.start, pitch
