@@ -36,12 +36,13 @@ class Tiles:
         kernel, window: as in the convolution.
         groups: of the channels, each with columns of its own.
         outputs: elements of a pixel that go through a buffer too, and bound the tile.
+        together: how many there are of its kind whose tiles the threads share out.
         scratch: holds the columns; may be shared by several, one tile of one at a time.
     """
 
     def __init__(
         self, x: Array, shape: tuple[int, int, int], kernel: Pair, window: Window,
-        groups: int = 1, outputs: int = 0, scratch: Scratch | None = None,
+        groups: int = 1, outputs: int = 0, together: int = 1, scratch: Scratch | None = None,
     ) -> None:  # fmt: skip
         self.x, self.kernel, self.window, self.groups = x, kernel, window, groups
         self.scratch = scratch or Scratch()
@@ -50,7 +51,7 @@ class Tiles:
         least, most = TILE_PIXELS[0] // groups, TILE_PIXELS[1]
         pixels = min(max(TILE_ELEMENTS // max(self.depth, outputs), least), most)
         pixels = min(pixels, LARGEST_TILE // self.depth)
-        length = max(even(n * oh, max(1, pixels // self.ow)), 256 // (self.ow * groups))
+        length = max(even(n * oh, max(1, pixels // self.ow), together), 256 // (self.ow * groups))
         self.places = threads.places(n, oh, length)
 
     def columns(self, place: Place, dtype: Any = None) -> Array:

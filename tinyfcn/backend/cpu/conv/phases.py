@@ -31,7 +31,8 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         for n, k, s, p, d in zip(gx.shape[1:3], weight.shape[1:3], *window, strict=True)
     )
     products, unmet, scratch, groups = [], [], Scratch(), gx.shape[3] // weight.shape[3]
-    for row, col in itertools.product(rows, cols):
+    pairs = list(itertools.product(rows, cols))
+    for row, col in pairs:
         target = _pixels(gx, window.stride, row, col)
         if row.origin is None or col.origin is None:
             unmet.append(target)  # no kernel element ever lands here
@@ -40,7 +41,7 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
         outputs = kernels[0, 0, 0, 0].size
         reads = Window((1, 1), (-row.origin, -col.origin), (row.step, col.step))
         at = target.shape[:3], kernels.shape[1:3]
-        tiles = Tiles(gy, *at, reads, groups, groups * outputs, scratch)
+        tiles = Tiles(gy, *at, reads, groups, groups * outputs, len(pairs), scratch)
         products.append(Product(tiles, kernels.reshape(groups, -1, outputs), target))
     products.sort(key=lambda product: -product.tiles.depth)  # long tasks first
     multiply(products, Finish())

@@ -98,14 +98,17 @@ class Scratch:
         return bool(before != contents)
 
 
-def even(size: int, longest: int) -> int:
+def even(size: int, longest: int, together: int = 1) -> int:
     """The length of pieces of ``range(size)``, whose number is a multiple of ``SHARES``.
+
+    Or of so much less as there are others of its kind, whose pieces are done together.
 
     Example:
         >>> even(100, longest=30), even(100, longest=20)
         (25, 13)
     """
-    pieces = SHARES * -(-size // (SHARES * max(1, longest)))
+    shares = -(-SHARES // together)
+    pieces = shares * -(-size // (shares * max(1, longest)))
     return -(-size // max(1, pieces))
 
 
