@@ -36,9 +36,8 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(Σ W[kh, kw] ⊙ shifted x); weight (C, KH, KW, 1)."""
     kernels, stride = weight[..., 0].transpose(1, 2, 0), window.stride[1]
-    wide = _wide(kernels, stride, 0)
-    shifts = Shifts(x, wide.shape[:2], window, y.shape[2], Scratch())
-    taps = shifts.taps(wide)
+    taps = _wide(kernels, stride, 0, y.shape[2])
+    shifts = Shifts(x, taps.shape[:2], window, y.shape[2], Scratch())
 
     def task(block: Block) -> None:
         out, shifted = y[block], shifts.of(block)
@@ -60,6 +59,7 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     kernels, scratch, tasks = weight[..., 0].transpose(1, 2, 0), Scratch(), []
     (_, h, w, c), (kh, kw, _) = gx.shape, kernels.shape
     (down, stride), (top, left), (dh, dw) = window
+    width = -(-w // stride)
     last = (dw * (kw - 1) - left) // stride  # pixels of gy left of a wide one, where it reads first
     for part in phases(h, kh, down, top, dh):
         for i, rows in enumerate(part.taps):
@@ -67,10 +67,9 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
             if part.origin is None:
                 target[...] = 0
                 continue
-            wide = _wide(kernels[rows], stride, -left % stride)[:, ::-1]
+            taps = _wide(kernels[rows], stride, -left % stride, width)[:, ::-1]
             moves = Window((1, 1), (-part.origin, last), (part.step, dw))
-            shifts = Shifts(gy, wide.shape[:2], moves, -(-w // stride), scratch, stride)
-            taps = shifts.taps(wide)
+            shifts = Shifts(gy, taps.shape[:2], moves, width, scratch, stride)
             tasks += [(shifts, taps, target, block) for block in _blocks(target)]
 
     def task(item: tuple[Shifts, Array, Array, Block]) -> None:
@@ -124,17 +123,14 @@ class Shifts(NamedTuple):
         (found,) = windows(wide, (count, width), self.kernel, (down, 1), (dh, dw))
         return found.transpose(2, 3, 0, 1, 4).reshape(kh, kw, count, -1)
 
-    def taps(self, kernels: Array) -> Array:
-        """Each element as long as a row: a short inner loop would cost more than its work."""
-        return np.tile(kernels, (1, 1, self.width))
 
-
-def _wide(kernels: Array, stride: int, first: int) -> Array:
-    """(KH, KW, C) → (KH, KW / s, s · C), from the pixel ``first`` on, with zeros around."""
+def _wide(kernels: Array, stride: int, first: int, width: int) -> Array:
+    """(KH, KW, C) → (KH, KW / s, width · s · C), from the pixel ``first`` on, with zeros around;
+    each element as long as a row, as a short inner loop would cost more than its work."""
     kh, kw, c = kernels.shape
     wide = np.zeros((kh, -(-(first + kw) // stride) * stride, c), kernels.dtype)
     wide[:, first : first + kw] = kernels
-    return wide.reshape(kh, -1, stride * c)
+    return np.tile(wide.reshape(kh, -1, stride * c), (1, 1, width))
 
 
 def _blocks(y: Array, stride: int = 1) -> list[Block]:
