@@ -37,8 +37,8 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
 
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gW = gyᵀ x: pixels in fixed runs whose sums are added in order; few pixels by channels."""
-    rows, grads = _rows(x[:, : gy.shape[1], : gy.shape[2]]), _rows(gy)
-    oc, _, _, c = gw.shape
+    (_, h, w, oc), c = gy.shape, x.shape[3]
+    rows, grads = x[:, :h, :w].reshape(-1, c), gy.reshape(-1, oc)  # (pixels, channels)
     total = gw.reshape(oc, c)
     if len(rows) <= 3 * 1024:
         threads.parallel_for(
@@ -49,10 +49,6 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     runs = threads.split(len(rows), even(len(rows), max(2048, len(rows) // 8)))
     partial = threads.parallel_for(lambda run: grads[run].T @ rows[run], runs)
     np.sum(partial, axis=0, out=total)
-
-
-def _rows(x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])  # (pixels, C)
 
 
 def _product(x: Array, matrix: Array, finish: Finish, out: Array) -> None:
@@ -76,7 +72,7 @@ def _product(x: Array, matrix: Array, finish: Finish, out: Array) -> None:
         piece, column = place
         block = target[piece, :, column]
         pixels = block.reshape(-1, block.shape[2])  # a view
-        tall_product(_rows(lines[piece]), matrix[:, column], out=pixels)
+        tall_product(lines[piece].reshape(-1, k), matrix[:, column], out=pixels)
         finish(block, column)
 
     threads.parallel_for(task, list(itertools.product(pieces, columns)))

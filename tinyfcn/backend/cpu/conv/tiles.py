@@ -51,9 +51,8 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     def sum_run(run: slice) -> Array:
         found = np.zeros(total.shape, total.dtype)
         for place in tiles.places[run]:
-            found += product_over_rows(
-                by_group(gy[place].reshape(-1, oc), groups), tiles.columns(place)
-            )
+            grads = by_group(gy[place].reshape(-1, oc), groups)
+            found += product_over_rows(grads, tiles.columns(place))
         return found
 
     parts = threads.parallel_for(sum_run, runs)
