@@ -11,8 +11,8 @@ import numpy as np
 from tinyfcn.backend.cpu.threads import BLOCK, parallel_for, split
 
 
-def in_blocks(task: Callable[..., Any], *arrays: Any) -> None:
-    """Call ``task(*pieces)`` on matching pieces of arrays of one shape, about ``BLOCK`` long.
+def in_blocks(task: Callable[..., Any], *arrays: Any, block: int | None = None) -> None:
+    """Call ``task(*pieces)`` on matching pieces of arrays of one shape, about ``block`` long.
 
     Arrays that lie in memory in the same order without gaps are cut as flat memory, which gives
     every NumPy call one long inner loop. Where the orders differ, or there are gaps, the pieces
@@ -32,7 +32,7 @@ def in_blocks(task: Callable[..., Any], *arrays: Any) -> None:
     shape = views[0].shape
     axis = max(range(len(shape)), key=shape.__getitem__)
     before = (slice(None),) * axis
-    pieces = _pieces(shape[axis], max(1, first.size // max(1, shape[axis])))
+    pieces = _pieces(shape[axis], max(1, first.size // max(1, shape[axis])), block or BLOCK)
     if len(pieces) == 1:
         task(*views)  # not worth waking the threads
         return
@@ -82,12 +82,12 @@ def by_rows(task: Callable[..., Any], *arrays: Any) -> list[Any]:
     """Call ``task(*blocks)`` on matching blocks of the arrays' rows, about BLOCK elements of the
     first, which is a matrix; gives what the calls gave, in order."""
     rows = arrays[0]
-    pieces = _pieces(len(rows), max(1, rows.shape[1]))
+    pieces = _pieces(len(rows), max(1, rows.shape[1]), BLOCK)
     return parallel_for(lambda piece: task(*(array[piece] for array in arrays)), pieces)
 
 
-def _pieces(length: int, size: int) -> list[slice]:
+def _pieces(length: int, size: int, block: int) -> list[slice]:
     """Cut a length of so many elements each into one piece, or an even number of equal ones, so
     that two threads have as much to do."""
-    blocks = -(-length * size // BLOCK)
+    blocks = -(-length * size // block)
     return split(length, -(-length // (blocks + blocks % 2 if blocks > 1 else 1)))
