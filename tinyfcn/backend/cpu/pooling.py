@@ -1,8 +1,9 @@
 """Max pooling, and the two maps that its indices describe: scatter (unpooling) and gather.
 
-The elements that stand at one place of every window, a *tap*, form a strided view of the image,
-so a k×k pooling is k² element-wise operations on large arrays. Parts of a tap that would fall into
-the padding are left out, which is what padding with −∞ means.
+The pixels that stand at one place of every window, a *tap*, form a strided view of the image, so a
+k×k pooling is k² element-wise operations on large arrays. Each tap is copied first, pixel by pixel:
+on the view itself NumPy's loops would be as short as the number of channels. Parts of a tap that
+would fall into the padding are left out, which is what padding with −∞ means.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tinyfcn.backend.cpu.elementwise import select
 from tinyfcn.backend.cpu.layout import Array, channels_last, logical
 from tinyfcn.backend.cpu.threads import Place, parallel_for, places
 
-BLOCK = 3 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
+BLOCK = 1 << 17  # elements of a task; fewer than elsewhere, as each is passed over a dozen times
 
 
 class Pooling(Backend):
@@ -28,7 +29,7 @@ class Pooling(Backend):
         indices: bool,
     ) -> tuple[Array, Array | None]:  # fmt: skip
         x, window = channels_last(x), Window(stride, padding, dilation)
-        n, h, w, c = x.shape
+        (n, h, w, c), pixels = x.shape, _pixels(x)
         y = np.empty((n, *size, c), x.dtype)
         where = np.empty(y.shape, _index_dtype(h * w)) if indices else None
         last = kernel[0] * kernel[1] - 1
@@ -36,32 +37,33 @@ class Pooling(Backend):
         def task(place: Place) -> None:
             images, rows = place
             taps = [
-                (tap, outputs, x[images][inputs])
+                (tap, outputs, pixels[images][inputs])
                 for tap, outputs, inputs in each_tap(slice(0, h), w, rows, size[1], kernel, window)
             ]
             taps.reverse()
             best, rest = y[images, rows], taps
-            if taps[0][2].shape == best.shape:  # it is in every window
-                best[...], rest = taps[0][2], taps[1:]
+            if taps[0][2].shape == best.shape[:-1]:  # it is in every window
+                _pixels(best)[...], rest = taps[0][2], taps[1:]
             else:
                 best.fill(-np.inf)
             if where is None:
                 for _, outputs, values in rest:
-                    np.maximum(best[outputs], values, out=best[outputs])
+                    np.maximum(best[outputs], _channels(values, x), out=best[outputs])
                 return
             # From the last tap to the first, so that of equal ones the first in reading order wins,
             # be they −∞. Counted from the last, numbers rise: the largest that wins is the one.
             winner = np.zeros(best.shape, np.min_scalar_type(last + 1))
             mask = np.empty(best.shape, bool)
-            for tap, outputs, values in rest:
+            for tap, outputs, chosen in rest:
+                values = _channels(chosen, x)
                 wins = np.greater_equal(values, best[outputs], out=mask[outputs]).view(np.uint8)
                 np.maximum(best[outputs], values, out=best[outputs])
                 number = winner.dtype.type(last - tap)
                 np.maximum(winner[outputs], wins * number, out=winner[outputs])
             np.subtract(last, winner, out=winner)
             if np.isnan(best).any():
-                for tap, outputs, values in reversed(taps):
-                    winner[outputs][np.isnan(values)] = tap
+                for tap, outputs, chosen in reversed(taps):
+                    winner[outputs][np.isnan(_channels(chosen, x))] = tap
             # From kh · KW + kw to the plane index of tap 0 plus kh · DH · W + kw · DW.
             index = where[images, rows]
             number = index.dtype.type
@@ -82,13 +84,16 @@ class Pooling(Backend):
         y = np.empty((n, h, w, c), x.dtype)
         overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
 
+        tiled = kernel == stride and dilation == (1, 1) and (oh * stride[0], ow * stride[1]) == size
+
         # A task owns rows of the result, so that windows which overlap never meet in another task.
         def task(place: Place) -> int:
             images, rows = place
             found = 0
             windows = _reaching(rows, oh, kernel[0], stride[0], padding[0], dilation[0])
             values, plane = grads[images, windows], y[images, rows]
-            plane.fill(0)
+            if not tiled:
+                plane.fill(0)
             origins = _origins(windows, values.shape[1:], w, window, _index_dtype(h * w))
             offsets = where[images, windows] - origins
             for tap, outputs, inputs in each_tap(rows, w, windows, ow, kernel, window):
@@ -99,7 +104,7 @@ class Pooling(Backend):
                 if overlap:
                     plane[inputs] += chosen
                 else:
-                    plane[inputs] = chosen
+                    _pixels(plane)[inputs] = _pixels(chosen)
             return found
 
         tasks = places(n, h, BLOCK * stride[0] * stride[1] // (w * c))
@@ -124,6 +129,16 @@ class Pooling(Backend):
 
         parallel_for(task, places(n, oh, BLOCK // (ow * c)))
         return logical(y)
+
+
+def _pixels(x: Array) -> Array:
+    """(…, C), whose channels lie side by side, as an array (…) of pixels, to be copied whole."""
+    return x.view(f"V{x.shape[-1] * x.itemsize}")[..., 0]
+
+
+def _channels(pixels: Array, like: Array) -> Array:
+    """A C-contiguous copy of some pixels of an array (…, C)."""
+    return pixels.copy().view(like.dtype).reshape(*pixels.shape, like.shape[-1])
 
 
 def _reaching(rows: slice, oh: int, k: int, s: int, p: int, d: int) -> slice:
