@@ -84,7 +84,8 @@ class Pooling(Backend):
         y = np.empty((n, h, w, c), x.dtype)
         overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
 
-        tiled = kernel == stride and dilation == (1, 1) and (oh * stride[0], ow * stride[1]) == size
+        tiled = window == Window(kernel, (0, 0), (1, 1))
+        tiled = tiled and (oh * kernel[0], ow * kernel[1]) == size
 
         # A task owns rows of the result, so that windows which overlap never meet in another task.
         def task(place: Place) -> int:
