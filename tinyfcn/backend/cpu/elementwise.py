@@ -78,11 +78,11 @@ def like_rows_of(x: Any) -> tuple[Any, Any]:
     return last.reshape(-1, x.shape[1]), last.transpose(0, -1, *range(1, x.ndim - 1))
 
 
-def by_rows(task: Callable[..., Any], *arrays: Any) -> list[Any]:
-    """Call ``task(*blocks)`` on matching blocks of the arrays' rows, about BLOCK elements of the
-    first, which is a matrix; gives what the calls gave, in order."""
+def by_rows(task: Callable[..., Any], *arrays: Any, block: int | None = None) -> list[Any]:
+    """Call ``task(*blocks)`` on matching blocks of the arrays' rows, about ``block`` elements of
+    the first, which is a matrix; gives what the calls gave, in order."""
     rows = arrays[0]
-    pieces = _pieces(len(rows), max(1, rows.shape[1]), BLOCK)
+    pieces = _pieces(len(rows), max(1, rows.shape[1]), block or BLOCK)
     return parallel_for(lambda piece: task(*(array[piece] for array in arrays)), pieces)
 
 

@@ -14,6 +14,8 @@ from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu.elementwise import by_rows, like_rows_of, rows_of, select
 from tinyfcn.backend.cpu.sums import sum_axis
 
+BLOCK = 1 << 18  # elements; pixels are transposed, which has to stay in the cache
+
 
 class Loss(Backend):
     """Cross-entropy, a block of pixels at a time."""
@@ -31,7 +33,7 @@ class Loss(Backend):
             pixels -= picked
             select(pixels, labels >= 0, pixels)
 
-        by_rows(task, rows_of(x), labels.reshape(-1), loss)
+        by_rows(task, rows_of(x), labels.reshape(-1), loss, block=BLOCK)
         return loss.reshape(labels.shape)
 
     def cross_entropy_grad(self, gy: Any, x: Any, labels: Any) -> Any:
@@ -47,7 +49,7 @@ class Loss(Backend):
             position += np.maximum(labels, 0)  # for label −1 some place of the same pixel: g is 0
             block.reshape(-1)[position] -= g
 
-        by_rows(task, rows_of(x), labels.reshape(-1), gy, out)
+        by_rows(task, rows_of(x), labels.reshape(-1), gy, out, block=BLOCK)
         return gx
 
 
