@@ -28,8 +28,7 @@ class Optimizer(Backend):
                 direction = d + momentum * velocity if nesterov else velocity
             param -= np.multiply(direction, step, out=scratch)
 
-        arrays = [] if velocity is None else [velocity]
-        in_blocks(task, param, grad, *arrays, block=BLOCK)
+        in_blocks(task, param, grad, *([] if velocity is None else [velocity]), block=BLOCK)
 
     def adam_update(
         self, param: Any, grad: Any, first: Any, second: Any,

@@ -39,34 +39,31 @@ class Pooling(Backend):
             taps = [
                 (tap, outputs, pixels[images][inputs])
                 for tap, outputs, inputs in each_tap(slice(0, h), w, rows, size[1], kernel, window)
-            ]
-            taps.reverse()
+            ][::-1]
             best, rest = y[images, rows], taps
             if taps[0][2].shape == best.shape[:-1]:  # it is in every window
                 _pixels(best)[...], rest = taps[0][2], taps[1:]
             else:
                 best.fill(-np.inf)
-            if where is None:
-                for _, outputs, values in rest:
-                    np.maximum(best[outputs], _channels(values, x), out=best[outputs])
-                return
             # From the last tap to the first, so that of equal ones the first in reading order wins,
             # be they −∞. Counted from the last, numbers rise: the largest that wins is the one.
             winner = np.zeros(best.shape, np.min_scalar_type(last + 1))
             mask = np.empty(best.shape, bool)
             for tap, outputs, chosen in rest:
                 values = _channels(chosen, x)
-                wins = np.greater_equal(values, best[outputs], out=mask[outputs]).view(np.uint8)
+                if where is not None:
+                    wins = np.greater_equal(values, best[outputs], out=mask[outputs])
+                    number = winner.dtype.type(last - tap)
+                    np.maximum(winner[outputs], wins.view("u1") * number, out=winner[outputs])
                 np.maximum(best[outputs], values, out=best[outputs])
-                number = winner.dtype.type(last - tap)
-                np.maximum(winner[outputs], wins * number, out=winner[outputs])
+            if where is None:
+                return
             np.subtract(last, winner, out=winner)
             if np.isnan(best).any():
                 for tap, outputs, chosen in reversed(taps):
                     winner[outputs][np.isnan(_channels(chosen, x))] = tap
             # From kh · KW + kw to the plane index of tap 0 plus kh · DH · W + kw · DW.
-            index = where[images, rows]
-            number = index.dtype.type
+            index, number = where[images, rows], where.dtype.type
             kh = winner // winner.dtype.type(kernel[1])
             np.multiply(kh, number(dilation[0] * w - dilation[1] * kernel[1]), out=index)
             index += winner * number(dilation[1])
@@ -83,9 +80,7 @@ class Pooling(Backend):
         window, (n, oh, ow, c), (h, w) = Window(stride, padding, dilation), grads.shape, size
         y = np.empty((n, h, w, c), x.dtype)
         overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(kernel, stride, dilation, strict=True))
-
-        tiled = window == Window(kernel, (0, 0), (1, 1))
-        tiled = tiled and (oh * kernel[0], ow * kernel[1]) == size
+        tiled = (window, size) == (Window(kernel, (0, 0), (1, 1)), (oh * kernel[0], ow * kernel[1]))
 
         # A task owns rows of the result, so that windows which overlap never meet in another task.
         def task(place: Place) -> int:
