@@ -6,6 +6,7 @@ import pytest
 
 from tinyfcn import backend
 from tinyfcn.backend.cpu import conv, memory, threads
+from tinyfcn.backend.cpu.conv import kept
 from tinyfcn.backend.cuda import convolution, gemm
 from tinyfcn.backend.cuda.emulator import from_environment
 from tinyfcn.backend.errors import BackendError
@@ -17,6 +18,7 @@ READERS = {
     "TINYFCN_CUDA_CONV": convolution.algorithm,
     "TINYFCN_CUDA_GEMM": gemm.algorithm,
     "TINYFCN_EMULATOR": from_environment,
+    "TINYFCN_KEEP_KERNELS": kept.keeping,
     "TINYFCN_KEEP_MEMORY": memory.keep,
     "TINYFCN_NUM_THREADS": threads.num_threads,
 }

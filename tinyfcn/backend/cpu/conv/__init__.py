@@ -4,6 +4,7 @@
     pointwise.py   1×1 kernels: a plain matrix product
     winograd_rows.py  kernels 3 high: fewer multiplications down the columns
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
+    kept.py        kernels transformed once, while the weights stay the same
     taps.py        kernel element by element: small maps with large weights
     phases.py      the input gradient of tiles, under a stride
     depthwise.py   one channel a group: image by image;  groups.py: narrow groups as wider ones

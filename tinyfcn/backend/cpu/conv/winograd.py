@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyfcn.backend.cpu.conv.kept import Kept
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.threads import parallel_for, places, split
@@ -101,6 +102,7 @@ class Winograd:
         self.m = m
         self.data, kernel, self.output = matrices(POINTS[m])
         self.kernel = np.kron(kernel, kernel)
+        self._kept = Kept(lambda weight: self._to_points(weight.transpose(3, 1, 2, 0)))
 
     def applies(self, kernel: Pair, window: Window) -> bool:
         """3×3 kernels without stride."""
@@ -108,7 +110,7 @@ class Winograd:
 
     def forward(self, x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
         """y = finish(conv(x, weight))."""
-        self._correlate(x, self._to_points(weight).transpose(0, 2, 1), finish, window, y)
+        self._correlate(x, self._kept(weight), finish, window, y)
 
     def input_grad(self, gy: Array, weight: Array, window: Window, gx: Array) -> None:
         """The convolution of gy with kernels turned by 180°, their channels swapped."""
