@@ -17,12 +17,12 @@ between many channels that sees much padding goes to taps, one channel a group t
 everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names another one for where it
 applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
 
-∞ and NaN: F(m×m, 3×3) adds up pixels before it multiplies; merged groups multiply those of their
-neighbours by 0, and depthwise under a stride those beside its kernel. So beside such a pixel others
-may become NaN that do not see it: in its tiles of m × m outputs, within a stride, or in the
-channels of other groups. Under ``tiles`` and ``taps`` an output, and the gradient of a pixel, is
-what its own window makes it. In the gradient of a weight, a pixel meets the zeros of the padding
-under all of them, so elements that reach beyond the image may become NaN too.
+∞ and NaN: Winograd's algorithms add up pixels before they multiply; merged groups multiply those of
+their neighbours by 0, and depthwise under a stride those beside its kernel. So beside such a pixel
+others may become NaN that do not see it: in its tiles of m × m outputs or pairs of rows, within a
+stride, or in the channels of other groups. Under ``tiles`` and ``taps`` an output, and the gradient
+of a pixel, is what its own window makes it. In the gradient of a weight, a pixel meets the zeros of
+the padding under all of them, so elements that reach beyond the image may become NaN too.
 """
 
 from __future__ import annotations

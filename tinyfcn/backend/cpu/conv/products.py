@@ -22,7 +22,7 @@ IN_PLACE = any(pool.get("architecture") in AVX512 for pool in threadpoolctl.thre
 SMALL = 10**6  # multiplications
 SHORTEST = 64  # rows of a sum of products; in shorter pieces it would be added to too often
 FEW_COLUMNS = 64  # stay in the registers
-LONG = 1 << 14  # numbers of a few rows, which stay in the cache
+LONG = 1 << 15  # numbers of a few rows: a call is dear, and ``SMALL`` holds for them too
 STEP = 12  # rows: the kernels take 4 or 6 at a time
 
 
