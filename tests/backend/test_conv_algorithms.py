@@ -16,7 +16,7 @@ NAMES = [name for name in conv.ALGORITHMS if name != "winograd_rows"]
 # How much larger the rounding of an algorithm may be than that of a direct sum: the constants of
 # F(4×4, 3×3) reach 5 and 1/24, so that large terms cancel.
 ROUNDING = {
-    "tiles": 1, "taps": 1, "pointwise": 1, "winograd_rows": 2,
+    "tiles": 1, "taps": 1, "winograd_rows": 2,
     "winograd2": 3, "winograd4": 40,
 }  # fmt: skip
 
@@ -75,12 +75,12 @@ def pieces_on_every_cpu():
 @given(data=st.data())
 def test_equal_to_the_base(algorithm, dtype, data):
     draw = data.draw
-    fixed = {"pointwise": 1, "winograd2": 3, "winograd4": 3}
+    fixed = {"winograd2": 3, "winograd4": 3}
     k = fixed.get(algorithm) or draw(st.integers(1, 4))
     strides = st.integers(1, 3 if algorithm in ("tiles", "taps") else 1)
-    dilations = st.integers(1, 1 if algorithm == "pointwise" else 3)
+    dilations = st.integers(1, 3)
     stride, dilation = draw(st.tuples(strides, strides)), draw(st.tuples(dilations, dilations))
-    p = st.integers(0, 0 if algorithm == "pointwise" else 3)
+    p = st.integers(0, 3)
     groups = draw(st.sampled_from([1, 2]))
     window = (stride, draw(st.tuples(p, p)), dilation, groups)
     n, c, oc = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)))
@@ -196,7 +196,7 @@ def test_the_rule():
         found = conv.choose((kernel, kernel), inputs, outputs, (1, size, size), window)
         return next(name for name, a in conv.ALGORITHMS.items() if a is found)
 
-    assert chosen(1, 512, 21, 64, padding=(0, 0)) == "pointwise"
+    assert chosen(1, 512, 21, 64, padding=(0, 0)) == "tiles"
     assert chosen(1, 4096, 4096, 8, padding=(0, 0)) == "taps"
     assert chosen(1, 512, 21, 64, stride=(2, 2), padding=(0, 0)) == "tiles"
     assert chosen(3, 256, 256, 64) == chosen(3, 256, 256, 20) == "winograd2"

@@ -1,7 +1,6 @@
 """Convolution on the CPU: three primitives, several algorithms, and the rule that picks one.
 
     tiles.py       columns of windows times kernels: any stride, dilation, groups; columns.py: how
-    pointwise.py   1×1 kernels: a plain matrix product
     winograd_rows.py  kernels 3 high: fewer multiplications down the columns
     winograd.py    3×3 kernels: fewer still, both ways, in two sizes
     kept.py        kernels transformed once, while the weights stay the same
@@ -10,12 +9,12 @@
     depthwise.py   one channel a group: image by image;  groups.py: narrow groups as wider ones
     products.py    matrix products in pieces that BLAS multiplies fastest
 
-The rule: a 1×1 kernel is a product. A 3×3 kernel without stride between many channels goes to
-F(2×2, 3×3), between fewer to F(2, 3) down the columns, as does any kernel that is 3 high, if the
-map is large enough to pay for the transforms; both are as exact as direct convolution. A kernel
-between many channels that sees much padding goes to taps, one channel a group to depthwise,
-everything else to tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names another one for where it
-applies: ``winograd4`` multiplies less still, and is about a digit less exact in float32.
+The rule: a 3×3 kernel without stride between many channels goes to F(2×2, 3×3), between fewer to
+F(2, 3) down the columns, as does any kernel that is 3 high, if the map is large enough to pay for
+the transforms; both are as exact as direct convolution. A kernel between many channels that sees
+much padding goes to taps, one channel a group to depthwise, everything else, 1×1 kernels too, to
+tiles. ``TINYFCN_CONV`` or ``algorithm.using`` names another one for where it applies: ``winograd4``
+multiplies less still, and is about a digit less exact in float32.
 
 ∞ and NaN: Winograd's algorithms add up pixels before they multiply; merged groups multiply those of
 their neighbours by 0, and depthwise under a stride those beside its kernel. So beside such a pixel
@@ -34,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyfcn.backend.base import Backend, conv_sizes
-from tinyfcn.backend.cpu.conv import depthwise, pointwise, products, taps, tiles, winograd_rows
+from tinyfcn.backend.cpu.conv import depthwise, products, taps, tiles, winograd_rows
 from tinyfcn.backend.cpu.conv.groups import dense, diagonal, merged
 from tinyfcn.backend.cpu.conv.window import Algorithm, Finish, Pair, Shape, Window
 from tinyfcn.backend.cpu.conv.winograd import Winograd
@@ -45,7 +44,6 @@ from tinyfcn.backend.setting import Setting, steady
 ALGORITHMS: dict[str, Algorithm] = {
     "tiles": tiles,
     "taps": taps,
-    "pointwise": pointwise,
     "winograd_rows": winograd_rows,
     "winograd2": Winograd(2),
     "winograd4": Winograd(4),
@@ -55,7 +53,6 @@ ALGORITHMS: dict[str, Algorithm] = {
 CHANNELS = 32
 WEIGHTS, PIXELS = (160**2, 320) if products.IN_PLACE else (128**2, 192)  # slower products, earlier
 WIDE = 64  # channels of a group, from where on it is worth an algorithm of its own
-MANY_WEIGHTS = 1 << 22  # of a 1×1 kernel
 WIDE_PADDING = 6  # times which it is more than the map: a fifth of the windows lie outside
 
 algorithm = Setting("TINYFCN_CONV", ("auto", *ALGORITHMS))
@@ -73,8 +70,6 @@ def choose(kernel: Pair, inputs: int, outputs: int, shape: Shape, window: Window
     if named is not None and named.applies(kernel, window):
         return named
     pixels, weights = math.prod(shape), inputs * outputs
-    if pointwise.applies(kernel, window):
-        return taps if taps.few(pixels) and weights >= MANY_WEIGHTS else pointwise
     large = weights >= WEIGHTS and min(inputs, outputs) >= CHANNELS
     if large and all(WIDE_PADDING * window.padding[i] >= shape[i + 1] for i in (0, 1)):
         return taps

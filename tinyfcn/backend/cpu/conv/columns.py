@@ -57,9 +57,12 @@ class Tiles:
     def columns(self, place: Place, dtype: Any = None) -> Array:
         """The windows of a tile, (G, pixels, KH·KW·C/G); valid until this thread's next."""
         windows = padded_windows(self.x, *place, self.ow, self.kernel, self.window, self.scratch)
-        windows = by_group(windows, self.groups)
-        columns = self.scratch.get("columns", windows.shape, dtype or self.x.dtype)
-        np.copyto(columns, windows)
+        windows, dtype = by_group(windows, self.groups), dtype or self.x.dtype
+        if windows.flags.c_contiguous and windows.dtype == dtype:  # as of a 1×1 kernel
+            columns = windows
+        else:
+            columns = self.scratch.get("columns", windows.shape, dtype)
+            np.copyto(columns, windows)
         return columns.reshape(self.groups, -1, self.depth // self.groups)
 
 
@@ -95,7 +98,8 @@ def multiply(products: Sequence[Product], finish: Finish) -> None:
 
 def by_group(x: Array, groups: int) -> Array:
     """(…, C) → (G, …, C/G), a view."""
-    return np.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, 0)
+    last = x.ndim - 1
+    return x.reshape(*x.shape[:-1], groups, -1).transpose(last, *range(last), last + 1)
 
 
 def _pixel_rows(block: Array) -> Array | None:

@@ -103,6 +103,8 @@ def _kernels(weight: Array, groups: int, row: Phases, col: Phases) -> Array:
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
     taps = [grouped[:, :, a, b].transpose(0, 2, 3, 1, 4) for a in row.taps for b in col.taps]
     _, kh, kw, oc, c = taps[0].shape
+    if len(taps) == kh * kw == 1:
+        return taps[0][..., None, :]
     kernels = np.empty((groups, kh, kw, oc, len(taps), c), weight.dtype)
 
     def task(piece: slice) -> None:

@@ -28,7 +28,7 @@ def applies(kernel: Pair, window: Window) -> bool:
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(conv(x, weight))."""
     groups = x.shape[3] // weight.shape[3]
-    tiles = Tiles(x, y.shape[:3], weight.shape[1:3], window, groups)
+    tiles = Tiles(x, y.shape[:3], weight.shape[1:3], window, groups, len(weight))
     kernels = weight.reshape(groups, len(weight) // groups, -1).swapaxes(1, 2)
     kernels = np.ascontiguousarray(kernels) if reads_in_place(kernels.shape[1]) else kernels
     multiply([Product(tiles, kernels, y)], finish)
