@@ -46,6 +46,8 @@ class Tiles:
     ) -> None:  # fmt: skip
         self.x, self.kernel, self.window, self.groups = x, kernel, window, groups
         self.scratch = scratch or Scratch()
+        moves = window.stride == (1, 1), window.padding == (0, 0), x.shape[1:3] == shape[1:]
+        self.plain = kernel == (1, 1) and all(moves)  # columns lie in the image
         n, oh, self.ow = shape
         self.depth = math.prod(kernel) * x.shape[3]
         least, most = TILE_PIXELS[0] // groups, TILE_PIXELS[1]
@@ -56,13 +58,12 @@ class Tiles:
 
     def columns(self, place: Place, dtype: Any = None) -> Array:
         """The windows of a tile, (G, pixels, KH·KW·C/G); valid until this thread's next."""
-        windows = padded_windows(self.x, *place, self.ow, self.kernel, self.window, self.scratch)
-        windows, dtype = by_group(windows, self.groups), dtype or self.x.dtype
-        if windows.flags.c_contiguous and windows.dtype == dtype:  # as of a 1×1 kernel
-            columns = windows
-        else:
-            columns = self.scratch.get("columns", windows.shape, dtype)
-            np.copyto(columns, windows)
+        at, dtype = (*place, self.ow, self.kernel, self.window, self.scratch), dtype or self.x.dtype
+        found = self.x[place] if self.plain else padded_windows(self.x, *at)
+        columns = found = by_group(found, self.groups)
+        if not self.plain or found.dtype != dtype or not found.flags.c_contiguous:
+            columns = self.scratch.get("columns", found.shape, dtype)
+            np.copyto(columns, found)
         return columns.reshape(self.groups, -1, self.depth // self.groups)
 
 
@@ -105,6 +106,8 @@ def by_group(x: Array, groups: int) -> Array:
 def _pixel_rows(block: Array) -> Array | None:
     """(n, rows, width, C) as a matrix (pixels, C) over the same memory, where it lies so."""
     n, h, w, c = block.shape
+    if block.flags.c_contiguous:
+        return block.reshape(-1, c)
     s_n, s_h, s_w, s_c = block.strides
     even = (h == 1 or s_h == w * s_w) and (n == 1 or s_n == h * w * s_w)
     if not even or (c > 1 and s_c != block.itemsize):
