@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from tinyfcn import backend
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cpu import NumpyBackend, dropout, elementwise, pooling, resample, threads
+from tinyfcn.backend.cpu import (
+    NumpyBackend,
+    dropout,
+    elementwise,
+    loss,
+    normalization,
+    optimizer,
+    pooling,
+    resample,
+    threads,
+)
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.meta import MetaBackend
 from tinyfcn.functional.resampling import Adaptive, Bilinear
@@ -230,8 +240,9 @@ def test_any_shape_on_the_cpu(name, dtype, shape, order, block):
     """Also where its blocks are so small that there are several."""
     n, c, h, w = shape
     with pytest.MonkeyPatch.context() as patch:
-        for module in (dropout, elementwise, pooling, resample):
+        for module in (dropout, elementwise, loss, optimizer, pooling, resample):
             patch.setattr(module, "BLOCK", block)
+        patch.setattr(normalization, "LONG", block)
         check(CPU, name, (n, 2 * c, h, w), dtype, order)
 
 
