@@ -16,6 +16,9 @@ neighbouring pixels is KW · C numbers side by side, and the windows of the pixe
 r + 2 KW … tile the memory. So for each phase r < KW the matrix of windows is a view of the row, and
 their outputs are every KW-th row of the result. One row of an image follows the other, with zeros
 between them; the outputs of windows that reach from one into the next are left out.
+
+A product with few columns is slow. So windows of few outputs are a pixel wider and make two pixels
+at once: next to the kernels stand the same, moved by a pixel, with zeros around them.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ ROWS = np.array([[1, 1, 1, 0], [0, 1, -1, 1]])  # Aᵀ: m0 + m1 + m2, m1 − m2 
 
 # Inputs and outputs of one task at all points, at least and at most: calls are dear, caches small.
 STRIP_ELEMENTS = 1 << 19, 1 << 20
+FEW = 8  # outputs: BLAS computes 16 columns in the time of 8
 RUNS = 8  # partial sums of a weight gradient
 
 
@@ -49,7 +53,12 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
     # as a product: outside of tasks BLAS wakes threads of its own, which then spin beside ours.
     g0, g1, g2 = weight.transpose(1, 2, 3, 0).copy()  # (KW, C, OC) each
     plus = (g0 + g1 + g2) / 2
-    kernels = np.stack([g0, plus, plus - g1, -g2]).reshape(4, 1, kw * c, oc)
+    each = np.stack([g0, plus, plus - g1, -g2])
+    group = grouped(oc, kw)
+    kernels = np.zeros((4, 1, kw + group - 1, c, group, oc), each.dtype)
+    for i in range(group):
+        kernels[:, 0, i : i + kw, :, i] = each
+    kernels = kernels.reshape(4, 1, -1, group * oc)
     scratch = Scratch()
 
     def task(strip: Strip) -> None:
@@ -69,10 +78,10 @@ def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
 def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
     """gw = Gᵀ Σ over pixels of (A gy) (Bᵀ windows)."""
     oc, _, kw, c = gw.shape
-    scratch = Scratch()
+    group, scratch = grouped(oc, kw), Scratch()
 
     def add(run: list[Strip]) -> Array:
-        total = np.zeros((4, oc, kw * c), gw.dtype)
+        total = np.zeros((4, group * oc, (kw + group - 1) * c), gw.dtype)
         for strip in run:
             grads = strip.by_phase(strip.gradients(scratch))
             total += product_over_rows(grads, strip.windows(scratch)).sum(1)
@@ -80,9 +89,10 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
 
     # Partial sums belong to fixed runs of strips and are added in order: the same bits for any
     # number of threads.
-    found = strips(x, gy, kw, window)
-    parts = parallel_for(add, [found[run] for run in split(len(found), -(-len(found) // RUNS))])
-    m0, m1, m2, m3 = np.sum(parts, axis=0).reshape(4, oc, kw, c)
+    every = strips(x, gy, kw, window)
+    parts = parallel_for(add, [every[run] for run in split(len(every), -(-len(every) // RUNS))])
+    found = np.sum(parts, axis=0).reshape(4, group, oc, -1, c)
+    m0, m1, m2, m3 = sum(found[:, i, :, i : i + kw] for i in range(group))
     gw[:, 0] = m0 + (m1 + m2) / 2
     gw[:, 1] = (m1 - m2) / 2
     gw[:, 2] = (m1 + m2) / 2 - m3
@@ -94,7 +104,8 @@ class Strip(NamedTuple):
     x: Array
     y: Array  # or its gradient
     origin: Pair  # of the first window in x
-    taps: int  # KW
+    group: int  # neighbouring outputs of a window
+    taps: int  # KW + group − 1: its pixels
     images: slice
     pairs: slice
     shape: tuple[int, int, int]  # images, pairs, and pixels from one row to the next
@@ -113,8 +124,9 @@ class Strip(NamedTuple):
         return buffer[:, : n * pairs * pitch].reshape(4, n, pairs, pitch, -1)
 
     def by_phase(self, buffer: Array) -> Array:
-        """(4, pixels, channels) as (4, KW, pixels / KW, channels): every KW-th pixel."""
-        return buffer.reshape(4, -1, self.taps, buffer.shape[2]).swapaxes(1, 2)
+        """(4, pixels, channels) as (4, phases, pixels / taps, group · channels)."""
+        phases, width = self.taps // self.group, self.group * buffer.shape[2]
+        return buffer.reshape(4, -1, phases, width).swapaxes(1, 2)
 
     def combined(
         self, name: str, matrix: Array, image: Array, origin: Pair, scratch: Scratch
@@ -130,11 +142,12 @@ class Strip(NamedTuple):
         return buffer
 
     def windows(self, scratch: Scratch) -> Array:
-        """The windows of Bᵀ d, as (4, KW, pixels / KW, KW · C)."""
+        """The windows of Bᵀ d, as (4, phases, pixels / taps, taps · C)."""
         points = self.combined("points", POINTS, self.x, self.origin, scratch)
         step, pixel, one = points.strides
-        shape = 4, self.taps, points.shape[1] // self.taps, self.taps * points.shape[2]
-        strides = step, pixel, self.taps * pixel, one
+        count = points.shape[1] // self.taps
+        shape = 4, self.taps // self.group, count, self.taps * points.shape[2]
+        strides = step, self.group * pixel, self.taps * pixel, one
         return np.ndarray(shape, points.dtype, points, strides=strides)
 
     def gradients(self, scratch: Scratch) -> Array:
@@ -153,6 +166,11 @@ class Strip(NamedTuple):
         return y
 
 
+def grouped(outputs: int, taps: int) -> int:
+    """How many neighbouring pixels to compute at once, so that products have columns enough."""
+    return 2 if outputs <= FEW and taps % 2 else 1
+
+
 def strips(x: Array, y: Array, taps: int, window: Window) -> list[Strip]:
     """All the output rows, of images one after the other."""
     (n, oh, ow, oc), (_, _, w, c), left = y.shape, x.shape, -window.padding[1]
@@ -162,8 +180,8 @@ def strips(x: Array, y: Array, taps: int, window: Window) -> list[Strip]:
     least, most = (max(1, size // (4 * ow * (c + oc))) for size in STRIP_ELEMENTS)
     count = 2 * -(-n * pairs // (2 * most))  # or one of two threads would wait for the other
     length = max(least, -(-n * pairs // max(1, count)))
-    found = []
+    found, group = [], grouped(oc, taps)
     for images, rows in places(n, pairs, length):
         shape = images.stop - images.start, rows.stop - rows.start, pitch
-        found.append(Strip(x, y, window.origin, taps, images, rows, shape))
+        found.append(Strip(x, y, window.origin, group, taps + group - 1, images, rows, shape))
     return found
