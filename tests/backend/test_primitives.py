@@ -187,7 +187,7 @@ ARGUMENTS |= {
     "sgd_update heavy_ball": lambda a: (a.image(), a.image(), a.image(), 0.9, 1, 0.1, 0, False),
     "sgd_update without_momentum": lambda a: (a.image(), a.image(), None, 0, 1, 0.1, 0.01, False),
 }
-NO_VALUES = {"as_array", "empty", "synchronize", "to_numpy", "upload", "zeros"}
+NO_VALUES = {"as_array", "empty", "later", "synchronize", "to_numpy", "upload", "zeros"}
 
 
 def arrays_of(value):
