@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
 CORE_LINES = 3266
-ALL_LINES = 18_496
+ALL_LINES = 18_504
 FILE_LINES = 400
 
 

@@ -28,28 +28,33 @@ class Resample(Backend):
 
     def resample2d(self, x: Array, rows: Sparse, columns: Sparse) -> Array:
         x = channels_last(x)
-        n, h, w, c = x.shape
-        y = np.empty((n, len(rows), len(columns), c), x.dtype)
-        picked_rows, picked_columns = _picked(rows), _picked(columns)
-        if picked_rows is not None and picked_columns is not None:
-
-            def pick(item: tuple[int, slice]) -> None:
-                image, outputs = item
-                strip = x[image, picked_rows[outputs]]
-                np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
-
-            parallel_for(pick, [*itertools.product(range(n), split(len(rows), BLOCK))])
-            return logical(y)
-        row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
-
-        def task(item: tuple[int, Any]) -> None:
-            image, (outputs, inputs, weights) = item
-            strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
-            for columns_out, columns_in, weights in column_bands:
-                np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
-
-        parallel_for(task, [*itertools.product(range(n), row_bands)])
+        y = np.empty((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
+        resample(x, rows, columns, y)
         return logical(y)
+
+
+def resample(x: Array, rows: Sparse, columns: Sparse, y: Array) -> None:
+    """y (N, OH, OW, C) = rows · x (N, H, W, C) · columnsᵀ."""
+    n, _, w, c = x.shape
+    picked_rows, picked_columns = _picked(rows), _picked(columns)
+    if picked_rows is not None and picked_columns is not None:
+
+        def pick(item: tuple[int, slice]) -> None:
+            image, outputs = item
+            strip = x[image, picked_rows[outputs]]
+            np.take(strip, picked_columns, axis=1, out=y[image, outputs], mode="clip")
+
+        parallel_for(pick, [*itertools.product(range(n), split(len(rows), BLOCK))])
+        return
+    row_bands, column_bands = _bands(rows, x.dtype), _bands(columns, x.dtype)
+
+    def task(item: tuple[int, Any]) -> None:
+        image, (outputs, inputs, weights) = item
+        strip = np.matmul(weights, x[image, inputs].reshape(-1, w * c)).reshape(-1, w, c)
+        for columns_out, columns_in, weights in column_bands:
+            np.matmul(weights, strip[:, columns_in], out=y[image, outputs, columns_out])
+
+    parallel_for(task, [*itertools.product(range(n), row_bands)])
 
 
 def _bands(matrix: Sparse, dtype: Any) -> list[tuple[slice, slice, Array]]:

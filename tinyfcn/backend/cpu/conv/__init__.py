@@ -7,6 +7,7 @@
     taps.py        kernel element by element: small maps with large weights
     phases.py      the input gradient of tiles, under a stride
     depthwise.py   one channel a group: image by image;  groups.py: narrow groups as wider ones
+    separable.py   one kernel u vᵀ for all of them, as in bilinear upsampling
     products.py    matrix products in pieces that BLAS multiplies fastest
 
 The rule: a 3×3 kernel without stride between many channels goes to F(2×2, 3×3), between fewer to

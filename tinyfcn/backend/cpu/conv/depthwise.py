@@ -19,6 +19,7 @@ import numpy as np
 
 from tinyfcn.backend.cpu import threads
 from tinyfcn.backend.cpu.conv.phases import phases
+from tinyfcn.backend.cpu.conv.separable import factors
 from tinyfcn.backend.cpu.conv.window import Finish, Pair, Scratch, Window, region, windows
 from tinyfcn.backend.cpu.layout import Array
 from tinyfcn.backend.cpu.sums import RUN, sum_axis
@@ -35,6 +36,9 @@ def applies(kernel: Pair, window: Window) -> bool:
 
 def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -> None:
     """y = finish(Σ W[kh, kw] ⊙ shifted x); weight (C, KH, KW, 1)."""
+    if 1 not in window.stride and (found := factors(weight)):
+        found.forward(x, finish, window, y)
+        return
     kernels, stride = weight[..., 0].transpose(1, 2, 0), window.stride[1]
     taps = _wide(kernels, stride, 0, y.shape[2])
     shifts = Shifts(x, taps.shape[:2], window, y.shape[2], Scratch())
@@ -56,6 +60,9 @@ def forward(x: Array, weight: Array, finish: Finish, window: Window, y: Array) -
 
 def input_grad(gy: Array, weight: Array, window: Window, gx: Array) -> None:
     """Σ of the turned kernels ⊙ shifted gy, for each phase of the rows."""
+    if 1 not in window.stride and (found := factors(weight)):
+        found.input_grad(gy, window, gx)
+        return
     kernels, scratch, tasks = weight[..., 0].transpose(1, 2, 0), Scratch(), []
     (_, h, w, c), (kh, kw, _) = gx.shape, kernels.shape
     (down, stride), (top, left), (dh, dw) = window
@@ -90,7 +97,8 @@ def weight_grad(x: Array, gy: Array, window: Window, gw: Array) -> None:
 
     def task(block: Block) -> Array:
         shifted = shifts.of(block)
-        lines = np.repeat(gy[block], stride, 1).reshape(shifted.shape[2:])
+        grads = gy[block] if stride == 1 else np.repeat(gy[block], stride, 1)
+        lines = grads.reshape(shifted.shape[2:])
         sums = shifts.scratch.get("sums", (*shifted.shape[:2], shifted.shape[3]), gw.dtype)
         np.einsum("klrx,rx->klx", shifted, lines, out=sums)
         found = sum_axis(sums.reshape(*sums.shape[:2], -1, stride * c), 2)
