@@ -105,6 +105,10 @@ def bilinear(lib: Any, n: int, h: int, w: int, factor: int) -> Step:
     layer = lib.nn.ConvTranspose2d(
         CLASSES, CLASSES, 2 * factor, factor, factor // 2, groups=CLASSES, bias=False
     )
+    across = [1 - abs(i + 0.5 - factor) / factor for i in range(2 * factor)]
+    for i, row in enumerate(across):
+        for j, column in enumerate(across):
+            layer.weight.data[:, :, i, j] = row * column
     x = lib.normal(n, CLASSES, h, w, requires_grad=True)
     return _forward_backward(lib, layer.requires_grad_(False), x, layer)
 

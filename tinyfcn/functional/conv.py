@@ -14,6 +14,7 @@ The three ops are closed under differentiation: gradients of any order use nothi
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from tinyfcn import backend
@@ -35,6 +36,7 @@ from tinyfcn.tensor import Tensor
 __all__ = ["conv2d", "conv_transpose2d"]
 
 AXES = "height", "width"
+LONG = 1 << 31  # multiplications of a weight gradient that keeps all threads busy by itself
 
 
 class ConvWindow(NamedTuple):
@@ -66,7 +68,9 @@ class Conv2d(Function):
         size, kernel = x.shape[2:], weight.shape[2:]
         gx = Conv2dInputGrad(self.window, size)(gy, weight, None) if need_x else None
         weight_grad = Conv2dWeightGrad(self.window, kernel)
-        gw = self.gradient(1, weight_grad, x, gy) if need_weight else None
+        long = gy.size * weight.size > LONG * weight.shape[0]
+        make = weight_grad if long else partial(self.gradient, 1, weight_grad)
+        gw = make(x, gy) if need_weight else None
         return gx, gw, self.gradient(2, ChannelSums(), gy) if need_bias else None
 
 
