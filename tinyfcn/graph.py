@@ -120,7 +120,6 @@ def walk(
                     _add(sums, edge, _fitting(node, edge, g))
             if not retain_graph:
                 node.free()
-
         sums |= {end: g() for end, g in later.items()}
 
     results = {end: g for end, g in sums.items() if end in wanted}

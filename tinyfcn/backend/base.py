@@ -59,8 +59,7 @@ class Backend:
         """Wait until all work that was given to the device is done; for timings."""
 
     def later(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        """Have ``function()`` called now or beside what comes next; what is given, called, gives
-        its result."""
+        """Call ``function()``, now or beside what comes next; what is given gives its result."""
         result = function()
         return lambda: result
 

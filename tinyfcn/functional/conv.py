@@ -65,9 +65,8 @@ class Conv2d(Function):
         if self.relu:
             gy = ReLUGrad()(gy, y.detach())
         need_x, need_weight, need_bias = self.needs_input_grad
-        size, kernel = x.shape[2:], weight.shape[2:]
-        gx = Conv2dInputGrad(self.window, size)(gy, weight, None) if need_x else None
-        weight_grad = Conv2dWeightGrad(self.window, kernel)
+        gx = Conv2dInputGrad(self.window, x.shape[2:])(gy, weight, None) if need_x else None
+        weight_grad = Conv2dWeightGrad(self.window, weight.shape[2:])
         long = gy.size * weight.size > LONG * weight.shape[0]
         make = weight_grad if long else partial(self.gradient, 1, weight_grad)
         gw = make(x, gy) if need_weight else None
