@@ -38,13 +38,15 @@ LONGEST = 900  # seconds that one file may take
 DYNAMIC_SHARED = 48 * 1024  # bytes: MOST_DYNAMIC of runtime.h
 
 
-# How kernels are compiled, and how the runtime is. -g1 has the lines, for addr2line, and no more.
+# What addr2line needs; of a library of one file, DWARF 5 would call that file <stdin>.
+LINES = ["-gdwarf-4", "-g1"]
+# How kernels are compiled, and how the runtime is.
 MODES = {
-    "fast": (["-O2", "-g1"], ["-O2"]),
+    "fast": (["-O2", *LINES], ["-O2"]),
     "check": (
-        ["-O1", "-g1", "-DTINYFCN_CHECK", "-fsanitize=thread,bounds,alignment",
+        ["-O1", *LINES, "-DTINYFCN_CHECK", "-fsanitize=thread,bounds,alignment",
          "--param=tsan-instrument-func-entry-exit=0"],
-        ["-O2", "-g1", "-DTINYFCN_CHECK"],
+        ["-O2", *LINES, "-DTINYFCN_CHECK"],
     ),
     "debug": (["-O0", "-g3"], ["-O1", "-g"]),
 }  # fmt: skip
