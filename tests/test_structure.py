@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
 CORE_LINES = 3270
-ALL_LINES = 18_512
+ALL_LINES = 29_999
 FILE_LINES = 400
 
 

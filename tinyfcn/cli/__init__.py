@@ -24,6 +24,10 @@ COMMANDS = {
     "models": ("tinyfcn.cli.models", "List all networks with their size and cost."),
     "benchmark": ("tinyfcn.cli.benchmark", "Time layers, networks and training steps."),
     "kernels": ("tinyfcn.cli.kernels", "Run, check and profile the CUDA kernels one by one."),
+    "puzzles": (
+        "tinyfcn.cli.puzzles",
+        "Thirty tasks that grade themselves: layers, kernels, bugs.",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""The third ladder: eight files with a mistake in each."""

@@ -1,0 +1,1 @@
+"""The first ladder: layers in NumPy, forward and backward."""
