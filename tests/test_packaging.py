@@ -18,7 +18,8 @@ def test_every_package_is_listed():
         for path in (ROOT / "tinyfcn").rglob("__init__.py")
     }
     listed = CONFIG["options"]["packages"].split()
-    assert listed == sorted(found | {"tinyfcn.examples", "tinyfcn.kernels"})
+    beside = {"tinyfcn.examples", "tinyfcn.examples.lessons", "tinyfcn.kernels"}
+    assert listed == sorted(found | beside)
 
 
 def test_every_other_file_is_package_data():

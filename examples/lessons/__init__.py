@@ -1,0 +1,1 @@
+"""Lessons: one short script for each idea; ``tinyfcn lessons`` lists them in reading order."""
