@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tinyfcn"
 # From the top; what stands on one line may know of each other.
 ORDER = [
     {"cli", "doctor", "examples", "lessons"},
-    {"benchmark", "kernel_lab", "puzzles"},
+    {"benchmark", "explorer", "kernel_lab", "puzzles"},
     {"training"},
     {"parallel"},
     {"data", "weights", "onnx", "metrics", "visualize"},

@@ -23,6 +23,7 @@ COMMANDS = {
     "summary": ("tinyfcn.cli.summary", "Show a network layer by layer."),
     "models": ("tinyfcn.cli.models", "List all networks with their size and cost."),
     "benchmark": ("tinyfcn.cli.benchmark", "Time layers, networks and training steps."),
+    "explore": ("tinyfcn.cli.explore", "See what happens inside a layer, in a browser."),
     "lessons": ("tinyfcn.cli.lessons", "Short scripts to read, run and change, one for each idea."),
     "kernels": ("tinyfcn.cli.kernels", "Run, check and profile the CUDA kernels one by one."),
     "puzzles": (

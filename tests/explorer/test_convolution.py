@@ -1,0 +1,241 @@
+"""The convolution room's answers, against plain loops and against the engine's other way."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from loops import met
+
+import tinyfcn
+import tinyfcn.functional as F
+from tinyfcn.explorer.convolution import LARGEST, SETTINGS, answer, states
+
+DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
+
+
+@st.composite
+def addresses(draw) -> dict[str, str]:
+    """Settings that make sense, most of them small."""
+    state = {
+        name: draw(st.sampled_from(values))
+        for name, (_, values) in SETTINGS.items()
+        if values is not None
+    }
+    state["groups"] = draw(st.integers(1, 2))
+    state["c"], state["oc"] = (state["groups"] * draw(st.integers(1, 2)) for _ in range(2))
+    for a in "hw":
+        least = max(1, state["d" + a] * (state["k" + a] - 1) + 1 - 2 * state["p" + a])
+        assume(least <= LARGEST)
+        state[a] = draw(st.integers(least, max(7, least)))
+    if draw(st.booleans()):
+        state |= {"x": "0.0.0:2.25,0.9.9:3", "weight": "0.0.0.0:-1", "gy": "0.0.0:7"}
+    return {name: str(value) for name, value in state.items()}
+
+
+def arrays(found: dict[str, Any], state: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The three grids in their shapes, x with its padding."""
+    grids = found["grids"]
+    c, oc, groups = (int(state[name]) for name in ("c", "oc", "groups"))
+    leading = {"x": (c,), "w": (oc, c // groups), "y": (oc,)}
+    made = {
+        key: np.array(grids[key]["values"]).reshape(
+            *leading[key], grids[key]["rows"], grids[key]["columns"]
+        )
+        for key in "xwy"
+    }
+    (ph, pw) = grids["x"]["pad"]
+    made["x"] = np.pad(made["x"], [(0, 0), (ph, ph), (pw, pw)])
+    return made
+
+
+def summed(into: str, numbers: dict[str, np.ndarray], triples: Any) -> np.ndarray:
+    """One pass, product by product."""
+    total = np.zeros(numbers[into].shape)
+    order = "xwy"
+    for triple in triples:
+        a, b = (numbers[key][triple[order.index(key)]] for key in order if key != into)
+        total[triple[order.index(into)]] += a * b
+    return total
+
+
+@settings(max_examples=30, deadline=None)
+@given(addresses())
+def test_all_numbers_are_those_of_plain_loops(state):
+    found = answer(state)
+    numbers, into, triples = arrays(found, state), state["into"], met(state)
+    expected = summed(into, numbers, triples)
+    (ph, pw), inner = found["grids"]["x"]["pad"], slice(None)
+    if into == "x":  # what falls into the padding is cut off
+        inner = (slice(None), slice(ph, expected.shape[1] - ph), slice(pw, expected.shape[2] - pw))
+    np.testing.assert_allclose(numbers[into][inner], expected[inner], rtol=2e-5, atol=1e-4)
+    # The relation.
+    shapes = [numbers[key].shape for key in "xwy"]
+    flat = [[np.ravel_multi_index(p, s) for p, s in zip(t, shapes, strict=True)] for t in triples]
+    np.testing.assert_array_equal(np.reshape(found["triples"], (-1, 3)), flat)
+    # Painted from the input: after each step, what its pixels so far make.
+    source = "x" if into == "y" else "y"
+    rows, columns = found["grids"][source]["rows"], found["grids"][source]["columns"]
+    assert len(found["partial"]) == rows * columns
+    step = (rows * columns) // 2
+    pads = found["grids"][source]["pad"]
+    places = [
+        [a - b for a, b in zip(t["xwy".index(source)][1:], pads, strict=True)] for t in triples
+    ]
+    seen = [t for t, (i, j) in zip(triples, places, strict=True) if i * columns + j <= step
+            and 0 <= j < columns]  # fmt: skip
+    part = summed(into, numbers, seen)[inner].ravel()
+    np.testing.assert_allclose(found["partial"][step], part, rtol=2e-5, atol=1e-4)
+    np.testing.assert_array_equal(found["partial"][-1], numbers[into][inner].ravel())
+
+
+@settings(max_examples=20, deadline=None)
+@given(addresses())
+def test_swapped_passes_have_the_same_numbers(state):
+    one, other = (answer(state | {"swapped": swapped}) for swapped in ("no", "yes"))
+    for key in "xwy":
+        assert one["grids"][key]["values"] == other["grids"][key]["values"]
+    assert one["triples"] == other["triples"]
+    kinds = {"x": "gy", "gy": "x", "y": "gx", "gx": "y"}
+    names = [{key: each["grids"][key]["name"] for key in "xy"} for each in (one, other)]
+    assert names[1] == {key: kinds[name] for key, name in names[0].items()}
+
+
+@settings(max_examples=20, deadline=None)
+@given(addresses())
+def test_the_code_gives_the_numbers(state):
+    found = answer(state)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(found["code"]["tinyfcn"], {})
+    text = printed.getvalue().split("Tensor(")[1].rpartition(", dtype")[0]
+    if "..." not in text:  # NumPy shortens what is long
+        values = np.ravel(ast.literal_eval(text.replace("\n", "")))
+        want = np.array(found["grids"][state["into"]]["values"])
+        np.testing.assert_allclose(values, want, rtol=1e-4, atol=1e-4)
+    ast.parse(found["code"]["PyTorch"])
+
+
+@settings(max_examples=6, deadline=None)
+@given(addresses())
+def test_controls_offer_what_is_valid_and_nothing_else(state):
+    found = answer(state)
+    for control in found["controls"]:
+        text, nothing = control["options"][control["at"]]
+        assert nothing == {}
+        for text, change in control["options"]:
+            then = {**state, **{n: v if v else str(DEFAULTS[n]) for n, v in change.items()}}
+            there = {c["name"]: c for c in answer(then)["controls"]}[control["name"]] if (
+                control["name"] not in ("into", "swapped")) else None  # fmt: skip
+            if there:
+                assert there["options"][there["at"]][0] == text
+                if state["swapped"] == "yes" and control["name"][0] in "kspd":
+                    small = [
+                        a["grids"]["y"][n]
+                        for a in (found, answer(then))
+                        for n in ("rows", "columns")
+                    ]
+                    assert small[:2] == small[2:]  # the input of the transposed convolution stays
+    if state["swapped"] == "no":
+        offered = {c["name"]: {text for text, _ in c["options"]} for c in found["controls"]}
+        for name in ("kh", "pw", "sw", "dh", "h", "groups", "c"):
+            for value in map(str, SETTINGS[name].values):
+                if value not in offered[name]:
+                    with pytest.raises(ValueError, match=r"kernel spans|must divide"):
+                        answer(state | {name: value})
+
+
+@settings(max_examples=20, deadline=None)
+@given(addresses())
+def test_views_are_the_convolution(state):
+    state["into"] = "y"
+    found = answer(state)
+    numbers = arrays(found, state)
+    views = {view["name"]: view for view in found["views"]}
+    ws = [found["grids"]["w"]["values"][t] for t in found["triples"][1::3]]
+    x, y = (np.array(found["grids"][key]["values"]) for key in "xy")
+    for sheet, source in zip(views["matrix"]["sheets"], (x, y), strict=True):
+        matrix = np.zeros(sheet["rows"] * sheet["columns"])
+        for at, weight in zip(sheet["of"], ws, strict=True):
+            if at >= 0:
+                matrix[at] = weight
+        matrix = matrix.reshape(sheet["rows"], sheet["columns"])
+        if source is x:
+            whole = matrix
+            np.testing.assert_allclose(matrix @ x, y, rtol=2e-5, atol=1e-4)
+    np.testing.assert_array_equal(matrix, whole.T)
+    sheet = views["im2col"]["sheets"][0]
+    columns = np.full(sheet["rows"] * sheet["columns"], np.nan)
+    columns[sheet["of"]] = numbers["x"].ravel()[found["triples"][::3]]
+    groups, (oc, *_) = int(state["groups"]), numbers["w"].shape
+    kernels = numbers["w"].reshape(groups, oc // groups, -1)
+    product = kernels @ columns.reshape(groups, -1, sheet["columns"])
+    np.testing.assert_allclose(product.ravel(), y, rtol=2e-5, atol=1e-4)
+    tables = {name: np.array(table) for name, _, table in views["counts"]["tables"]}
+    inside = sum(sheet >= 0 for sheet in views["matrix"]["sheets"][0]["of"])
+    assert {int(table.sum()) for table in tables.values()} == {inside}
+    grid = y.reshape(numbers["y"].shape)
+    for first, tables in views["winograd"].get("tiles", []):
+        o, i, j = np.unravel_index(first, grid.shape)
+        tile = grid[o, i : i + 2, j : j + 2]
+        whole = np.array(tables[-1][2][0])[: tile.shape[0], : tile.shape[1]]
+        np.testing.assert_allclose(whole, tile, rtol=2e-5, atol=1e-4)
+
+
+def test_the_remainder_is_the_output_padding():
+    """What the floor leaves over is what the transposed convolution has to add."""
+    found = answer({"h": "6", "sh": "2", "swapped": "yes", "into": "x"})
+    assert "output_padding=(1, 0)" in found["code"]["PyTorch"]
+    assert [found["grids"][key]["rows"] for key in "xy"] == [6, 2]
+    height, width = answer({"h": "6", "sh": "2"})["formulas"]["axes"]
+    assert height[1][-1] == "⌊3 / 2⌋ + 1, and 3 = 1·2 + 1"
+    assert height[2] == "2; no window reaches the last row" and width[2] == "4"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([], "convolution: expected an object of settings, got list"),
+        ({"k": "3"}, "convolution: no setting is called 'k'"),
+        ({"kh": "0"}, "convolution: kh must be one of 1, 2, 3, 4, 5, got '0'"),
+        ({"kh": 3}, "convolution: kh must be one of 1, 2, 3, 4, 5, got 3"),
+        ({"into": "z" * 999}, "convolution: into must be one of y, x, w, got 'zzz"),
+        ({"h": "2"}, "convolution: the kernel spans 3 pixels of height, but x has only 2 with"),
+        ({"groups": "2"}, "convolution: c=1 and oc=1 must divide into groups=2"),
+        ({"x": "0.0.0:nan"}, "convolution: x must be at most 1000 places with numbers"),
+        ({"x": "0.0.0:1e9"}, "convolution: x must be at most"),
+        ({"gy": "0:1," * 2000}, "convolution: gy must be at most"),
+    ],
+)
+def test_a_bad_address_ends_in_a_sentence(given, sentence):
+    with pytest.raises(ValueError) as error:
+        answer(given)
+    assert str(error.value).startswith(sentence) and len(str(error.value)) < 250
+
+
+def test_an_image_and_its_edges():
+    found = answer(
+        {"image": "scene 2", "kernel": "edges", "h": "10", "w": "10", "dtype": "float64"}
+    )
+    x = np.array(found["grids"]["x"]["values"]).reshape(1, 1, LARGEST, LARGEST)
+    assert x.min() == 0 and x.max() == 1 and found["grids"]["x"]["picture"]
+    edges = tinyfcn.tensor([[[[-1.0, 0.0, 1.0]] * 3]], dtype="float64")
+    y = F.conv2d(tinyfcn.tensor(x), edges).numpy().ravel()
+    np.testing.assert_allclose(found["grids"]["y"]["values"], y, atol=1e-12)
+
+
+def test_what_is_recorded_can_be_walked_through():
+    """Each control has more than its one value in the default, and each pass of it is there."""
+    recorded = {tuple(sorted((n, v) for n, v in s.items() if v)) for s in states()}
+    assert 300 < len(recorded) < 600
+    for into in "yxw":
+        for swapped in ("no", "yes"):
+            named = {"into": into, "swapped": swapped}
+            key = {n: v for n, v in named.items() if v != DEFAULTS[n]}
+            assert tuple(sorted(key.items())) in recorded

@@ -1,0 +1,58 @@
+"""The page in a real browser, in each room: for every width, in the dark, and for every reader."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+# Rooms in all their states; a new room adds a few.
+ADDRESSES = [
+    "convolution",
+    "convolution?at=y.3&code=PyTorch&view=im2col",
+    "convolution?ph=4&pw=4&h=10&w=10&c=4&oc=4&step=9",
+    "convolution?c=2&oc=2&image=scene 1&ph=1&view=counts&at=x.9",
+    "convolution?into=w&swapped=yes&view=winograd&at=w.1&weight=0.0.1.1:9",
+    "convolution?view=winograd&paint=scatter&step=3",
+]
+AXE = importlib.util.find_spec("axe_core_python")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_widths_and_themes(server, browser, width, dark):
+    browser.size(width, 900, dark)
+    is_dark = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every(n => n < 100)"
+    for address in ADDRESSES:
+        browser.go(f"{server.url}#{address}")
+        page = "document.documentElement"
+        assert browser.run(f"{page}.scrollWidth - {page}.clientWidth") == 0, address
+        assert browser.run(is_dark) == dark
+    browser.click("document.getElementById('theme')")
+    assert browser.run(is_dark) != dark
+    browser.go(f"{server.url}#{ADDRESSES[0]}")
+    assert browser.run(is_dark) != dark  # it was remembered
+
+
+@pytest.mark.skipif(AXE is None, reason="needs axe-core-python")
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(server, browser, width, dark):
+    script = (Path(AXE.origin).parent / "axe.min.js").read_text("utf-8")
+    browser.size(width, 900, dark)
+    for address in ADDRESSES:
+        browser.go(f"{server.url}#{address}")
+        browser.run(script + "; 0")
+        found = browser.run(
+            "axe.run().then(all => all.violations.map(one => [one.id, one.impact,"
+            " ...one.nodes.slice(0, 3).map(node => node.html + node.failureSummary)]))"
+        )
+        assert found == [], address
+
+
+def test_it_is_there_in_a_second(server, browser):
+    browser.go(server.url)
+    assert browser.run("performance.getEntriesByType('navigation')[0].duration") < 1000
+    fetched = browser.run("performance.getEntriesByType('resource').map(one => one.name)")
+    assert all(name.startswith(server.url) for name in fetched)

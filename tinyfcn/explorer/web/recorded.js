@@ -1,0 +1,3 @@
+"use strict";
+/** Whether answers lie beside this page; here the engine answers. */
+const RECORDED = /** @type {boolean} */ (false);
