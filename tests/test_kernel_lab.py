@@ -21,7 +21,9 @@ from tinyfcn.kernel_lab.cases import CASES, larger
 KERNELS = declared()
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "tinyfcn kernels"
-LESSON = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")
+LESSON = "".join(
+    (ROOT / "kernels" / name).read_text(encoding="utf-8") for name in ("README.md", "PROFILE.md")
+)
 SHELL = "\n".join(re.findall(r"^```sh\n(.*?)^```$", LESSON, re.MULTILINE | re.DOTALL))
 COMMANDS = [line for line in SHELL.splitlines() if line.startswith(COMMAND)]
 COMMANDS += re.findall(rf"`({COMMAND} [^`]*)`", LESSON)
@@ -221,7 +223,10 @@ def test_gdb_stops_in_the_thread() -> None:
         ("profile", "error: profile: expected the name of a kernel, or --all"),
         ("debug no", "error: no kernel is called 'no'"),
         ("run relu --size 3 3", "error: --size: expected N C H W, each at least 1, such as 2 8"),
-        ("run max_pool2d --size 1 1 1 1", "error: max_pool2d: with size 1 1 1 1 it has nothing"),
+        (
+            "run max_pool2d --size 1 1 1 1",
+            "with size 1 1 1 1: max_pool2d: the window spans 2 pixels",
+        ),
         (
             "run relu --kernels . --backend cupy",
             "error: no folder of kernels with common.cuh: looked for .",

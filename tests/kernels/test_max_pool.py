@@ -59,6 +59,13 @@ def test_scatter_of_any_indices(cuda, twin, numbers, rng, close, dtype, case):
     np.testing.assert_array_equal(cuda.gather_plane(x, indices), twin.gather_plane(x, indices))
 
 
+def test_gather_does_not_follow_indices_outside_of_the_plane(checked, numbers):
+    indices = np.array([-(2**31), -1, 0, 5, 6, 2**31 - 1], "int32").reshape(1, 1, 2, 3)
+    x = numbers(1, 1, 2, 3)
+    expected = [np.nan, np.nan, x[0, 0, 0, 0], x[0, 0, 1, 2], np.nan, np.nan]
+    np.testing.assert_array_equal(checked.gather_plane(x, indices).reshape(-1), expected)
+
+
 @pytest.mark.parametrize("case", WINDOWS)
 def test_pooled_indices_are_not_foreign(cuda, twin, numbers, case):
     """Else the result would be right and slow."""

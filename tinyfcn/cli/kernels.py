@@ -6,6 +6,7 @@ kernels/README.md is the lesson.
 tinyfcn kernels list                every kernel, its file and what it does
 tinyfcn kernels run gemm_4          run it, and compare with NumPy in float64
 tinyfcn kernels check gemm_4        watch every access: bounds, races, barriers, ...
+tinyfcn kernels check gemm_2 --sizes 17   the same in every size up to 17
 tinyfcn kernels profile gemm_4      what the accesses of each line would cost
 tinyfcn kernels profile --all       the same for GEMM, convolution and pooling
 tinyfcn kernels resources           registers, shared memory and spills, by NVRTC
@@ -23,6 +24,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,11 @@ from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.emulator import Cost, Emulator, KernelError, from_environment
 from tinyfcn.backend.cuda.kernels import declared, folder
 from tinyfcn.cli.errors import UsageError
-from tinyfcn.cli.parser import Parser, did_you_mean
+from tinyfcn.cli.parser import Parser, did_you_mean, integer
 from tinyfcn.kernel_lab.cases import CASES, larger, sizes
+from tinyfcn.kernel_lab.every_size import LEAST, look, ranges, shells, within
 from tinyfcn.kernel_lab.work import exact, verdicts, work
+from tinyfcn.training.report import bar
 
 FINAL = [
     "gemm_4", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_direct",
@@ -70,6 +74,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         add("--size", type=int, nargs="+", metavar="N", help="of the input; run tells what of")
         add("--dtype", choices=["float32", "float64"], default="float32")
         add("--kernels", type=folder, metavar="FOLDER", help="of .cu files, not ours")
+    if command == "check":
+        add("--sizes", type=integer(1), nargs="+", metavar="N",
+            help="every size up to N, or up to a number for each axis")  # fmt: skip
     if command == "run":
         add("--backend", choices=["emulator", "cupy"], default="emulator")
     if command == "profile":
@@ -97,9 +104,10 @@ def known(name: str) -> str:
 
 def size_of(name: str, wanted: Sequence[int] | None) -> tuple[int, ...]:
     """The size of the input of a kernel: the usual one unless another is asked for."""
-    usual = sizes(CASES[name])
+    usual, axes = sizes(CASES[name]), sizes(CASES[name], window=True)
     size = tuple(wanted or usual.values())
-    if len(size) != len(usual) or min(size) < 1:
+    low = any(number < LEAST.get(axis, 1) for axis, number in zip(axes, size, strict=False))
+    if low or not len(usual) <= len(size) <= len(axes):
         letters, numbers, given = (_list(words) for words in (usual, usual.values(), size))
         raise UsageError(
             f"--size: expected {letters}, each at least 1, such as {numbers}; got {given}"
@@ -145,6 +153,8 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Watch every access of a kernel in two orders of threads."""
+    if options.sizes:
+        return check_sizes(options)
     name, given = options.kernel, size_of(options.kernel, options.size)
     for size in [given] if options.size else [given, larger(CASES[name])]:
         wanted = exact(name, size)
@@ -157,6 +167,42 @@ def check(options: argparse.Namespace) -> int:
             if wrong:
                 return 1
     return 0
+
+
+def check_sizes(options: argparse.Namespace) -> int:
+    """Watch every access of a kernel in every size up to some."""
+    name, begin, axes = options.kernel, time.perf_counter(), sizes(CASES[options.kernel], True)
+    if options.size or len(options.sizes) > len(axes):
+        raise UsageError(f"--sizes: expected N, or one for each of {_list(axes)}, and no --size")
+    engine = Emulator("check", folder=options.kernels)
+    numbers = ranges(name, options.sizes)
+    passed = up_to = status = 0
+    try:
+        for n, total, shell in shells(numbers):
+            count, wrong = 0, None
+            with bar(unit=" sizes", total=total, desc=f"up to {n}", delay=1) as shown:
+                for size in shell:
+                    if wrong := look(engine, name, size, options.dtype):
+                        break
+                    count += wrong is not None
+                    shown.update()
+            if wrong:
+                print(f"{name}, {options.dtype}, {_named(name, size)}: {wrong}")
+                print("again:", shlex.join(_again(options, "check", size)))
+                status = 1
+                break
+            passed, up_to = passed + count, n
+    except KeyboardInterrupt:
+        print("stopped")
+        status = 130
+    if passed:
+        spans = (f"{axis} {r[0]}" + f"..{r[-1]}" * (len(r) > 1)
+                 for axis, r in within(numbers, up_to).items())  # fmt: skip
+        print(f"{name}, {options.dtype}, {', '.join(spans)}: no fault, and the right result in "
+              f"every size ({passed} in {time.perf_counter() - begin:.0f} s)")  # fmt: skip
+    elif not status:
+        raise UsageError(f"--sizes: {name} has nothing to do in any of them")
+    return status
 
 
 def profile(options: argparse.Namespace) -> None:
@@ -209,9 +255,7 @@ def debug(options: argparse.Namespace) -> int:
     where = "blockIdx.x == {} && blockIdx.y == {} && threadIdx.x == {} && threadIdx.y == {}"
     kernel = engine.kernels[name]
     stop = f"{kernel.file}:{kernel.body} if {where.format(*block, *thread)}"
-    again = [sys.executable, "-m", "tinyfcn", "kernels", "run", name, "--dtype", options.dtype]
-    again += ["--size", *map(str, size)] if options.size else []
-    again += ["--kernels", str(options.kernels)] if options.kernels else []
+    again = [sys.executable, "-m", *_again(options, "run", options.size or ())]
     command = ["gdb", "-q", "-iex", "set debuginfod enabled off",
                "-iex", "set breakpoint pending on",
                "-ex", f"break {stop}", "-ex", "run", "--args", *again]  # fmt: skip
@@ -228,12 +272,20 @@ def debug(options: argparse.Namespace) -> int:
     return subprocess.run(command, env=environment, check=False).returncode
 
 
+def _again(options: argparse.Namespace, command: str, size: Sequence[int]) -> list[str]:
+    """The words that run a command on the same kernel."""
+    words = ["tinyfcn", "kernels", command, options.kernel, "--dtype", options.dtype]
+    words += ["--size", *map(str, size)] if size else []
+    return words + (["--kernels", str(options.kernels)] if options.kernels else [])
+
+
 def _list(values: Any) -> str:
     return " ".join(map(str, values))
 
 
 def _named(name: str, size: Sequence[int]) -> str:
-    return f"{_list(sizes(CASES[name]))} = {_list(size)}"
+    axes = [*sizes(CASES[name], window=True)][: len(size)]
+    return f"{_list(axes)} = {_list(size)}"
 
 
 def _axes(sizes: Sequence[int]) -> str:

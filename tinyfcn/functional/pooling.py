@@ -95,7 +95,7 @@ def max_pool2d(
         (Tensor([[[[4.]]]], dtype=float32), Tensor([[[[3]]]], dtype=int32))
     """
     x = images("max_pool2d", x)
-    window = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    window = pool_window("max_pool2d", x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     return MaxPool2d(window, bool(ceil_mode), return_indices)(x)
 
 
@@ -132,7 +132,7 @@ def avg_pool2d(
         Tensor([[[[2.5]]]], dtype=float32)
     """
     x = images("avg_pool2d", x)
-    window = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    window = pool_window("avg_pool2d", x.shape, kernel_size, stride, padding, 1, ceil_mode)
     rows, columns = (
         Average(n, k, s, p, bool(ceil_mode), bool(count_include_pad))
         for n, k, s, p, _ in zip(x.shape[2:], *window, strict=True)
@@ -171,10 +171,10 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     return Resample2d(rows, columns)(x)
 
 
-def _window(
-    op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+def pool_window(
+    op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> PoolWindow:
-    """The checked window."""
+    """The checked window of a pooling of x (N, C, H, W)."""
     kernel = pair(op, "kernel_size", kernel_size, minimum=1)
     dh, dw = pair(op, "dilation", dilation, minimum=1)
     window = PoolWindow(
@@ -183,7 +183,7 @@ def _window(
         pair(op, "padding", padding, minimum=0),
         (dh if kernel[0] > 1 else 1, dw if kernel[1] > 1 else 1),  # there is nothing to move apart
     )
-    for axis, n, k, s, p, d in zip(("height", "width"), x.shape[2:], *window, strict=True):
+    for axis, n, k, s, p, d in zip(("height", "width"), x[2:], *window, strict=True):
         if p > k // 2:
             raise ValueError(
                 f"{op}: padding {window.padding} must be at most half the kernel_size {kernel}"
@@ -192,13 +192,13 @@ def _window(
         if out < 1:
             raise ValueError(
                 f"{op}: the window spans {d * (k - 1) + 1} pixels of {axis}, but x has only "
-                f"{n + 2 * p} with padding {p}: x {x.shape}, kernel_size {kernel}"
+                f"{n + 2 * p} with padding {p}: x {x}, kernel_size {kernel}"
             )
         # A window that starts in the padding steps over the image if its elements are further
         # apart than the image is wide.
         if d > n and any((i * s - p) % d >= n for i in range(min(out, -(-p // s)))):
             raise ValueError(
                 f"{op}: with dilation {window.dilation} and padding {window.padding} a window has "
-                f"no pixel of x {x.shape}"
+                f"no pixel of x {x}"
             )
     return window

@@ -7,6 +7,7 @@ the size that is taken unless another is asked for.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -16,22 +17,30 @@ import numpy as np
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution, gemm
 from tinyfcn.backend.cuda.kernels import declared
+from tinyfcn.functional.pooling import pool_window
 from tinyfcn.functional.resampling import Bilinear
+from tinyfcn.functional.sizes import pool_size
+from tinyfcn.functional.unpooling import PoolWindow
 
 ALIGNMENT = 256  # bytes: where arrays begin on a GPU
 CLASSES = 5
 ONE = (1, 1)
 PASSES = "conv2d", "conv2d_input_grad", "conv2d_weight_grad"  # of a convolution
-POOLING = (2, 2), (2, 2), (0, 0), ONE  # kernel, stride, padding, dilation
+# Of max pooling; `foreign`: indices are not those of the maxima.
+WINDOW = dict(kh=2, kw=2, sh=2, sw=2, ph=0, pw=0, dh=1, dw=1, ceil=0, foreign=0)
 LRN = 3, 0.5, 0.75, 1.0  # size, alpha, beta, k
 
 Case = Callable[..., Any]  # (backend, inputs, *size) → an array or several
 
 
-def sizes(case: Case) -> dict[str, int]:
-    """What the numbers of a size are, and which are taken: {"N": 2, "C": 8, …}."""
+@functools.cache
+def sizes(case: Case, window: bool = False) -> dict[str, int]:
+    """What the numbers of a size are, and which are taken: {"N": 2, "C": 8, …}; with ``window``
+    those of ``WINDOW`` too, where there is one."""
     _, _, *parameters = inspect.signature(case).parameters.values()
-    return {parameter.name.upper(): parameter.default for parameter in parameters}
+    usual = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    more = WINDOW if window and len(usual) < len(parameters) else {}
+    return {name.upper(): number for name, number in {**usual, **more}.items()}
 
 
 def larger(case: Case) -> tuple[int, ...]:
@@ -40,20 +49,27 @@ def larger(case: Case) -> tuple[int, ...]:
 
 
 class Inputs:
-    """The same random arrays for every backend: float32 numbers, in whatever dtype is asked for."""
+    """The same random arrays for every backend: float32 numbers, in whatever dtype is asked for;
+    with ``whole`` small whole numbers, of which products and sums are exact."""
 
-    def __init__(self, backend: Any, dtype: Any) -> None:
+    def __init__(self, backend: Any, dtype: Any, whole: bool = False) -> None:
         self._backend = backend
         self._dtype = dtype
+        self._whole = whole
         self._random = np.random.default_rng(0)
 
     def normal(self, *shape: int) -> Any:
         """Normal ones."""
-        return self._array(self._random.standard_normal(shape, np.float32).astype(self._dtype))
+        drawn = self._random.standard_normal(shape, np.float32)
+        return self._array((np.rint(2 * drawn) if self._whole else drawn).astype(self._dtype))
 
-    def labels(self, *shape: int) -> Any:
+    def labels(self, classes: int, *shape: int) -> Any:
         """Classes, and −1 for pixels that do not count."""
-        return self._array(self._random.integers(-1, CLASSES, shape, np.int32))
+        return self._array(self._random.integers(-1, min(CLASSES, classes), shape, np.int32))
+
+    def corners(self, pixels: int, *shape: int) -> Any:
+        """Indices, all of the first or all of the last pixel of a plane, in turns."""
+        return self._array(np.indices(shape, np.int32)[1] % 2 * np.int32(pixels - 1))
 
     def _array(self, values: Any) -> Any:
         return self._backend.as_array(aligned(values))
@@ -105,7 +121,7 @@ def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
 ARRAYS: dict[str, Callable[..., Any]] = {
     "image": lambda draw, n, c, h, w: draw.normal(n, c, h, w),
     "pixels": lambda draw, n, c, h, w: draw.normal(n, h, w),
-    "labels": lambda draw, n, c, h, w: draw.labels(n, h, w),
+    "labels": lambda draw, n, c, h, w: draw.labels(c, n, h, w),
     "channels": lambda draw, n, c, h, w: draw.normal(c),
 }
 
@@ -125,21 +141,39 @@ def sums(b: Any, inputs: Inputs, n: int = 2, c: int = 3, h: int = 64, w: int = 9
     return b.sum_pixels(inputs.normal(n, c, h, w))
 
 
-def pooled(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+def pooled(
+    b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24, **given: int
+) -> Any:
     """Max pooling with indices."""
-    return b.max_pool2d(inputs.normal(n, c, h, w), (h // 2, w // 2), *POOLING, True)
+    window, ceil, foreign = _window(h, w, given)
+    x = inputs.normal(n, c, h, w)
+    axes = zip((h, w), *window, strict=True)
+    y, where = b.max_pool2d(x, tuple(pool_size(*axis, ceil) for axis in axes), *window, True)
+    return y, inputs.corners(h * w, *y.shape) if foreign else where
 
 
-def scattered(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+def scattered(
+    b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24, **given: int
+) -> Any:
     """The gradient of max pooling, which is max unpooling too."""
-    y, where = pooled(b, inputs, n, c, h, w)
-    return b.scatter_plane(y, where, (h, w), *POOLING)
+    y, where = pooled(b, inputs, n, c, h, w, **given)
+    return b.scatter_plane(y, where, (h, w), *_window(h, w, given)[0])
 
 
-def gathered(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:
+def gathered(
+    b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24, **given: int
+) -> Any:
     """What the indices of max pooling point at, of another image."""
-    _, where = pooled(b, inputs, n, c, h, w)
+    _, where = pooled(b, inputs, n, c, h, w, **given)
     return b.gather_plane(inputs.normal(n, c, h, w), where)
+
+
+def _window(h: int, w: int, given: dict[str, int]) -> tuple[PoolWindow, bool, bool]:
+    """Kernel, stride, padding and dilation; ceil_mode; whether indices are foreign."""
+    *window, ceil, foreign = {**WINDOW, **given}.values()
+    kernel, stride, padding, dilation = zip(window[::2], window[1::2], strict=True)
+    checked = pool_window("max_pool2d", (1, 1, h, w), kernel, stride, padding, dilation, bool(ceil))
+    return checked, bool(ceil), bool(foreign)
 
 
 def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 24) -> Any:

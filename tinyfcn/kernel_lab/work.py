@@ -12,9 +12,13 @@ from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import Emulator
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned
+from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned, sizes
 
 ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
+
+
+class Unfit(BackendError):
+    """A kernel cannot be run on a size."""
 
 
 class Launch(NamedTuple):
@@ -53,32 +57,39 @@ class Recorder:
         return [launch for launch in self.launches if launch.function.split("<")[0] == name]
 
 
-def work(engine: Any, name: str, size: tuple[int, ...], dtype: Any) -> tuple[Recorder, list[Any]]:
+def work(
+    engine: Any, name: str, size: tuple[int, ...], dtype: Any, whole: bool = False
+) -> tuple[Recorder, list[Any]]:
     """Do the work of a kernel: what was launched, and the results as NumPy arrays.
 
+    Args:
+        whole: of small whole numbers, see ``Inputs``.
+
     Raises:
-        BackendError: if the kernel cannot be run on this size, or does not compile.
+        Unfit: if the kernel cannot be run on this size.
+        BuildError: if it does not compile.
     """
     recorder = Recorder(engine)
     backend: Any = CudaBackend(recorder)
-    asked = f"{name}: with size {' '.join(map(str, size))}"
-    try:
-        results = _work(backend, name, size, dtype)
-    except ValueError as error:
-        raise BackendError(f"{asked}: {error}") from error
+    results = _work(backend, name, size, dtype, whole)
     if not recorder.of(name):
-        raise BackendError(f"{asked} it has nothing to do")
+        raise Unfit(f"{name}: with size {' '.join(map(str, size))} it has nothing to do")
     return recorder, [backend.to_numpy(result) for result in results]
 
 
-def exact(name: str, size: tuple[int, ...]) -> list[Any]:
+def exact(name: str, size: tuple[int, ...], whole: bool = False) -> list[Any]:
     """The same results by the plain bodies of the primitives, in float64."""
-    return _work(Backend(), name, size, np.float64)
+    return _work(Backend(), name, size, np.float64, whole)
 
 
-def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any) -> list[Any]:
-    inputs = Inputs(backend, dtype)
-    results = CASES[name](backend, inputs, *size)
+def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any, whole: bool) -> list[Any]:
+    case, inputs = CASES[name], Inputs(backend, dtype, whole)
+    axes = map(str.lower, sizes(case, window=True))
+    try:
+        results = case(backend, inputs, **dict(zip(axes, size, strict=False)))
+    except ValueError as error:
+        asked = f"{name}: with size {' '.join(map(str, size))}"
+        raise Unfit(f"{asked}: {error}") from error
     return list(results) if isinstance(results, tuple) else [results]
 
 
