@@ -15,6 +15,9 @@ ADDRESSES = [
     "convolution?c=2&oc=2&image=scene 1&ph=1&view=counts&at=x.9",
     "convolution?into=w&swapped=yes&view=winograd&at=w.1&weight=0.0.1.1:9",
     "convolution?view=winograd&paint=scatter&step=3",
+    "upsampling?at=y.3&code=PyTorch&x=1.1:6",
+    "upsampling?pass=gradient&at=unpool-back.3&weights=random&kh=3&kw=3&ph=1&pw=1&h=9&w=10",
+    "upsampling?h=5&w=5&size=default&at=map-count.3",
 ]
 AXE = importlib.util.find_spec("axe_core_python")
 

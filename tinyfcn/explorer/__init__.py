@@ -2,6 +2,7 @@
 
     settings.py     what an address may say, and what a slider offers
     convolution.py  a room: ``answer(given)`` computes all that its page draws
+    upsampling.py   max pooling, and five ways back to a larger map
     server.py       the page and its answers on this machine's own address
     static.py       the same as a folder of files
     web/            the page: it asks and draws, and computes no layer
@@ -15,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-ROOMS = ("convolution",)
+ROOMS = ("convolution", "upsampling")
 
 
 def room(name: str) -> Any:

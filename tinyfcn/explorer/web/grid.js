@@ -13,6 +13,8 @@
  * @property {(number | null)[]} values without padding
  * @property {string | null} edit the setting that holds changed numbers
  * @property {boolean} [picture] whether 0 to 1 is black to white
+ * @property {string} [outside] what stands in the padding, "0" by default
+ * @property {number} [shade] the number that is shaded most; none by default
  */
 
 /**
@@ -77,12 +79,14 @@ class Grid {
   numbers(values) {
     const { data } = this;
     this.cells.forEach((cell, index) => {
-      const value = this.inside(index) ? values[this.inner(index)] : 0;
-      const text = value === undefined ? "" : short(value);
+      const inside = this.inside(index), value = inside ? values[this.inner(index)] : 0;
+      const text = value === undefined ? "" : inside ? short(value) : data.outside || "0";
       if (cell.textContent !== text && !cell.querySelector("input")) cell.textContent = text;
       cell.setAttribute("aria-label", `${this.name(index)} ${value === undefined ? "open" : text}`);
       const grey = data.picture && this.inside(index) ? Math.round(255 * Math.min(1, Math.max(0, value ?? 0))) : null;
-      cell.style.background = grey === null ? "" : `rgb(${grey} ${grey} ${grey})`;
+      const tint = inside && data.shade ? Math.min(40, Math.abs(value ?? 0) / data.shade * 40) : 0;
+      cell.style.background = grey !== null ? `rgb(${grey} ${grey} ${grey})`
+        : tint ? `color-mix(in srgb, var(--${(value ?? 0) < 0 ? "w" : "tone"}) ${tint.toFixed(1)}%, var(--card))` : "";
       cell.style.color = grey === null ? "" : grey > 117 ? "#000" : "#fff";
     });
   }
