@@ -18,6 +18,12 @@ ADDRESSES = [
     "upsampling?at=y.3&code=PyTorch&x=1.1:6",
     "upsampling?pass=gradient&at=unpool-back.3&weights=random&kh=3&kw=3&ph=1&pw=1&h=9&w=10",
     "upsampling?h=5&w=5&size=default&at=map-count.3",
+    "learning?at=loss-mask.7&mask=0.0:255,7.4:255",
+    "learning?border=2&reduction=sum&at=loss-matrix.0&code=tinyfcn",
+    "learning?part=check&eps=3e-2",
+    "learning?part=check&cell=w.1.1&activation=tanh&pool=average",
+    "learning?part=norm&at=norm-y.0",
+    "learning?part=norm&mode=eval&batch=large mean",
 ]
 AXE = importlib.util.find_spec("axe_core_python")
 

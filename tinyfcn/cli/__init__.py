@@ -28,7 +28,7 @@ COMMANDS = {
     "kernels": ("tinyfcn.cli.kernels", "Run, check and profile the CUDA kernels one by one."),
     "puzzles": (
         "tinyfcn.cli.puzzles",
-        "Thirty tasks that grade themselves: layers, kernels, bugs.",
+        "Thirty tasks that grade themselves: layers, CUDA kernels, and planted bugs.",
     ),
 }
 

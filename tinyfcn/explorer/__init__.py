@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-ROOMS = ("convolution", "upsampling")
+ROOMS = ("convolution", "upsampling", "learning")
 
 
 def room(name: str) -> Any:

@@ -4,5 +4,6 @@ SCRIPTS = (
     "recorded.js", "dom.js", "address.js", "ask.js", "grid.js", "sheet.js", "controls.js",
     "steps.js", "page.js", "convolution-views.js", "convolution.js",
     "upsampling.js",
+    "learning-check.js", "learning.js",
 )  # fmt: skip
 FILES = ("index.html", "style.css", "icon.svg", *SCRIPTS)

@@ -31,14 +31,14 @@ function byId(id) {
 }
 
 /**
- * A number in at most four digits, as it stands in a cell.
+ * A number in at most so many digits, as it stands in a cell.
  * @param {number | null} value
  */
-function short(value) {
+function short(value, digits = 4) {
   if (value === null) return "∞";
   const size = Math.abs(value);
   const text = size && (size < 0.001 || size >= 1e5) ? value.toExponential(1)
-    : size >= 1000 ? value.toFixed(0) : String(+value.toPrecision(4));
+    : size >= 1000 ? value.toFixed(0) : String(+value.toPrecision(digits));
   return text.replace("-", "−");
 }
 

@@ -15,6 +15,8 @@
  * @property {boolean} [picture] whether 0 to 1 is black to white
  * @property {string} [outside] what stands in the padding, "0" by default
  * @property {number} [shade] the number that is shaded most; none by default
+ * @property {number} [digits] at most shown of a number, 4 by default
+ * @property {boolean} [paint] whether cells are painted and not typed into
  */
 
 /**
@@ -23,6 +25,8 @@
  * @property {(index: number) => void} pin
  * @property {() => void} free
  * @property {(place: string, value: number) => void} edit
+ * @property {(index: number, key: string | null) => boolean} [paint] a cell by the brush, or by a key; false if
+ *   this paints nothing
  */
 
 const PIXELS_A_STEP = 6; // of dragging
@@ -56,6 +60,7 @@ class Grid {
       make("b", {}, data.name), ` ${data.what} `, make("small", {}, data.shape.join(" × ")));
     this.element.classList.toggle("result", data.edit === null);
     this.element.classList.toggle("editable", this.editable);
+    this.element.classList.toggle("painted", !!data.paint);
     this.numbers(data.values);
   }
 
@@ -69,7 +74,7 @@ class Grid {
   }
 
   get editable() {
-    return !RECORDED && this.data.edit !== null;
+    return !RECORDED && this.data.edit !== null && !this.data.paint;
   }
 
   /**
@@ -80,7 +85,7 @@ class Grid {
     const { data } = this;
     this.cells.forEach((cell, index) => {
       const inside = this.inside(index), value = inside ? values[this.inner(index)] : 0;
-      const text = value === undefined ? "" : inside ? short(value) : data.outside || "0";
+      const text = value === undefined ? "" : inside ? short(value, data.digits) : data.outside || "0";
       if (cell.textContent !== text && !cell.querySelector("input")) cell.textContent = text;
       cell.setAttribute("aria-label", `${this.name(index)} ${value === undefined ? "open" : text}`);
       const grey = data.picture && this.inside(index) ? Math.round(255 * Math.min(1, Math.max(0, value ?? 0))) : null;
@@ -195,6 +200,7 @@ class Grid {
    */
   press(event, index) {
     if (event.target !== this.cells[index] || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.data.paint && this.events.paint?.(index, event.key)) return event.preventDefault();
     const width = this.width, column = index % width;
     /** @type {Record<string, number>} */
     const moves = {
@@ -256,6 +262,7 @@ class Grid {
   drag(event, index) {
     const cell = this.cells[index];
     if (event.button || event.target !== cell) return;
+    if (this.data.paint && this.events.paint?.(index, null)) return this.stroke();
     const start = this.value(index) ?? 0, step = this.data.picture ? 0.05 : 0.5, y = event.clientY;
     let moved = false, last = start;
     const move = (/** @type {PointerEvent} */ now) => {
@@ -270,6 +277,22 @@ class Grid {
       document.removeEventListener("pointerup", up);
       document.removeEventListener("pointercancel", up);
       if (!moved && now.type === "pointerup" && now.target === cell) this.events.pin(index);
+    };
+    document.addEventListener("pointermove", move);
+    document.addEventListener("pointerup", up);
+    document.addEventListener("pointercancel", up);
+  }
+
+  /** Paint what the pointer comes over until it is released. */
+  stroke() {
+    const move = (/** @type {PointerEvent} */ now) => {
+      const index = this.cells.indexOf(/** @type {any} */ (document.elementFromPoint(now.clientX, now.clientY)));
+      if (index >= 0) this.events.paint?.(index, null);
+    };
+    const up = () => {
+      document.removeEventListener("pointermove", move);
+      document.removeEventListener("pointerup", up);
+      document.removeEventListener("pointercancel", up);
     };
     document.addEventListener("pointermove", move);
     document.addEventListener("pointerup", up);
