@@ -24,6 +24,10 @@ ADDRESSES = [
     "learning?part=check&cell=w.1.1&activation=tanh&pool=average",
     "learning?part=norm&at=norm-y.0",
     "learning?part=norm&mode=eval&batch=large mean",
+    "kernel?step=30&lane=5",
+    "kernel?name=gemm_4&warp=3&step=20&code=PyTorch",
+    "kernel?cut=2&seed=2",
+    "kernel?name=max_pool2d&w=31&step=2",
 ]
 AXE = importlib.util.find_spec("axe_core_python")
 

@@ -6,6 +6,7 @@ there, by a parser that knows as much of C++ as the declaration of a kernel take
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -87,8 +88,15 @@ def declared(source: Path | None = None) -> dict[str, Kernel]:
     Raises:
         ValueError: naming file and line of what cannot be read, or both files of a name.
     """
+    paths = sorted((source or folder()).glob("*.cu*"))
+    return dict(_declared(tuple((path, path.stat().st_mtime_ns) for path in paths)))
+
+
+@functools.lru_cache(16)
+def _declared(found: tuple[tuple[Path, int], ...]) -> dict[str, Kernel]:
+    """The same for files that were last changed at a time."""
     kernels: dict[str, Kernel] = {}
-    for path in sorted((source or folder()).glob("*.cu")):
+    for path in (path for path, _ in found if path.suffix == ".cu"):
         for kernel in _read(path):
             first = kernels.setdefault(kernel.name, kernel)
             if first is not kernel:

@@ -5,5 +5,6 @@ SCRIPTS = (
     "steps.js", "page.js", "convolution-views.js", "convolution.js",
     "upsampling.js",
     "learning-check.js", "learning.js",
+    "kernel-memory.js", "kernel.js",
 )  # fmt: skip
 FILES = ("index.html", "style.css", "icon.svg", *SCRIPTS)

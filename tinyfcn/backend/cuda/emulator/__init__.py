@@ -23,7 +23,7 @@ import numpy as np
 
 from tinyfcn.backend.cuda.emulator import build
 from tinyfcn.backend.cuda.emulator.errors import BuildError, Fault, KernelError, Three
-from tinyfcn.backend.cuda.emulator.library import Array, Cost, Launch, Library
+from tinyfcn.backend.cuda.emulator.library import Array, Cost, Launch, Library, Trace
 from tinyfcn.backend.cuda.kernels import declared, instances
 from tinyfcn.backend.cuda.kernels import folder as default_folder
 from tinyfcn.backend.setting import SettingError
@@ -45,6 +45,8 @@ class Emulator:
             needed in mode "check".
         profile: in mode "check", collect what :meth:`profile` tells.
         folder: of the .cu files, ``kernels/`` by default.
+        trace: with profile, the number of a block, whose accesses and waits are recorded in
+            ``traces``.
 
     New arrays, and shared memory before each block, are full of NaN.
     """
@@ -55,7 +57,7 @@ class Emulator:
 
     def __init__(
         self, mode: str = "fast", seed: int | None = None, guard: bool = False,
-        profile: bool = False, folder: Path | None = None,
+        profile: bool = False, folder: Path | None = None, trace: int | None = None,
     ) -> None:  # fmt: skip
         if mode not in build.MODES:
             raise ValueError(f"emulator: expected mode {', '.join(build.MODES)}, got {mode!r}")
@@ -67,6 +69,10 @@ class Emulator:
         self._profile: dict[Any, Any] | None = None
         if profile:  # of each kernel, line, memory and access, the counts
             self._profile = defaultdict(lambda: np.zeros(4, np.int64))
+        if trace is not None and not profile:
+            raise ValueError("emulator: trace needs profile=True")
+        self.trace = trace
+        self.traces: list[Trace] = []
         self.folder = folder or default_folder()
         self.kernels = declared(self.folder)
         self._libraries: dict[str, Library] = {}
@@ -114,7 +120,7 @@ class Emulator:
         launch = Launch(
             [*library.signatures].index(function), Three(*grid), Three(*block), shared_mem,
             0 if self.seed is None else self.seed + 1,
-            self.guard, self._profile is not None,
+            self.guard, self._profile is not None, 0 if self.trace is None else self.trace + 1,
             len(arguments), len(arrays), b"".join(map(_slot, arguments)),
             (Array * len(arrays))(*arrays),
         )  # fmt: skip
@@ -124,6 +130,8 @@ class Emulator:
             if self._profile is not None:
                 for place, counts in library.take_profile():
                     self._profile[(function, *place)] += counts
+            if self.trace is not None:
+                self.traces.append(Trace(function, library, library.take_trace(), arguments))
         if fault.kind:
             names = [p.name for p in self.kernels[function.split("<")[0]].parameters]
             raise KernelError(function, file, fault, names, arguments, library.path)

@@ -62,6 +62,7 @@ class KernelError(RuntimeError):
         file, line: where in the .cu and .cuh files; the line is 0 if it is unknown.
         other_line: of the other access of a race, of the other barrier; 0 if there is none.
         parameter: the name of the array, or None.
+        other_file, other_block, other_thread: of the other access of a race.
         block, thread: who, (x, y, z) each; the thread is None if only the block is known.
     """
 
@@ -75,7 +76,9 @@ class KernelError(RuntimeError):
         self.file = file if fault.line or not here[1] else here[0]
         self.line: int = fault.line or here[1]
         self.other_line: int = there[1] or fault.other_line
+        self.other_file = there[0]
         self.block = tuple(fault.block)
+        self.other_block, self.other_thread = tuple(fault.other_block), tuple(fault.other_thread)
         self.thread = None if self.kind == "changed" else tuple(fault.thread)
         who = "" if self.thread is None else f", thread {self.thread}"
         where = f"{self.file}:{self.line}" if self.line else self.file
@@ -88,9 +91,9 @@ class KernelError(RuntimeError):
             outside = f"{element}, but it has {array.size} elements {array.shape}"
         elif fault.address < 1 << 16 and any(a is None for a in arguments):
             outside = f"address {fault.address:#x}, through a null pointer"
-        other = f"thread {tuple(fault.other_thread)}"
-        if self.kind == "race" and tuple(fault.other_block) != self.block:
-            other += f" of block {tuple(fault.other_block)}"
+        other = f"thread {self.other_thread}"
+        if self.kind == "race" and self.other_block != self.block:
+            other += f" of block {self.other_block}"
         what = KINDS[self.kind].format(
             does=ACCESSES[fault.access], did=ACCESSES[fault.other_access],
             element=element, outside=outside, offset=fault.offset,
@@ -98,6 +101,18 @@ class KernelError(RuntimeError):
             state=f"waits at line {self.other_line}" if self.other_line else "has ended",
         )  # fmt: skip
         super().__init__(f"{kernel} ({where}), block {self.block}{who}: {what}")
+
+
+def shared_arrays(library: Path, function: str) -> list[tuple[int, int, str]]:
+    """First byte, bytes and name of each variable in shared memory of a kernel, "gemm_2<float>"."""
+    try:
+        command = ["readelf", "--syms", "--wide", "--demangle", str(library)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    variable = rf"^ *\d+: (\w+) +(\w+) TLS .*?\b{re.escape(function)}\(.*\)::(\w+)$"
+    found = re.findall(variable, answer, re.MULTILINE)
+    return sorted({(int(at, 16), int(size, 0), name) for at, size, name in found})
 
 
 def places(library: Path, codes: Sequence[int]) -> list[tuple[str, int]]:

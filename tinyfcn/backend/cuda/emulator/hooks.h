@@ -57,3 +57,9 @@ extern "C" __attribute__((visibility("default"))) int take_profile(emulator::wat
                                                                    int room) {
     return emulator::watch::profile.take(rows, room);
 }
+
+// The steps of the trace since the last call: see Trace::take.
+extern "C" __attribute__((visibility("default"))) int take_trace(emulator::watch::Step* steps,
+                                                                 int room) {
+    return emulator::watch::profile.trace.take(steps, room, emulator::watch::shared);
+}

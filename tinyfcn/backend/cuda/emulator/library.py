@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyfcn.backend.cuda.emulator.errors import ACCESSES, Fault, Three, places
+from tinyfcn.backend.cuda.emulator.errors import ACCESSES, Fault, Three, places, shared_arrays
 
 
 class Array(ctypes.Structure):
@@ -28,7 +28,7 @@ class Launch(ctypes.Structure):
     _fields_ = [
         ("instance", ctypes.c_int), ("grid", Three), ("block", Three),
         ("shared_bytes", ctypes.c_uint), ("seed", ctypes.c_ulonglong),
-        ("guard", ctypes.c_int), ("profile", ctypes.c_int),
+        ("guard", ctypes.c_int), ("profile", ctypes.c_int), ("trace", ctypes.c_ulonglong),
         ("slot_count", ctypes.c_int), ("array_count", ctypes.c_int),
         ("slots", ctypes.c_char_p), ("arrays", ctypes.POINTER(Array)),
     ]  # fmt: skip
@@ -44,6 +44,12 @@ class Instance(ctypes.Structure):
 
 # As struct Row in profile.h; the counts are those of a Cost.
 ROW = np.dtype([("code", "u8"), ("kind", "i4"), ("shared", "i4"), ("counts", "i8", 4)])
+# As struct Step in trace.h.
+STEP = np.dtype([
+    ("code", "u8"), ("address", "u8"), ("value", "u1", 16),
+    *((name, "i4") for name in (
+        "kind", "shared", "size", "thread", "line", "request", "cost", "least")),
+])  # fmt: skip
 
 
 class Cost(NamedTuple):
@@ -96,9 +102,39 @@ class Library:
         """What accesses cost since the last call: file, line, memory and access; the counts."""
         rows = np.zeros(4096, ROW)
         rows = rows[: self.code.take_profile(rows.ctypes.data_as(ctypes.c_void_p), len(rows))]
-        unknown = [code for code in rows["code"].tolist() if code not in self._places]
-        if unknown:
-            self._places.update(zip(unknown, places(self.path, unknown), strict=True))
+        at = self.places(rows["code"].tolist())
         for row in rows:
             memory, access = "shared" if row["shared"] else "global", ACCESSES[row["kind"]]
-            yield (*self._places[row["code"]], memory, access), row["counts"]
+            yield (*at[row["code"]], memory, access), row["counts"]
+
+    def take_trace(self) -> Any:
+        """What the threads of the recorded block did since the last call, in order: STEPs."""
+        steps = np.zeros(self.code.take_trace(None, 0), STEP)
+        self.code.take_trace(steps.ctypes.data_as(ctypes.c_void_p), len(steps))
+        return steps
+
+    def places(self, codes: Sequence[int]) -> dict[int, tuple[str, int]]:
+        """File and line of each place in the code."""
+        unknown = [*{*codes} - {*self._places}]
+        if unknown:
+            self._places.update(zip(unknown, places(self.path, unknown), strict=True))
+        return self._places
+
+    def shared_arrays(self, function: str) -> list[tuple[int, int, str]]:
+        """First byte, bytes and name of a kernel's variables in shared memory."""
+        return shared_arrays(self.path, function)
+
+
+class Trace(NamedTuple):
+    """What the threads of one block did in a launch.
+
+    Attributes:
+        steps: each access and each wait in their order (STEP); addresses of shared memory count
+            from where it begins.
+        arguments: of the launch.
+    """
+
+    function: str
+    library: Library
+    steps: Any
+    arguments: tuple[Any, ...]

@@ -11,6 +11,8 @@
 #include <map>
 #include <vector>
 
+#include "trace.h"
+
 namespace emulator {
 namespace watch {
 
@@ -19,6 +21,7 @@ struct Visit {
     u64 address;
     int size, kind;
     bool shared;
+    int step;             // of the trace, −1 if it is not recorded
     unsigned int number;  // of the thread's visits to this place in this block
 };
 
@@ -31,6 +34,14 @@ struct Row {  // as ROW in library.py
 
 class Profile {
 public:
+    Trace trace;
+
+    // What a launch left that ended in a fault.
+    void forget() {
+        visits.clear();
+        trace.forget();
+    }
+
     void add(const Visit& visit) { visits.push_back(visit); }
 
     void add_block() {
@@ -58,6 +69,7 @@ public:
             add_request(&visits[from], &visits[to - 1] + 1);
         }
         visits.clear();
+        requests = 0;
     }
 
     int take(Row* out, int room) {
@@ -71,6 +83,7 @@ public:
 private:
     std::vector<Visit> visits;
     std::map<unsigned int, Row> rows;
+    int requests = 0;  // of the block
 
     void add_request(const Visit* begin, const Visit* end) {
         Row& row = rows[begin->code];
@@ -98,8 +111,16 @@ private:
             turns += *std::max_element(words, words + 32);
             ++least;
         }
-        row.cost += begin->shared ? turns : units.size();
-        row.least += begin->shared ? least : ((end - begin) * begin->size + 31) / 32;
+        const int cost = begin->shared ? turns : (int)units.size();
+        if (!begin->shared) least = ((end - begin) * begin->size + 31) / 32;
+        row.cost += cost;
+        row.least += least;
+        ++requests;
+        for (const Visit* i = begin; i < end; ++i) {
+            if (i->step < 0) continue;
+            Step& step = trace.steps[i->step];
+            step.request = requests - 1, step.cost = cost, step.least = (int)least;
+        }
     }
 };
 

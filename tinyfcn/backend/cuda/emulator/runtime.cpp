@@ -212,10 +212,14 @@ bool run_block() {
 
 int lane() { return current->thread % WARP; }
 
-void wait_for_block(int line) { wait(AT_BLOCK, 0, true, line); }
+void wait_for_block(int line) {
+    watch::waits(line);
+    wait(AT_BLOCK, 0, true, line);
+}
 
 void wait_for_lanes(unsigned int mask, bool orders, int line) {
     if (!(mask >> lane() & 1)) fail(NOT_IN_MASK, line);
+    watch::waits(line);
     wait(AT_WARP, mask, orders, line);
 }
 

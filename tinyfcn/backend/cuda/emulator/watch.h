@@ -18,6 +18,7 @@ inline void launch_ends() {}
 inline void block_begins() {}
 inline void block_ends() {}
 inline void block_in_order() {}
+inline void waits(int) {}
 inline void warp_in_order(int, unsigned int) {}
 }  // namespace watch
 }  // namespace emulator
@@ -63,6 +64,7 @@ void launch_begins() {
     first_block = block_number + 1;
     block_indices = (uint3*)malloc(sizeof(uint3) * gridDim.x * gridDim.y * gridDim.z);
     shared = image.shared();
+    profile.forget();
     if (!shared_cells) shared_cells = (Cell*)calloc(image.shared_bytes + 1, sizeof(Cell));
     for (int i = 0; i < launched->array_count; ++i) {
         const Array& array = launched->arrays[i];
@@ -84,7 +86,9 @@ void block_begins() {
 }
 
 void block_ends() {
-    if (launched->profile) profile.add_block();
+    if (!launched->profile) return;
+    profile.trace.finish();
+    profile.add_block();
 }
 
 void warp_in_order(int warp, u32 lanes) {
@@ -94,6 +98,15 @@ void warp_in_order(int warp, u32 lanes) {
         ordered_at[warp * WARP + lane] = warp_time[warp];
         ordered_with[warp * WARP + lane] = lanes;
     }
+}
+
+bool traced() {
+    return launched->trace ==
+           1 + blockIdx.x + (u64)gridDim.x * (blockIdx.y + (u64)gridDim.y * blockIdx.z);
+}
+
+void waits(int line) {
+    if (traced()) profile.trace.add({0, 0, {}, WAIT, 0, 0, current->thread, line, -1, 0, 0});
 }
 
 bool ordered(const Access& before, const Access& now, bool in_shared) {
@@ -156,8 +169,12 @@ void access(const char* at, int size, int kind, const void* code) {
     fault->code = now.code;
     fault->parameter = -1;
     const bool in_shared = at >= shared && at + size <= shared + image.shared_bytes;
-    if (launched->profile)
-        profile.add({now.code, (u32)thread, (u64)at, size, kind, in_shared});
+    if (launched->profile) {
+        const int step = traced() ? profile.trace.add({now.code, (u64)at, {}, kind, in_shared, size,
+                                                       thread, 0, -1, 0, 0})
+                                  : -1;
+        profile.add({now.code, (u32)thread, (u64)at, size, kind, in_shared, step, 0});
+    }
     if (in_shared) {
         fault->access = kind;
         check_dynamic(at, size);
