@@ -28,6 +28,9 @@ ADDRESSES = [
     "kernel?name=gemm_4&warp=3&step=20&code=PyTorch",
     "kernel?cut=2&seed=2",
     "kernel?name=max_pool2d&w=31&step=2",
+    "network?at=9.2",
+    "network?values=score&at=44.1&code=PyTorch",
+    *(f"network?view={view}" for view in ("field", "skips", "pad", "crops")),
 ]
 AXE = importlib.util.find_spec("axe_core_python")
 

@@ -4,6 +4,7 @@ The page asks the engine on this machine, which answers this machine alone; Ctrl
 --static it becomes a folder of files, with the answers that its sliders can ask for.
 
 tinyfcn explore                   open the page
+tinyfcn explore runs/first/best.npz --image photo.jpg    your own network, your own image
 tinyfcn explore --no-browser      only say its address
 tinyfcn explore --static pages    for a web host, or to open pages/index.html
 """
@@ -17,8 +18,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn import backend
-from tinyfcn.cli.errors import UsageError
+from tinyfcn import backend, explorer
+from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.parser import Parser, checked
 from tinyfcn.explorer import static
 from tinyfcn.explorer.server import Server
@@ -29,11 +30,16 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(__doc__, prog="tinyfcn explore")
     port = checked(int, "a port from 1024 to 65535", lambda n: 1024 <= n <= 65535)
     add = parser.add_argument
+    add("checkpoint", nargs="?", type=Path, help="a trained network, for the network room")
+    add("--image", type=Path, metavar="PHOTO", help="an image for that room, beside its scenes")
     add("--port", type=port, metavar="N", help="of the address (default: one that is free)")
     add("--no-browser", action="store_true", help="do not open the page")
     add("--static", type=Path, metavar="FOLDER", help="write files, and serve nothing")
     options = parser.parse(arguments)
     backend.use("numpy")
+    if options.checkpoint or options.image:
+        with usage_errors(str(options.checkpoint or options.image)):
+            explorer.room("network").runs.use(options.checkpoint, options.image)
     if options.static:
         size = static.write(options.static, print)
         print(f"{options.static / 'index.html'}: {size / 1e6:.1f} MB with all that it needs")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-ROOMS = ("convolution", "upsampling", "learning", "kernel")
+ROOMS = ("convolution", "upsampling", "network", "learning", "kernel")
 
 
 def room(name: str) -> Any:

@@ -6,5 +6,6 @@ SCRIPTS = (
     "upsampling.js",
     "learning-check.js", "learning.js",
     "kernel-memory.js", "kernel.js",
+    "picture.js", "network-parts.js", "network.js",
 )  # fmt: skip
 FILES = ("index.html", "style.css", "icon.svg", *SCRIPTS)
