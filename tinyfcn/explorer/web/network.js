@@ -29,15 +29,18 @@ class Network {
   /** @param {any} answer */
   draw(answer) {
     const { page } = this, [view, ...controls] = page.offered(answer.controls);
+    /** @type {Record<string, string>} */
     const titles = { maps: "Every map", field: "Receptive field", skips: "Skips", pad: "Why pad 100", crops: "Crops or one pass" };
-    refill(this.tabs, segments("View", view.options.map(([text]) => [text, titles[/** @type {keyof titles} */ (text)]]), answer.view,
+    refill(this.tabs, segments("View", view.options.map(([text]) => [text, titles[text]]), answer.view,
       (text) => page.change(view.options.find(([each]) => each === text)?.[1] || {})));
     this.controls.show(controls);
     this.code.show(answer.code, page.looks.code);
     this.scores.replaceChildren(...(answer.scores ? this.scored(answer) : []));
     this.scores.hidden = !answer.scores;
     this.answer = answer;
-    const draw = { maps: this.maps, field: this.seen, skips: this.skips, pad: this.pad, crops: this.cropped }[/** @type {keyof titles} */ (answer.view)];
+    /** @type {Record<string, (answer: any, fresh: boolean) => void>} */
+    const views = { maps: this.maps, field: this.seen, skips: this.skips, pad: this.pad, crops: this.cropped };
+    const draw = views[answer.view];
     draw.call(this, answer, answer.view !== this.drawn);
     this.drawn = answer.view;
   }
@@ -102,7 +105,7 @@ class Network {
       `The gradient with respect to the image, in orange, says on what it depends here. ${answer.trained ? "Trained weights" : "Random weights: this network was not trained"}.`);
     const legend = this.legend || (this.legend = make("dl", { class: "facts" }));
     this.put(fresh, this.field.element, legend);
-    const named = /** @type {[string, [Range, Range], string, number[]][]} */ ([
+    const named = /** @type {[string, [Span, Span], string, number[]][]} */ ([
       ["in theory", theory, "x", []], ["gradient other than 0", measured, "y", [6, 4]], ["95% of it, along each axis", central, "w", [2, 3]],
     ]);
     legend.replaceChildren(...named.map(([name, sides, tone]) => make("div", { class: `of-${tone}` },

@@ -35,6 +35,7 @@ class Page {
     if (room !== this.room) {
       this.room = room;
       const main = byId("room");
+      main.dataset.room = room;
       main.replaceChildren();
       this.answer = null;
       this.draw = ROOMS[room].build(this, main);

@@ -1,8 +1,8 @@
 "use strict";
 // A picture of which pixels are pointed at and picked, under frames, and with numbers where they fit.
 
-/** @typedef {[number, number]} Range first and last, both in it */
-/** @typedef {{rows: Range, columns: Range, tone: string, dash?: number[]}} Frame */
+/** @typedef {[number, number]} Span first and last, both in it */
+/** @typedef {{rows: Span, columns: Span, tone: string, dash?: number[]}} Frame */
 
 /**
  * @typedef {object} PictureData
@@ -43,8 +43,8 @@ class Picture {
       if (!move || !this.data || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       const far = event.shiftKey ? 8 : 1, from = (pick && this.data.at) || this.walked || [0, 0];
-      const [row, column] = this.walked = [0, 1].map((i) =>
-        Math.max(0, Math.min((this.data?.size[i] || 1) - 1, from[i] + far * move[i])));
+      const [row, column] = this.walked = /** @type {Span} */ ([0, 1].map((i) =>
+        Math.max(0, Math.min((this.data?.size[i] || 1) - 1, from[i] + far * move[i]))));
       (pick || point)(row, column);
     });
   }
