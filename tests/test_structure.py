@@ -21,8 +21,8 @@ CORE = [
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
-CORE_LINES = 3270
-ALL_LINES = 29_999
+CORE_LINES = 3269
+ALL_LINES = 23_411
 FILE_LINES = 400
 
 
