@@ -42,7 +42,7 @@ class NetworkMap {
       if (!found) return;
       const bytes = Uint8Array.from(atob(found.numbers), (letter) => letter.charCodeAt(0));
       this.numbers = new Float32Array(bytes.buffer);
-      this.picture.show({ label: `${found.shape.join(" × ")}, ${found.range.map((value) => short(value)).join(" … ")}`, sources: [found.png], size: found.shape, numbers: this.numbers });
+      this.picture.show({ label: `${found.shape.join(" × ")}, ${found.range.map((/** @type {number} */ value) => short(value)).join(" … ")}`, sources: [found.png], size: found.shape, numbers: this.numbers });
       this.name = `${about.name}[${channel}`;
       this.element.dataset.shows = asked;
     } catch (error) {

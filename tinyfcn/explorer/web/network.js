@@ -83,7 +83,7 @@ class Network {
     answer.layers.forEach((/** @type {any} */ layer, /** @type {number} */ i) => {
       const [channels, ...sides] = layer.shape;
       if (sides.join(" × ") !== side) parts.push(make("h3", {}, make("b", {}, side = sides.join(" × "))));
-      const range = layer.range.map((value) => short(value)).join(" … "), picture = make("img", { src: layer.png, alt: "", width: layer.width, height: layer.height });
+      const range = layer.range.map((/** @type {number} */ value) => short(value)).join(" … "), picture = make("img", { src: layer.png, alt: "", width: layer.width, height: layer.height });
       const show = (/** @type {MouseEvent} */ event) => {
         const box = picture.getBoundingClientRect();
         const column = Math.floor((event.clientX - box.left) / box.width * layer.columns), row = Math.floor((event.clientY - box.top) / box.height * layer.rows);
@@ -144,7 +144,7 @@ class Network {
     refill(this.more, make("h3", {}, make("b", {}, `Scores of ${label}, on their way up`)),
       ...answer.stages.map((/** @type {any} */ one) => make("figure", { class: "map" }, make("b", {}, one.name),
         make("img", { src: one.png, alt: `${one.name} from ${short(one.range[0])} to ${short(one.range[1])}`, width: 128 }),
-        make("small", {}, one.shape.join(" × ")), make("small", {}, one.range.map((value) => short(value)).join(" … ")))));
+        make("small", {}, one.shape.join(" × ")), make("small", {}, one.range.map((/** @type {number} */ value) => short(value)).join(" … ")))));
   }
 
   /** @param {any} answer @param {boolean} fresh */
