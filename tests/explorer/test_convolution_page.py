@@ -346,7 +346,8 @@ def test_slider_is_answered_at_once(room):
     assert statistics.median(times) < 250  # a machine that is busy with other tests
 
 
-def test_the_folder_of_files(browser, tmp_path):
+def test_the_folder_of_files(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyfcn.explorer.ROOMS", ("convolution",))
     static.write(tmp_path / "pages")
     here = (tmp_path / "pages/index.html").as_uri()
     for query in ("", "?into=x&swapped=yes", "?kh=2&kw=2&sh=2&sw=2&into=w"):

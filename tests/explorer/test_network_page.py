@@ -155,7 +155,8 @@ def test_crops_are_marked(browser, server):
     )
 
 
-def test_the_folder_of_files(browser, tmp_path):
+def test_the_folder_of_files(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyfcn.explorer.ROOMS", ("network",))
     static.write(tmp_path / "pages")
     here = (tmp_path / "pages/index.html").as_uri()
     for view in VIEWS:

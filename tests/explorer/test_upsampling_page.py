@@ -288,7 +288,7 @@ def test_slider_is_answered_at_once(room):
 
 
 def test_the_folder_of_files(browser, tmp_path, monkeypatch):
-    monkeypatch.setattr("tinyfcn.explorer.convolution.states", lambda: iter([{}]))
+    monkeypatch.setattr("tinyfcn.explorer.ROOMS", ("upsampling",))
     static.write(tmp_path / "pages")
     assert (tmp_path / "pages/answers-upsampling.js").stat().st_size < 2e6
     here = (tmp_path / "pages/index.html").as_uri()
