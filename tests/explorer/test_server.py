@@ -137,12 +137,13 @@ def test_other_methods_are_refused(server, method):
 
 def test_what_is_no_http_ends(server):
     for noise in (b"\x16\x03\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\n" * 70_000):
-        with socket.create_connection(("127.0.0.1", server.server_port), 10) as other:
-            with contextlib.suppress(OSError):  # it may hang up at any time
-                other.sendall(noise + b"\r\n\r\n")
-                other.shutdown(socket.SHUT_WR)
-                while other.recv(1 << 16):
-                    pass
+        address = "127.0.0.1", server.server_port
+        # It may hang up at any time.
+        with contextlib.suppress(OSError), socket.create_connection(address, 10) as other:
+            other.sendall(noise + b"\r\n\r\n")
+            other.shutdown(socket.SHUT_WR)
+            while other.recv(1 << 16):
+                pass
     assert ask(server)[0] == 200
 
 
