@@ -3,7 +3,7 @@
 Training changes the weights at every step; in use a network has the same for ever, and to transform
 its kernels takes a fifteenth of FCN-8s's time for an image. So from the third call with the same
 weights on, what was made of them is kept, beside a copy of them, and used again if they still equal
-the copy bit for bit. That costs a fifth of what it saves, but nobody has to say when weights
+the copy bit for bit. That costs a third of what it saves, but nobody has to say when weights
 change, and no change is missed, whatever way it comes.
 
 What is kept for an array is its copy and 16 / 9 as much; it goes when the array does, or when all
