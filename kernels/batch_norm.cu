@@ -1,17 +1,17 @@
-// Batch normalisation, with or without the ReLU behind it. x is (N, C, …), vectors are (C,).
+// Batch normalisation, with or without the ReLU behind it. x is (N, C, ...), vectors are (C,).
 //
-//   kernel                  computes                                              NumPy twin
-//   batch_norm_parts        mean and Σ (x − mean)² of each part of a channel      batch_norm_stats
+//   kernel                  computes                                             NumPy twin
+//   batch_norm_parts        mean, sum of (x - mean)^2 of each part of a channel  batch_norm_stats
 //   batch_norm_stats        from these, mean and variance of the channel
-//   batch_norm              (x − mean) · invstd · weight + bias, or max(that, 0)  batch_norm
-//   batch_norm_grad_parts   Σ gy and Σ gy · (x − mean) of each part               batch_norm_grad
-//   batch_norm_grad         weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂))
+//   batch_norm              (x - mean) * invstd * weight + bias, or max(that, 0) batch_norm
+//   batch_norm_grad_parts   sums of gy and of gy * (x - mean) of each part       batch_norm_grad
+//   batch_norm_grad         weight * invstd * (gy - share * (sum(gy) + xhat * sum(gy * xhat)))
 //
-// With an output y, gy counts as 0 where y ≤ 0.
+// With an output y, gy counts as 0 where y <= 0.
 //
 // Statistics read x once: a block keeps its part in registers, so it can take the part's mean first
 // and the deviations from it afterwards. That is as exact as two passes, also where the mean is
-// large against the deviations and E[x²] − E[x]² would lose every digit.
+// large against the deviations and E[x^2] - E[x]^2 would lose every digit.
 //
 // Run:  tinyfcn kernels run batch_norm
 

@@ -1,7 +1,7 @@
-// Sums over the pixels of each channel of (N, C, …), in two steps and with the same bits every time.
+// Sums over the pixels of each channel of (N, C, ...), in two steps, the same bits every time.
 //
-// The count = N · pixels elements of a channel are numbered image by image and cut into parts of
-// PART. A block has one part: each thread adds PART_ITEMS elements in T, the block adds its threads
+// The count = N * pixels elements of a channel are numbered image by image and cut into parts
+// of PART. A block has one part: each thread adds PART_ITEMS elements in T, the block adds its threads
 // as a tree in double, and writes one number. A second kernel adds the parts. So no sum in float has
 // more than PART_ITEMS terms.
 
@@ -14,7 +14,7 @@ constexpr int PART_THREADS = 256;
 constexpr int PART_ITEMS = PART / PART_THREADS;
 
 // Goes over the elements of a part that belong to one thread: every PART_THREADS-th. Block
-// channel · parts + part has that part. Divides when it starts, and steps without division.
+// channel * parts + part has that part. Divides when it starts, and steps without division.
 struct PartWalk {
     i64 number;  // of the element in its channel; the channel ends at count
     i64 offset;  // of the element in the array

@@ -1,11 +1,11 @@
 // Softmax cross-entropy of each pixel, and its gradient.
 //
 //   kernel               computes
-//   cross_entropy        log Σ exp(x) − x[label]
-//   cross_entropy_grad   gx = gy · (softmax(x) − one-hot(label))
+//   cross_entropy        log(sum(exp(x))) - x[label]
+//   cross_entropy_grad   gx = gy * (softmax(x) - one-hot(label))
 //
 // NumPy twins: the primitives of the same names. x and gx are (N, C, pixels); labels, gy and losses
-// (N, pixels). A label of −1 is a pixel that does not count: its loss and its gradient are 0.
+// (N, pixels). A label of -1 is a pixel that does not count: its loss and its gradient are 0.
 //
 // One version: a thread a pixel goes along its classes. Neighbouring threads have neighbouring pixels,
 // so reads are whole lines; softmax and loss in one kernel save an array of the size of x each way.
@@ -14,7 +14,8 @@
 
 #include "common.cuh"
 
-// The largest x of a pixel and Σ exp(x − largest). Where the first misses a NaN, the sum finds it.
+// The largest x of a pixel and the sum of exp(x - largest). Where the first misses a NaN, the sum
+// finds it.
 template <typename T>
 __device__ void largest_and_sum(const T* __restrict__ x, int classes, i64 pixels, T& largest,
                                 T& sum) {

@@ -1,13 +1,13 @@
 // Local response normalisation: each element divided by a power of the squares around it.
 //
-//   kernel                      computes, with s = k + alpha / size · Σ x² over neighbouring channels
+//   kernel                      computes, with s = k + alpha / size * sum(x^2), the channels around
 //   local_response_norm         x / s^beta
-//   local_response_norm_terms   direct = gy / s^beta and spread = direct · x / s
-//   local_response_norm_grad    gx = direct − 2 alpha beta / size · x · Σ spread, the sum over the
+//   local_response_norm_terms   direct = gy / s^beta and spread = direct * x / s
+//   local_response_norm_grad    gx = direct - 2 alpha beta / size * x * sum(spread), over the
 //                               channels in whose window this one lies: the window turned round
 //
 // NumPy twins: the primitives of the same names. All arrays are (N, C, pixels); the window of
-// channel c is c − size / 2 … c + (size − 1) / 2.
+// channel c is c - size / 2 .. c + (size - 1) / 2.
 //
 // One version: a thread an element, neighbouring threads neighbouring pixels. A window's elements are
 // read by `size` threads, but from memory once. A sum that slides along the channels would read
@@ -17,7 +17,7 @@
 
 #include "common.cuh"
 
-// The channels c − before … c + after that exist, of the element at offset i.
+// The channels c - before .. c + after that exist, of the element at offset i.
 struct Neighbours {
     i64 start, stop;
 

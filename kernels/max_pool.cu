@@ -7,7 +7,7 @@
 //   gather_plane       the values that stand at the indices
 //
 // NumPy twins: the primitives of the same names. x is (N, C, H, W), outputs and indices (N, C, OH, OW);
-// an index is h · W + w. Padding is −∞ and never has the index.
+// an index is h * W + w. Padding is -inf and never has the index.
 //
 // scatter_plane in gather form: a thread owns a pixel and adds up the windows that hold it, in
 // their order. So there are no atomics, and the sums have the same bits every time. A pixel looks at
@@ -36,7 +36,7 @@ struct Windows {
         return last < n ? last + 1 : n;
     }
 
-    // The windows that span pixel i: from … to − 1 of count.
+    // The windows that span pixel i: from .. to - 1 of count.
     __device__ int from(int i) const {
         const int before = i + padding - (kernel - 1) * dilation;
         return before <= 0 ? 0 : (before + stride - 1) / stride;
@@ -59,7 +59,7 @@ __global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __re
         const int top = rows.first_inside(o), left = columns.first_inside(p);
         const int bottom = rows.stop(o, h), right = columns.stop(p, w);
         T best = -Limits<T>::infinity();
-        int where = top * w + left;  // if all are −∞
+        int where = top * w + left;  // if all are -inf
         for (int r = top; r < bottom; r += dh) {
             for (int c = left; c < right; c += dw) {
                 const T v = image[r * w + c];

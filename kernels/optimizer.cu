@@ -1,13 +1,14 @@
 // Steps of the optimizers, in place, element by element.
 //
 //   kernel        computes
-//   sgd_update    d = grad + decay · param;  v = momentum · v + gain · d;  param −= step · v
-//                 (nesterov: step · (d + momentum · v); velocity null: step · d)
-//   adam_update   d = grad + decay · param;  m = beta1 · m + share1 · d;  v = beta2 · v + share2 · d²;
-//                 param = shrink · param − step · m / (√v / correction + eps)
+//   sgd_update    d = grad + decay * param;  v = momentum * v + gain * d;  param -= step * v
+//                 (nesterov: step * (d + momentum * v); velocity null: step * d)
+//   adam_update   d = grad + decay * param;  m = beta1 * m + share1 * d;
+//                 v = beta2 * v + share2 * d^2;
+//                 param = shrink * param - step * m / (sqrt(v) / correction + eps)
 //
 // NumPy twins: the primitives of the same names. All arrays have one shape and lie in one order. The
-// shares are 1 − beta, taken in double: in float 1 − 0.999f is off by 1e-5.
+// shares are 1 - beta, taken in double: in float 1 - 0.999f is off by 1e-5.
 //
 // One version each: every array is read and written once, in order, and no other memory is needed.
 //

@@ -1,14 +1,14 @@
-// Resampling: y = rows · x · columnsᵀ on every plane, with banded matrices.
+// Resampling: y = rows * x * columns^T on every plane, with banded matrices.
 //
 //   kernel       NumPy twin    arrays
-//   resample2d   resample2d    x (planes, H, W) → y (planes, OH, OW)
+//   resample2d   resample2d    x (planes, H, W) -> y (planes, OH, OW)
 //
 // One kernel is average pooling, bilinear and nearest resizing, padding by reflection, and the adjoint
-// of each. A matrix comes as bands: row i is 0 but for elements bounds[2 i] … bounds[2 i + 1] − 1, and
-// these are the first of row i of weights, which has `width` places.
+// of each. A matrix comes as bands: row i is 0 but for bounds[2 i] .. bounds[2 i + 1] - 1, and these
+// are the first of row i of weights, which has `width` places.
 //
-// One version, in gather form: a thread an output, which sums its rows × columns inputs. Bilinear
-// resizing has 2 × 2 of them, from the cache. Where both bands are wide the caller runs the kernel
+// One version, in gather form: a thread an output, which sums its rows x columns inputs. Bilinear
+// resizing has 2 x 2 of them, from the cache. Where both bands are wide the caller runs the kernel
 // twice, with one of the matrices the identity, so that they add instead of multiply.
 //
 // Run:  tinyfcn kernels run resample2d

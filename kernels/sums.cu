@@ -1,7 +1,7 @@
 // Sums over the pixels of each channel, with the same bits at every run: see channel_sums.cuh.
 //
 //   kernel           NumPy twin     in                           out
-//   sum_pixels       sum_pixels     x (N, C, …)                  sums (C, parts)
+//   sum_pixels       sum_pixels     x (N, C, ...)                sums (C, parts)
 //   channel_totals                  sums (C, parts), factors     totals (C,)
 //
 // The gradient of a bias is these two. Batch normalisation has parts of its own, of two sums at once,

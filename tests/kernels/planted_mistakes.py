@@ -200,7 +200,7 @@ MISTAKES = [
         "sgd_update", "nesterov formula"),
     Mistake("optimizer.cu", "            velocity[i] = v;\n", "",
         "sgd_update", "velocity not written"),
-    Mistake("optimizer.cu", "sqrt(v) / correction + eps", "sqrt(v + eps) / correction",
+    Mistake("optimizer.cu", "sqrt(v) / correction + eps);", "sqrt(v + eps) / correction);",
         "adam_update", "eps under the root"),
     Mistake("optimizer.cu", "share2 * d * d", "(1 - beta2) * d * d",
         "adam_update", "1 - beta taken in float"),

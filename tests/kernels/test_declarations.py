@@ -1,5 +1,8 @@
 """What is read of the kernels is what stands in the .cu files, however that is written."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -58,6 +61,27 @@ def test_every_kernel_and_every_file_is_read():
     assert sorted(texts) == FILES
     for file, text in texts.items():
         assert text.count("__global__") == sum(k.file == file for k in KERNELS.values())
+
+
+def test_sources_are_ascii():
+    """CuPy writes what it compiles in the encoding of the locale, which may have nothing else."""
+    paths = [*folder().glob("*.cu*"), *build.HERE.glob("*.h"), *build.HERE.glob("*.cpp")]
+    assert len(paths) > 30
+    assert [path.name for path in paths if not path.read_bytes().isascii()] == []
+
+
+def test_a_copy_may_hold_any_comment_whatever_the_locale(tmp_path):
+    """The locale is that of a new process; Python's UTF-8 mode, which hides it, is off."""
+    (tmp_path / "common.cuh").write_text("// Σ\n", "utf-8")
+    (tmp_path / "odd.cu").write_text("// Σ\n__global__ void odd(float* x) { x[0] = 1; }\n", "utf-8")
+    code = (
+        "import sys, numpy as np, pathlib; from tinyfcn.backend.cuda.emulator import Emulator;"
+        "x = np.zeros(1, 'f4'); e = Emulator(folder=pathlib.Path(sys.argv[1]));"
+        "e.run('odd.cu', 'odd', (1, 1, 1), (1, 1, 1), (x,)); assert x[0] == 1"
+    )
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-X", "utf8=0", "-c", code, str(tmp_path)]
+    subprocess.run(command, env=plain, check=True)
 
 
 ODD = r"""

@@ -77,7 +77,7 @@ class CupyEngine:
         headers = b"".join(h.read_bytes() for h in sorted(folder().glob("*.cuh")))
         digest = hashlib.sha256(headers).hexdigest()[:16]
         return self.xp.RawModule(
-            code=(folder() / file).read_text(),
+            code=(folder() / file).read_text("utf-8"),
             options=("-std=c++17", f"-I{folder()}", f"-DTINYFCN_HEADERS=0x{digest}"),
             name_expressions=instances(self.kernels, file),
         )

@@ -117,7 +117,9 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
         BuildError: if there is no compiler, or with its words if it rejects the file.
     """
     kernel_flags, runtime_flags = MODES[mode]
-    runtime = _object(HERE / "runtime.cpp", (HERE / "runtime.cpp").read_text(), runtime_flags)
+    runtime = _object(
+        HERE / "runtime.cpp", (HERE / "runtime.cpp").read_text("utf-8"), runtime_flags
+    )
     text = _wrapped(source, instances, str(source) if mode == "debug" else source.name)
     kernels = _object(source, text, kernel_flags)
     target = kernels.with_name(f"{kernels.stem}-{runtime.stem}.so")
@@ -128,7 +130,7 @@ def library(source: Path, instances: Sequence[str], mode: str = "fast") -> Path:
 
 def _wrapped(source: Path, instances: Sequence[str], name: str) -> str:
     """The C++ file that is compiled for a .cu file."""
-    text = source.read_text()
+    text = source.read_text("utf-8")
     arrays = dict.fromkeys(_EXTERN_SHARED.findall(text))
     dynamic = "".join(
         f"alignas(16) thread_local {kind}{array}[{DYNAMIC_SHARED} / sizeof({element})];\n"
@@ -156,13 +158,13 @@ def _object(source: Path, text: str, flags: list[str]) -> Path:
     """The object file of what a source becomes; what the compiler warns of is beside, as .log."""
     headers = [*sorted(HERE.glob("*.h")), *sorted(source.parent.glob("*.cuh"))]
     compiler = [compiler_version(), platform.machine(), *FLAGS, *flags]
-    parts = [text, *compiler, *(h.read_text() for h in headers)]
+    parts = [text, *compiler, *(h.read_text("utf-8") for h in headers)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     target = cache_folder() / f"{source.stem}-{digest}.o"
     if not _usable(target):
         include = [f"-I{HERE}", f"-I{source.parent}"]
         said = _run([*FLAGS, *flags, *include, "-c", "-"], target, text)
-        target.with_suffix(".log").write_text(said)
+        target.with_suffix(".log").write_text(said, "utf-8")
     return target
 
 
@@ -182,8 +184,8 @@ def _compiler(what: str, *arguments: str, text: str = "") -> subprocess.Complete
     """Runs g++; BuildError if it is not there, does not start, does not end or rejects ``what``."""
     try:
         answer = subprocess.run(
-            [COMPILER, *arguments], input=text, capture_output=True, text=True, errors="replace",
-            timeout=LONGEST, env={**os.environ, "LC_ALL": "C"},
+            [COMPILER, *arguments], input=text, capture_output=True, encoding="utf-8",
+            errors="replace", timeout=LONGEST, env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except FileNotFoundError:
         raise BuildError(

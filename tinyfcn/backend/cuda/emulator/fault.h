@@ -12,7 +12,7 @@ enum Kind {
     WARP_DIVERGED,     // lanes wait for lanes that do not come
     NOT_IN_MASK,       // a lane calls with a mask that does not name it
     LANE_AWAY,         // a shuffle from a lane that takes no part
-    OUTSIDE,           // an access outside of all arrays; `parameter` is the nearest one, or −1
+    OUTSIDE,           // an access outside of all arrays; `parameter` is the nearest one, or -1
     CHANGED,           // memory beside an array was written
     STACK,             // local variables need more than a stack
     DIVISION,          // of an integer by zero
@@ -31,7 +31,7 @@ struct Fault {
     unsigned int other_block[3], other_thread[3];
     int line, other_line;  // in the .cu file; 0 if unknown, or to be found from `code`
     int access, other_access;
-    int parameter;         // number of the array, −1 if none
+    int parameter;         // number of the array, -1 if none
     long long offset;      // of the access in the array, in bytes, or the index
     unsigned long long address;
     unsigned long long code, other_code;  // offsets in the library; 0 if unknown

@@ -17,7 +17,7 @@
 namespace emulator {
 
 const unsigned long long FORBIDDEN = 1 << 20;  // bytes
-const int POISON = 0xff;                       // a NaN in every float, −1 in integers
+const int POISON = 0xff;                       // a NaN in every float, -1 in integers
 
 struct Guarded {
     static const long long NONE = 1LL << 62;

@@ -21,7 +21,7 @@ struct Visit {
     u64 address;
     int size, kind;
     bool shared;
-    int step;             // of the trace, −1 if it is not recorded
+    int step;             // of the trace, -1 if it is not recorded
     unsigned int number;  // of the thread's visits to this place in this block
 };
 

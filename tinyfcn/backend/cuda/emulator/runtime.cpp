@@ -30,7 +30,7 @@ enum State { NEW, READY, AT_BLOCK, AT_WARP, DONE };
 
 struct Worker {
     Stack stack;
-    int thread;  // that it has taken up, −1 for none
+    int thread;  // that it has taken up, -1 for none
 };
 
 struct Thread {

@@ -35,7 +35,7 @@ INSIDE unsigned int taking_part();
 struct Instance {
     const char* name;       // "relu<float>"
     void (*run)(const u64* slots);
-    const char* signature;  // ends in the C++ type: "[with F = void(const float*, float*, …)]"
+    const char* signature;  // ends in the C++ type: "[with F = void(const float*, float*, ...)]"
 };
 
 const unsigned int MOST_DYNAMIC = 48 * 1024;  // bytes; more, a GPU only gives on request
