@@ -129,7 +129,7 @@ def test_epsilon_and_its_digits(room):
     settled(room, "document.querySelector('[data-value=check]').click()")
     results = answer({"part": "check"})["check"]["results"]
     kinds = "[...document.querySelectorAll('[data-grid=\"check-%s\"] td')].map(e => e.dataset.look)"
-    for at in (0, 2, 4, 12, 22):
+    for at in (0, 1, 2, 6, 11):
         room.run(f"{{const e = document.querySelector('[name=eps]'); e.value = {at};"
                  "e.dispatchEvent(new Event('input'))}")  # fmt: skip
         for dtype, result in results.items():
@@ -146,7 +146,7 @@ def test_epsilon_and_its_digits(room):
             for name in "yp":
                 bent = [i for i, look in enumerate(room.run(kinds % name)) if look == "kink"]
                 assert bent == results["float64"]["rows"][at]["kinks"][name]
-    assert room.run("document.querySelectorAll('.curve .hollow').length") == 6
+    assert room.run("document.querySelectorAll('.curve .hollow').length") == 4
     room.click(CELL % ("check-w", 4))
     room.until("readAddress().settings.cell === 'w.1.1' && !page.asking")
     assert room.run("document.querySelector('.groups h2:nth-child(1)') !== null")

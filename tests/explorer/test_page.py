@@ -20,7 +20,7 @@ ADDRESSES = [
     "upsampling?h=5&w=5&size=default&at=map-count.3",
     "learning?at=loss-mask.7&mask=0.0:255,7.4:255",
     "learning?border=2&reduction=sum&at=loss-matrix.0&code=tinyfcn",
-    "learning?part=check&eps=3e-2",
+    "learning?part=check&eps=1e-2",
     "learning?part=check&cell=w.1.1&activation=tanh&pool=average",
     "learning?part=norm&at=norm-y.0",
     "learning?part=norm&mode=eval&batch=large mean",

@@ -79,7 +79,7 @@ class LearningCheck {
       parts.push(draw("line", { x1: left, x2: width - right, y1: y(p), y2: y(p) }), text(p ? `1e−${-p}` : "1", left - 8, y(p) + 4, "end"));
     }
     parts.push(draw("line", { x1: left, x2: width - right, y1: y(LOWEST), y2: y(LOWEST) }), text("0", left - 8, y(LOWEST) + 4, "end"));
-    const step = width < 500 ? 6 : 2;
+    const step = width < 500 ? 3 : 1;
     for (let at = 0; at <= last; at += step) parts.push(text(data.epsilons[at].replace("-", "−"), this.x(at), height - 20));
     parts.push(text("← kinks, curvature ε²", left, height - 3, "start"), text("rounding 1/ε →", width - right, height - 3, "end"));
     for (const [dtype, { rows }] of Object.entries(data.results)) {

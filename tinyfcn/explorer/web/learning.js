@@ -180,7 +180,7 @@ class Learning {
 ROOMS.learning = {
   title: "Learning",
   looks: {
-    at: ["", /^(loss|norm)-[^.]+\.\d+$/], brush: ["255", /^(0|1|2|look)$/], eps: ["1e-6", /^[13]e-\d\d?$/],
+    at: ["", /^(loss|norm)-[^.]+\.\d+$/], brush: ["255", /^(0|1|2|look)$/], eps: ["1e-6", /^1e-\d\d?$/],
     code: ["", /^\w+$/],
   },
   build(page, main) {
