@@ -10,6 +10,8 @@ import numpy as np
 from tinyfcn.backend.cuda.device import require_device
 from tinyfcn.backend.cuda.kernels import declared, folder, instances
 
+_NULL = np.uintp(0)
+
 
 class CupyEngine:
     """An engine (see ``Engine`` in launcher.py) on the current device.
@@ -26,11 +28,13 @@ class CupyEngine:
         self.device = self.xp.cuda.Device()
         self.kernels = declared()
         self._modules: dict[str, Any] = {}
+        self._functions: dict[str, Any] = {}  # kept: to ask a module takes as long as a launch
 
     def use_device(self, number: int) -> None:
         """Compute on another device from now on; before there is any array."""
         self.device = self.xp.cuda.Device(number)
         self.device.use()
+        self._functions.clear()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new C-contiguous array; what it holds is undefined."""
@@ -64,11 +68,13 @@ class CupyEngine:
         arguments: tuple[Any, ...], shared_mem: int,
     ) -> None:  # fmt: skip
         """Launch on the current stream; the kernel may still run when this returns."""
-        if file not in self._modules:
-            self._modules[file] = self._module(file)
+        kernel = self._functions.get(function)
+        if kernel is None:
+            if file not in self._modules:
+                self._modules[file] = self._module(file)
+            kernel = self._functions[function] = self._modules[file].get_function(function)
         # CuPy has no null pointer: its None is no argument at all.
-        packed = tuple(np.uintp(0) if a is None else a for a in arguments)
-        kernel = self._modules[file].get_function(function)
+        packed = tuple([_NULL if a is None else a for a in arguments])
         kernel(grid, block, packed, shared_mem=shared_mem)
 
     def _module(self, file: str) -> Any:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +26,26 @@ TYPES = {
     "int": np.int32, "i64": np.int64, "u32": np.uint32, "u64": np.uint64,
     "float": np.float32, "double": np.float64,
 }  # fmt: skip
+
+
+_FLOAT = np.dtype(np.float32)
+_NUMBERS = int, float, np.generic
+Pack = Callable[[Any], Any]
+
+
+class _Plan(NamedTuple):
+    """How a kernel is launched.
+
+    Attributes:
+        packing: for each T the function, and what makes of each argument what the kernel takes.
+        typed: the numbers of the parameters of type T*.
+        written: of those that the kernel may write into.
+    """
+
+    kernel: Kernel
+    packing: dict[Any, tuple[str, list[Pack]]]
+    typed: list[int]
+    written: list[int]
 
 
 class Engine(Protocol):
@@ -58,6 +79,7 @@ class Launcher:
         self.engine = engine
         # A NumPy scalar is an array too: operations on the host make them of 0-D arrays.
         self._arrays = engine.xp.ndarray, np.generic
+        self._plans: dict[str, _Plan] = {}
 
     def __call__(
         self, name: str, grid: Any, block: Any, *arguments: Any, shared_mem: int = 0
@@ -74,59 +96,76 @@ class Launcher:
         Raises:
             TypeError, ValueError: naming kernel, parameter, what was expected and what came.
         """
-        kernel = self.engine.kernels.get(name)
-        if kernel is None:
-            known = ", ".join(self.engine.kernels)
-            raise ValueError(f"no .cu file has a kernel {name}; there are {known}")
-        grid, block = _three(grid), _three(block)
-        if len(arguments) != len(kernel.parameters):
+        plan = self._plans.get(name) or self._plan(name)
+        if len(arguments) != len(plan.kernel.parameters):
             raise TypeError(
-                f"{name}: expected {len(kernel.parameters)} arguments, {kernel}, "
+                f"{name}: expected {len(plan.kernel.parameters)} arguments, {plan.kernel}, "
                 f"got {len(arguments)}"
             )
-        pairs = list(zip(kernel.parameters, arguments, strict=True))
-        dtypes = (a.dtype for p, a in pairs if p.type == "T*" and isinstance(a, self._arrays))
-        dtype = next(dtypes, np.dtype(np.float32))
-        if dtype not in (np.float32, np.float64):
+        typed = (arguments[i] for i in plan.typed)
+        dtype = next((a.dtype for a in typed if isinstance(a, self._arrays)), _FLOAT)
+        if dtype not in plan.packing:
             raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
-        types = {"T": dtype, **TYPES}
-        packed = tuple(self._pack(name, *pair, types) for pair in pairs)
-        if math.prod(grid) == 0:
+        function, packing = plan.packing[dtype]
+        packed = tuple([pack(a) for pack, a in zip(packing, arguments, strict=True)])
+        grid, block = _three(grid), _three(block)
+        if 0 in grid:
             return
         if math.prod(block) > 1024 or grid[0] >= 2**31 or max(grid[1:]) >= 2**16:
             raise ValueError(f"{name}: no GPU has a grid of {grid} blocks of {block} threads")
-        double = kernel.templated and dtype == np.float64
-        self.engine.run(kernel.file, kernel.instances[double], grid, block, packed, shared_mem)
-        for (parameter, given), used in zip(pairs, packed, strict=True):
-            if parameter.type.endswith("*") and not parameter.const and used is not given:
-                given[...] = used
+        self.engine.run(plan.kernel.file, function, grid, block, packed, shared_mem)
+        for i in plan.written:
+            if packed[i] is not arguments[i]:
+                arguments[i][...] = packed[i]
 
     def each(self, name: str, count: int, *arguments: Any) -> None:
         """Run a kernel with FOR_EACH, whose last parameter is ``count``, on so many elements."""
         blocks = min(-(-count // THREADS), LARGEST_GRID)
         self(name, blocks, THREADS, *arguments, count)
 
-    def _pack(self, name: str, parameter: Parameter, value: Any, types: dict[str, Any]) -> Any:
-        where = f"{name}: {parameter}"
+    def _plan(self, name: str) -> _Plan:
+        """How a kernel is launched, made at its first launch."""
+        kernel = self.engine.kernels.get(name)
+        if kernel is None:
+            known = ", ".join(self.engine.kernels)
+            raise ValueError(f"no .cu file has a kernel {name}; there are {known}")
+        parameters = [*enumerate(kernel.parameters)]
+        packing = {}
+        for T in (np.float32, np.float64):
+            function = kernel.instances[kernel.templated and T is np.float64]
+            packers = [self._packer(f"{name}: {p}", p, {"T": T, **TYPES}) for _, p in parameters]
+            packing[np.dtype(T)] = function, packers
+        typed = [i for i, p in parameters if p.type == "T*"]
+        written = [i for i, p in parameters if p.type.endswith("*") and not p.const]
+        self._plans[name] = _Plan(kernel, packing, typed, written)
+        return self._plans[name]
+
+    def _packer(self, where: str, parameter: Parameter, types: dict[str, Any]) -> Pack:
         element = parameter.type.rstrip("*")
         if element not in types:
             raise TypeError(f"{where}: a launch knows the types {', '.join(types)}")
-        expected = np.dtype(types[element])
-        if parameter.type.endswith("*"):
+        expected, arrays = np.dtype(types[element]), self._arrays
+        make = expected.type
+        convert: Any = float if expected.kind == "f" else operator.index
+
+        def array(value: Any) -> Any:
             if value is None:
                 return None
-            if not isinstance(value, self._arrays):
+            if not isinstance(value, arrays):
                 raise TypeError(f"{where}: expected an array, got {type(value).__name__}")
             if value.dtype != expected:
                 raise TypeError(f"{where}: expected {expected}, got {value.dtype}")
             return self._contiguous(value)
-        if not isinstance(value, int | float | np.generic):
-            raise TypeError(f"{where}: expected a number, got {type(value).__name__}")
-        convert: Any = float if expected.kind == "f" else operator.index
-        try:
-            return expected.type(convert(value))
-        except (TypeError, OverflowError) as error:  # a fraction, too large or too small
-            raise TypeError(f"{where}: expected {expected}, got {value!r}") from error
+
+        def number(value: Any) -> Any:
+            if not isinstance(value, _NUMBERS):
+                raise TypeError(f"{where}: expected a number, got {type(value).__name__}")
+            try:
+                return make(convert(value))
+            except (TypeError, OverflowError) as error:  # a fraction, too large or too small
+                raise TypeError(f"{where}: expected {expected}, got {value!r}") from error
+
+        return array if parameter.type.endswith("*") else number
 
     def _contiguous(self, value: Any) -> Any:
         if isinstance(value, np.generic) or not value.flags.c_contiguous:
@@ -135,5 +174,7 @@ class Launcher:
 
 
 def _three(sizes: Any) -> tuple[int, int, int]:
-    sizes = (sizes,) if isinstance(sizes, int | np.integer) else tuple(sizes)
+    if type(sizes) is int:
+        return sizes, 1, 1
+    sizes = (sizes,) if isinstance(sizes, np.integer) else tuple(sizes)
     return tuple(int(s) for s in sizes) + (1,) * (3 - len(sizes))  # type: ignore[return-value]

@@ -1,0 +1,34 @@
+"""How often a training step bothers the device: figures that must not grow back."""
+
+import host_time
+import numpy as np
+import pytest
+
+from tinyfcn import backend
+from tinyfcn.backend.cuda import CudaBackend
+
+
+@pytest.fixture
+def null():
+    with backend.using(CudaBackend(host_time.NullEngine())) as used:
+        yield used
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "launches", "others"),
+    [("fcn8s", 64, 173, 15), ("fcn_resnet50", 64, 751, 637), ("fcn_resnet50", 500, 800, 637)],
+)
+def test_launches_of_a_step(null, name, size, launches, others):
+    step = host_time.training_step(name, size, null)
+    found, made, copies = host_time.counted(step, null)
+    assert sum(found.values()) <= launches, found
+    assert sum(made.values()) <= others, made
+    assert copies == [(1, size, size)]  # of no parameter: the gradient of the mean, one number
+
+
+def test_what_lies_otherwise_is_counted(null):
+    x = null.empty((2, 3, 4, 5), np.float32)
+    launches, others, copies = host_time.counted(
+        lambda: (null.relu(x.transpose(1, 0, 2, 3)), x + 1), null
+    )
+    assert launches == {"relu<float>": 1} and others["add"] == 1 and copies == [(3, 2, 4, 5)]
