@@ -66,6 +66,18 @@ def test_gather_does_not_follow_indices_outside_of_the_plane(checked, numbers):
     np.testing.assert_array_equal(checked.gather_plane(x, indices).reshape(-1), expected)
 
 
+@pytest.mark.parametrize("number", [2**32, -(2**32), 2**32 + 5, 2**33 - 1])
+def test_an_index_of_64_bits_is_not_cut_to_one_in_the_plane(cuda, numbers, number):
+    x, window = numbers(1, 1, 2, 3), ((1, 1), (1, 1), (0, 0), (1, 1))
+    indices = np.array([0, 5, number, 3, 2, 1]).reshape(1, 1, 2, 3)
+    for given in (indices, indices.astype("u8")):
+        assert np.flatnonzero(np.isnan(cuda.gather_plane(x, given))).tolist() == [2]
+        y = cuda.scatter_plane(x, given, (2, 3), *window)
+        expected = [x.flat[i] for i in (0, 5, 4, 3)]
+        assert y.reshape(-1).tolist() == [*expected, 0, x.flat[1]]
+    assert cuda.gather_plane(x, np.full(x.shape, 4, "i1")).flat[0] == x.flat[4]
+
+
 @pytest.mark.parametrize("case", WINDOWS)
 def test_pooled_indices_are_not_foreign(cuda, twin, numbers, case):
     """Else the result would be right and slow."""

@@ -167,6 +167,7 @@ class Machine:
         cupy.cuda = types.SimpleNamespace(
             Device=Device, Stream=stream, get_current_stream=lambda: machine.gpu.main,
             driver=types.SimpleNamespace(get_build_version=lambda: 12090),
+            nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
             runtime=types.SimpleNamespace(
                 getDeviceCount=lambda: len(machine.gpus), check_status=check_status,
                 eventQuery=lambda number: machine.gpu.query(number),

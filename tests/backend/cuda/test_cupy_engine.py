@@ -18,15 +18,16 @@ class CUDARuntimeError(RuntimeError):
     """As CuPy's."""
 
 
-def fake_cupy(built=13000, devices=1):
-    """A module with as much of CuPy as is asked for; ``devices`` may be an exception."""
+def fake_cupy(built=13000, devices=1, nvrtc=(13, 0)):
+    """A module with as much of CuPy as is asked for; ``devices`` and ``nvrtc``, its version, may be
+    exceptions."""
     cupy = types.ModuleType("cupy")
     cupy.__getattr__ = lambda name: getattr(np, name)
 
-    def device_count():
-        if isinstance(devices, Exception):
-            raise devices
-        return devices
+    def answer(with_this):
+        if isinstance(with_this, Exception):
+            raise with_this
+        return with_this
 
     current = threading.local()
 
@@ -47,7 +48,8 @@ def fake_cupy(built=13000, devices=1):
     cupy.cuda = types.SimpleNamespace(
         Device=Device,
         driver=types.SimpleNamespace(get_build_version=lambda: built),
-        runtime=types.SimpleNamespace(getDeviceCount=device_count),
+        runtime=types.SimpleNamespace(getDeviceCount=lambda: answer(devices)),
+        nvrtc=types.SimpleNamespace(getVersion=lambda: answer(nvrtc)),
     )
     return cupy
 
@@ -66,6 +68,7 @@ def machine(monkeypatch):
 
 NO_DEVICE = CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
 OLD_DRIVER = CUDARuntimeError("cudaErrorInsufficientDriver: driver version is insufficient")
+NO_NVRTC = RuntimeError('Failure finding "libnvrtc.so": No such file: libnvrtc.so*\n  listdir(...)')
 CUPY_12, CUPY_13 = {"cupy-cuda12x": "14.2.0"}, {"cupy-cuda13x": "14.2.0"}
 
 
@@ -73,7 +76,7 @@ CUPY_12, CUPY_13 = {"cupy-cuda12x": "14.2.0"}, {"cupy-cuda13x": "14.2.0"}
     ("packages", "driver", "cupy", "found", "advice"),
     [
         ({}, 0, None, "no CuPy; no NVIDIA driver",
-         "install the driver of an NVIDIA GPU, then pip install cupy-cuda12x or cupy-cuda13x"),
+         'install the driver of an NVIDIA GPU, then pip install "cupy-cuda12x[ctk]" or "cupy-c'),
         ({}, 12040, None, "no CuPy; an NVIDIA driver for CUDA 12.4",
          'pip install "cupy-cuda12x[ctk]"'),
         ({}, 13010, None, "driver for CUDA 13.1", 'pip install "cupy-cuda13x[ctk]"'),
@@ -89,6 +92,11 @@ CUPY_12, CUPY_13 = {"cupy-cuda12x": "14.2.0"}, {"cupy-cuda13x": "14.2.0"}
         (CUPY_12, 12040, fake_cupy(12090, 0), "no device", "make a GPU visible to this process"),
         ({**CUPY_12, **CUPY_13}, 13000, fake_cupy(), "cupy-cuda12x 14.2.0, cupy-cuda13x 14.2.0",
          "keep one of cupy-cuda12x, cupy-cuda13x"),
+        (CUPY_12, 12040, fake_cupy(12090, 1, NO_NVRTC),
+         'NVRTC, which compiles the kernels, is missing: Failure finding "libnvrtc.so": No',
+         'pip install "cupy-cuda12x[ctk]", which brings it.'),
+        ({"cupy": "14.2.0"}, 13000, fake_cupy(13000, 1, ImportError("libnvrtc.so.13")),
+         "is missing: libnvrtc.so.13.", "install the CUDA toolkit's NVRTC"),
         (CUPY_12, 12040, None, "import cupy fails", "pip uninstall cupy-cuda12x, then pip install"),
     ],
 )  # fmt: skip

@@ -192,12 +192,13 @@ def test_wrong_values_are_rejected_on_the_host_and_give_nan_on_the_device(other)
         assert np.isnan(F.cross_entropy(x, tinyfcn.tensor(wrong)).item())
 
         pooled, indices = F.max_pool2d(x, 2, return_indices=True)
-        pooled = Tensor(pooled.data, requires_grad=True)
-        outside = tinyfcn.tensor(np.full(indices.shape, 4, np.int32))
-        y = F.max_unpool2d(pooled, outside, 2)
-        assert not y.numpy().any()
-        y.sum().backward()
-        assert np.isnan(pooled.grad.numpy()).all()
+        for number in (4, 2**32):
+            pooled = Tensor(pooled.data, requires_grad=True)
+            outside = tinyfcn.tensor(np.full(indices.shape, number))
+            y = F.max_unpool2d(pooled, outside, 2)
+            assert not y.numpy().any()
+            y.sum().backward()
+            assert np.isnan(pooled.grad.numpy()).all()
 
 
 SIZES = {"caffenet": 227, "alexnet": 63, "sliding_window": 9}

@@ -21,7 +21,8 @@ def require_device() -> Any:
     """The module ``cupy``, if it can use a GPU.
 
     Raises:
-        DeviceError: if CuPy, the driver or the device is missing, or they do not fit together.
+        DeviceError: if CuPy, its compiler, the driver or the device is missing, or they do not fit
+            together.
     """
     packages, driver, built, advice = installed(), driver_version(), 0, ""
     found = [", ".join(f"{name} {version}" for name, version in packages.items()) or "no CuPy"]
@@ -31,6 +32,7 @@ def require_device() -> Any:
         built = cupy.cuda.driver.get_build_version()
         found.append(f"CuPy was built for CUDA {_dotted(built)}")
         devices = int(cupy.cuda.runtime.getDeviceCount())
+        compiler = _no_compiler(cupy) if devices else ""
     except ImportError as error:
         if packages:
             found.append(f"import cupy fails: {error}")
@@ -39,12 +41,30 @@ def require_device() -> Any:
     else:
         if len(packages) > 1:
             advice = f"keep one of {', '.join(packages)}: pip uninstall the others"
-        elif devices:
-            return cupy
-        else:
+        elif not devices:
             found.append("no device")
+        elif compiler:
+            found.append(f"NVRTC, which compiles the kernels, is missing: {compiler}")
+            advice = _get_compiler(*packages)
+        else:
+            return cupy
     advice = advice or _advice(driver, packages, built)
     raise DeviceError(f"backend cupy: found {'; '.join(found)}. To use a GPU, {advice}.")
+
+
+def _no_compiler(cupy: Any) -> str:
+    """Why CuPy cannot load NVRTC, which it does not do before the first kernel; "" if it can."""
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except (ImportError, OSError, RuntimeError) as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
+
+
+def _get_compiler(package: str = "cupy", *_: str) -> str:
+    if package == "cupy":  # built here, or by conda
+        return "install the CUDA toolkit's NVRTC, in conda the package cuda-nvrtc"
+    return f'pip install "{package}[ctk]", which brings it'
 
 
 def installed() -> dict[str, str]:
@@ -67,8 +87,9 @@ def driver_version() -> int:
 def _advice(driver: int, packages: dict[str, str], built: int = 0) -> str:
     if not driver:
         return (
-            "install the driver of an NVIDIA GPU, then pip install cupy-cuda12x or cupy-cuda13x "
-            'for the CUDA version that nvidia-smi shows; without a GPU use backend "numpy"'
+            'install the driver of an NVIDIA GPU, then pip install "cupy-cuda12x[ctk]" or '
+            '"cupy-cuda13x[ctk]" for the CUDA version that nvidia-smi shows; without a GPU use '
+            'backend "numpy"'
         )
     if built and built // 1000 <= driver // 1000:
         return (

@@ -29,7 +29,7 @@ class Pooling(Family):
         kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
     ) -> Array:  # fmt: skip
         _check_planes("scatter_plane", size, x.shape[2:])
-        indices = indices.astype(np.int32, copy=False)
+        indices = self._narrow(indices)
         n, c, *out = x.shape
         window = *kernel, *stride, *padding, *dilation
         foreign = self.empty((n * c,), np.int32)
@@ -39,9 +39,16 @@ class Pooling(Family):
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
         _check_planes("gather_plane", x.shape[2:])
-        indices = indices.astype(np.int32, copy=False)
+        indices = self._narrow(indices)
         planes = x.shape[2] * x.shape[3], indices.shape[2] * indices.shape[3]
         return self.compute("gather_plane", indices.shape, x, indices, *planes)
+
+    def _narrow(self, indices: Array) -> Array:
+        """In 32 bits; what does not fit into them is −1, which lies in no plane either."""
+        narrow = indices.astype(np.int32, copy=False)
+        if np.can_cast(indices.dtype, np.int32):
+            return narrow
+        return self.xp.where(narrow == indices, narrow, np.int32(-1))
 
 
 def _check_planes(op: str, *sizes: Pair) -> None:
