@@ -8,6 +8,8 @@
 //                         shared loads for four products, not for one
 //   gemm_4                128-bit loads and stores, 8 x 4 sums, double   N/64, M/64     128
 //                         buffering; no bank conflict over two ways: see tile.cuh
+//   gemm_5                128 x 128 tiles and 8 x 8 sums: 16 elements     N/128, M/128   256
+//                         read for 64 products, not 12 for 32
 //
 // Element (m, k) of A stands at a[m * a_row + k * a_column], and B likewise, so that a transposed
 // matrix is one with its strides swapped; C is C-contiguous. Any M, N, K.
@@ -76,6 +78,14 @@ __global__ void gemm_3(const T* __restrict__ a, i64 a_row, i64 a_column, const T
         }
 }
 
+// A tile of sums, to its place in C.
+template <typename T, int COLUMNS>
+__device__ void write_matrix(const T (&sum)[ROWS][COLUMNS], T* c, int m0, int n0, int M, int N) {
+    T* corner = c + (i64)m0 * N + n0;
+    write(sum, M - m0, N - n0, N % Vector<T>::SIZE == 0 && aligned(c),
+          [&](int row, int column) { return corner + (i64)row * N + column; });
+}
+
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
 gemm_4(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b, i64 b_row,
@@ -86,7 +96,19 @@ gemm_4(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b
     MatrixLoader<T> right(b + n0 * b_column, b_column, b_row, N - n0, K);
     T sum[ROWS][COLUMNS];
     multiply(slices, left, right, 0, K, sum);
-    T* corner = c + (i64)m0 * N + n0;
-    write(sum, M - m0, N - n0, N % Vector<T>::SIZE == 0 && aligned(c),
-          [&](int row, int column) { return corner + (i64)row * N + column; });
+    write_matrix(sum, c, m0, n0, M, N);
+}
+
+constexpr int WIDE = 8;  // columns of a thread of gemm_5
+
+__global__ void __launch_bounds__(256)
+gemm_5(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __restrict__ b,
+       i64 b_row, i64 b_column, float* __restrict__ c, int M, int N, int K) {
+    __shared__ Slices<float, WIDE> slices;
+    const int n0 = blockIdx.x * Sizes<WIDE>::TILE, m0 = blockIdx.y * Sizes<WIDE>::TILE;
+    MatrixLoader<float, WIDE> left(a + m0 * a_row, a_row, a_column, M - m0, K);
+    MatrixLoader<float, WIDE> right(b + n0 * b_column, b_column, b_row, N - n0, K);
+    float sum[ROWS][WIDE];
+    multiply(slices, left, right, 0, K, sum);
+    write_matrix(sum, c, m0, n0, M, N);
 }

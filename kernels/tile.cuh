@@ -26,27 +26,35 @@ constexpr int ROWS = 8;      // of C a thread computes, in
 constexpr int COLUMNS = 4;   // so many columns
 constexpr int SHARE = TILE * DEPTH / THREADS;  // elements of a slice a thread fetches
 
+// The same numbers for any other COLUMNS of a thread; gemm_5 has 8, which makes 128 x 128 elements of C,
+// 8 terms between two barriers and 256 threads.
+template <int COLUMNS> struct Sizes {
+    static constexpr int TILE = 16 * COLUMNS, DEPTH = 64 / COLUMNS;
+    static constexpr int THREADS = TILE * TILE / (ROWS * COLUMNS), SHARE = TILE * DEPTH / THREADS;
+};
+
 template <typename T> struct alignas(16) Vector {
     static constexpr int SIZE = 16 / sizeof(T);
     T at[SIZE];
 };
 
-template <typename T> using Slice = T[DEPTH][TILE + Vector<T>::SIZE];
+template <typename T, int DEPTH = ::DEPTH, int TILE = ::TILE>
+using Slice = T[DEPTH][TILE + Vector<T>::SIZE];
 
-template <typename T> struct Slices {
-    alignas(16) Slice<T> a[2];
-    alignas(16) Slice<T> b[2];
+template <typename T, int COLUMNS = ::COLUMNS> struct Slices {
+    alignas(16) Slice<T, Sizes<COLUMNS>::DEPTH, Sizes<COLUMNS>::TILE> a[2];
+    alignas(16) Slice<T, Sizes<COLUMNS>::DEPTH, Sizes<COLUMNS>::TILE> b[2];
 };
 
-// Row i and column j of a thread, in the tile. The 32 threads of a warp lie 4 x 8, the 4 warps of a
-// block 2 x 2.
-template <typename T> __device__ int row_of(int i) {
-    constexpr int V = Vector<T>::SIZE, ACROSS = TILE / ROWS;
+// Row i and column j of a thread, in the tile. The 32 threads of a warp lie 4 x 8, the warps of a
+// block two by two.
+template <typename T, int COLUMNS> __device__ int row_of(int i) {
+    constexpr int V = Vector<T>::SIZE, ACROSS = Sizes<COLUMNS>::TILE / ROWS;
     const int y = threadIdx.x % 32 / 8 + threadIdx.x / 64 * 4;
     return i / V * (ACROSS * V) + y * V + i % V;
 }
-template <typename T> __device__ int column_of(int j) {
-    constexpr int V = Vector<T>::SIZE, ACROSS = TILE / COLUMNS;
+template <typename T, int COLUMNS> __device__ int column_of(int j) {
+    constexpr int V = Vector<T>::SIZE, ACROSS = Sizes<COLUMNS>::TILE / COLUMNS;
     const int x = threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8;
     return j / V * (ACROSS * V) + x * V + j % V;
 }
@@ -63,16 +71,17 @@ __device__ void read_vectors(const T* from, int apart, T (&to)[COUNT]) {
 }
 
 // sum = A B over terms from .. to, where from is a multiple of DEPTH.
-template <typename T, typename LoaderA, typename LoaderB>
-__device__ void multiply(Slices<T>& shared, LoaderA& a, LoaderB& b, int from, int to,
+template <typename T, int COLUMNS, typename LoaderA, typename LoaderB>
+__device__ void multiply(Slices<T, COLUMNS>& shared, LoaderA& a, LoaderB& b, int from, int to,
                          T (&sum)[ROWS][COLUMNS]) {
+    constexpr int TILE = Sizes<COLUMNS>::TILE, DEPTH = Sizes<COLUMNS>::DEPTH;
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) sum[i][j] = 0;
     if (from >= to) return;
 
-    const int row = row_of<T>(0), column = column_of<T>(0);
+    const int row = row_of<T, COLUMNS>(0), column = column_of<T, COLUMNS>(0);
     a.fetch(from);
     b.fetch(from);
     a.put(shared.a[0]);
@@ -106,16 +115,16 @@ __device__ void multiply(Slices<T>& shared, LoaderA& a, LoaderB& b, int from, in
 
 // Writes the sums: place(row, column) is where an element goes. With `vectors`, groups of
 // Vector<T>::SIZE columns lie side by side there, aligned, and none is cut by the edge of C.
-template <typename T, typename Place>
+template <typename T, int COLUMNS, typename Place>
 __device__ void write(const T (&sum)[ROWS][COLUMNS], int rows, int columns, bool vectors,
                       Place place) {
     constexpr int V = Vector<T>::SIZE;
 #pragma unroll
     for (int j = 0; j < COLUMNS; j += V) {
-        const int column = column_of<T>(j);
+        const int column = column_of<T, COLUMNS>(j);
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
-            const int row = row_of<T>(i);
+            const int row = row_of<T, COLUMNS>(i);
             if (row >= rows) continue;
             if (vectors && column < columns) {
                 Vector<T> v;
@@ -134,11 +143,11 @@ __device__ void write(const T (&sum)[ROWS][COLUMNS], int rows, int columns, bool
 template <typename T> __device__ bool aligned(const T* data) { return (u64)data % 16 == 0; }
 
 // Adds bias[row], where there is one, and cuts off below 0 with `relu`.
-template <typename T>
+template <typename T, int COLUMNS>
 __device__ void finish(T (&sum)[ROWS][COLUMNS], const T* bias, int rows, bool relu) {
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
-        const int row = row_of<T>(i);
+        const int row = row_of<T, COLUMNS>(i);
         const T add = bias && row < rows ? bias[row] : T(0);
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) {
@@ -151,8 +160,10 @@ __device__ void finish(T (&sum)[ROWS][COLUMNS], const T* bias, int rows, bool re
 // Loads from a matrix: line l (a row of A, a column of B) and term k stand at
 // data[l * line_stride + k * term_stride]. Neighbouring threads go along whichever lies side by
 // side in memory, by 128-bit loads if the matrix is aligned to them.
-template <typename T> struct MatrixLoader {
-    static constexpr int V = Vector<T>::SIZE;
+template <typename T, int COLUMNS = ::COLUMNS> struct MatrixLoader {
+    static constexpr int V = Vector<T>::SIZE, TILE = Sizes<COLUMNS>::TILE;
+    static constexpr int DEPTH = Sizes<COLUMNS>::DEPTH, THREADS = Sizes<COLUMNS>::THREADS;
+    static constexpr int SHARE = Sizes<COLUMNS>::SHARE;
     const T* data;  // line 0 of the tile, term 0
     i64 line_stride, term_stride;
     int lines, terms;  // from `data` to the edge of the matrix
@@ -197,7 +208,7 @@ template <typename T> struct MatrixLoader {
         }
     }
 
-    __device__ void put(Slice<T>& slice) const {
+    __device__ void put(Slice<T, DEPTH, TILE>& slice) const {
         int line, term;
         if (!vectors) {
 #pragma unroll

@@ -224,6 +224,8 @@ MISTAKES = [
     Mistake("sums.cu", "factors ? sum * factors[blockIdx.x] : sum", "sum",
         "channel_totals", "factor dropped", "test_batch_norm.py"),
 
+    Mistake("tile.cuh", "ACROSS = Sizes<COLUMNS>::TILE / ROWS;", "ACROSS = TILE / ROWS;",
+        "gemm_5", "rows of a thread as far apart as in a smaller tile"),
     Mistake("tile.cuh", "half = 1 - half;", "half = 0;", "multiply", "double buffer not toggled"),
     Mistake("tile.cuh", "b.put(shared.b[0]);\n    __syncthreads();", "b.put(shared.b[0]);",
         "multiply", "first barrier removed"),

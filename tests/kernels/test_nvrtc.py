@@ -41,6 +41,12 @@ def test_products_read_shared_memory_by_128_bits(file, name):
         assert loads == [load] * (16 * 12 // of)
 
 
+def test_larger_tiles_read_shared_memory_by_128_bits():
+    code = {usage.kernel: usage.ptx for usage in compiled("gemm.cu", "sm_80")}
+    loads = re.findall(r"ld\.shared[.\w]*\.f\d+", code["gemm_5"])
+    assert loads == ["ld.shared.v4.f32"] * (8 * 16 // 4)  # 8 terms, 8 + 8 elements
+
+
 def test_warnings_errors_and_spills_are_found(tmp_path):
     source = tmp_path / "bad.cu"
     source.write_text("__global__ void bad(float* x) {\n    int unused;\n    x[0] = 1;\n}\n")

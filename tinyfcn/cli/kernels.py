@@ -41,8 +41,9 @@ from tinyfcn.kernel_lab.work import exact, verdicts, work
 from tinyfcn.training.report import bar
 
 FINAL = [
-    "gemm_4", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "conv2d_direct",
-    "conv2d_direct_input_grad", "max_pool2d", "any_foreign", "scatter_plane", "gather_plane",
+    "gemm_4", "gemm_5", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
+    "conv2d_direct", "conv2d_direct_input_grad", "max_pool2d", "any_foreign", "scatter_plane",
+    "gather_plane",
 ]  # fmt: skip
 SEEDS = 1, 2  # orders of threads and blocks
 DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sector explain

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution, gemm
+from tinyfcn.backend.cuda.gemm import TILE
 from tinyfcn.backend.cuda.kernels import declared
 from tinyfcn.functional.pooling import pool_window
 from tinyfcn.functional.resampling import Bilinear
@@ -91,6 +92,11 @@ def product(b: Any, inputs: Inputs, m: int = 64, n: int = 128, k: int = 64) -> A
     """(M, K) × (K, N)."""
     left, right = inputs.normal(m, k), inputs.normal(k, n)
     return getattr(b, "gemm", np.matmul)(left, right)  # no op needs it of a backend
+
+
+def wide_product(b: Any, inputs: Inputs, m: int = 128, n: int = 128, k: int = 64) -> Any:
+    """The same, as wide as a tile of the later versions."""
+    return product(b, inputs, m, n, k)
 
 
 def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
@@ -228,7 +234,10 @@ CASES: dict[str, Case] = {
     "sum_pixels": sums,
     "channel_totals": sums,
     "dropout": of("dropout", "image", 0.4, 7),
-    **{f"gemm_{version}": gemm.algorithm.using(version)(product) for version in "1234"},
+    **{
+        f"gemm_{version}": gemm.algorithm.using(version)(product if tile <= TILE else wide_product)
+        for version, (tile, _) in gemm.VERSIONS.items()
+    },
     "local_response_norm": of("local_response_norm", "image", *LRN),
     "local_response_norm_terms": LRN_GRAD,
     "local_response_norm_grad": LRN_GRAD,

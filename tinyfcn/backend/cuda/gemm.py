@@ -1,6 +1,8 @@
-"""Matrix products: ``kernels/gemm.cu`` in its four versions, or the library of the engine."""
+"""Matrix products: ``kernels/gemm.cu`` in its versions, or the library of the engine."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,15 @@ from tinyfcn.backend.setting import Setting
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
 SIDE = constant("gemm.cu", "SIDE")
 
-# The numbers are the versions in gemm.cu. "cublas" is the array module's own product; "auto" is
-# that on a GPU, and version 4 in the emulator.
-algorithm = Setting("TINYFCN_CUDA_GEMM", ("auto", "1", "2", "3", "4", "cublas"))
+# Of the versions in gemm.cu, the tile and the threads of a block.
+SQUARE = SIDE, SIDE
+VERSIONS: dict[str, tuple[int, Any]] = {
+    "1": (SIDE, SQUARE), "2": (SIDE, SQUARE), "3": (TILE, SQUARE), "4": (TILE, THREADS),
+    "5": (2 * TILE, 2 * THREADS),
+}  # fmt: skip
+
+# "cublas" is the array module's own product; "auto" is that on a GPU, version 4 in the emulator.
+algorithm = Setting("TINYFCN_CUDA_GEMM", ("auto", *VERSIONS, "cublas"))
 
 
 def tiles(size: int, tile: int = TILE) -> int:
@@ -28,7 +36,8 @@ class Gemm(Family):
     def gemm(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """a · b: (M, K) and (K, N) → (M, N), into the C-contiguous ``out`` if given.
 
-        A transposed matrix (``a.T``) is read where it lies; any other order is copied.
+        A transposed matrix (``a.T``) is read where it lies; any other order is copied. Versions
+        from 5 on are for float32; float64 takes version 4 then.
         """
         (m, k), (inner, n) = a.shape, b.shape
         if inner != k:
@@ -39,9 +48,9 @@ class Gemm(Family):
             version = "4" if isinstance(c, np.ndarray) else "cublas"
         if version == "cublas":
             return self.xp.matmul(a, b, out=c)
-        tile = SIDE if version in ("1", "2") else TILE
+        version = min(version, "4") if c.dtype == np.float64 else version
+        tile, block = VERSIONS[version]
         grid = tiles(n, tile), tiles(m, tile)
-        block = THREADS if version == "4" else (SIDE, SIDE)
         operands = *self._strided(a), *self._strided(b)
         self.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
         return c
