@@ -32,6 +32,7 @@ TESTS_OF = {
     "channel_sums.cuh": "test_batch_norm.py test_sums.py",
     "common.cuh": "test_activation.py",
     "conv1x1.cu": "test_conv2d.py",
+    "conv2d_depthwise.cu": "test_conv2d.py",
     "conv2d_direct.cu": "test_conv2d.py",
     "tile.cuh": "test_gemm.py",
 }
@@ -118,6 +119,19 @@ MISTAKES = [
         "conv2d_input_grad", "pixels a stride apart written as a vector"),
     Mistake("conv2d.cu", "parts[s * count + i]", "parts[s + i * S]",
         "sum_parts", "swapped indices"),
+
+    Mistake("conv2d_depthwise.cu", "end = all - begin < (u32)share ? all : begin + share",
+        "end = begin + share", "depthwise_weight_grad", "the last share runs over the end"),
+    Mistake("conv2d_depthwise.cu", "oc / (OC / G) * channels + blockIdx", "blockIdx",
+        "depthwise_weight_grad", "group offset dropped"),
+    Mistake("conv2d_depthwise.cu", "= sum[t];\n    __syncthreads();", "= sum[t];",
+        "depthwise_weight_grad", "barrier before the tree removed"),
+    Mistake("conv2d_depthwise.cu", "        }\n        __syncthreads();", "        }",
+        "depthwise_weight_grad", "barrier in the tree removed"),
+    Mistake("conv2d_depthwise.cu", "first + threadIdx.x < taps)", "first + threadIdx.x <= taps)",
+        "depthwise_weight_grad", "off by one: the first tap of the next plane"),
+    Mistake("conv2d_depthwise.cu", "x + ((i64)n * C + c) * H * W", "x + (int)(n * C + c) * H * W",
+        "depthwise_weight_grad", "int overflow", LARGE),
 
     Mistake("conv2d_direct.cu", "(n * C + oc / OCG * CG)", "(n * C)",
         "conv2d_direct", "group offset dropped"),

@@ -158,6 +158,18 @@ def test_long_sums_are_cut_and_have_the_same_bits_in_any_order(cuda, within_roun
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_shares_of_a_sum_need_not_divide_it(cuda, groups, within_rounding, monkeypatch):
+    """1798 pixels are six shares of 272 and one of 166."""
+    shares = []
+    each = cuda.launch.each
+    monkeypatch.setattr(cuda.launch, "each", lambda *a: shares.append(a[-1]) or each(*a))
+    for size in ((31, 29), (31, 1)):  # and 62 are one share
+        case = Case((2, 9, *size), (9, 9 // groups, 3, 3), padding=1, groups=groups)
+        case.check(cuda, within_rounding)
+    assert shares[-1 if groups == 1 else 2] == 7 and len(shares) == (1 if groups == 1 else 5)
+
+
 def test_the_rule(cuda, monkeypatch):
     monkeypatch.delenv("TINYFCN_CUDA_CONV", raising=False)
     launched = []
@@ -173,17 +185,20 @@ def test_the_rule(cuda, monkeypatch):
 
     def chosen(*arguments, **options):
         Case(*arguments, **options).run(cuda)
-        names, launched[:] = launched[:2], []
+        names, launched[:] = launched[:3], []
         return names
 
     plain = ((1, 9, 8, 8), (9, 9, 1, 1))
-    assert chosen(*plain) == ["conv1x1", "conv1x1"]
-    implicit = ["conv2d", "conv2d_input_grad"]
+    assert chosen(*plain) == ["conv1x1", "conv1x1", "conv2d_weight_grad"]
+    implicit = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
     assert chosen(*plain, padding=1) == implicit
     assert chosen(*plain, stride=2) == implicit
     assert chosen((1, 9, 8, 7), (9, 9, 1, 1)) == implicit  # 56 pixels are less than a tile
     assert chosen((1, 9, 8, 8), (9, 9, 3, 3)) == implicit
-    assert chosen((1, 9, 8, 8), (9, 1, 3, 3), groups=9)[0] == "conv2d_direct"
+    few = ["conv2d_direct", "conv2d_direct_input_grad", "depthwise_weight_grad"]
+    assert chosen((1, 9, 8, 8), (9, 1, 3, 3), groups=9) == few
+    assert chosen((1, 14, 8, 8), (14, 7, 1, 1), groups=2) == few
+    assert chosen((1, 16, 8, 8), (16, 8, 1, 1), groups=2) == implicit
     monkeypatch.setenv("TINYFCN_CUDA_CONV", "direct")
     assert chosen(*plain)[0] == "conv2d_direct"
     with algorithm.using("implicit"):
@@ -217,6 +232,7 @@ def test_every_access_is_allowed(checked, dtype, name, within_rounding, unaligne
         cases = [
             Case((2, 6, 9, 7), (65, 6, 3, 3), padding=1, dtype=dtype),
             Case((1, 6, 8, 5), (10, 3, 2, 3), (2, 3), (1, 2), (1, 2), groups=2, dtype=dtype),
+            Case((2, 2, 12, 13), (4, 1, 2, 5), 1, 2, groups=2, dtype=dtype),
             Case((1, 9, 8, 9), (8, 9, 1, 1), dtype=dtype),
         ]
         for case in cases:

@@ -69,6 +69,9 @@ def test_images_of_a_convolution(launch, large):
     launch("conv2d_weight_grad", 1, 128, large, gy, gw, *CONV, 16)
     assert gw[0] == 171
     gw = new(1)
+    launch("depthwise_weight_grad", 1, 128, large, gy, gw, *CONV, 16)
+    assert gw[0] == 171
+    gw = new(1)
     launch.each("conv2d_direct_weight_grad", 1, large, gy, gw, *CONV)
     assert gw[0] == 171
 

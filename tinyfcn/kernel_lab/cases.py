@@ -121,6 +121,18 @@ def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
     return convolution.algorithm.using(algorithm)(work)
 
 
+def depthwise(
+    b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int = 32, kernel: int = 3,
+    stride: int = 1,
+) -> Any:  # fmt: skip
+    """The weight gradient with a group for each channel."""
+    pad = kernel // 2
+    size = ((axis + 2 * pad - kernel) // stride + 1 for axis in (h, w))
+    x, gy = inputs.normal(n, c, h, w), inputs.normal(n, c, *size)
+    window = (stride, stride), (pad, pad), ONE, c
+    return b.conv2d_weight_grad(x, gy, (kernel, kernel), *window)
+
+
 # ---- images ----
 
 # How the array that a word means is drawn, from the sizes of an image.
@@ -227,6 +239,7 @@ CASES: dict[str, Case] = {
     "batch_norm_grad": NORM_GRAD,
     **{name: conv("implicit", name) for name in PASSES},
     **{name.replace("conv2d", "conv2d_direct"): conv("direct", name) for name in PASSES},
+    "depthwise_weight_grad": depthwise,
     "sum_parts": conv("implicit", "conv2d_weight_grad"),
     "conv1x1": conv("auto", "conv2d", kernel=1),
     "im2col": conv("im2col", "conv2d"),

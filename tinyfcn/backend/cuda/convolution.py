@@ -6,8 +6,8 @@
     1×1         ``kernels/conv1x1.cu``: a plain product
 
 The rule: a 1×1 kernel on a map of at least one tile is a plain product, groups of a few channels
-are convolved directly, everything else implicitly. ``TINYFCN_CUDA_CONV`` or ``algorithm.using``
-names another one.
+are convolved directly, with the weight gradient of ``kernels/conv2d_depthwise.cu``, and everything
+else implicitly. ``TINYFCN_CUDA_CONV`` or ``algorithm.using`` names another one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.setting import Setting
 
 DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
+TAPS, FEW_THREADS = (constant("conv2d_depthwise.cu", name) for name in ("TAPS", "THREADS"))
 SHORTEST = 256  # pixels of a share of the weight gradient
 LARGEST = 2**31 - TILE  # what an int counts, with room for the last tile
 FEW_CHANNELS = 8  # below this, on both sides of a group, tiles of 64 are mostly empty
@@ -129,14 +130,19 @@ class Convolution(Gemm):
                 self.launch.each("im2col", columns.size, image, columns, *g)
                 matrix += self.gemm(output, columns.T)
             return gw
+        if self._choose(g) == "direct":
+            name, threads = "depthwise_weight_grad", FEW_THREADS
+            grid = math.prod(shape[:2]), tiles(math.prod(kernel), TAPS), 1
+        else:
+            name, threads = "conv2d_weight_grad", THREADS
+            grid = tiles(math.prod(shape[1:])), tiles(g.oc // groups), groups
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
         pixels = g.n * g.oh * g.ow
-        columns, rows = tiles(math.prod(shape[1:])), tiles(g.oc // groups)
-        shares = max(min(ENOUGH_BLOCKS // max(columns * rows * groups, 1), pixels // SHORTEST), 1)
+        shares = max(min(ENOUGH_BLOCKS // max(math.prod(grid), 1), pixels // SHORTEST), 1)
         share = DEPTH * -(-pixels // (DEPTH * shares))
+        shares = max(-(-pixels // max(share, 1)), 1)  # those that have pixels
         parts = self.empty((shares, *shape), x.dtype)
-        grid = columns, rows, groups * shares
-        self.launch("conv2d_weight_grad", grid, THREADS, x, gy, parts, *g, share)
+        self.launch(name, (*grid[:2], grid[2] * shares), threads, x, gy, parts, *g, share)
         return self.compute("sum_parts", shape, parts, shares) if shares > 1 else parts[0]
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
