@@ -112,7 +112,7 @@ class ConfusionMatrix:
         """The scores of everything counted so far."""
         return scores(self.counts)
 
-    def _labels(self, name: str, labels: NDArray[Any]) -> NDArray[np.int64]:
+    def _labels(self, name: str, labels: NDArray[Any]) -> NDArray[np.intp]:
         if labels.dtype.kind not in "iu":
             raise ValueError(f"ConfusionMatrix: {name} must hold integers, got {labels.dtype}")
         wrong = labels[(labels < 0) | (labels >= self.num_classes)]
@@ -122,7 +122,7 @@ class ConfusionMatrix:
                 f"{self.num_classes} classes labels run from 0 to {self.num_classes - 1}"
                 + (f" (void is {self.ignore_index})" if name == "truth" else "")
             )
-        return labels.astype(np.int64)
+        return labels.astype(np.intp)
 
 
 def scores(counts: Any) -> Scores:

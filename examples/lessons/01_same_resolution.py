@@ -3,9 +3,9 @@
 To label every pixel, the first idea is to keep every pixel: convolution after convolution at full
 resolution. Two things speak against it, and both are numbers.
 
-A 3 x 3 convolution lets a score see 2 more pixels of the image. A pooling of stride 2 lets every
-convolution behind it see twice as many. So what a score can see grows as a sum without poolings,
-and as a product with them. And the deep layers of a network, which have many channels, are cheap
+A 3 x 3 convolution lets a score see 2 more pixels of the image. A pooling of stride 2 doubles
+that for every convolution behind it. So what a score can see grows as a sum without poolings, and
+as a product with them. And the deep layers of a network, which have many channels, are cheap
 only because their maps are small.
 
 Here is VGG16 turned into a fully convolutional network, at 500 x 500 pixels, with its five
@@ -42,7 +42,7 @@ def network(poolings):
 
 
 # %% What a score sees, and what an image costs
-print("poolings   a score sees   multiply-adds   largest of the last maps")
+print("poolings   a score sees   multiply-adds   the 4096 maps of fc6, float32")
 sees, work = {}, {}
 for poolings in range(5, -1, -1):
     with backend.using("meta"):
@@ -50,7 +50,7 @@ for poolings in range(5, -1, -1):
     sees[poolings], work[poolings] = int(figures.receptive_field[0]), figures.multiply_adds
     side = figures.output_shape[2]
     print(f"{poolings:8} {sees[poolings]:8} pixels {work[poolings] / 1e9:13,.0f} G"
-          f"   {side:3} x {side}, {4e-9 * 4096 * side**2:6.2f} GB")  # fmt: skip
+          f"   {side:3} x {side}, {4e-6 * 4096 * side**2:6,.0f} MB")  # fmt: skip
 
 print(f"\nWithout poolings a score sees {sees[5] / sees[0]:.0f} times less of each side of the")
 print(f"image, and the image costs {work[0] / work[5]:.0f} times as much.")
@@ -64,4 +64,5 @@ lesson.show(sheet(
 
 # %%
 lesson.ask("""How many 3 x 3 convolutions on top of each other, all of stride 1, does it take for a
-score to see as many pixels as the network with five poolings does with 13 of them and fc6?""")
+score to see at least as many pixels as the network with five poolings does, which has 13 of them
+and fc6?""")

@@ -62,5 +62,5 @@ lesson.show(sheet(
 
 # %%
 lesson.ask("""VGG16 for 1000 classes ends in a fully connected layer of 4096 inputs. As a 1 x 1
-convolution (with a bias) on a map of 6 x 6 pixels: how many parameters has it, and as how many
-examples does its weight see the image?""")
+convolution (with a bias) on a map of 6 x 6 pixels: how many parameters has it, and how many
+training examples is one image to it?""")

@@ -10,7 +10,7 @@ arithmetic, two passes with their names exchanged. The paper calls it backwards 
 
 It is also called deconvolution, which it is not: A^T undoes the sizes, not the numbers.
 
-Change one line: STRIDE, from 2 to 1. What changes in the matrix, and does A^T A come nearer to x?
+Change one line: STRIDE, from 2 to 1. What changes in the matrix, and does A^T A x come nearer to x?
 
 Source: Long, Shelhamer, Darrell (2015), section 3.3 ("Upsampling is backwards strided
 convolution"); Dumoulin, Visin (2016), section 4.1 ("Convolution as a matrix operation").
@@ -46,7 +46,7 @@ y = F.conv2d(x, kernel, stride=STRIDE, padding=PADDING)
 by_matrix = (matrix.T @ small.numpy().ravel()).reshape(larger.shape)
 print("conv_transpose2d is A^T:         ", (larger == by_matrix).all())
 print("and the gradient of conv2d, too: ", (larger == gradient.numpy()).all())
-print("<A x, g> and <x, A^T g>:         ",
+print("sum of (A x) g, of x (A^T g):     ",
       (y * small).sum().item(), (x * tinyfcn.tensor(larger)).sum().item())  # fmt: skip
 
 # %% It is not the inverse, by any factor

@@ -38,7 +38,7 @@ back = F.max_unpool2d(y, indices, KERNEL, STRIDE, output_size=(SIDE, SIDE)).nump
 (gradient,) = tinyfcn.grad([y], [x], [y.detach()])
 share = np.count_nonzero(back) / back.size
 kept = (back**2).sum() / (pixels**2).sum()
-print(f"\nunpooled, {100 * share:.0f} % of the pixels hold {100 * kept:.0f} % of the squares")
+print(f"\nunpooled, {100 * share:.0f} % of the pixels hold {100 * kept:.0f} % of all squares' sum")
 print("the backward pass of pooling gives the same:", (gradient.numpy() == back).all())
 
 # %% Does pooling what was unpooled give the same again? It does if no number is below 0

@@ -1,15 +1,15 @@
 """8. A classifier becomes a convolution, and 36 crops become one pass
 
 A classifier's convolutions take images of any size; only its fully connected layers do not. But a
-layer that reads a (C, 3, 3) map is a convolution with a 3 x 3 kernel, on a map where it fits once.
-Its weights (OC, 9 C) are reshaped to (OC, C, 3, 3), and nothing else changes. On a larger image it
+layer that reads a (C, 4, 4) map is a convolution with a 4 x 4 kernel, on a map where it fits once.
+Its weights (OC, 16 C) are reshaped to (OC, C, 4, 4), and nothing else changes. On a larger image it
 fits more often, and gives a map of scores: one for each crop that the classifier could have seen.
 
 The crops overlap almost wholly, so one pass saves almost all of the work. For VGG16, an image of
-384 x 384 gives the 6 x 6 scores of 36 crops of 224.
+384 x 384 gives 6 x 6 scores, for 36 crops of 224.
 
 But mind the padding. A crop has zeros beyond its border, where the large image has pixels. Only
-without padding are the scores equal; with it, every one of them differs.
+without padding are the scores equal; with it, as in VGG16, every one of them differs.
 
 Change one line: PADDING, from 0 to 1.
 

@@ -11,7 +11,7 @@ Follow x = 0 through all layers, with fractions, and it comes out at a whole num
 
 The padding has to do two things. The scores must reach over all four borders of the image. And fc6
 looks at 7 x 7 pixels of a map 32 times smaller, and must find them even if the image is a single
-pixel. One of the two asks for more.
+pixel. One of the two asks for more, and 100 is the next round number.
 
 Change one line: PADDING, from 100 to 90. Which crop belongs to it?
 

@@ -6,8 +6,9 @@ at a void pixel is exactly 0, and the mean is over the pixels that are left.
 
 Most of the rest is background. So a network that says background everywhere has a high pixel
 accuracy, and many trainings get stuck there. Mean IU is made to see it: every class counts alike,
-however rare it is. With 21 classes and 73 % of background, it comes to 0.73 / 21: 3.5 %, the number
-that so many users have asked about. It means that nothing has been learned.
+however rare it is. VOC has 21 classes, and about three quarters of its pixels are background: 0.73
+to 0.75, divided by 21, is 3.5 or 3.6 %, the number that so many users have asked about. It means
+that nothing has been learned.
 
 Weights make rare classes count more in the loss: here those of SegNet, the median of the classes'
 frequencies divided by each.
@@ -66,6 +67,6 @@ lesson.show(sheet(
 ))  # fmt: skip
 
 # %%
-lesson.ask("""An image of 4 pixels is labelled 0, 0, 0 and void, and the network gives class 0 the
-probability 3/4 everywhere. How large is the mean loss, and what would it be if void were class 1?
-""")
+lesson.ask("""An image of 4 pixels is labelled 0, 0, 0 and void, and a network of two classes gives
+class 0 the probability 3/4 everywhere. How large is the mean loss, and what would
+it be if void were class 1?""")

@@ -70,5 +70,5 @@ lines = {name: (steps, np.maximum(values, 1e-14)) for name, values in errors.ite
 lesson.show(sheet(plot(lines, "Relative error of the quotient", "eps", log="xy", height=460)))
 
 # %%
-lesson.ask("""Between eps = 1e-1 and eps = 1e-2, by about which factor does the error fall in
+lesson.ask("""Between eps = 1e-2 and eps = 1e-3, by about which factor does the error fall in
 float64? And does gradcheck find a gradient that is wrong by one percent?""")

@@ -55,7 +55,7 @@ for seed in range(3):  # a mean over some images and weights
     (network(image) ** 2).sum().backward()
     total += (image.grad.numpy()[0] ** 2).sum(0) ** 0.5
 touched = np.nonzero(total.sum(0))[0]
-print(f"\nmeasured by gradient: columns {touched[0]} to {touched[-1]} of {field} matter at all")
+print(f"\nmeasured by gradient: columns {touched[0]} to {touched[-1]} of {field} can change it")
 
 # %% How much of it is inside of a square in the middle
 sides = np.arange(2 - field % 2, field + 1, 2)

@@ -43,7 +43,7 @@ rng = np.random.default_rng(0)
 x = rng.standard_normal((1, CHANNELS, SIDE, SIDE))
 w = rng.standard_normal((CHANNELS, CHANNELS, 3, 3))
 x32, w32 = tinyfcn.tensor(x.astype(np.float32)), tinyfcn.tensor(w.astype(np.float32))
-with algorithm.using("tiles"):  # of the rounded numbers, in float64
+with algorithm.using("tiles"):  # im2col, a tile at a time; here of float32 numbers in float64
     rounded = (tinyfcn.tensor(t.numpy().astype(np.float64)) for t in (x32, w32))
     exact = F.conv2d(*rounded, padding=1).numpy()
 

@@ -10,7 +10,7 @@ any test passes. In another order some read what nobody has written yet.
 
 Running a test many times proves nothing. The emulator's mode "check" does not wait for a wrong
 result: it knows who wrote and read each byte since the last barrier. A read of what another thread
-writes is a race in every order, right or wrong.
+writes, without a barrier in between, is a race in every order, right or wrong.
 
 Change one line: BARRIER, by taking its slashes away. What does check say now?
 

@@ -177,7 +177,7 @@ def compute(state: State, geometry: Geometry, x: Array, w: Array, gy: Array) -> 
     return run(x, gy), np.stack([run(s, gy) if into == "y" else run(x, s) for s in steps])
 
 
-def triples(g: Geometry) -> NDArray[np.int64]:
+def triples(g: Geometry) -> NDArray[np.intp]:
     """Every multiplication as its elements of padded x, w and y, counted from 0: (T, 3), in the
     order of y.
 
@@ -189,7 +189,7 @@ def triples(g: Geometry) -> NDArray[np.int64]:
     places = np.arange(prod(g.padded), dtype=np.float64).reshape(1, *g.padded)
     under = F.conv2d(tinyfcn.tensor(places), tinyfcn.tensor(one), None, g.stride, 0, g.dilation,
                      g.groups).numpy()  # fmt: skip
-    under = np.rint(under).astype(np.int64).reshape(g.groups, 1, taps, -1)
+    under = np.rint(under).astype(np.intp).reshape(g.groups, 1, taps, -1)
     oc = g.y[0]
     x = np.repeat(under, oc // g.groups, 1).transpose(0, 1, 3, 2).reshape(oc, -1, taps)
     w = np.arange(oc * taps).reshape(oc, 1, taps)

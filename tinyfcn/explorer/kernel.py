@@ -55,7 +55,7 @@ def answer(given: Any) -> dict[str, Any]:
         ValueError: in a sentence, if the address makes no sense.
     """
     state = read("kernel", SETTINGS, given)
-    name, size = state["name"], size_of(state)
+    name, size, cut = state["name"], size_of(state), state["cut"]
     try:
         run = runs.run(name, size, state["block"])
         blocks = prod(run.grid)
@@ -65,13 +65,16 @@ def answer(given: Any) -> dict[str, Any]:
                 f"block {state['block']}, warp {state['warp']}"
             )
         cuts = runs.barriers(run)
-        cut = state["cut"]
         if cut != "no" and cut > len(cuts):
             raise ValueError(f"kernel: cut is one of {len(cuts)} barriers of {name}, got {cut}")
         race = None if cut == "no" else runs.race(name, size, cuts[cut - 1], state["seed"])
         compared = [(each, runs.run(each, size, 0)) for each in GEMMS] if name in GEMMS else []
     except BuildError as error:
-        return {"needs": str(error), "controls": controls(state, 0), "code": code(state, size)}
+        return {
+            "needs": str(error),
+            "controls": controls(state, 0 if cut == "no" else cut),
+            "code": code(state, size),
+        }
     except (BackendError, KernelError) as error:  # of .cu files that were changed
         raise ValueError(f"kernel: {error}") from error
     events, lanes = run.warps[state["warp"]]
