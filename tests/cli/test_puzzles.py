@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -57,14 +59,15 @@ def solve(number: int) -> Path:
 def test_start_copies_and_never_writes_over(call):
     assert call("start") == (
         0,
-        f"30 puzzles copied to puzzles. Begin with {FOLDER / 'layers' / '01_im2col.py'}; then:\n"
+        f"30 puzzles copied to {FOLDER}{os.sep}. "
+        f"Begin with {FOLDER / 'layers' / '01_im2col.py'}; then:\n"
         "tinyfcn puzzles check 1\n",
     )
     mine = write(1, "mine")
     file(FOLDER, PUZZLES[1]).unlink()
     status, said = call("start")
     assert (status, mine.read_text()) == (0, "mine")
-    assert "1 puzzles copied to puzzles, 29 kept as they are" in said
+    assert f"1 puzzles copied to {FOLDER}{os.sep}, 29 kept as they are" in said
     assert not list(FOLDER.rglob("*solution*"))
 
 
@@ -81,6 +84,13 @@ def test_start_refuses_a_file(call):
     Path("taken").write_text("")
     status, said = call("start", "taken")
     assert status == 2 and "taken" in said
+
+
+@pytest.mark.parametrize("folder, option", [(".", ""), ("my puzzles", " --folder 'my puzzles'")])
+def test_start_says_a_command_that_works(folder, option, call):
+    status, said = call("start", folder)
+    assert status == 0 and said.splitlines()[1] == f"tinyfcn puzzles check 1{option}"
+    assert "nothing yet" in call(*shlex.split(said.splitlines()[1])[2:])[1]
 
 
 def test_a_right_file_counts_until_it_changes(call):
@@ -105,6 +115,16 @@ def test_several_are_checked_by_number_and_file(call, monkeypatch):
     assert said.splitlines()[-1] == "1 of 2 right"
     monkeypatch.chdir(FOLDER / "layers")
     assert call("check", "07_bilinear.py")[0] == 0
+
+
+def test_a_file_is_graded_where_it_is(call):
+    call("start")
+    solve(7)
+    call("start", "other")
+    assert "nothing yet" in call("check", "other/layers/07_bilinear.py")[1]
+    assert call("check", FOLDER / "layers/07_bilinear.py")[0] == 0
+    status, said = call("check", PUZZLES[6].stub)  # in no folder of a reader
+    assert status == 2 and "no puzzles in" in said
 
 
 WRONG = {
@@ -142,6 +162,22 @@ def test_what_fails_is_said_with_the_line_of_the_file(name, call, monkeypatch):
     assert status == 1
     assert re.search(wanted, said, re.DOTALL), said
     assert "Traceback" not in said and "tinyfcn/" not in said
+
+
+def test_a_breakpoint_may_take_its_time(call, monkeypatch):
+    monkeypatch.setattr(limits, "SECONDS", 0.1)
+    monkeypatch.setattr(sys, "stdin", Slow())
+    call("start")
+    write(1, "import pdb\ndef im2col(*arguments):\n    pdb.Pdb().set_trace()\n    return None\n")
+    assert "nothing yet" in call("check", 1)[1]
+
+
+class Slow(io.StringIO):
+    """Somebody who thinks before going on."""
+
+    def readline(self, size: int = -1) -> str:
+        time.sleep(0.5)
+        return "continue\n"
 
 
 WRONG_KERNELS = {
@@ -242,8 +278,8 @@ def test_hints_and_solutions(call):
     [
         (["check"], "no puzzles here: tinyfcn puzzles start"),
         (["status", "--folder", "nowhere"], "no puzzles in nowhere"),
-        (["check", "31"], "no puzzle is called 31"),
-        (["check", "01_im2cal.py"], "did you mean 01_im2col?"),
+        (["hint", "31"], "no puzzle is called 31; there are 1 to 30"),
+        (["solution", "01_im2cal.py"], "did you mean 01_im2col?"),
         (["hint", "1", "3"], "invalid choice"),
         (["chekc"], "did you mean check?"),
     ],

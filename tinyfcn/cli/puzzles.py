@@ -15,6 +15,8 @@ tinyfcn puzzles status         how far you are
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         add("folder", nargs="?", type=Path, default=USUAL, metavar="DIR", help="default: puzzles")
     if command in ("check", "hint", "solution"):
         many = "*" if command == "check" else None
-        add("puzzle", nargs=many, type=known, metavar="N", help="its number, or its file")
+        add("puzzle", nargs=many, metavar="N", help="its number, or its file")
     if command == "hint":
         add("level", nargs="?", type=int, choices=[1, 2], default=1, help="2: how it is done")
     if command in ("check", "status"):
@@ -64,17 +66,20 @@ def known(word: str) -> Puzzle:
     names = {str(p.number): p for p in PUZZLES} | {p.stub.stem: p for p in PUZZLES}
     stem = Path(word).stem.lstrip("0" * word.isdecimal())
     if stem not in names:
-        near = did_you_mean(stem, names) or f"; there are 1 to {len(PUZZLES)}"
+        near = "" if stem.isdecimal() else did_you_mean(stem, names)
+        near = near or f"; there are 1 to {len(PUZZLES)}"
         raise UsageError(f"no puzzle is called {word}{near}")
     return names[stem]
 
 
-def opened(named: Path | None) -> Path:
-    """The folder of the puzzles: the one that is named, else the current one, or one beside it.
+def opened(named: Path | None, word: str = "") -> Path:
+    """The folder of the puzzles: the one that is named, else that of a file, else one near here.
 
     Raises:
         UsageError: if it is none; says how to make one.
     """
+    if named is None and Path(word).is_file():
+        named = Path(word).resolve().parents[1]
     for path in [named] if named else [Path(), USUAL, Path("..")]:
         if (path / NOTE).is_file():
             return path
@@ -88,23 +93,25 @@ def opened(named: Path | None) -> Path:
 def start(options: argparse.Namespace) -> int:
     """Copy all puzzles into a folder. What is there already stays as it is."""
     folder = options.folder
+    first = file(folder, PUZZLES[0])
     copied = copy_to(folder)
     kept = f", {len(PUZZLES) - copied} kept as they are" if copied < len(PUZZLES) else ""
-    print(
-        f"{copied} puzzles copied to {folder}{kept}. Begin with {file(folder, PUZZLES[0])}; then:"
-    )
-    print("tinyfcn puzzles check 1" + (f" --folder {folder}" if folder != USUAL else ""))
+    print(f"{copied} puzzles copied to {folder}{os.sep}{kept}. Begin with {first}; then:")
+    there = "" if folder in (Path(), USUAL) else f" --folder {shlex.quote(str(folder))}"
+    print(f"tinyfcn puzzles check 1{there}")
     return 0
 
 
 def check(options: argparse.Namespace) -> int:
     """Grade some puzzles, or all that were begun; status 1 if one is not right."""
-    folder = opened(options.folder)
-    chosen = options.puzzle or [puzzle for puzzle in PUZZLES if is_begun(folder, puzzle)]
+    chosen = [(known(word), opened(options.folder, word)) for word in options.puzzle]
     if not chosen:
-        print(f"Nothing is begun yet: fill in {file(folder, PUZZLES[0])}")
+        folder = opened(options.folder)
+        chosen = [(puzzle, folder) for puzzle in PUZZLES if is_begun(folder, puzzle)]
+        if not chosen:
+            print(f"Nothing is begun yet: fill in {file(folder, PUZZLES[0])}")
     right = 0
-    for puzzle in chosen:
+    for puzzle, folder in chosen:
         name = file(folder, puzzle)
         if not name.is_file():
             raise UsageError(f"{name} is not there; tinyfcn puzzles start {folder} copies it again")
@@ -129,15 +136,16 @@ def check(options: argparse.Namespace) -> int:
 
 def hint(options: argparse.Namespace) -> int:
     """Say where to look, or, at level 2, how it is done."""
-    print(textwrap.fill(options.puzzle.hints()[options.level - 1], 79))
+    puzzle = known(options.puzzle)
+    print(textwrap.fill(puzzle.hints()[options.level - 1], 79))
     if options.level == 1:
-        print(f"(tinyfcn puzzles hint {options.puzzle.number} 2 says how it is done)")
+        print(f"(tinyfcn puzzles hint {puzzle.number} 2 says how it is done)")
     return 0
 
 
 def solution(options: argparse.Namespace) -> int:
     """Print a solution, and the hints to it."""
-    print(options.puzzle.solution.read_text("utf-8"), end="")
+    print(known(options.puzzle).solution.read_text("utf-8"), end="")
     return 0
 
 

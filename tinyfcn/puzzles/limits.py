@@ -41,10 +41,14 @@ def within(path: Path, work: Callable[[], Any], passed_on: tuple[type[Exception]
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
+    number = thread.ident or 0
     thread.join(SECONDS)
-    if thread.is_alive():
-        number = thread.ident or 0
-        place = _place(path, traceback.walk_stack(sys._current_frames().get(number)))
+    while thread.is_alive():
+        frames = [*traceback.walk_stack(sys._current_frames().get(number))]
+        if any(frame.f_globals.get("__name__") == "pdb" for frame, _ in frames):
+            thread.join(SECONDS)  # the reader is at a breakpoint()
+            continue
+        place = _place(path, frames)
         stop = ctypes.c_ulong(number), ctypes.py_object(SystemExit)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(*stop)
         raise Endless(f"{place}no end after {SECONDS:g} seconds: a loop that never stops?")
