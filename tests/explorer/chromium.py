@@ -8,10 +8,11 @@ import json
 import os
 import select
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ START = (
     "os.execv(ends[2], ends[2:])"
 )
 SECONDS = 30  # for one answer of the browser
+
+
+def moved(name: str, at: int | str) -> str:
+    """Script that moves a slider, or chooses of a list."""
+    return (
+        f"{{const e = document.querySelector('[name={name}]');"
+        f"if (e.matches('select')) e.selectedIndex = {at}; else e.value = Math.min({at}, e.max);"
+        "for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind))}"
+    )
 
 
 class Browser:
@@ -109,20 +119,74 @@ class Browser:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
-    def until(self, script: str) -> Any:
-        """Wait for an expression to become true."""
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            if value := self.run(script):
-                return value
-            time.sleep(0.01)
-        raise AssertionError(f"this did not become true: {script}")
+    def until(self, script: str, first: str = "") -> Any:
+        """Wait for an expression to become true, after ``first`` was run; gives its value."""
+        value = self.run(
+            f"(() => {{ {first}; const end = performance.now() + {500 * SECONDS};"
+            f"return new Promise((done, failed) => {{ const look = () => {{ try {{"
+            f"const value = {script}; if (value || performance.now() > end) done(value);"
+            "else setTimeout(look) } catch (error) { failed(error) } }; look() }) })()"
+        )
+        assert value, f"this did not become true: {script}"
+        return value
 
-    def go(self, url: str) -> None:
+    def ask(self, script: str) -> None:
+        """Do something that asks the engine, and wait until its answer is drawn."""
+        self.until(
+            "document.body.dataset.ready !== before && !page.asking",
+            f"const before = document.body.dataset.ready; {script}",
+        )
+
+    def load(self, url: str) -> None:
         """Open a page, and wait until it has drawn its first answer."""
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=url)
         self.until("document.body && document.body.dataset.ready")
+
+    def go(self, url: str) -> None:
+        """Open an address; its room is built anew, but a page that is there is not loaded again."""
+        page, _, place = url.partition("#")
+        if page != self.run("location.href.split('#')[0]"):
+            return self.load(url)
+        here = json.dumps(f"#{place}")
+        self.ask(f"page.room = ''; history.replaceState(null, '', {here}); page.enter()")
+
+    def slide(self, name: str, at: int) -> None:
+        """Move a slider, or choose of a list, and wait for the answer."""
+        self.ask(moved(name, at))
+
+    def fastest(self, name: str, places: Sequence[int]) -> float:
+        """Milliseconds from the move of a slider to what is drawn, at the median."""
+        times = self.run(
+            "(async () => { const times = []; const ready = () => document.body.dataset.ready;"
+            f"for (const at of {[*places]}) {{ const start = performance.now(), before = ready();"
+            f"{moved(name, 'at')}; while (ready() === before)"
+            "await new Promise(requestAnimationFrame); times.push(performance.now() - start) }"
+            "return times })()"
+        )
+        return statistics.median(times)
+
+    def enter(self, text: str) -> None:
+        """Type into what has the focus, then Enter, and wait for the answer."""
+        for key in text:
+            self.press(key)
+        before = self.run("document.body.dataset.ready")
+        self.press("Enter")
+        self.until(f"document.body.dataset.ready !== '{before}' && !page.asking")
+
+    def tab(self) -> tuple[int, int]:
+        """Press Tab all through the page: how many elements had the focus, of how many that should."""
+        wanted = self.run(
+            "[...document.querySelectorAll('button, input, select, a, summary, [tabindex=\"0\"]')]"
+            ".filter(e => !e.disabled && !e.closest('details > div')).length"
+        )
+        self.run(
+            "document.activeElement.blur(); window.reached = new Set();"
+            "document.addEventListener('focusin', event => reached.add(event.target)); 0"
+        )
+        for _ in range(wanted + 5):
+            self.press("Tab")
+        return self.run("reached.size"), wanted
 
     def press(self, key: str) -> None:
         """Press a key: a name such as ArrowLeft, or a character."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 import numpy as np
 import pytest
+from chromium import Browser, moved
 from loops import met
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn.explorer import static
 
 # What a reader sees of each grid, and of the sliders.
 SEEN = """(() => {
@@ -124,26 +123,7 @@ def lit(seen: dict[str, Any], key: str, place: tuple[int, ...]) -> None:
             assert (on, main) == ({triple[other] for triple in meets}, set())
 
 
-def moved(name: str, at: int) -> str:
-    """Script that moves a slider, or chooses of a list."""
-    return (
-        f"{{const e = document.querySelector('[name={name}]');"
-        f"if (e.matches('select')) e.selectedIndex = {at}; else e.value = Math.min({at}, e.max);"
-        "for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind))}"
-    )
-
-
-def settled(browser: Any, action: str) -> None:
-    """Do something that asks the engine, and wait until its answer is drawn."""
-    before = browser.run("document.body.dataset.ready")
-    browser.run(action)
-    browser.until(f"document.body.dataset.ready !== '{before}'")
-
-
-@pytest.fixture
-def room(server, browser):
-    browser.go(f"{server.url}#convolution")
-    return browser
+settled = Browser.ask
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -160,9 +140,9 @@ def test_random_configurations(room, seed):
             at = int(rng.integers(count))
             if name in ("pass", "swap"):
                 what = "'.swap'" if name == "swap" else f"'[data-value={'yxw'[at]}]'"
-                settled(room, f"document.querySelector('.passes').querySelector({what}).click()")
+                room.ask(f"document.querySelector('.passes').querySelector({what}).click()")
             else:
-                settled(room, moved(name, at) + f"; window.chosen = {CONTROL % name}")
+                room.ask(moved(name, at) + f"; window.chosen = {CONTROL % name}")
                 assert room.run(f"window.chosen === {CONTROL % name}"), name
         is_right(room.run(SEEN))
         key = "xwy"[rng.integers(3)]
@@ -204,34 +184,21 @@ def test_pins_keys_and_escape(room):
     room.press(" ")
     assert room.run("location.hash").endswith("at=y.7")
     address = room.run("location.href")
-    room.go(address)  # a link shows exactly this
+    room.load(address)  # a link shows exactly this
     lit(room.run(SEEN), "y", (0, 1, 3))
 
 
 def test_tab_alone_reaches_everything(room):
     """Each plane, slider, button and choice has its turn, and only one cell of a plane has."""
-    wanted = room.run(
-        "[...document.querySelectorAll('button, input, select, a, summary, [tabindex=\"0\"]')]"
-        ".filter(e => !e.disabled && !e.closest('details > div')).length"
-    )
-    room.run("document.activeElement.blur()")
-    reached = set()
-    for _ in range(wanted + 5):
-        room.press("Tab")
-        reached.add(room.run(
-            "[...document.querySelectorAll('*')].indexOf(document.activeElement)"))  # fmt: skip
-    assert len(reached - {-1}) >= wanted
+    reached, wanted = room.tab()
+    assert reached >= wanted
     cells = room.run("document.querySelectorAll('.stage td[tabindex=\"0\"]').length")
     assert cells == 3
 
 
 def test_numbers_are_typed_and_dragged(room):
     room.run(f"({CELL % ('x', 7)}).focus()")
-    for key in ("-", "2", ".", "5"):
-        room.press(key)
-    before = room.run("document.body.dataset.ready")
-    room.press("Enter")
-    room.until(f"document.body.dataset.ready !== '{before}'")
+    room.enter("-2.5")
     seen = room.run(SEEN)
     is_right(seen)
     assert numbers(seen["x"])[0, 1, 1] == -2.5 and "x=0.1.1:-2.5" in seen["address"]
@@ -249,7 +216,7 @@ def test_numbers_are_typed_and_dragged(room):
     seen = room.run(SEEN)
     is_right(seen)
     assert numbers(seen["w"])[0, 0, 0] == old + 2
-    settled(room, "document.querySelector('[data-value=reset]').click()")
+    room.ask("document.querySelector('[data-value=reset]').click()")
     assert room.run("location.hash") == "#convolution"
     room.run(f"({CELL % ('y', 0)}).focus()")  # a result is not typed over
     room.press("5")
@@ -257,8 +224,8 @@ def test_numbers_are_typed_and_dragged(room):
 
 
 def test_steps_gather_and_scatter(room):
-    settled(room, "document.querySelector('[data-value=w]').click()")
-    settled(room, "document.querySelector('[data-value=y]').click()")
+    room.ask("document.querySelector('[data-value=w]').click()")
+    room.ask("document.querySelector('[data-value=y]').click()")
     full = numbers(room.run(SEEN)["y"])
     room.run(moved("step", 4))
     seen = room.run(SEEN)
@@ -287,7 +254,7 @@ def test_swap_changes_names_and_keeps_numbers(room):
     assert room.run(tabs) == ["Forward\nx → y", "Input gradient\ngy → gx", gradient]
     lit_matrix = "document.querySelector('.sheet.lit figcaption b').textContent"
     assert room.run(lit_matrix) == "W"
-    settled(room, "document.querySelector('.swap').click()")
+    room.ask("document.querySelector('.swap').click()")
     after = room.run(SEEN)
     assert [after[key]["text"] for key in "xwy"] == [before[key]["text"] for key in "xwy"]
     assert [after[key]["name"] for key in "xwy"] == ["gy", "w", "gx"]
@@ -318,7 +285,7 @@ def test_an_address_that_makes_no_sense(server, browser):
     said = browser.run("document.getElementById('problem').textContent")
     assert said.startswith("convolution: kh must be one of 1, 2, 3, 4, 5, got '9'")
     assert browser.run("document.getElementById('room').hidden")
-    settled(browser, "document.querySelector('#problem a').click()")
+    browser.ask("document.querySelector('#problem a').click()")
     assert browser.run("document.getElementById('problem').hidden")
     is_right(browser.run(SEEN))
     assert all("400" in line for line in browser.told)  # the browser itself tells of these
@@ -334,30 +301,21 @@ def test_an_address_that_makes_no_sense(server, browser):
 
 def test_slider_is_answered_at_once(room):
     """At the median under 100 ms, from the move to what is drawn."""
-    times = [
-        room.run(
-            "new Promise(done => { const start = performance.now(), before ="
-            f"document.body.dataset.ready; {moved('kh', at)}; const look = () =>"
-            "document.body.dataset.ready !== before ? done(performance.now() - start)"
-            ": requestAnimationFrame(look); look() })"
-        )
-        for at in (0, 1, 2, 1, 0, 2, 1, 2, 0, 1, 2)
-    ]
-    assert statistics.median(times) < 250  # a machine that is busy with other tests
+    places = 0, 1, 2, 1, 0, 2, 1, 2, 0, 1, 2
+    assert room.fastest("kh", places) < 250  # a machine that is busy with other tests
 
 
-def test_the_folder_of_files(browser, tmp_path, monkeypatch):
-    monkeypatch.setattr("tinyfcn.explorer.ROOMS", ("convolution",))
-    static.write(tmp_path / "pages")
-    here = (tmp_path / "pages/index.html").as_uri()
+def test_the_folder_of_files(browser, folder):
+    here = (folder / "index.html").as_uri()
     for query in ("", "?into=x&swapped=yes", "?kh=2&kw=2&sh=2&sw=2&into=w"):
         browser.go(f"{here}#convolution{query}")
         is_right(browser.run(SEEN))
+    browser.go(f"{here}#convolution")
     of = "[...document.querySelectorAll('.controls input')].map(e => [e.name, +e.max])"
     for name, most in browser.run(of):
         for at in (0, most):
             browser.go(f"{here}#convolution")
-            settled(browser, moved(name, at))
+            browser.slide(name, at)
             assert browser.run("document.getElementById('problem').hidden"), (name, at)
             is_right(browser.run(SEEN))
     browser.run(f"({CELL % ('x', 0)}).focus()")
