@@ -175,7 +175,7 @@ class Browser:
         self.until(f"document.body.dataset.ready !== '{before}' && !page.asking")
 
     def tab(self) -> tuple[int, int]:
-        """Press Tab all through the page: how many elements had the focus, of how many that should."""
+        """Press Tab through the page: how many elements had the focus, of how many that should."""
         wanted = self.run(
             "[...document.querySelectorAll('button, input, select, a, summary, [tabindex=\"0\"]')]"
             ".filter(e => !e.disabled && !e.closest('details > div')).length"

@@ -41,7 +41,7 @@ def browser(_browser: Browser) -> Iterator[Browser]:
     _browser.size(1280, 900)
     _browser.mouse("moved", 0, 0)
     yield _browser
-    _browser.run("localStorage.clear()")
+    _browser.run("localStorage.clear(); delete document.documentElement.dataset.theme")
     assert _browser.told == []
 
 
