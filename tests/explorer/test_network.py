@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
+import importlib.util
 import io
 import json
+import re
 import statistics
 import time
 
@@ -16,18 +19,19 @@ from PIL import Image
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import cli, explorer, models
+from tinyfcn.data import Preprocessing
 from tinyfcn.data.scenes import draw_scene
 from tinyfcn.explorer import network, static
 from tinyfcn.explorer import network_run as runs
 from tinyfcn.metrics import ConfusionMatrix
+from tinyfcn.training import checkpoint, model_spec
 
 
 @pytest.fixture
 def own():
     """What a test chooses is forgotten afterwards."""
     yield
-    runs.Chosen.photo = None
-    runs.use(None, None)
+    network.use(None, None)
 
 
 def pixels(address: str) -> np.ndarray:
@@ -117,7 +121,7 @@ def test_a_score_depends_on_its_window_alone(name):
     """What lies outside of the frame is changed, and the score stays; where the frame says that
     pixels are used, it is not too large: its border matters to the layers."""
     rng = np.random.default_rng(len(name))
-    model, _ = runs.network(name)
+    model, _ = runs.by_name(name)
     _, x, _ = network_of(1, 512)
     for row, column in rng.integers(0, 512, (2, 2)):
         asked = {
@@ -232,30 +236,125 @@ def test_nonsense_ends_in_a_sentence(asked, sentence):
         network.answer(asked)
 
 
-def test_a_checkpoint_and_a_photo_of_the_readers(tmp_path, own):
-    model = models.create("unet", num_classes=3, width=1 / 32, geometry="aligned")
-    from tinyfcn.training import checkpoint, model_spec
+def saved(path, name, channels=3, classes=3, **arguments):
+    """A checkpoint with random weights."""
+    preprocessing = Preprocessing().for_channels(channels)
+    names = tuple(f"class {i}" for i in range(classes))
+    spec = model_spec.ModelSpec(name, names, {**arguments, "in_channels": channels}, preprocessing)
+    if channels == 3:
+        del spec.arguments["in_channels"]
+    checkpoint.save(path, {"model": spec.build().state_dict(), "description": spec.to_dict()})
+    return path
 
-    spec = model_spec.ModelSpec("unet", ("a", "b", "c"), {"width": 1 / 32, "geometry": "aligned"})
-    checkpoint.save(
-        tmp_path / "best.npz", {"model": model.state_dict(), "description": spec.to_dict()}
-    )
-    Image.new("RGB", (500, 300), (200, 30, 30)).save(tmp_path / "photo.jpg")
-    runs.use(tmp_path / "best.npz", tmp_path / "photo.jpg")
-    answer = network.answer({"image": "photo"})
-    assert answer["size"] == (154, 256) and len(answer["scores"]) == 3
-    assert json.dumps(answer)
-    for view in ("field", "pad", "crops"):
-        assert json.dumps(network.answer({"view": view, "image": "photo", "row": "500"}))
-    with pytest.raises(ValueError, match="skips are those of an fcn8s, and this is a unet"):
-        network.answer({"view": "skips"})
+
+@pytest.mark.parametrize(
+    ("name", "channels", "arguments"),
+    [
+        ("fcn8s", 1, {"width": 1 / 32}),
+        ("fcn8s", 3, {"width": 1 / 32, "geometry": "reference", "classes": 21}),
+        ("fcn32s", 3, {"width": 1 / 32, "backbone": "resnet18"}),
+        ("segnet_basic", 3, {}),
+        ("unet", 3, {"width": 1 / 32}),  # without padding: it sees the image mirrored
+        ("deeplab_largefov", 3, {"width": 1 / 32}),
+        ("pspnet", 3, {"width": 1 / 32}),  # each score sees all of the image
+        ("fcn8s", 4, {"width": 1 / 32}),  # which can read no scene
+    ],
+)
+def test_a_checkpoint_and_a_photo_of_the_readers(tmp_path, own, name, channels, arguments):
+    path, photo = saved(tmp_path / "best.npz", name, channels, **arguments), tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 40, max(3, channels)), np.uint8)
+    turned = Image.fromarray(pixels)
+    exif = turned.getexif()
+    exif[0x0112] = 6  # it was taken upright
+    turned.save(photo, exif=exif)
+    if channels == 4:
+        with pytest.raises(ValueError, match=r"4 channels.*give it one with --image"):
+            network.use(path, None)
+    network.use(path, photo)
+    answer = network.answer({})
+    assert answer["size"] == (40, 70) and len(answer["scores"]) == arguments.get("classes", 3)
+    for view in answer["controls"][0]["options"]:
+        found = network.answer({n: v for n, v in view[1].items() if v})
+        assert json.dumps(found, allow_nan=False)
+        for values in ("loss", "score"):
+            network.answer({"values": values, "layer": "1"})
+    theory, measured, _ = network.answer({"view": "field", "row": "20"})["boxes"].values()
+    for (first, last), (low, high) in zip(theory, measured, strict=True):
+        assert first <= low <= high <= last or high < 0
+    if name != "fcn8s":
+        with pytest.raises(ValueError, match=f"skips are those of an fcn8s, and this is a {name}"):
+            network.answer({"view": "skips"})
+    if channels < 4:
+        network.use(path, None)
+        assert network.answer({"values": "loss", "layer": "1"})["range"][1] > 0
+        assert network.answer({"view": "crops", "image": "scene 2"})["difference"] < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (3, 900), (700, 2000)])
+def test_a_photo_of_any_size(tmp_path, own, height, width):
+    Image.new("L", (width, height), 90).save(tmp_path / "photo.png")
+    network.use(None, tmp_path / "photo.png")
+    size = network.answer({})["size"]
+    assert max(size) == min(256, max(height, width)) and min(size) >= 1
+    assert json.dumps(network.answer({"view": "field", "row": "300", "column": "300"}))
+
+
+PROGRAMS = [
+    {},
+    {"values": "loss"},
+    {"values": "score", "row": "40", "column": "90", "class": "3"},
+    *({"view": "field", "network": name, "side": "128"} for name in ("fcn32s", "fcn16s", "fcn8s")),
+    {"view": "field", "network": "unet", "side": "128"},
+    {"view": "skips", "pool4": "off"},
+    {"view": "pad", "pad": "40"},
+    {"view": "crops"},
+]
+
+
+@pytest.mark.parametrize("library", ["tinyfcn", "PyTorch"])
+@pytest.mark.parametrize("asked", PROGRAMS)
+def test_the_code_gives_the_numbers(asked, library):
+    """The lines for PyTorch run as such where it is installed; else, as it has the same names and
+    arguments, with tinyfcn."""
+    answer = network.answer(asked)
+    text, view = answer["code"][library], answer["view"]
+    if library == "PyTorch" and asked.get("network") == "unet":
+        assert text.startswith("# No lines for PyTorch: it has no unet")
+        return
+    if library == "PyTorch" and not importlib.util.find_spec("torch"):
+        if view == "pad":
+            pytest.skip("needs torch")
+        for theirs, ours in (("torch.nn.", "tinyfcn."), ("torch.autograd", "tinyfcn")):
+            text = text.replace(theirs, ours)
+        text = text.replace("import torch\n", "").replace("torch", "tinyfcn")
+    names, printed = {}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(text, names)
+    said = printed.getvalue()
+    if view == "field":
+        bounds = [int(n) for n in re.findall(r"\d+", said.replace("(", "#("))[:4]]
+        assert bounds == [n for pair in answer["boxes"]["measured"] for n in pair]
+    elif view == "pad":
+        assert float(said) == pytest.approx(-answer["rows"][-1][6], abs=1e-4)
+    elif view == "crops":
+        one = names["one_pass"](names["x"]).detach().numpy()[0]
+        np.testing.assert_allclose(one, np.array(answer["whole"]), rtol=1e-4, atol=1e-4)
+        crop = names["crop"].detach().numpy()[0]
+        np.testing.assert_allclose(crop, np.array(answer["apart"])[:, 2, 2], rtol=1e-4, atol=1e-4)
+    else:
+        scores = names.get("scores")
+        scores = scores if scores is not None else names["model"](names["x"])
+        place = asked.get("row", "56"), asked.get("column", "56")
+        found = scores.detach().numpy()[0, :, int(place[0]), int(place[1])]
+        np.testing.assert_allclose(found, [one[2] for one in answer["scores"]], 1e-3, 1e-3)
+        if "values" in asked:
+            first = numbers(network.answer({**asked, "layer": "0", "channel": "2"}))
+            np.testing.assert_allclose(names["gradient"].numpy()[0, 2], first, 1e-3, 1e-6)
 
 
 @pytest.mark.parametrize("what", ["nothing", "text", "pickle", "classifier", "photo"])
 def test_what_cannot_be_read_is_said(tmp_path, what, capsys, own):
     import pickle
-
-    from tinyfcn.training import checkpoint, model_spec
 
     path, more = tmp_path / "best.npz", []
     if what == "text":

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     backend.use("numpy")
     if options.checkpoint or options.image:
         with usage_errors(str(options.checkpoint or options.image)):
-            explorer.room("network").runs.use(options.checkpoint, options.image)
+            explorer.room("network").use(options.checkpoint, options.image)
     if options.static:
         size = static.write(options.static, print)
         print(f"{options.static / 'index.html'}: {size / 1e6:.1f} MB with all that it needs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,18 @@ SETTINGS = {
 }
 SIDE, CROPS_SIDE = 128, 384
 _lock = threading.Lock()  # a graph is walked by one thread at a time
+
+
+def use(path: Path | None, photo: Path | None) -> None:
+    """Look at a checkpoint of the reader's, and at a photo before all scenes.
+
+    Raises:
+        FileNotFoundError, ValueError, CheckpointError, DataError: naming what cannot be read.
+    """
+    runs.use(path, photo)
+    own = runs.loaded()[1].model
+    SETTINGS["image"] = SETTINGS["image"]._replace(default="photo" if photo else "scene 1")
+    SETTINGS["network"] = Setting(own, tuple(dict.fromkeys((*runs.NETWORKS, own))))
 
 
 def answer(given: Any) -> dict[str, Any]:
@@ -129,7 +142,7 @@ def field(state: State) -> dict[str, Any]:
     theory = geometry.window(name, run.image.shape[:2], place)
     measured = [geometry.extent(share.sum(1 - axis) > 0) for axis in (0, 1)]
     central = [geometry.central(share.sum(1 - axis)) for axis in (0, 1)]
-    trained = runs.network(name)[1]
+    trained = runs.by_name(name)[1]
     return {
         **_looked_at(state, run, run.scores),
         "boxes": {"theory": theory, "measured": measured, "central": central},
@@ -163,7 +176,6 @@ def skips(state: State) -> dict[str, Any]:
             name = each.name or names[adds]
             adds += not each.name
             stages.append({"name": name, "range": pictures.span(array), "shape": array.shape,
-                           "values": plain(array) if array.size <= 64 else None,
                            "png": pictures.signed(array, pictures.scale(array))})  # fmt: skip
     combinations = []
     for pool4, pool3 in (("off", "off"), ("on", "off"), ("off", "on"), ("on", "on")):
@@ -173,8 +185,7 @@ def skips(state: State) -> dict[str, Any]:
         counts.update(mask[None], whole.truth[None])
         found = counts.scores()
         combinations.append({
-            "pool4": pool4, "pool3": pool3, "pixels": round(found.pixel_accuracy, 4),
-            "iu": round(found.mean_iu, 4),
+            "pool4": pool4, "pool3": pool3, "iu": round(found.mean_iu, 4),
             "png": pictures.png(visualize.in_colours(mask, spec.classes)),
         })  # fmt: skip
     return {
@@ -199,10 +210,9 @@ def crops(state: State) -> dict[str, Any]:
     """A classifier as convolutions over a larger image, beside itself on each crop."""
     image = state["image"] if state["image"] != "photo" else "scene 1"
     state = state | {"image": image}
-    classes = len(runs.loaded()[1].classes)
-    found = geometry.both_ways(image, CROPS_SIDE, classes)
+    found = geometry.both_ways(image, CROPS_SIDE)
     return {
-        "picture": pictures.png(runs.read(image, CROPS_SIDE)[0]),
+        "picture": pictures.png(runs.scene(image, CROPS_SIDE).image),
         "size": [CROPS_SIDE] * 2,
         **found,
         "controls": _controls(state, None, "image"),
@@ -259,11 +269,12 @@ def _controls(state: State, run: runs.Run | None, *names: str) -> list[dict[str,
     height, width = run.image.shape[:2] if run else (0, 0)
     classes = runs.loaded()[1].classes
     has_photo = runs.Chosen.photo is not None and state["view"] != "crops"
-    scenes = (*runs.SCENES, "photo") if has_photo else runs.SCENES
+    scenes = runs.SCENES if state["view"] == "crops" else runs.scenes()
     offered: dict[str, Any] = {
-        "row": range(height), "column": range(width), "image": scenes,
+        "row": range(height), "column": range(width), "image": (*scenes, *["photo"] * has_photo),
         "class": ("top", *range(len(classes))),
-        "network": geometry.PADDED if state["view"] == "pad" else runs.NETWORKS,
+        **({"network": geometry.PADDED} if state["view"] == "pad" else {}),
+        "view": [view for view in VIEWS if view != "skips" or runs.loaded()[1].model == "fcn8s"],
     }  # fmt: skip
     now = state | {"class": "top" if state.get("top") else state["class"]}
     made = []

@@ -13,17 +13,14 @@ from numpy.typing import NDArray
 
 import tinyfcn
 from tinyfcn import backend, models, nn, random
+from tinyfcn.data import Preprocessing
 from tinyfcn.explorer import network_run as runs
 from tinyfcn.explorer.settings import plain
+from tinyfcn.functional.sizes import conv_transpose_size, pool_size
 from tinyfcn.models.backbones.backbone import with_classifier
 from tinyfcn.models.backbones.vgg import VGGBackbone
-from tinyfcn.models.geometry import (
-    IMAGE,
-    CoordinateMap,
-    coordinate_map,
-    crop_offset,
-    output_size,
-)
+from tinyfcn.models.geometry import IMAGE, CoordinateMap, coordinate_map, crop_offset
+from tinyfcn.models.network import as_network
 from tinyfcn.receptive_field_rules import Fields, ReceptiveFields
 from tinyfcn.summary import summary
 from tinyfcn.tensor import no_grad
@@ -40,8 +37,9 @@ CROP, STEP = 224, 32
 @runs.cached
 def _fields(name: str, size: tuple[int, int]) -> Fields:
     """The receptive fields of a network's scores."""
-    model, _ = runs.network(name)
-    images = empty_images(model, (1, 3, *size))
+    model, _ = runs.by_name(name)
+    channels = runs.loaded()[1].preprocessing.channels
+    images = empty_images(model, (1, channels, *map(as_network(model).window, size)))
     with without_values(model), ReceptiveFields(images) as fields:
         return fields.of(model(images))
 
@@ -49,11 +47,14 @@ def _fields(name: str, size: tuple[int, int]) -> Fields:
 def window(name: str, size: Sequence[int], place: Sequence[int]) -> list[list[int]]:
     """The first and the last pixel that a score depends on, along rows and columns; they may lie
     outside of the image."""
-    found = []
+    found, margin = [], as_network(runs.by_name(name)[0]).margin
     for axis, (field, at) in enumerate(zip(_fields(name, tuple(size)), place, strict=True)):
         one = field.taken(2 + axis, np.array([at]), field.axes[2 + axis])
         before, last = one.reach.reshape(-1, 2).max(0)
-        found.append([-int(before), int(last)])
+        bounded = np.isfinite(before + last)  # pyramid pooling looks at all of the image
+        found.append(
+            [-int(before) - margin, int(last) - margin] if bounded else [0, size[axis] - 1]
+        )
     return found
 
 
@@ -75,15 +76,30 @@ def central(share: Array) -> list[int]:
 
 
 @lru_cache
-def _padded(name: str) -> nn.Module:
-    """An FCN in the published geometry, without values."""
+def _layers(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The layers of an FCN in the published geometry, by their published names, without values; and
+    its skips by the layer behind which they are added."""
     with backend.using("meta"):
-        return models.create(name, num_classes=1, width=1 / 64, geometry="reference")
+        model: Any = models.create(name, num_classes=1, width=1 / 64, geometry="reference")
+    layers: dict[str, Any] = {}
+    stage, number = 1, 1
+    for layer in model.backbone:
+        if isinstance(layer, nn.MaxPool2d):
+            layers[f"pool{stage}"] = layer
+            stage, number = stage + 1, 1
+        elif isinstance(layer, nn.Conv2d):
+            layers[f"conv{stage}_{number}"] = layer
+            number += 1
+    skips = {skip.upsample: skip for skip in model.skips}
+    names = ("fc6", "fc7", "score_fr", *skips, model.last)
+    return layers | {label: getattr(model, label) for label in names}, skips
 
 
-@lru_cache(512)
-def _followed(layer: nn.Module, before: CoordinateMap) -> CoordinateMap:
-    return coordinate_map([layer], start=before)
+@lru_cache(None)
+def _moves(kind: Any, k: int, s: int, p: int) -> CoordinateMap:
+    """What a layer with this kernel, stride and padding does to coordinates."""
+    channels = () if kind is nn.MaxPool2d else (1, 1)
+    return coordinate_map([kind(*channels, k, s, p)])
 
 
 def offsets(name: str, pad: int, n: int) -> dict[str, Any]:
@@ -95,60 +111,34 @@ def offsets(name: str, pad: int, n: int) -> dict[str, Any]:
         to the next, what it adds to the centre of the first, that centre, size of its map or None],
         and ``crops`` of [what is cut, where the crop starts or None, in words].
     """
-    model: Any = _padded(name)
-    model.backbone[0].padding = (pad, pad)
-    _followed.cache_clear()
-    at, rows, crops = IMAGE, [], []
-    size: int | None = n
-    pools: dict[int, tuple[CoordinateMap, int | None]] = {}
-
-    def follow(label: str, layer: Any, where: str = "") -> None:
-        nonlocal at, size
-        before, at = at, _followed(layer, at)
-        size = _size(layer, size)
+    layers, skips = _layers(name)
+    at, size, rows, crops = IMAGE, n, [], []
+    maps: dict[str, tuple[CoordinateMap, int]] = {}
+    for label, layer in layers.items():
         k, s, p = (getattr(layer, part)[0] for part in ("kernel_size", "stride", "padding"))
-        moved = _centre(at) - _centre(before)
-        rows.append([label, k, s, p, float(1 / at.scale), float(moved), float(_centre(at)), size])
-
-    stage, number = 1, 1
-    for layer in model.backbone:
-        if isinstance(layer, nn.MaxPool2d):
-            follow(f"pool{stage}", layer)
-            pools[stage] = at, size
-            stage, number = stage + 1, 1
-        elif isinstance(layer, nn.Conv2d):
-            follow(f"conv{stage}_{number}", layer)
-            number += 1
-    for label in ("fc6", "fc7", "score_fr"):
-        follow(label, getattr(model, label))
-    for skip in model.skips:
-        follow(skip.upsample, getattr(model, skip.upsample))
-        finer, pixels = pools[skip.pool]
-        crops.append(_crop(skip.score, finer, at))
-        if size is not None and pixels is not None and crops[-1][1] is not None:
-            size = min(size, pixels - crops[-1][1])
-    follow(model.last, getattr(model, model.last))
-    crops.append(_crop(model.last, at, IMAGE))
-    start = crops[-1][1]
-    covers = size is not None and start is not None and size - start >= n
-    return {"rows": rows, "crops": crops, "size": size, "covers": covers, "n": n, "pad": pad,
-            "network": name}  # fmt: skip
+        p = pad if label == "conv1_1" else p
+        kind: Any = type(layer)
+        before, at = at, at.then(_moves(kind, k, s, p))
+        if isinstance(layer, nn.ConvTranspose2d):
+            size = size and conv_transpose_size(size, k, s, p, 1, 0)
+        else:
+            size = size and max(0, pool_size(size, k, s, p, 1, getattr(layer, "ceil_mode", False)))
+        maps[label] = at, size
+        moved = float(_centre(at) - _centre(before))
+        rows.append([label, k, s, p, float(1 / at.scale), moved, float(_centre(at)), size or None])
+        if label in skips:
+            finer, pixels = maps[f"pool{skips[label].pool}"]
+            crops.append(_crop(skips[label].score, finer, at))
+            size = max(0, min(size, pixels - (crops[-1][1] or 0)))
+    crops.append(_crop(label, at, IMAGE))
+    covers = size > 0 and crops[-1][1] is not None and size - crops[-1][1] >= n
+    return {"rows": rows, "crops": crops, "size": size or None, "covers": covers, "n": n,
+            "pad": pad, "network": name}  # fmt: skip
 
 
 def _centre(at: CoordinateMap) -> Fraction:
     """Where in the image the first pixel of a map is centred."""
     return -at.shift / at.scale
-
-
-def _size(layer: nn.Module, n: int | None) -> int | None:
-    """The size of a layer's output, or None where nothing comes out."""
-    if n is None:
-        return None
-    try:
-        with backend.using("meta"):
-            return output_size([layer], n)
-    except ValueError:
-        return None
 
 
 def _crop(name: str, larger: CoordinateMap, smaller: CoordinateMap) -> list[Any]:
@@ -162,8 +152,8 @@ def _crop(name: str, larger: CoordinateMap, smaller: CoordinateMap) -> list[Any]
 # ---- fully connected as convolution ----
 
 
-@runs.cached
-def both_ways(image: str, side: int, classes: int) -> dict[str, Any]:
+@lru_cache
+def both_ways(image: str, side: int) -> dict[str, Any]:
     """The scores of a classifier for every crop: from one pass over the image as a convolution, and
     from a pass for each crop; random weights, without padding, so that a crop's border is like any
     other place."""
@@ -173,10 +163,10 @@ def both_ways(image: str, side: int, classes: int) -> dict[str, Any]:
     for layer in backbone:
         if isinstance(layer, nn.Conv2d):
             layer.padding = (0, 0)
-    classifier = with_classifier(backbone, 3, classes, 1 / 16, 0.5).eval()
+    classifier = with_classifier(backbone, 3, 10, 1 / 16, 0.5).eval()
     random.set_state(state)
     dense: Any = models.convolutionalize(classifier)
-    x = tinyfcn.tensor(runs.loaded()[1].preprocessing.apply(runs.read(image, side)[0])[None])
+    x = tinyfcn.tensor(Preprocessing().apply(runs.scene(image, side).image)[None])
     starts = range(0, side - CROP + 1, STEP)
     with no_grad():
         dense(x)
