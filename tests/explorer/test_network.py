@@ -268,7 +268,7 @@ def test_a_checkpoint_and_a_photo_of_the_readers(tmp_path, own, name, channels, 
     exif[0x0112] = 6  # it was taken upright
     turned.save(photo, exif=exif)
     if channels == 4:
-        with pytest.raises(ValueError, match=r"4 channels.*give it one with --image"):
+        with pytest.raises(ValueError, match=r"4 channels.*give it an image"):
             network.use(path, None)
     network.use(path, photo)
     answer = network.answer({})

@@ -108,7 +108,7 @@ def use(path: Path | None, photo: Path | None) -> None:
         Chosen.photo = fitted(PHOTO, spec.preprocessing.read(photo, upright=True))[0]
     elif not scenes():
         kind = f"it reads images of the kind {spec.preprocessing}, and no scenes"
-        raise ValueError(f"{path}: {kind}; give it one with --image")
+        raise ValueError(f"{path}: {kind}; give it an image")
     run(*("photo", 0) if photo else ("scene 1", 128))
 
 
