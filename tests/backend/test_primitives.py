@@ -145,9 +145,14 @@ def batch_norm_grad(a):
     return a.image(), a.image(), *vectors, 1e-3, a.image()
 
 
+def many(a, count):
+    """So many lists of arrays, as of parameters: an image, a vector, nothing."""
+    return [[a.image(), a.channels(), a(0)] for _ in range(count)]
+
+
 def adam_update(a):
     arrays = a.image(), a.image(), a.image(), a(*a.shape, low=0.1)
-    return *arrays, 0.1, 0.9, 0.999, 0.5, 1e-8, 0.01, 0.99
+    return *([x, a(3, low=0.1)] for x in arrays), 0.1, 0.9, 0.999, 0.5, 1e-8, 0.01, 0.99
 
 
 LRN = 3, 0.7, 0.75, 1.5
@@ -172,7 +177,7 @@ ARGUMENTS = {
     "relu_grad": lambda a: (a.image(), a.image()),
     "resample2d": resample2d,
     "scatter_plane": scatter_plane,
-    "sgd_update": lambda a: (a.image(), a.image(), a.image(), 0.9, 0.7, 0.1, 0.01, True),
+    "sgd_update": lambda a: (*many(a, 3), 0.9, 0.7, 0.1, 0.01, True),
     "sum": lambda a: (a.image(), (0, 2)),
     "sum_pixels": lambda a: (a.image(),),
 }
@@ -184,8 +189,8 @@ ARGUMENTS |= {
     "conv2d_input_grad of_single_pixels": input_grad_of_single_pixels,
     "conv2d_weight_grad of_single_pixels": weight_grad_of_single_pixels,
     "max_pool2d without_indices": lambda a: (*max_pool2d(a)[:-1], False),
-    "sgd_update heavy_ball": lambda a: (a.image(), a.image(), a.image(), 0.9, 1, 0.1, 0, False),
-    "sgd_update without_momentum": lambda a: (a.image(), a.image(), None, 0, 1, 0.1, 0.01, False),
+    "sgd_update heavy_ball": lambda a: (*many(a, 3), 0.9, 1, 0.1, 0, False),
+    "sgd_update without_momentum": lambda a: (*many(a, 2), [None] * 3, 0, 1, 0.1, 0.01, False),
 }
 NO_VALUES = {"as_array", "empty", "later", "synchronize", "to_numpy", "upload", "zeros"}
 

@@ -216,6 +216,10 @@ MISTAKES = [
         "sgd_update", "velocity not written"),
     Mistake("optimizer.cu", "sqrt(v) / correction + eps);", "sqrt(v + eps) / correction);",
         "adam_update", "eps under the root"),
+    Mistake("optimizer.cu", "firsts[middle] <= (int)blockIdx.x", "firsts[middle] < (int)blockIdx.x",
+        "sgd_update", "first block of an array taken for one of the array before"),
+    Mistake("optimizer.cu", "rest < SHARE ? rest : SHARE", "rest",
+        "adam_update", "blocks change elements twice"),
     Mistake("optimizer.cu", "share2 * d * d", "(1 - beta2) * d * d",
         "adam_update", "1 - beta taken in float"),
 

@@ -32,7 +32,7 @@ def types(kernel, T):
     for parameter in kernel.parameters:
         element = parameter.type.rstrip("*")
         const = "const " if parameter.const else ""
-        stars = parameter.type.removeprefix(element)
+        stars = parameter.type.removeprefix(element).replace("**", "* const*")
         found.append(f"{const}{names.get(element, element)}{stars}")
     return f"void({', '.join(found)})"
 

@@ -276,8 +276,8 @@ def test_no_temporary_of_the_size_of_a_parameter(monkeypatch):
     param, grad, a, b = (np.ones(size, "float32") for _ in range(4))
     tracemalloc.start()
     try:
-        backend.active().sgd_update(param, grad, a, 0.9, 1.0, 0.1, 0.1, True)
-        backend.active().adam_update(param, grad, a, b, 0.1, 0.9, 0.99, 0.5, 1e-8, 0.1, 1.0)
+        backend.active().sgd_update([param], [grad], [a], 0.9, 1.0, 0.1, 0.1, True)
+        backend.active().adam_update([param], [grad], [a], [b], 0.1, 0.9, 0.99, 0.5, 1e-8, 0.1, 1.0)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -23,6 +23,7 @@ from tinyfcn.backend.sparse import Sparse
 from tinyfcn.backend.splitmix import random_numbers
 
 Array = Any
+Arrays = Sequence[Array]
 Pair = tuple[int, int]
 
 
@@ -75,12 +76,7 @@ class Backend:
         """Arrays joined along ``axis`` ≥ 0, laid out as :meth:`empty` does."""
         return self.xp.concatenate(arrays, axis)
 
-    # ---- convolution: three primitives, closed under differentiation ----
-    #
-    # primitive             is the forward of        is the input gradient of
-    # conv2d                convolution              transposed convolution
-    # conv2d_input_grad     transposed convolution   convolution
-    # conv2d_weight_grad    (the weight gradient of both)
+    # ---- convolution: three primitives, closed under differentiation, see functional/conv.py ----
     #
     # Each is a sum over the kernel's elements (i, j): a matrix product of the weights there with
     # the pixels that this element meets.
@@ -324,35 +320,37 @@ class Backend:
             keep = keep.reshape(n, h, w, c).transpose(0, 3, 1, 2)
         return self.xp.where(keep.reshape(x.shape), x, x.dtype.type(0)) * x.dtype.type(1 / (1 - p))
 
-    # ---- optimizers: in place; all arrays have one shape, and may lie differently in memory ----
+    # ---- optimizers: in place, many parameters at once; the arrays of one have one shape ----
 
     def sgd_update(
-        self, param: Array, grad: Array, velocity: Array | None,
+        self, params: Arrays, grads: Arrays, velocities: Sequence[Array | None],
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
         """d = grad + weight_decay · param;  v = momentum · v + gain · d;  param −= step · v
         (with nesterov: step · (d + momentum · v); without velocity: step · d)."""
-        d = grad + weight_decay * param
-        if velocity is not None:
-            velocity *= momentum
-            velocity += gain * d
-            d = d + momentum * velocity if nesterov else velocity
-        param -= step * d
+        for param, grad, velocity in zip(params, grads, velocities, strict=True):
+            d = grad + weight_decay * param
+            if velocity is not None:
+                velocity *= momentum
+                velocity += gain * d
+                d = d + momentum * velocity if nesterov else velocity
+            param -= step * d
 
     def adam_update(
-        self, param: Array, grad: Array, first: Array, second: Array,
+        self, params: Arrays, grads: Arrays, firsts: Arrays, seconds: Arrays,
         step: float, beta1: float, beta2: float, correction: float, eps: float,
         weight_decay: float, shrink: float,
     ) -> None:  # fmt: skip
         """d = grad + weight_decay · param;  m = beta1 · m + (1 − beta1) · d;
         v = beta2 · v + (1 − beta2) · d²;
         param = shrink · param − step · m / (√v / correction + eps)."""
-        d = grad + weight_decay * param
-        for moment, power, beta in ((first, d, beta1), (second, d * d, beta2)):
-            moment *= beta
-            moment += (1 - beta) * power
-        param *= shrink
-        param -= step * first / (self.xp.sqrt(second) / correction + eps)
+        for param, grad, first, second in zip(params, grads, firsts, seconds, strict=True):
+            d = grad + weight_decay * param
+            for moment, power, beta in ((first, d, beta1), (second, d * d, beta2)):
+                moment *= beta
+                moment += (1 - beta) * power
+            param *= shrink
+            param -= step * first / (self.xp.sqrt(second) / correction + eps)
 
 
 def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:

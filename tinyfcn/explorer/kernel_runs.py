@@ -65,8 +65,7 @@ class _Names:
         self.lines = {kernel.file: source(kernel.file), **{
             path.name: source(path.name) for path in sorted(kernels.folder().glob("*.cuh"))
         }}  # fmt: skip
-        found = zip(kernel.parameters, trace.arguments, strict=True)
-        self.arrays = [(p.name, a) for p, a in found if isinstance(a, np.ndarray)]
+        self.arrays = [(name, a) for name, a in trace.arrays if isinstance(a, np.ndarray)]
         self.shared = trace.library.shared_arrays(trace.function)
 
     def barrier(self, line: int) -> str:

@@ -206,7 +206,7 @@ def resized(b: Any, inputs: Inputs, n: int = 2, c: int = 8, h: int = 16, w: int 
 def sgd(b: Any, inputs: Inputs, count: int = 3000) -> Any:
     """A step of SGD with Nesterov momentum."""
     param, grad, velocity = (inputs.normal(count) for _ in range(3))
-    b.sgd_update(param, grad, velocity, 0.9, 1.0, 0.1, 0.01, True)
+    b.sgd_update([param], [grad], [velocity], 0.9, 1.0, 0.1, 0.01, True)
     return param, velocity
 
 
@@ -214,7 +214,7 @@ def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
     """A step of Adam."""
     param, grad, first, second = (inputs.normal(count) for _ in range(4))
     second *= second
-    b.adam_update(param, grad, first, second, 0.1, 0.9, 0.999, 0.5, 1e-8, 0.01, 0.99)
+    b.adam_update([param], [grad], [first], [second], 0.1, 0.9, 0.999, 0.5, 1e-8, 0.01, 0.99)
     return param, first, second
 
 

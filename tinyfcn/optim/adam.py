@@ -38,7 +38,7 @@ class Adam(Optimizer):
         0.9
     """
 
-    _decoupled, _weight_decay = False, 0.0
+    _primitive, _decoupled, _weight_decay = "adam_update", False, 0.0
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Adam(Optimizer):
         zeros_like = backend.active().xp.zeros_like
         return {"step": 0, "first": zeros_like(param), "second": zeros_like(param)}
 
-    def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
+    def _update(self, param: Array, state: dict[str, Any], group: Any) -> tuple[Any, Any]:
         if not state:
             state.update(self._start(param))
         state["step"] += 1
@@ -72,10 +72,8 @@ class Adam(Optimizer):
         step = lr / (1 - beta1 ** state["step"])
         correction = (1 - beta2 ** state["step"]) ** 0.5
         penalty, shrink = (0.0, 1 - lr * decay) if self._decoupled else (decay, 1.0)
-        backend.active().adam_update(
-            param, grad, state["first"], state["second"],
-            step, beta1, beta2, correction, group["eps"], penalty, shrink,
-        )  # fmt: skip
+        numbers = step, beta1, beta2, correction, group["eps"], penalty, shrink
+        return [state["first"], state["second"]], numbers
 
 
 class AdamW(Adam):

@@ -2,8 +2,8 @@
 
 A group is a dict with its parameters under ``"params"`` and its own options (``lr``,
 ``weight_decay``, …) beside them. An optimizer adds two methods: ``_start`` gives a dict of what is
-remembered of a parameter, as it is before the first step; ``_update`` changes one parameter and its
-dict in place.
+remembered of a parameter, as it is before the first step; ``_update`` gives what the primitive
+``_primitive`` of the backend shall change a parameter with.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Optimizer:
         TypeError: for a parameter that is no floating Tensor, or parameters without a fixed order.
     """
 
+    _primitive: str
+
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         name = type(self).__name__
         given = _listed(f"{name}: params", params)
@@ -74,11 +76,17 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter that has a gradient, in place."""
+        alike: dict[Any, list[Any]] = {}  # what takes the same numbers goes to the backend at once
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     state = self.state.setdefault(parameter, {})
-                    self._update(parameter.data, parameter.grad.data, state, group)
+                    kept, numbers = self._update(parameter.data, state, group)
+                    arrays = parameter.data, parameter.grad.data, *kept
+                    alike.setdefault((parameter.dtype, numbers), []).append(arrays)
+        change = getattr(backend.active(), self._primitive)
+        for (_, numbers), arrays_of in alike.items():
+            change(*zip(*arrays_of, strict=True), *numbers)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -130,8 +138,9 @@ class Optimizer:
         """What is remembered of a parameter, before the first step: counts, and arrays like it."""
         return {}
 
-    def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
-        """One step for one parameter: write ``param`` and ``state``."""
+    def _update(self, param: Array, state: dict[str, Any], group: Any) -> tuple[Any, Any]:
+        """Of one step for one parameter: the arrays of ``state`` that change with it, and the
+        numbers of the primitive."""
         raise AssertionError(f"{type(self).__name__} has no _update")
 
     def _check(self, group: Mapping[str, Any]) -> None:

@@ -50,6 +50,8 @@ class SGD(Optimizer):
         0.42
     """
 
+    _primitive = "sgd_update"
+
     def __init__(
         self,
         params: Params,
@@ -83,7 +85,7 @@ class SGD(Optimizer):
     def _start(self, param: Array) -> dict[str, Any]:
         return {"velocity": backend.active().xp.zeros_like(param)}
 
-    def _update(self, param: Array, grad: Array, state: dict[str, Any], group: Any) -> None:
+    def _update(self, param: Array, state: dict[str, Any], group: Any) -> tuple[Any, Any]:
         momentum, lr = group["momentum"], group["lr"]
         gain = 1.0 - group["dampening"] if state else 1.0
         if momentum != 0 and not state:
@@ -91,6 +93,4 @@ class SGD(Optimizer):
         velocity = state["velocity"] if momentum != 0 else None
         inside = group["caffe_momentum"] and velocity is not None
         gain, step = (gain * lr, 1.0) if inside else (gain, lr)
-        backend.active().sgd_update(
-            param, grad, velocity, momentum, gain, step, group["weight_decay"], group["nesterov"]
-        )
+        return [velocity], (momentum, gain, step, group["weight_decay"], group["nesterov"])

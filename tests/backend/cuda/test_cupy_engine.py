@@ -117,13 +117,14 @@ def test_this_machine_is_asked():
 
 
 def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(machine):
-    made, launched = [], []
+    made, asked, launched = [], [], []
 
     class RawModule:
         def __init__(self, **options):
             made.append(options)
 
         def get_function(self, name):
+            asked.append(name)
             return lambda *args, **options: launched.append((name, args, options))
 
     cupy = fake_cupy()
@@ -145,9 +146,26 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
     assert (grid, block, keywords) == ((1, 1, 1), (launcher.THREADS, 1, 1), {"shared_mem": 0})
     assert arguments[0] is x and arguments[2].dtype == np.int64 and arguments[2] == 6
 
+    assert asked == ["relu<float>", "relu<double>"]
+    gpu.relu(x)
+    assert asked == ["relu<float>", "relu<double>"]  # which are kept
+
     gpu.engine.run("activation.cu", "relu<float>", grid, block, (None,), 0)
     null = launched[-1][1][2][0]
     assert null == 0 and null.itemsize == 8
+
+    def arrays(*addresses):
+        return [types.SimpleNamespace(data=types.SimpleNamespace(ptr=at)) for at in addresses]
+
+    gpu.engine.run("activation.cu", "relu<float>", grid, block, (arrays(8, 2**40), arrays(24)), 0)
+    first, second = launched[-1][1][2]
+    assert first.tolist() == [8, 2**40] and second.tolist() == [24] and first.dtype == np.uint64
+    gpu.engine.run("activation.cu", "relu<float>", grid, block, (arrays(8, 2**40),), 0)
+    assert launched[-1][1][2][0] is first  # no copy to the device where addresses come again
+    for address in range(200):
+        gpu.engine.run("activation.cu", "relu<float>", grid, block, (arrays(address),), 0)
+        assert launched[-1][1][2][0].tolist() == [address]
+    assert len(gpu.engine._tables) <= 64
 
 
 def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_given(machine):

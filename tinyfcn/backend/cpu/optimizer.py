@@ -16,7 +16,7 @@ class Optimizer(Backend):
     """In place, so that no array of the size of a parameter is made."""
 
     def sgd_update(
-        self, param: Any, grad: Any, velocity: Any,
+        self, params: Any, grads: Any, velocities: Any,
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
         def task(param: Any, grad: Any, velocity: Any = None) -> None:
@@ -28,10 +28,11 @@ class Optimizer(Backend):
                 direction = d + momentum * velocity if nesterov else velocity
             param -= np.multiply(direction, step, out=scratch)
 
-        in_blocks(task, param, grad, *([] if velocity is None else [velocity]), block=BLOCK)
+        for param, grad, velocity in zip(params, grads, velocities, strict=True):
+            in_blocks(task, param, grad, *([] if velocity is None else [velocity]), block=BLOCK)
 
     def adam_update(
-        self, param: Any, grad: Any, first: Any, second: Any,
+        self, params: Any, grads: Any, firsts: Any, seconds: Any,
         step: float, beta1: float, beta2: float, correction: float, eps: float,
         weight_decay: float, shrink: float,
     ) -> None:  # fmt: skip
@@ -52,7 +53,8 @@ class Optimizer(Backend):
                 param *= shrink
             param -= change
 
-        in_blocks(task, param, grad, first, second, block=BLOCK)
+        for arrays in zip(params, grads, firsts, seconds, strict=True):
+            in_blocks(task, *arrays, block=BLOCK)
 
 
 def _decayed(grad: Any, param: Any, weight_decay: float, out: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from tinyfcn.backend.cuda.device import require_device
 from tinyfcn.backend.cuda.kernels import declared, folder, instances
 
+MOST_TABLES = 64
 _NULL = np.uintp(0)
 
 
@@ -28,6 +29,7 @@ class CupyEngine:
         self.device = self.xp.cuda.Device()
         self.kernels = declared()
         self._modules: dict[str, Any] = {}
+        self._tables: dict[tuple[int, ...], Any] = {}
         self._functions: dict[str, Any] = {}  # kept: to ask a module takes as long as a launch
 
     def use_device(self, number: int) -> None:
@@ -74,8 +76,20 @@ class CupyEngine:
                 self._modules[file] = self._module(file)
             kernel = self._functions[function] = self._modules[file].get_function(function)
         # CuPy has no null pointer: its None is no argument at all.
-        packed = tuple([_NULL if a is None else a for a in arguments])
+        packed = tuple([
+            _NULL if a is None else self._table(a) if isinstance(a, list) else a for a in arguments
+        ])  # fmt: skip
         kernel(grid, block, packed, shared_mem=shared_mem)
+
+    def _table(self, arrays: list[Any]) -> Any:
+        """Their addresses, on the device. They mostly come again: CuPy's pool gives the arrays of a
+        step the memory of those of the last one."""
+        addresses = tuple([array.data.ptr for array in arrays])
+        if addresses not in self._tables:
+            if len(self._tables) >= MOST_TABLES:
+                self._tables.clear()
+            self._tables[addresses] = self.xp.asarray(np.array(addresses, np.uint64))
+        return self._tables[addresses]
 
     def _module(self, file: str) -> Any:
         # CuPy keeps what it compiled by the text of the .cu file and the options; the headers that

@@ -44,6 +44,12 @@ class Family(Backend):
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         return self.engine.empty(tuple(shape), dtype)
 
+    def placed(self, values: Any) -> Array:
+        """A NumPy array on the device, where the engine puts arrays."""
+        array = self.empty(values.shape, values.dtype)
+        array[...] = self.as_array(values)
+        return array
+
     def concat(self, arrays: Sequence[Array], axis: int) -> Array:
         return self.xp.ascontiguousarray(super().concat(arrays, axis))
 

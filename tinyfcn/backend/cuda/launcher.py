@@ -69,7 +69,8 @@ class Engine(Protocol):
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int,
     ) -> None:  # fmt: skip
-        """Run ``function``, "relu<float>" say, on arrays of this engine and NumPy scalars."""
+        """Run ``function``, "relu<float>" say, on arrays of this engine, lists of arrays, for which
+        it gets a table of pointers, None and NumPy scalars."""
 
 
 class Launcher:
@@ -87,10 +88,10 @@ class Launcher:
         """Run kernel ``name``; nothing happens where the grid is empty.
 
         Args:
-            name: of a kernel. T is the dtype of the first array of its parameters of type T*.
+            name: of a kernel. T is the dtype of the first array of type T*.
             grid, block: numbers of blocks and of threads of a block, up to three each.
-            arguments: arrays of the declared dtype, None for a null pointer, and numbers, which
-                must fit the declared type.
+            arguments: arrays of the declared dtype, sequences of them for a table of pointers,
+                None for a null pointer, and numbers, which must fit the declared type.
             shared_mem: bytes of dynamic shared memory.
 
         Raises:
@@ -102,8 +103,7 @@ class Launcher:
                 f"{name}: expected {len(plan.kernel.parameters)} arguments, {plan.kernel}, "
                 f"got {len(arguments)}"
             )
-        typed = (arguments[i] for i in plan.typed)
-        dtype = next((a.dtype for a in typed if isinstance(a, self._arrays)), _FLOAT)
+        dtype = next(filter(None, (self._dtype(arguments[i]) for i in plan.typed)), _FLOAT)
         if dtype not in plan.packing:
             raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
         function, packing = plan.packing[dtype]
@@ -115,8 +115,7 @@ class Launcher:
             raise ValueError(f"{name}: no GPU has a grid of {grid} blocks of {block} threads")
         self.engine.run(plan.kernel.file, function, grid, block, packed, shared_mem)
         for i in plan.written:
-            if packed[i] is not arguments[i]:
-                arguments[i][...] = packed[i]
+            _give_back(packed[i], arguments[i])
 
     def each(self, name: str, count: int, *arguments: Any) -> None:
         """Run a kernel with FOR_EACH, whose last parameter is ``count``, on so many elements."""
@@ -135,7 +134,7 @@ class Launcher:
             function = kernel.instances[kernel.templated and T is np.float64]
             packers = [self._packer(f"{name}: {p}", p, {"T": T, **TYPES}) for _, p in parameters]
             packing[np.dtype(T)] = function, packers
-        typed = [i for i, p in parameters if p.type == "T*"]
+        typed = [i for i, p in parameters if p.type in ("T*", "T**")]
         written = [i for i, p in parameters if p.type.endswith("*") and not p.const]
         self._plans[name] = _Plan(kernel, packing, typed, written)
         return self._plans[name]
@@ -165,12 +164,31 @@ class Launcher:
             except (TypeError, OverflowError) as error:  # a fraction, too large or too small
                 raise TypeError(f"{where}: expected {expected}, got {value!r}") from error
 
+        def table(values: Any) -> Any:
+            return None if values is None else [array(value) for value in values]
+
+        if parameter.type.endswith("**"):
+            return table
         return array if parameter.type.endswith("*") else number
+
+    def _dtype(self, value: Any) -> Any:
+        """Of an array, or of the first of a sequence of them."""
+        value = value[0] if isinstance(value, list | tuple) and value else value
+        return value.dtype if isinstance(value, self._arrays) else None
 
     def _contiguous(self, value: Any) -> Any:
         if isinstance(value, np.generic) or not value.flags.c_contiguous:
             return self.engine.xp.asarray(value, order="C")
         return value
+
+
+def _give_back(used: Any, given: Any) -> None:
+    """What a kernel wrote into copies."""
+    if isinstance(used, list):
+        for pair in zip(used, given, strict=True):
+            _give_back(*pair)
+    elif used is not given:
+        given[...] = used
 
 
 def _three(sizes: Any) -> tuple[int, int, int]:

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from tinyfcn.backend.base import Array
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.base import Array, Arrays
 from tinyfcn.backend.cuda.family import Family
+from tinyfcn.backend.cuda.kernels import constant
+from tinyfcn.backend.cuda.launcher import THREADS, Engine
+
+SHARE = constant("optimizer.cu", "SHARE")
 
 
 class Optimizer(Family):
-    """One pass over the arrays, and none in between."""
+    """One launch over many arrays; one pass over each, and none in between."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        # Of arrays of these sizes, which come again at every step: the sizes, the first block of
+        # each, on the device, and how many blocks there are.
+        self._shares: dict[tuple[int, ...], tuple[Array, Array, int]] = {}
 
     def sgd_update(
-        self, param: Array, grad: Array, velocity: Array | None,
+        self, params: Arrays, grads: Arrays, velocities: Arrays,
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
-        numbers = momentum, gain, step, weight_decay, nesterov
-        self.launch.each("sgd_update", param.size, param, grad, velocity, *numbers)
+        tables = params, grads, None if velocities[0] is None else velocities
+        self._launch("sgd_update", tables, momentum, gain, step, weight_decay, nesterov)
 
     def adam_update(
-        self, param: Array, grad: Array, first: Array, second: Array,
+        self, params: Arrays, grads: Arrays, firsts: Arrays, seconds: Arrays,
         step: float, beta1: float, beta2: float, correction: float, eps: float,
         weight_decay: float, shrink: float,
     ) -> None:  # fmt: skip
         betas = beta1, 1 - beta1, beta2, 1 - beta2
-        numbers = step, *betas, correction, eps, weight_decay, shrink
-        self.launch.each("adam_update", param.size, param, grad, first, second, *numbers)
+        tables = params, grads, firsts, seconds
+        self._launch("adam_update", tables, step, *betas, correction, eps, weight_decay, shrink)
+
+    def _launch(self, name: str, tables: Any, *numbers: float) -> None:
+        sizes = tuple([array.size for array in tables[0]])
+        if sizes not in self._shares:
+            firsts = np.cumsum([0, *(-(-size // SHARE) for size in sizes)])
+            of_blocks = np.array(sizes), firsts[:-1].astype(np.int32)
+            self._shares[sizes] = *map(self.placed, of_blocks), int(firsts[-1])
+        *shares, blocks = self._shares[sizes]
+        self.launch(name, blocks, THREADS, *tables, *shares, len(sizes), *numbers)

@@ -66,7 +66,7 @@ class Resample(Family):
         width = int((bounds[:, 1] - bounds[:, 0]).max(initial=1))
         weights = np.zeros((len(matrix), width), dtype)
         weights[rows, columns - bounds[rows, 0]] = matrix.values
-        return Bands(self.xp.asarray(bounds), self.xp.asarray(weights), width)
+        return Bands(self.placed(bounds), self.placed(weights), width)
 
 
 @functools.lru_cache(maxsize=64)

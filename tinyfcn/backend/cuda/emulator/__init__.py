@@ -101,7 +101,7 @@ class Emulator:
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
         arguments: tuple[Any, ...], shared_mem: int = 0,
     ) -> None:  # fmt: skip
-        """Run ``function``, "relu<float>" say, on NumPy arrays, None and NumPy scalars.
+        """Run ``function``, "relu<float>" say, on NumPy arrays, lists of them, None and scalars.
 
         Raises:
             BuildError: if the file does not compile.
@@ -113,15 +113,25 @@ class Emulator:
                 f"memory, got {shared_mem}"
             )
         library = self.library(file)
-        arrays = [
-            Array(a.ctypes.data, a.nbytes, min(a.itemsize, 4), i)
-            for i, a in enumerate(arguments) if isinstance(a, np.ndarray)
-        ]  # fmt: skip
+        named = [(p.name, a) for p, a in zip(self.kernels[function.split("<")[0]].parameters,
+                                             arguments, strict=True)]  # fmt: skip
+        arrays, slots = [], []
+        for number, (name, value) in enumerate(named[:]):
+            if isinstance(value, list):
+                table = _table(value)
+                for k, a in enumerate(value):
+                    arrays.append(_array(a, len(named), table.ctypes.data + 8 * k))
+                    named.append((f"{name}[{k}]", a))
+                value = table
+                named[number] = name, table
+            if isinstance(value, np.ndarray):
+                arrays.append(_array(value, number))
+            slots.append(_slot(value))
         launch = Launch(
             [*library.signatures].index(function), Three(*grid), Three(*block), shared_mem,
             0 if self.seed is None else self.seed + 1,
             self.guard, self._profile is not None, 0 if self.trace is None else self.trace + 1,
-            len(arguments), len(arrays), b"".join(map(_slot, arguments)),
+            len(arguments), len(arrays), b"".join(slots),
             (Array * len(arrays))(*arrays),
         )  # fmt: skip
         fault = Fault()
@@ -131,10 +141,10 @@ class Emulator:
                 for place, counts in library.take_profile():
                     self._profile[(function, *place)] += counts
             if self.trace is not None:
-                self.traces.append(Trace(function, library, library.take_trace(), arguments))
+                self.traces.append(Trace(function, library, library.take_trace(), named))
         if fault.kind:
-            names = [p.name for p in self.kernels[function.split("<")[0]].parameters]
-            raise KernelError(function, file, fault, names, arguments, library.path)
+            names, given = zip(*named, strict=True)
+            raise KernelError(function, file, fault, names, given, library.path)
 
     def profile(self) -> list[Cost]:
         """What accesses to memory cost, for each kernel and line, since the emulator was made."""
@@ -165,6 +175,18 @@ def from_environment(folder: Path | None = None) -> Emulator:
                 f"got {word[:40]!r} in {text[:80]!r}"
             )
     return Emulator(**options, folder=folder)
+
+
+def _table(arrays: list[Any]) -> Any:
+    """Their addresses, at a multiple of 256 bytes, as on a GPU."""
+    room = np.empty(len(arrays) + 32, np.uint64)
+    table = room[-room.ctypes.data % 256 // 8 :][: len(arrays)]
+    table[:] = [array.ctypes.data for array in arrays]
+    return table
+
+
+def _array(array: Any, number: int, slot: int = 0) -> Array:
+    return Array(array.ctypes.data, array.nbytes, min(array.itemsize, 4), number, slot)
 
 
 def _slot(value: Any) -> bytes:

@@ -41,7 +41,8 @@ struct Array {
     char* data;
     unsigned long long bytes;
     int granule;    // bytes of an element
-    int parameter;  // its number among the arguments
+    int parameter;  // its number among the arguments, and the arrays of tables behind them
+    unsigned long long* slot;  // of its address in a table, which comes later; null if in none
 };
 
 struct Launch {

@@ -18,7 +18,7 @@ class Array(ctypes.Structure):
 
     _fields_ = [
         ("data", ctypes.c_void_p), ("bytes", ctypes.c_ulonglong),
-        ("granule", ctypes.c_int), ("parameter", ctypes.c_int),
+        ("granule", ctypes.c_int), ("parameter", ctypes.c_int), ("slot", ctypes.c_void_p),
     ]  # fmt: skip
 
 
@@ -131,10 +131,10 @@ class Trace(NamedTuple):
     Attributes:
         steps: each access and each wait in their order (STEP); addresses of shared memory count
             from where it begins.
-        arguments: of the launch.
+        arrays: of the launch, with their names.
     """
 
     function: str
     library: Library
     steps: Any
-    arguments: tuple[Any, ...]
+    arrays: list[tuple[str, Any]]

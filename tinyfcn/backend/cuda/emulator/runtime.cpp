@@ -61,7 +61,7 @@ const Instance* kernel;
 u64 slots[MOST_ARGUMENTS];
 const Launch* launched;
 Fault* fault;
-Guarded guarded[MOST_ARGUMENTS];
+Guarded* guarded;  // of each array
 u64 random_state;  // 0: in order
 Image image;
 bool waited;  // a thread of this block did
@@ -241,6 +241,7 @@ u64 left_by(int from, int line) {
 namespace {
 
 void guard_arrays() {
+    guarded = (Guarded*)malloc((launched->array_count + 1) * sizeof(Guarded));
     for (int i = 0; i < launched->array_count; ++i) {
         const Array& array = launched->arrays[i];
         // The same array twice is one array, as in a kernel that works in place.
@@ -250,7 +251,7 @@ void guard_arrays() {
             guarded[i] = guarded[first];
         else
             guarded[i].make(array);
-        slots[array.parameter] = (u64)guarded[i].data;
+        *(array.slot ? array.slot : &slots[array.parameter]) = (u64)guarded[i].data;
     }
 }
 
@@ -272,6 +273,7 @@ void give_back_arrays() {
         while (launched->arrays[first].data != launched->arrays[i].data) ++first;
         if (first == i) guarded[i].give_back();
     }
+    ::free(guarded);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ u32 block_number, interval, first_block;
 uint3* block_indices;
 u32 warp_time[MOST_THREADS / WARP], ordered_at[MOST_THREADS], ordered_with[MOST_THREADS];
 
-Cell* cells[MOST_ARGUMENTS];  // of each array
+Cell** cells;  // of each array
 Cell* shared_cells;
 char* shared;
 Profile profile;
@@ -66,6 +66,7 @@ void launch_begins() {
     shared = image.shared();
     profile.forget();
     if (!shared_cells) shared_cells = (Cell*)calloc(image.shared_bytes + 1, sizeof(Cell));
+    cells = (Cell**)malloc((launched->array_count + 1) * sizeof(Cell*));
     for (int i = 0; i < launched->array_count; ++i) {
         const Array& array = launched->arrays[i];
         cells[i] = (Cell*)calloc(array.bytes / array.granule + 1, sizeof(Cell));
@@ -75,6 +76,7 @@ void launch_begins() {
 void launch_ends() {
     free(block_indices);
     for (int i = 0; i < launched->array_count; ++i) free(cells[i]);
+    free(cells);
 }
 
 void block_in_order() { ++interval; }
