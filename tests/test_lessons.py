@@ -120,22 +120,14 @@ def test_a_notebook_is_the_script_and_runs(
 # ---- the command ----
 
 
-def test_they_are_listed_in_order(
-    lessons: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_are_listed_in_order(lessons: Callable[..., Said]) -> None:
     status, said, complaint = lessons()
     assert (status, complaint) == (0, "")
     lines = said.splitlines()
     for script, line in zip(LESSONS, lines, strict=False):
         assert line.lstrip().startswith(f"{script.title} ({script.minutes} min")
     assert lines[len(LESSONS) :][1].startswith(f"{sum(s.minutes for s in LESSONS)} minutes")
-    for known in (True, False):  # a room is named where there is an explorer
-        with monkeypatch.context() as patched:
-            if known:
-                patched.setitem(cli.COMMANDS, "explore", ("", ""))
-            else:
-                patched.delitem(cli.COMMANDS, "explore", raising=False)
-            assert ("tinyfcn explore, upsampling" in lessons()[1]) == known
+    assert "min; tinyfcn explore, convolution; tinyfcn puzzles, 1, 2, 19)" in lines[2]
 
 
 @pytest.mark.parametrize("word", ["2", "one_by_one", "02_one_by_one", "02_one_by_one.py"])
@@ -222,7 +214,6 @@ def test_the_page_has_every_lesson(
 ) -> None:
     some = [script for script in LESSONS if script.number in (2, 15)]
     monkeypatch.setattr("tinyfcn.cli.lessons.scripts", lambda folder: some)
-    monkeypatch.setitem(cli.COMMANDS, "explore", ("", ""))
     assert lessons("--page", "new/page.html")[0] == 0
     text = Path("new/page.html").read_text("utf-8")
     assert text.count("data:image/png;base64,") == text.count("<details>") == len(some)
@@ -233,7 +224,8 @@ def test_the_page_has_every_lesson(
     assert "the 4 products: [-2. 25. -6.  0.]" in text  # what it prints when it is run
     assert "<pre>    y = A^T [(G g) * (B^T d)]</pre>" in text
     assert text.count("<b>Question: ") == len(some)
-    assert text.count("<code>tinyfcn explore</code>") == len(some)
+    assert text.count("See also: tinyfcn explore, convolution") == len(some)
+    assert "tinyfcn explore, convolution; tinyfcn puzzles, 12" in text
     assert lessons("--page", "new/page.html")[0] == 0
     assert os.listdir("new") == ["page.html"]  # which is the command's own
 

@@ -147,7 +147,7 @@ WRONG = {
     "another library": ("from scipy import signal\n", "imports scipy, but only NumPy"),
     "another name": ("def im2row(x):\n    pass\n", "does not define im2col"),
     "too few parameters": ("def im2col(x):\n    return x\n", "TypeError: im2col"),
-    "too many results": ("def im2col(*a):\n    return a\n", "expected 1 results"),
+    "too many results": ("def im2col(*a):\n    return a\n", "expected columns, got 4 results"),
     "no text": ("\0", "01_im2col.py|null"),
 }
 

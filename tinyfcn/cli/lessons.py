@@ -17,12 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyfcn.cli import COMMANDS, load
+from tinyfcn.cli import load
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.parser import Parser, did_you_mean
 from tinyfcn.files import Outputs, write_bytes
 from tinyfcn.lessons.course import MADE_BY, course
 from tinyfcn.lessons.notebook import Script, notebook, scripts
+from tinyfcn.puzzles.grade import PUZZLES
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         made = {s.path.with_suffix(".ipynb").name: notebook(s, options.package) for s in known}
         write(options.notebooks, made)
     if options.page:
-        text = course(known, "explore" in COMMANDS, lambda title: print(title, flush=True))
+        text = course(known, further, lambda title: print(title, flush=True))
         path, note = Outputs([], MADE_BY).write(Path(options.page), text.encode())
         print(f"{path}{note}")
     if not (options.copy or options.notebooks or options.page):
@@ -76,15 +77,20 @@ def find(known: Sequence[Script], word: str) -> Script:
 
 
 def overview(known: Sequence[Script]) -> str:
-    """The list of all, with what reading takes, and the explorer's rooms if there are some."""
-    explorer = "explore" in COMMANDS
+    """The list of all, with what reading takes, and where the same can be seen and tried."""
     lines = []
     for script in known:
         number, _, title = script.title.partition(". ")
-        room = f"; tinyfcn explore, {script.room}" if explorer and script.room else ""
-        lines.append(f"{number:>2}. {title} ({script.minutes} min{room})")
+        lines.append(f"{number:>2}. {title} ({script.minutes} min; {further(script)})")
     total = sum(script.minutes for script in known)
     return "\n".join([*lines, "", f"{total} minutes to read; tinyfcn lessons 1 runs the first."])
+
+
+def further(script: Script) -> str:
+    """The explorer's room where the same can be seen, and the puzzles that practise it."""
+    tasks = [str(puzzle.number) for puzzle in PUZZLES if puzzle.lesson == script.number]
+    puzzles = f"; tinyfcn puzzles, {', '.join(tasks)}" if tasks else ""
+    return f"tinyfcn explore, {script.room}{puzzles}"
 
 
 def write(folder: str, files: dict[str, str]) -> None:

@@ -128,7 +128,7 @@ def check(options: argparse.Namespace) -> int:
         asked = f"{len(puzzle.sizes)} cases{', each in two orders of threads' * puzzle.is_kernel}"
         print(f"{name.name}: {coloured('right', GREEN)}, {asked}", flush=True)
         if costs and len(chosen) == 1:
-            print(table(costs))
+            print(f"  The last case:\n{table(costs)}")
     if len(chosen) > 1:
         print(f"{right} of {len(chosen)} right")
     return 0 if chosen and right == len(chosen) else 1

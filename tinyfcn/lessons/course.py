@@ -13,18 +13,20 @@ from tinyfcn.page import Element, element, joined, page, picture, table
 MADE_BY = "made by tinyfcn lessons"
 
 
-def course(scripts: Sequence[Script], explorer: bool, say: Callable[[str], object]) -> str:
+def course(
+    scripts: Sequence[Script], further: Callable[[Script], str], say: Callable[[str], object]
+) -> str:
     """The page, with what the lessons print and draw when they are run now.
 
     Args:
         scripts: the lessons.
-        explorer: whether there are rooms to point to.
+        further: names what else there is on a lesson.
         say: is told the title of each before it runs.
     """
     sections = []
     for script in scripts:
         say(script.title)
-        sections.append(_section(script, explorer))
+        sections.append(_section(script, further(script)))
     rows = [
         [element("a", script.title, href=f"#{script.path.stem}"), f"{script.minutes} min"]
         for script in scripts
@@ -40,7 +42,7 @@ def course(scripts: Sequence[Script], explorer: bool, say: Callable[[str], objec
     )  # fmt: skip
 
 
-def _section(script: Script, explorer: bool) -> Element:
+def _section(script: Script, further: str) -> Element:
     """One lesson."""
     said, shown, question = io.StringIO(), [], ""
     try:
@@ -53,13 +55,12 @@ def _section(script: Script, explorer: bool) -> Element:
         print(f"It cannot run here: {missing}", file=said)
     numbers = said.getvalue().partition("\nQuestion: ")[0].strip()
     code = "\n\n".join(f"# %% {cell.title}".rstrip() + f"\n{cell.code}" for cell in script.cells)
-    room = element("p", "Explorer: ", element("code", "tinyfcn explore"), f", {script.room} room.")
     return joined(
         element("h2", script.title, id=script.path.stem),
         *(element("pre" if text.startswith("    ") else "p", text) for text in script.paragraphs),
         element("div", *shown, element("pre", numbers), class_="lesson"),
         *([element("p", element("b", question))] if question else []),
-        *([room] if explorer and script.room else []),
+        element("p", f"See also: {further}"),
         element("details", element("summary", f"The code: {script.path.name}"),
                 element("pre", code)),
     )  # fmt: skip

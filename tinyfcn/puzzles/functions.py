@@ -32,8 +32,8 @@ def answers(puzzle: Puzzle, path: Path, case: Case) -> list[Any]:
     if results is None or (wanted == 1 and not isinstance(results, tuple)):
         return [results] * wanted
     if not isinstance(results, tuple) or len(results) != wanted:
-        came = f"{len(results)}" if isinstance(results, tuple) else type(results).__name__
-        raise Wrong(f"expected {wanted} results, {', '.join(case.expected)}; got {came}")
+        came = f"{len(results)} results" if isinstance(results, tuple) else type(results).__name__
+        raise Wrong(f"expected {' and '.join(case.expected)}, got {came}")
     return [*results]
 
 

@@ -39,7 +39,7 @@ def answers(puzzle: Puzzle, path: Path, case: Case) -> tuple[list[Any], list[Cos
                 launch = functools.partial(Launcher(engine), *work)
                 within(path, launch, (KernelError, TypeError, ValueError))
         except KernelError as error:
-            raise Wrong(f"{error.kind}: {error}") from error
+            raise Wrong(f"{error.kind}: {error}".removesuffix(" (race)")) from error
         except BuildError as error:
             errors = rf"^({re.escape(path.name)}:\d+):\d+: (?:fatal )?(error: .*)$"
             found = re.findall(errors, str(error), re.MULTILINE)
@@ -63,10 +63,12 @@ def too_dear(costs: list[Cost], limits: tuple[Limit, ...]) -> None:
 
 
 def table(costs: list[Cost]) -> str:
-    """A line for each line of the file that accesses memory: requests of warps, and the sectors of
-    32 bytes (global) or turns (shared) that each takes, beside the least."""
-    return "\n".join(
+    """A line for each line of the file that accesses memory: what requests of warps take on
+    average, beside the least if all threads want different elements."""
+    head = "  A request of a warp takes sectors of 32 bytes (global), or turns (shared):"
+    rows = (
         f"  line {c.line:3}  {c.memory:6} {c.access:7} {c.requests:6} requests x "
-        f"{c.cost / c.requests:5.2f}, at least {c.least / c.requests:5.2f}"
+        f"{c.cost / c.requests:5.2f}, at least {min(c.least, c.cost) / c.requests:5.2f}"
         for c in sorted(costs, key=lambda c: (c.line, c.memory, c.access))
     )
+    return "\n".join([head, *rows])

@@ -36,7 +36,8 @@ def compared(name: str, expected: Array, got: Array, wrong: Array) -> str:
     rows = _span(row, marks.shape[-2], ROWS)
     columns = _span(column, marks.shape[-1], max(1, room // width))
     place = [*map(str, plane), f"{rows.start}:{rows.stop}", f"{columns.start}:{columns.stop}"]
-    lines = [(f"expected {name}[{', '.join(place)}]", "got")]
+    shown = ", ".join(place[len(place) - expected.ndim :])
+    lines = [(f"expected {name}[{shown}]".removesuffix("[]"), "got (*: wrong)")]
     for a, b, bad in zip(*(text[rows] for text in texts), marks[tuple(plane)][rows], strict=True):
         left = "".join(text.rjust(width) for text in a[columns])
         pairs = zip(b[columns], bad[columns].tolist(), strict=True)

@@ -119,6 +119,14 @@ class Puzzle(NamedTuple):
         text = re.sub("^(#|//) ?", "", head[0] if head else "", flags=re.MULTILINE)
         return [" ".join(part.split()) for part in text.split("\n\n")]
 
+    @property
+    def lesson(self) -> int:
+        """The number of the lesson on it, which its text names; 0 if there is none."""
+        found = re.search(
+            r"^(?:// )?Lesson: tinyfcn lessons (\d+)$", self.stub.read_text("utf-8"), re.MULTILINE
+        )
+        return int(found[1]) if found else 0
+
     def case(self, number: int) -> Case:
         """The example, which is number 0, or one that no text shows."""
         dtype = np.float32 if self.is_kernel else np.float64

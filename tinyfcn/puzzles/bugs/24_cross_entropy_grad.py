@@ -18,6 +18,8 @@ gscores[0, 0]          gscores[0, 1]             gscores[0, 2]
 
 Graded: every number to 1e-9 of the largest, without void, with some, with
 nothing else. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 12
 """
 
 import numpy as np

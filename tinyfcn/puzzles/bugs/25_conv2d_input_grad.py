@@ -18,6 +18,8 @@ gy (1, 1, 2, 2)   weight (1, 1, 3, 3)   gx (1, 1, 2, 2)
 
 Graded: every number to 1e-9 of the largest, for several sizes, strides and
 paddings. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 4
 """
 
 import numpy as np

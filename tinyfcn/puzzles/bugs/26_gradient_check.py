@@ -21,6 +21,8 @@ False  True False False  True False
 
 Graded: wrong, for relu, leaky relu, abs and tanh, for gradients that are
 right, and for some with planted mistakes. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 13
 """
 
 import numpy as np

@@ -1,10 +1,11 @@
 // 29. A kernel that is right, and slow
 //
-// y = x transposed. Reading rows and writing columns would touch a sector of
-// memory for each element. So a block turns a tile of 32 x 32 round in shared
-// memory: it reads rows of x, and writes rows of y. So far so good. Shared
-// memory has 32 banks of 4 bytes, word number i in bank i % 32; threads of a
-// warp that read different words of one bank have to queue. Mend it: no queue.
+// y = x transposed. Reading rows and writing columns would touch a sector (32
+// bytes) of memory for each element. So a block transposes a tile of 32 x 32 in
+// shared memory: it reads rows of x, and writes rows of y. So far so good.
+// Shared memory has 32 banks of 4 bytes, word number i in bank i % 32; threads
+// of a warp that read different words of one bank have to queue. Mend it: no
+// queue.
 //
 //   x      (H, W), float
 //   y      (W, H), to be filled

@@ -19,7 +19,7 @@
 //            0 0 0 0 0
 //
 // Graded: every number, no access beyond an array, no race, in two orders of
-// threads; and the sectors of memory that a warp writes.
+// threads; and how many sectors of 32 bytes of memory warps write.
 
 __global__ void pad2d(const float* x, float* y, int H, int W, int P) {
     // your code

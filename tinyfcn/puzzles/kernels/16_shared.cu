@@ -19,6 +19,8 @@
 // Graded: every number to 1e-5 of the largest, no access beyond an array, no
 // race, in two orders of threads; no element is read from x twice by the same
 // block. All threads of a block have to come to a barrier, also those beyond n.
+//
+// Lesson: tinyfcn lessons 17
 
 __global__ void shared(const float* x, float* y, int n) {
     // your code

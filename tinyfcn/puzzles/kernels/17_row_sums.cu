@@ -19,6 +19,8 @@
 // Graded: every number to 1e-5 of the largest, no access beyond an array, no
 // race, in two orders of threads; warps that read 32 neighbours at once. Rows
 // are shorter and longer than 128.
+//
+// Lesson: tinyfcn lessons 18
 
 __global__ void row_sums(const float* x, float* y, int columns) {
     // your code

@@ -3,9 +3,9 @@
 // y[r, c] = exp(x[r, c] - m) / sum over c of exp(x[r, c] - m), with m the
 // largest of row r. Without m the result would be the same on paper, and inf /
 // inf here. So a block of 128 threads does two reductions, and the second needs
-// the first.
+// the first. expf, fmaxf and INFINITY are CUDA's, and here, too.
 //
-//   x      (rows, columns), float; up to thousands
+//   x      (rows, columns), float, of values up to thousands
 //   y      (rows, columns), to be filled
 //   columns  a number; rows is the size of the grid
 //   launch grid rows, block 128
@@ -18,6 +18,8 @@
 //
 // Graded: every number to 1e-5, no access beyond an array, no race, in two
 // orders of threads; warps that read 32 neighbours at once.
+//
+// Lesson: tinyfcn lessons 18
 
 __global__ void softmax(const float* x, float* y, int columns) {
     // your code

@@ -21,6 +21,8 @@
 //
 // Graded: every number, no access beyond an array, no race, in two orders of
 // threads; several sizes, kernels, strides and paddings.
+//
+// Lesson: tinyfcn lessons 3
 
 __global__ void im2col(const float* x, float* columns, int C, int H, int W,
                        int K, int S, int P, int OH, int OW) {

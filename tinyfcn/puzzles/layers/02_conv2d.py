@@ -26,6 +26,8 @@ x (1, 1, 3, 3)   weight (1, 1, 2, 2)   bias (1,)   y (1, 1, 2, 2)
 Graded: the shape, and every number to 1e-9 of the largest, for several images
 and channels, windows that are not square, strides above 1, padding. Only NumPy
 may be used.
+
+Lesson: tinyfcn lessons 3
 """
 
 import numpy as np

@@ -28,6 +28,8 @@ gweight (1, 1, 2, 2)   gbias (1,)
 Graded: the shapes, and every number to 1e-9 of the largest, for the sizes of
 puzzle 2; with strides above 1 the last rows and columns of x may be in no
 window. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 4
 """
 
 import numpy as np

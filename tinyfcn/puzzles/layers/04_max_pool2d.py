@@ -20,6 +20,8 @@ x (1, 1, 4, 4)   y (1, 1, 2, 2)   indices (1, 1, 2, 2)
 Graded: both results; several images and channels, windows that overlap or
 leave pixels out, many ties, numbers that are all below zero. Only NumPy may be
 used.
+
+Lesson: tinyfcn lessons 6
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """5. Values back to where max pooling found them
 
 SegNet's way to upsample: each value goes to the place its index names, and
-everything else is 0. The same is the gradient of max pooling.
+everything else is 0. Where windows do not overlap, this is the gradient of max
+pooling, too.
 
     y        (N, C, OH, OW), float64
     indices  integers of the same shape: h * W + w in the plane of the result,
@@ -19,6 +20,8 @@ y (1, 1, 2, 2)   indices (1, 1, 2, 2)   x (1, 1, 4, 4)
 
 Graded: every number, for several images and channels, and sizes that are no
 multiple of the windows. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 6
 """
 
 import numpy as np

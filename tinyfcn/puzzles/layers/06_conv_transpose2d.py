@@ -22,6 +22,8 @@ x (1, 1, 2, 2)   weight (1, 1, 3, 3)   y (1, 1, 5, 5)
 Graded: the shape, and every number to 1e-9 of the largest, for several images
 and channels, kernels that are not square or smaller than the stride, padding.
 Only NumPy may be used.
+
+Lesson: tinyfcn lessons 5
 """
 
 import numpy as np

@@ -6,8 +6,8 @@ across,
 
     weight[i, j] = t(i) * t(j),   t(i) = 1 - abs(i - centre) / f
 
-with f = (size + 1) // 2, the factor of upsampling. The centre is the middle of
-0 ... size - 1 where size is even, and f - 1 where it is odd.
+with the middle of 0 ... size - 1 as centre, and f = (size + 1) // 2, the factor
+of upsampling.
 
     size     a number of at least 1
     returns  weight (size, size), float64
@@ -21,6 +21,8 @@ weight (4, 4)
 0.0625 0.1875 0.1875 0.0625
 
 Graded: every number, for odd and even sizes, also 1. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 11
 """
 
 import numpy as np

@@ -1,9 +1,8 @@
-# The middle of 0 ... size - 1 is (size - 1) / 2. What is f - 1 for odd sizes?
-# Do you need two cases?
+# The middle of 0 and size - 1 is no whole number if size is even. t is a vector;
+# which product of two vectors is a matrix?
 #
-# For odd sizes f - 1 = (size + 1) / 2 - 1 = (size - 1) / 2: one formula does.
-# t is a vector over np.arange(size), and the kernel its outer product with
-# itself.
+# t = 1 - abs(np.arange(size) - (size - 1) / 2) / f, and the kernel is its outer
+# product with itself, np.outer(t, t).
 
 import numpy as np
 

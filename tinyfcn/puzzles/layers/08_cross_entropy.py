@@ -5,7 +5,7 @@ With p = softmax of a pixel's scores over its C classes, the loss of a pixel is
 the loss nor in its gradient. The loss is the mean over all other pixels; if
 there are none it is 0, and so is its gradient.
 
-    scores   (N, C, H, W), float64; up to thousands, where exp overflows
+    scores   (N, C, H, W), float64, of values up to thousands: exp overflows
     target   (N, H, W), integers from 0 to C - 1, or 255
     returns  loss, a number, and gscores, its gradient by the scores
 
@@ -19,6 +19,8 @@ gscores[0, 0]          gscores[0, 1]             gscores[0, 2]
 
 Graded: both results to 1e-9 of the largest number, for several images, many
 classes, large scores, void pixels, nothing but void. Only NumPy may be used.
+
+Lesson: tinyfcn lessons 12
 """
 
 import numpy as np

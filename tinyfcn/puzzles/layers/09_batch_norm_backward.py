@@ -10,7 +10,7 @@ gy is the gradient of a loss by y. Mind that mean and var depend on x, too.
     gy, x    (N, C, H, W), float64
     weight   (C,)
     eps      a number
-    returns  gx (N, C, H, W), gweight (C,), gbias (C,)
+    returns  gx (N, C, H, W), gweight (C,), gbias (C,), all float64
 
 Example, eps 0.5:
 

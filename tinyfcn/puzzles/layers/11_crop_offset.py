@@ -8,14 +8,14 @@ layer with kernel k, stride s and padding p is centred on the input coordinate
     (i + p - (k - 1) / 2) / s           of a transposed convolution.
 
 Two maps, larger and smaller, come from one image, each through a list of
-layers. The crop begins at pixel o of larger, the same down and across: which
-one, so that pixel o of larger is centred on the same place of the image as
-pixel 0 of smaller?
+layers. The crop begins at pixel offset of larger, the same down and across:
+which one, so that it is centred on the same place of the image as pixel 0 of
+smaller?
 
     larger, smaller  lists of (kind, kernel, stride, padding), in order; kind is
              "conv", "pool" or "deconv". An empty list is the image
-    returns  o, an integer of at least 0; there is one, and the maps have the
-             same scale
+    returns  offset, an integer of at least 0; there is one, and the maps have
+             the same scale
 
 Example, larger [('conv', 3, 1, 4), ('pool', 2, 2, 0), ('deconv', 4, 2,
 0)], smaller []:
@@ -23,8 +23,10 @@ Example, larger [('conv', 3, 1, 4), ('pool', 2, 2, 0), ('deconv', 4, 2,
 offset ()
 4
 
-Graded: o, for FCN-32s and FCN-16s, the skip of FCN-16s, and small nets. Only
-NumPy may be used.
+Graded: offset, for FCN-32s and FCN-16s, the skip of FCN-16s, and small nets.
+Only NumPy may be used.
+
+Lesson: tinyfcn lessons 9
 """
 
 import numpy as np

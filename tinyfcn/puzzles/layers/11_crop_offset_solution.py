@@ -3,7 +3,7 @@
 #
 # For each list go through the layers from the first to the last, beginning
 # with scale = 1, shift = 0. A layer's output pixel i lies at a * i + b of its
-# input, so at scale * (a * i + b) + shift of the image. Then o = (shift of
+# input, so at scale * (a * i + b) + shift of the image. Then offset = (shift of
 # smaller - shift of larger) / scale. Fractions keep all of it exact.
 
 from fractions import Fraction

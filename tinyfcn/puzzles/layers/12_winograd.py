@@ -30,6 +30,8 @@ x (4, 4)   weight (3, 3)   y (2, 2)
 
 Graded: y to 1e-9 of the largest, for several x and weight. Only NumPy may be
 used.
+
+Lesson: tinyfcn lessons 15
 """
 
 import numpy as np
