@@ -10,13 +10,15 @@
 //                         buffering; no bank conflict over two ways: see tile.cuh
 //   gemm_5                128 x 128 tiles and 8 x 8 sums: 16 elements     N/128, M/128   256
 //                         read for 64 products, not 12 for 32
+//   gemm_6                copies to shared memory that take no           N/128, M/128   256
+//                         registers and no waiting: see pipeline.cuh
 //
 // Element (m, k) of A stands at a[m * a_row + k * a_column], and B likewise, so that a transposed
 // matrix is one with its strides swapped; C is C-contiguous. Any M, N, K.
 //
 // Run:  tinyfcn kernels run gemm_4
 
-#include "tile.cuh"
+#include "pipeline.cuh"
 
 template <typename T>
 __global__ void gemm_1(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b,
@@ -111,4 +113,40 @@ gemm_5(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
     float sum[ROWS][WIDE];
     multiply(slices, left, right, 0, K, sum);
     write_matrix(sum, c, m0, n0, M, N);
+}
+
+__global__ void __launch_bounds__(256, 2)
+gemm_6(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __restrict__ b,
+       i64 b_row, i64 b_column, float* __restrict__ c, int M, int N, int K) {
+    __shared__ Panels panels[STAGES];
+    const int n0 = blockIdx.x * LINES, m0 = blockIdx.y * LINES;
+    auto left = matrix<256>(a, M, a_row, m0, K, a_column, 0);
+    auto right = matrix<256>(b, N, b_column, n0, K, b_row, 0);
+    // A thread has every 16th row and column, so that its neighbours read the lines beside its own.
+    const int y = threadIdx.x % 32 / 8 + threadIdx.x / 64 * 4;
+    const int x = threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8;
+    float sum[ROWS][WIDE] = {};
+    pipeline(panels, left, right, 0, K, [&](const Panel& rows, const Panel& columns) {
+#pragma unroll 1  // not all at once: with 128 registers, two blocks have room on a multiprocessor
+        for (int v = 0; v < TERMS / 4; v++) {
+            Vector<float> column[WIDE];
+#pragma unroll
+            for (int j = 0; j < WIDE; j++) column[j] = columns[x + j * 16][place_of(x, v)];
+#pragma unroll
+            for (int i = 0; i < ROWS; i++) {
+                const Vector<float> row = rows[y + i * 16][place_of(y, v)];
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+#pragma unroll
+                    for (int j = 0; j < WIDE; j++) sum[i][j] += row.at[e] * column[j].at[e];
+            }
+        }
+    });
+#pragma unroll
+    for (int i = 0; i < ROWS; i++)
+#pragma unroll
+        for (int j = 0; j < WIDE; j++) {
+            const int m = m0 + y + i * 16, n = n0 + x + j * 16;
+            if (m < M && n < N) c[(i64)m * N + n] = sum[i][j];
+        }
 }

@@ -26,8 +26,8 @@ constexpr int ROWS = 8;      // of C a thread computes, in
 constexpr int COLUMNS = 4;   // so many columns
 constexpr int SHARE = TILE * DEPTH / THREADS;  // elements of a slice a thread fetches
 
-// The same numbers for any other COLUMNS of a thread; gemm_5 has 8, which makes 128 x 128 elements of C,
-// 8 terms between two barriers and 256 threads.
+// The same numbers for any other COLUMNS of a thread; gemm_5 has 8, which makes 128 x 128 elements of
+// C, 8 terms between two barriers and 256 threads.
 template <int COLUMNS> struct Sizes {
     static constexpr int TILE = 16 * COLUMNS, DEPTH = 64 / COLUMNS;
     static constexpr int THREADS = TILE * TILE / (ROWS * COLUMNS), SHARE = TILE * DEPTH / THREADS;

@@ -34,6 +34,8 @@ TESTS_OF = {
     "conv1x1.cu": "test_conv2d.py",
     "conv2d_depthwise.cu": "test_conv2d.py",
     "conv2d_direct.cu": "test_conv2d.py",
+    "pipeline.cuh": "test_gemm.py",
+    "ptx.cuh": "test_nvrtc.py",
     "tile.cuh": "test_gemm.py",
 }
 LARGE = "test_large_arrays.py"
@@ -222,6 +224,28 @@ MISTAKES = [
         "adam_update", "blocks change elements twice"),
     Mistake("optimizer.cu", "share2 * d * d", "(1 - beta2) * d * d",
         "adam_update", "1 - beta taken in float"),
+
+    Mistake("pipeline.cuh", "wait_for_copies<STAGES - 2>();", "",
+        "pipeline", "wait for the copies removed"),
+    Mistake("pipeline.cuh", "wait_for_copies<STAGES - 2>", "wait_for_copies<STAGES - 1>",
+        "pipeline", "a group of copies too few waited for"),
+    Mistake("pipeline.cuh", "            __syncthreads();  // all", "            // all",
+        "pipeline", "barrier removed"),
+    Mistake("pipeline.cuh", "filled = (filled + 1) % STAGES;", "filled = (filled + 1) % 2;",
+        "pipeline", "panels filled that are still read"),
+    Mistake("pipeline.cuh", "return v ^ (line / 2 % 4);", "return v;",
+        "Panel", "bank conflicts: vectors of a line in order"),
+    Mistake("pipeline.cuh", "terms % 4 == 0 && aligned(data);", "terms % 4 == 0;",
+        "matrix", "misaligned vector copied"),
+    Mistake("pipeline.cuh", "&& line_stride % 4 == 0 &&", "&&",
+        "matrix", "misaligned vectors but for the first line"),
+    Mistake("pipeline.cuh", "&& terms % 4 == 0 &&", "&&",
+        "matrix", "a vector beyond the last term"),
+    Mistake("pipeline.cuh", "{index * apart, index < count ? 0 : OUTSIDE, 0};",
+        "{index * apart, 0, 0};", "MatrixAxis", "guard of the lines dropped"),
+
+    Mistake("ptx.cuh", "cp.async.wait_group %0;", "cp.async.wait_group 2;",
+        "wait_for_copies", "another group than was asked for"),
 
     Mistake("resample.cu", "sum += row_weights[across + r] * part",
         "sum = row_weights[across + r] * part", "resample2d", "missing accumulate"),

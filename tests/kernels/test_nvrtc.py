@@ -47,6 +47,18 @@ def test_larger_tiles_read_shared_memory_by_128_bits():
     assert loads == ["ld.shared.v4.f32"] * (8 * 16 // 4)  # 8 terms, 8 + 8 elements
 
 
+def test_asynchronous_copies_are_waited_for_by_group():
+    code = {usage.kernel: usage.ptx for usage in compiled("gemm.cu", "sm_80")}["gemm_6"]
+    # Of each panel, a thread of 256 copies 2 vectors, or 8 elements.
+    assert code.count("cp.async.cg.shared.global") == 2 * 2
+    assert code.count("cp.async.ca.shared.global") == 2 * 8
+    assert re.findall(r"cp\.async\.(?:commit|wait)_group[^;]*", code) == [
+        "cp.async.wait_group 1", "cp.async.commit_group",
+    ]  # fmt: skip
+    older = {usage.kernel: usage.ptx for usage in compiled("gemm.cu", "sm_75")}["gemm_6"]
+    assert "cp.async" not in older
+
+
 def test_warnings_errors_and_spills_are_found(tmp_path):
     source = tmp_path / "bad.cu"
     source.write_text("__global__ void bad(float* x) {\n    int unused;\n    x[0] = 1;\n}\n")

@@ -41,7 +41,7 @@ from tinyfcn.kernel_lab.work import exact, verdicts, work
 from tinyfcn.training.report import bar
 
 FINAL = [
-    "gemm_4", "gemm_5", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
+    "gemm_4", "gemm_5", "gemm_6", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
     "conv2d_direct", "conv2d_direct_input_grad", "max_pool2d", "any_foreign", "scatter_plane",
     "gather_plane",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ SIDE = constant("gemm.cu", "SIDE")
 SQUARE = SIDE, SIDE
 VERSIONS: dict[str, tuple[int, Any]] = {
     "1": (SIDE, SQUARE), "2": (SIDE, SQUARE), "3": (TILE, SQUARE), "4": (TILE, THREADS),
-    "5": (2 * TILE, 2 * THREADS),
+    "5": (2 * TILE, 2 * THREADS), "6": (2 * TILE, 2 * THREADS),
 }  # fmt: skip
 
 # "cublas" is the array module's own product; "auto" is that on a GPU, version 4 in the emulator.

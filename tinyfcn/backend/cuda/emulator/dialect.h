@@ -140,6 +140,19 @@ UNSEEN T atomicCAS(T* at, T expected, T value) {
     return old;
 }
 
+// ---- instructions of PTX: kernels/ptx.cuh has them for a GPU ----
+
+#define EMULATED 1
+
+template <int BYTES>
+__attribute__((noinline, no_sanitize("thread"))) void copy_async(void* to, const void* from,
+                                                                 bool inside) {
+    emulator::begin_copy(to, from, BYTES, inside, __builtin_return_address(0));
+}
+inline void end_copies() { emulator::end_copies(); }
+template <int GROUPS>
+inline void wait_for_copies() { emulator::wait_for_copies(GROUPS); }
+
 // ---- bits ----
 
 namespace emulator {

@@ -45,6 +45,7 @@ KINDS = {
     "misaligned": "accesses a vector at an address that is no multiple of its size",
     "index": "index {offset} is beyond the length of an array variable",
     "dynamic": "{does} byte {offset} of dynamic shared memory, beyond what the launch asks for",
+    "awaited": "{does} shared memory before the copy that fills it was waited for",
 }
 ACCESSES = ("reads", "writes", "updates")
 

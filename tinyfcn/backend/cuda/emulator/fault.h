@@ -21,6 +21,7 @@ enum Kind {
     MISALIGNED,        // a vector at an address that is no multiple of its size
     INDEX,             // beyond the length of an array variable
     DYNAMIC,           // beyond the dynamic shared memory that the launch asks for
+    AWAITED,           // shared memory that an asynchronous copy is still to fill
 };
 
 enum { READ, WRITE, ATOMIC_ACCESS };

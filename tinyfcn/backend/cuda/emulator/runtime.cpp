@@ -156,6 +156,7 @@ void name_array(const void* address) {
 // These work on what is declared above.
 #include "watch.h"
 #include "barriers.h"
+#include "copies.h"
 #include "signals.h"
 
 namespace emulator {
@@ -184,6 +185,7 @@ void forget_workers() {
 bool run_block() {
     for (int i = 0; i < thread_count; ++i) {
         threads[i].state = NEW;
+        copies[i].count = copies[i].group = 0;
         order[i] = i;
     }
     shuffle(order, thread_count);

@@ -31,6 +31,13 @@ INSIDE u64 left_by(int lane, int line);
 INSIDE int lane();
 INSIDE unsigned int taking_part();
 
+// Copies to shared memory that go on while the thread does, in groups: as late as can be, which is when
+// the thread waits for their group. Until then the memory holds poison, and an access to it is a
+// fault where accesses are watched. `code` is where the copy was asked for.
+INSIDE void begin_copy(void* to, const void* from, int bytes, bool inside, const void* code);
+INSIDE void end_copies();
+INSIDE void wait_for_copies(int groups);  // until at most so many groups are left
+
 // One kernel as the table lists it. Arguments come in slots of eight bytes.
 struct Instance {
     const char* name;       // "relu<float>"

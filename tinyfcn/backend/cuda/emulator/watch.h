@@ -20,6 +20,8 @@ inline void block_ends() {}
 inline void block_in_order() {}
 inline void waits(int) {}
 inline void warp_in_order(int, unsigned int) {}
+inline void copy_begins(char*, const char*, int, bool, const void*) {}
+inline void copy_ends(char*, int, const void*) {}
 }  // namespace watch
 }  // namespace emulator
 
@@ -48,6 +50,7 @@ struct Cell {
     Access write, read;
     Access other_read;    // by another thread of the block, in the same interval
     Access foreign_read;  // by another block
+    bool awaited;         // an asynchronous copy is to write it
 };
 
 // Numbers of the blocks of this launch, to say which one a cell means.
@@ -182,6 +185,8 @@ void access(const char* at, int size, int kind, const void* code) {
         check_dynamic(at, size);
         for (int i = 0; i < size; ++i) {
             Cell& cell = shared_cells[at - shared + i];
+            if (cell.awaited && cell.write.block == block_number) fail(AWAITED, 0);
+            cell.awaited = false;
             if (kind != WRITE && cell.write.block != block_number) fail(UNINITIALISED, 0);
             note(cell, now, true);
         }
@@ -199,6 +204,25 @@ void access(const char* at, int size, int kind, const void* code) {
     name_array(at);
     fault->access = kind;
     fail(OUTSIDE, 0);
+}
+
+// An asynchronous copy writes when it begins, so that nobody may still read, and when it is done.
+void copy_begins(char* to, const char* from, int bytes, bool inside, const void* code) {
+    if (inside) access(from, bytes, READ, code);
+    access(to, bytes, WRITE, (const char*)code - 1);  // another place in the same call
+    for (int i = 0; i < bytes; ++i) shared_cells[to - shared + i].awaited = true;
+}
+
+void copy_ends(char* to, int bytes, const void* code) {
+    const int thread = current->thread;
+    const Access now = {block_number,           interval, warp_time[thread / WARP],
+                        (u32)image.offset(code), (unsigned short)thread, WRITE};
+    fault->code = now.code;
+    for (int i = 0; i < bytes; ++i) {
+        Cell& cell = shared_cells[to - shared + i];
+        cell.awaited = false;
+        note(cell, now, true);
+    }
 }
 
 }  // namespace watch
