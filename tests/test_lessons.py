@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -9,20 +10,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import tinyfcn
 from tinyfcn import cli
 from tinyfcn.backend.cuda.emulator import build
 from tinyfcn.cli.lessons import folder
+from tinyfcn.explorer.server import PORT
 from tinyfcn.lessons.draw import WIDTH
 from tinyfcn.lessons.notebook import INSTALL, Script, notebook, scripts
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = scripts(folder())
-ROOMS = "convolution", "upsampling", "network", "learning", "kernel"
 
 Said = tuple[int, str, str]
 each = pytest.mark.parametrize("script", LESSONS, ids=lambda script: script.path.stem)
@@ -51,7 +54,7 @@ def lessons(
 
 
 def needs_its_compiler(script: Script) -> None:
-    if script.room == "kernel" and not shutil.which("g++"):
+    if script.link[1] == "kernel" and not shutil.which("g++"):
         pytest.skip("the emulator needs g++")
 
 
@@ -67,7 +70,7 @@ def test_a_lesson_is_short_and_says_what_it_is_about(script: Script) -> None:
     assert re.match(r"\d+\. \S.{15,75}\n\n", script.text)
     assert re.search(r"^Source: .*\(\d{4}\)", script.text, re.MULTILINE | re.DOTALL)
     assert re.search(r"^Change one line: [A-Z]", script.text, re.MULTILINE)
-    assert script.room in ROOMS
+    assert script.link[0].startswith(f"http://127.0.0.1:{PORT}/#{script.link[1]}")
     assert 2 <= script.minutes <= 8
     # What its text calls by a name in capitals, a reader can change.
     code = "\n".join(cell.code for cell in script.cells)
@@ -103,6 +106,8 @@ def test_a_notebook_is_the_script_and_runs(
     text, install, *cells = (("".join(cell["source"]), cell) for cell in made["cells"])
     assert install[1]["metadata"]["tags"] == [INSTALL]
     assert all(line.startswith("# ") for line in install[0].splitlines())  # installs nothing
+    wheel = f"./tinyfcn-{tinyfcn.__version__}-py3-none-any.whl"
+    assert fnmatch(wheel, install[0].partition("%pip install -q ")[2])
     again, names, title = f'"""{text[0].removeprefix("# ")}\n"""\n', {"__doc__": text[0]}, ""
     for source, cell in cells:
         if cell["cell_type"] == "markdown":
@@ -124,10 +129,11 @@ def test_they_are_listed_in_order(lessons: Callable[..., Said]) -> None:
     status, said, complaint = lessons()
     assert (status, complaint) == (0, "")
     lines = said.splitlines()
-    for script, line in zip(LESSONS, lines, strict=False):
+    for script, line, link in zip(LESSONS, lines[::2], lines[1::2], strict=False):
         assert line.lstrip().startswith(f"{script.title} ({script.minutes} min")
-    assert lines[len(LESSONS) :][1].startswith(f"{sum(s.minutes for s in LESSONS)} minutes")
-    assert "min; tinyfcn explore, convolution; tinyfcn puzzles, 1, 2, 19)" in lines[2]
+        assert link.strip() == script.link[0]
+    assert "min; tinyfcn puzzles, 1, 2, 19)" in lines[4]
+    assert lines[-1].startswith(f"{sum(s.minutes for s in LESSONS)} minutes")
 
 
 @pytest.mark.parametrize("word", ["2", "one_by_one", "02_one_by_one", "02_one_by_one.py"])
@@ -196,7 +202,7 @@ def test_a_copy_runs_by_itself_and_says_what_is_wrong(lessons: Callable[..., Sai
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0"}
     for options, status, words in (
         (["--out", "a.png"], 0, "The picture is a.png"),
-        (["--help"], 0, "Explorer: the convolution room."),
+        (["--help"], 0, "#convolution?c=3"),
         (["--out", "a.png/b.png"], 2, "error: "),
         (["--out"], 2, "error: "),
     ):
@@ -220,12 +226,12 @@ def test_the_page_has_every_lesson(
     for script in some:
         assert f'<a href="#{script.path.stem}">{script.title}</a>' in text
         assert f'<h2 id="{script.path.stem}">' in text
+        assert f'<a href="{html.escape(script.link[0])}">the {script.link[1]} room</a>' in text
         assert script.cells[0].code.splitlines()[0] in text
     assert "the 4 products: [-2. 25. -6.  0.]" in text  # what it prints when it is run
     assert "<pre>    y = A^T [(G g) * (B^T d)]</pre>" in text
     assert text.count("<b>Question: ") == len(some)
-    assert text.count("See also: tinyfcn explore, convolution") == len(some)
-    assert "tinyfcn explore, convolution; tinyfcn puzzles, 12" in text
+    assert "<code>tinyfcn explore</code> runs; tinyfcn puzzles, 12." in text
     assert lessons("--page", "new/page.html")[0] == 0
     assert os.listdir("new") == ["page.html"]  # which is the command's own
 

@@ -16,7 +16,7 @@ Change one line: KERNEL, of fc6, from 7 to 15. Without poolings, does that help 
 
 Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015),
 sections 2 and 3.
-Explorer: the network room.
+Explorer: http://127.0.0.1:8642/#network?network=fcn32s&view=field
 """
 
 # %% The network, with as many of its poolings as we like

@@ -12,7 +12,7 @@ Change one line: HEIGHT and WIDTH. Which numbers below change, and which do not?
 
 Source: Long, Shelhamer, Darrell (2015), sections 3 and 3.4 ("patchwise training is loss
 sampling"); Lin, Chen, Yan, "Network in network" (2014), section 3.1.
-Explorer: the convolution room.
+Explorer: http://127.0.0.1:8642/#convolution?c=3&h=5&kh=1&kw=1&oc=2
 """
 
 # %% One layer, twice: for pixels of an image, and for vectors

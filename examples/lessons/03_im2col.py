@@ -15,7 +15,7 @@ Change one line: STRIDE, from 1 to 2 or 3. How often is a pixel copied now?
 
 Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
 processing" (2006); Jia, "Learning semantic image representations at a large scale" (2014).
-Explorer: the convolution room.
+Explorer: http://127.0.0.1:8642/#convolution?h=5&view=im2col&w=5
 """
 
 # %% The windows of a 5 x 5 image, laid out by nine kernels that pick a pixel each

@@ -14,7 +14,7 @@ Change one line: STRIDE, from 1 to 2. Where is the kernel painted now?
 
 Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition"
 (1998); Dumoulin, Visin, "A guide to convolution arithmetic for deep learning" (2016), section 4.
-Explorer: the convolution room.
+Explorer: http://127.0.0.1:8642/#convolution?h=7&into=x&w=7
 """
 
 # %% A convolution, and a gradient that is 1 at one output

@@ -14,7 +14,7 @@ Change one line: STRIDE, from 2 to 1. What changes in the matrix, and does A^T A
 
 Source: Long, Shelhamer, Darrell (2015), section 3.3 ("Upsampling is backwards strided
 convolution"); Dumoulin, Visin (2016), section 4.1 ("Convolution as a matrix operation").
-Explorer: the convolution room.
+Explorer: http://127.0.0.1:8642/#convolution?h=5&ph=1&pw=1&sh=2&sw=2&w=5
 """
 
 # %% The matrix of a convolution: its answers to images with a single 1

@@ -13,7 +13,7 @@ put there?
 
 Source: Badrinarayanan, Kendall, Cipolla, "SegNet" (2017), section III; Zeiler, Fergus,
 "Visualizing and understanding convolutional networks" (2014), section 2.1.
-Explorer: the upsampling room.
+Explorer: http://127.0.0.1:8642/#upsampling?h=7&w=7
 """
 
 # %% The winners of an image

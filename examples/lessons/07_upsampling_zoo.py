@@ -13,7 +13,7 @@ Change one line: STRIDE and KERNELS, to 3 and (3, 4, 6, 7). Which overlaps are e
 
 Source: Odena, Dumoulin, Olah, "Deconvolution and checkerboard artifacts" (2016); Long, Shelhamer,
 Darrell (2015), section 3.3.
-Explorer: the upsampling room.
+Explorer: http://127.0.0.1:8642/#upsampling?qh=0&qw=0&th=3&tw=3&weights=random
 """
 
 # %% The five, on one small map

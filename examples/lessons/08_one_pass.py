@@ -15,7 +15,7 @@ Change one line: PADDING, from 0 to 1.
 
 Source: Long, Shelhamer, Darrell (2015), section 3.1; Sermanet et al., "OverFeat" (2014), section
 3.5. ``examples/convolutionalize.py`` measures the time for an AlexNet.
-Explorer: the network room.
+Explorer: http://127.0.0.1:8642/#network?view=crops
 """
 
 # %% A small classifier of stride 8: three stages, then two fully connected layers

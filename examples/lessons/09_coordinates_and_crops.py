@@ -16,7 +16,7 @@ pixel. One of the two asks for more, and 100 is the next round number.
 Change one line: PADDING, from 100 to 90. Which crop belongs to it?
 
 Source: Long, Shelhamer, Darrell (2015), and its files for Caffe, with coord_map.py (Shelhamer).
-Explorer: the network room.
+Explorer: http://127.0.0.1:8642/#network?network=fcn32s&view=pad
 """
 
 # %% The layers of FCN-32s as far as places go: one channel is enough

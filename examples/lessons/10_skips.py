@@ -14,7 +14,7 @@ Change one line: DIAMETER, to (24.0, 48.0) or (128.0, 200.0). What is the bound 
 
 Source: Long, Shelhamer, Darrell (2015), section 4.2 and, in the version of arXiv:1411.4038v2,
 appendix A.
-Explorer: the network room.
+Explorer: http://127.0.0.1:8642/#network?view=skips
 """
 
 # %% Scenes, and their true masks

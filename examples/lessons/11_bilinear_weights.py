@@ -13,7 +13,7 @@ mixed. Caffe's filler "bilinear" fills all pairs, and is right with group = C on
 Change one line: FACTOR, from 2 to 4 or 8. How large is the kernel, and what do its taps sum to?
 
 Source: Long, Shelhamer, Darrell (2015), section 3.3; its files for Caffe (surgery.py).
-Explorer: the upsampling room.
+Explorer: http://127.0.0.1:8642/#upsampling?weights=random
 """
 
 # %% The weights

@@ -17,7 +17,7 @@ Change one line: DIAMETER, to (16.0, 24.0). Which of the four scores sees that n
 
 Source: Long, Shelhamer, Darrell (2015), section 5 (the four scores); Badrinarayanan et al.,
 "SegNet" (2017), section IV; Eigen, Fergus (2015), section 6.3.2.
-Explorer: the learning room.
+Explorer: http://127.0.0.1:8642/#learning
 """
 
 # %% Scenes, and what they are made of

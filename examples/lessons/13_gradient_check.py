@@ -15,7 +15,7 @@ Change one line: KINK, to True. Which part of the curve has moved?
 
 Source: Griewank, Walther, "Evaluating derivatives" (2008); Chainer's and PyTorch's gradcheck; in
 this package ``tinyfcn/gradcheck.py``.
-Explorer: the learning room.
+Explorer: http://127.0.0.1:8642/#learning?part=check
 """
 
 # %% A small network, its loss along a line, and the derivative from one backward pass

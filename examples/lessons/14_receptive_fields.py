@@ -14,7 +14,7 @@ Change one line: STAGES, to (2, 2, 3). How large is the field, and what share of
 
 Source: Long, Shelhamer, Darrell (2015), section 3; Luo, Li, Urtasun, Zemel, "Understanding the
 effective receptive field in deep convolutional neural networks" (2016).
-Explorer: the network room.
+Explorer: http://127.0.0.1:8642/#network?view=field
 """
 
 # %% VGG16's layers up to fc6, narrow, with random weights

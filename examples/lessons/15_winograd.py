@@ -16,7 +16,7 @@ Change one line: CHANNELS, to 256. The sums get longer: which of the three loses
 
 Source: Winograd, "Arithmetic complexity of computations" (1980); Lavin, Gray, "Fast algorithms for
 convolutional neural networks" (2016), section 4.
-Explorer: the convolution room.
+Explorer: http://127.0.0.1:8642/#convolution?view=winograd
 """
 
 # %% Four products instead of six

@@ -14,7 +14,7 @@ Change one line: COUNT, to 1000. In how many ways can one round now?
 
 Source: Goldberg, "What every computer scientist should know about floating-point arithmetic"
 (1991); Demmel, Nguyen, "Fast reproducible floating-point summation" (2013).
-Explorer: the learning room.
+Explorer: http://127.0.0.1:8642/#learning?eps=1e-10&part=check
 """
 
 # %% A sum in as many parts as there are threads

@@ -17,7 +17,7 @@ Change one line: SIZE, to 128. By how much do the requests of each version grow?
 
 Source: Volkov, Demmel, "Benchmarking GPUs to tune dense linear algebra" (2008); NVIDIA, "CUDA C++
 programming guide" (2024), on shared memory.
-Explorer: the kernel room.
+Explorer: http://127.0.0.1:8642/#kernel?name=gemm_2
 """
 
 # %% Four kernels, run and counted in the emulator

@@ -16,7 +16,7 @@ Change one line: BARRIER, by taking its slashes away. What does check say now?
 
 Source: Lamport, "Time, clocks, and the ordering of events in a distributed system" (1978); NVIDIA's
 compute-sanitizer, tool racecheck. A race in a real kernel is planted in kernels/README.md.
-Explorer: the kernel room.
+Explorer: http://127.0.0.1:8642/#kernel?cut=1&name=gemm_2
 """
 
 # %% A kernel of five lines

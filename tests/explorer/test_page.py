@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tinyfcn.cli.lessons import folder
+from tinyfcn.lessons.notebook import scripts
+
 # Rooms in all their states; a new room adds a few.
 ADDRESSES = [
     "convolution",
@@ -66,6 +69,15 @@ def test_axe_finds_nothing(server, browser, width, dark):
             " node.html + node.failureSummary)]))"
         )
         assert found == [], address
+
+
+@pytest.mark.parametrize("script", scripts(folder()), ids=lambda script: script.path.stem)
+def test_the_link_of_a_lesson_is_understood(script, server, browser):
+    address = script.link[0].partition("#")[2]
+    browser.go(f"{server.url}#{address}")
+    assert browser.run("byId('problem').innerText") == ""
+    browser.run("page.write()")
+    assert browser.run("location.hash") == f"#{address}"
 
 
 def test_it_is_there_in_a_second(server, browser):

@@ -176,6 +176,9 @@ def test_the_command_says_where_and_ends_with_ctrl_c():
             said = taken.communicate(timeout=60)[1]
         assert taken.returncode == 2
         assert said.startswith(f"error: --port {port}: Address already in use")
+        with explore("--no-browser") as other:  # the usual port is taken at least by this one
+            assert other.stdout.readline() != line
+            other.kill()
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60) == ("\nstopped\n", "")
     assert process.returncode == 0

@@ -22,7 +22,7 @@ from tinyfcn import backend, explorer
 from tinyfcn.cli.errors import UsageError, usage_errors
 from tinyfcn.cli.parser import Parser, checked
 from tinyfcn.explorer import static
-from tinyfcn.explorer.server import Server
+from tinyfcn.explorer.server import PORT, Server
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,7 +32,12 @@ def main(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="a trained network, for the network room")
     add("--image", type=Path, metavar="PHOTO", help="an image for that room, beside its scenes")
-    add("--port", type=port, metavar="N", help="of the address (default: one that is free)")
+    add(
+        "--port",
+        type=port,
+        metavar="N",
+        help=f"of the address (default: {PORT}, or one that is free)",
+    )
     add("--no-browser", action="store_true", help="do not open the page")
     add("--static", type=Path, metavar="FOLDER", help="write files, and serve nothing")
     options = parser.parse(arguments)
@@ -45,9 +50,11 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{options.static / 'index.html'}: {size / 1e6:.1f} MB with all that it needs")
         return
     try:
-        server = Server(options.port or 0)
+        server = Server(options.port or PORT)
     except OSError as error:
-        raise UsageError(f"--port {options.port}: {error.strerror or error}") from error
+        if options.port:
+            raise UsageError(f"--port {options.port}: {error.strerror or error}") from error
+        server = Server(0)
     with server:
         print(f"{server.url} shows the explorer, until Ctrl-C", flush=True)
         if not options.no_browser and has_screen():

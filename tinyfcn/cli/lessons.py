@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         made = {s.path.with_suffix(".ipynb").name: notebook(s, options.package) for s in known}
         write(options.notebooks, made)
     if options.page:
-        text = course(known, further, lambda title: print(title, flush=True))
+        text = course(known, tasks, lambda title: print(title, flush=True))
         path, note = Outputs([], MADE_BY).write(Path(options.page), text.encode())
         print(f"{path}{note}")
     if not (options.copy or options.notebooks or options.page):
@@ -77,20 +77,21 @@ def find(known: Sequence[Script], word: str) -> Script:
 
 
 def overview(known: Sequence[Script]) -> str:
-    """The list of all, with what reading takes, and where the same can be seen and tried."""
+    """The list of all, with what reading takes, and where the same can be tried and seen."""
     lines = []
     for script in known:
         number, _, title = script.title.partition(". ")
-        lines.append(f"{number:>2}. {title} ({script.minutes} min; {further(script)})")
+        lines += [f"{number:>2}. {title} ({script.minutes} min{tasks(script)})"]
+        lines += [f"    {script.link[0]}"]
     total = sum(script.minutes for script in known)
-    return "\n".join([*lines, "", f"{total} minutes to read; tinyfcn lessons 1 runs the first."])
+    ends = "tinyfcn lessons 1 runs the first. Links open while tinyfcn explore runs."
+    return "\n".join([*lines, "", f"{total} minutes to read; {ends}"])
 
 
-def further(script: Script) -> str:
-    """The explorer's room where the same can be seen, and the puzzles that practise it."""
-    tasks = [str(puzzle.number) for puzzle in PUZZLES if puzzle.lesson == script.number]
-    puzzles = f"; tinyfcn puzzles, {', '.join(tasks)}" if tasks else ""
-    return f"tinyfcn explore, {script.room}{puzzles}"
+def tasks(script: Script) -> str:
+    """The puzzles that practise it."""
+    numbers = [str(puzzle.number) for puzzle in PUZZLES if puzzle.lesson == script.number]
+    return f"; tinyfcn puzzles, {', '.join(numbers)}" if numbers else ""
 
 
 def write(folder: str, files: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from tinyfcn.explorer.web import FILES
 
 WEB = Path(__file__).with_name("web")
 HOSTS = "127.0.0.1", "localhost"
+PORT = 8642  # where it is free: so links last, and lessons can have some
 MOST_BYTES = 1 << 16  # of a question
 TYPES = {
     ".html": "text/html",

@@ -14,19 +14,19 @@ MADE_BY = "made by tinyfcn lessons"
 
 
 def course(
-    scripts: Sequence[Script], further: Callable[[Script], str], say: Callable[[str], object]
+    scripts: Sequence[Script], tasks: Callable[[Script], str], say: Callable[[str], object]
 ) -> str:
     """The page, with what the lessons print and draw when they are run now.
 
     Args:
         scripts: the lessons.
-        further: names what else there is on a lesson.
+        tasks: names the puzzles of a lesson.
         say: is told the title of each before it runs.
     """
     sections = []
     for script in scripts:
         say(script.title)
-        sections.append(_section(script, further(script)))
+        sections.append(_section(script, tasks(script)))
     rows = [
         [element("a", script.title, href=f"#{script.path.stem}"), f"{script.minutes} min"]
         for script in scripts
@@ -38,11 +38,12 @@ def course(
         table(["lesson", "to read"], [*rows, ["all", f"{total} min"]]),
         *sections,
         element("p", "To change a line: ", element("code", "tinyfcn lessons --copy FOLDER"),
-                f". This page was {MADE_BY}."),
+                ". The answers are computed in ",
+                element("code", "tests/test_lesson_answers.py"), f". This page was {MADE_BY}."),
     )  # fmt: skip
 
 
-def _section(script: Script, further: str) -> Element:
+def _section(script: Script, tasks: str) -> Element:
     """One lesson."""
     said, shown, question = io.StringIO(), [], ""
     try:
@@ -55,12 +56,14 @@ def _section(script: Script, further: str) -> Element:
         print(f"It cannot run here: {missing}", file=said)
     numbers = said.getvalue().partition("\nQuestion: ")[0].strip()
     code = "\n\n".join(f"# %% {cell.title}".rstrip() + f"\n{cell.code}" for cell in script.cells)
+    link, room = script.link
     return joined(
         element("h2", script.title, id=script.path.stem),
         *(element("pre" if text.startswith("    ") else "p", text) for text in script.paragraphs),
         element("div", *shown, element("pre", numbers), class_="lesson"),
         *([element("p", element("b", question))] if question else []),
-        element("p", f"See also: {further}"),
+        element("p", "See also: ", element("a", f"the {room} room", href=link), ", while ",
+                element("code", "tinyfcn explore"), f" runs{tasks}."),
         element("details", element("summary", f"The code: {script.path.name}"),
                 element("pre", code)),
     )  # fmt: skip

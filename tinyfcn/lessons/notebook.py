@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOM = re.compile(r"^Explorer: the (\w+) room\.$", re.MULTILINE)
+LINK = re.compile(r"^Explorer: (\S+/#(\w+)\S*)$", re.MULTILINE)
 INSTALL = "install"  # tag of the cell that is the notebook's alone
 HOW = """# Not installed yet? A wheel that you uploaded, or git+https://... of the repository:
-# %pip install -q tinyfcn.whl"""
+# %pip install -q ./tinyfcn-*.whl"""
 # Of one minute, for the time that reading takes.
 WORDS, LINES = 150, 15
 
@@ -34,7 +34,7 @@ class Script(NamedTuple):
 
     Attributes:
         path: its file.
-        text: the docstring: title, what it is about, source, room.
+        text: the docstring: title, what it is about, source, link.
         cells: the code.
 
     Example:
@@ -59,14 +59,14 @@ class Script(NamedTuple):
 
     @property
     def paragraphs(self) -> list[str]:
-        """The text below the title, without the room."""
-        return ROOM.sub("", self.text).strip().split("\n\n")[1:]
+        """The text below the title, without the link."""
+        return LINK.sub("", self.text).strip().split("\n\n")[1:]
 
     @property
-    def room(self) -> str:
-        """The explorer's room where the same can be seen, if there is one."""
-        found = ROOM.search(self.text)
-        return found[1] if found else ""
+    def link(self) -> tuple[str, str]:
+        """Where the explorer shows the same while it runs, and in which room."""
+        found = LINK.search(self.text)
+        return (found[1], found[2]) if found else ("", "")
 
     @property
     def minutes(self) -> int:
