@@ -89,6 +89,7 @@ SPOILED = [
     (22, "top < 0 || top % S", "top % S", "outside|numbers"),
     (22, "top % S != 0 || ", "", "numbers are off"),
     (29, "y[row * H + column] = tile[t][r]", "y[column * H + row] = tile[r][t]", ""),
+    (29, "tile[t][r];", "x[column * W + row];", "too dear: global reads, .* sectors"),
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@
 //
 // Graded: every number, no access beyond an array, no race, in two orders of
 // threads; the turns that reads of shared memory take, and the sectors that are
-// written.
+// read and written.
 
 __global__ void transpose(const float* x, float* y, int H, int W) {
     __shared__ float tile[32][32];

@@ -106,6 +106,8 @@ def transpose(draw: Draw, h: int, w: int) -> Case:
     limits = (
         Limit("shared", "reads", "cost", 32 * tall * wide,
               "32 threads that read 32 different banks take one turn"),
+        Limit("global", "reads", "cost", 8 * h * wide,
+              "neighbouring threads read neighbouring elements, in few sectors"),
         Limit("global", "writes", "cost", 8 * w * tall,
               "neighbouring threads write neighbouring elements, in few sectors"),
     )  # fmt: skip
