@@ -2,9 +2,9 @@
 
     python tests/kernels/drill.py [--only WORD] [--jobs N]
 
-Each mistake of ``planted_mistakes.py`` is put into a copy of ``kernels/``, and the tests of that
-kernel run on the copy (TINYFCN_KERNELS) until one fails. What is printed says which one, and by
-what it was caught:
+Each mistake of ``planted_mistakes.py`` is put into a copy of the package, its kernels and its
+tests, and the tests of what it is in run there until one fails. What is printed says which one,
+and by what it was caught:
 
 - wrong in order: the result is wrong although threads ran one after the other;
 - seed order: right in order, wrong when threads and blocks take turns at random;
@@ -48,42 +48,46 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def plant(mistake: Mistake, kernels: Path) -> None:
-    """Put a mistake into a copy of the kernels.
+def plant(mistake: Mistake, root: Path) -> None:
+    """Put a mistake into a copy of the repository.
 
     Raises:
         ValueError: if the text to be replaced does not stand there exactly once.
     """
-    source = kernels / mistake.file
-    text = source.read_text()
+    source = root / mistake.path
+    text = source.read_text("utf-8")
     if text.count(mistake.text) != 1:
         raise ValueError(
             f"{mistake.file}, {mistake.kernel}, {mistake.what}: expected once, found "
             f"{text.count(mistake.text)} times: {mistake.text!r}"
         )
-    source.write_text(text.replace(mistake.text, mistake.replacement))
+    source.write_text(text.replace(mistake.text, mistake.replacement), "utf-8")
 
 
-def drill(mistake: Mistake, originals: Path, cache: Path) -> Outcome:
-    """Run the tests of a kernel that has a mistake.
+def drill(mistake: Mistake, cache: Path) -> Outcome:
+    """Run the tests of what has a mistake.
 
     Raises:
         RuntimeError: if pytest did not come to run them.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        kernels = Path(temporary) / "kernels"
-        shutil.copytree(originals, kernels)
-        plant(mistake, kernels)
-        report = Path(temporary) / "report.xml"
+        root = Path(temporary)
+        for folder in ("kernels", "tinyfcn", "tests"):
+            shutil.copytree(
+                ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        shutil.copy(ROOT / "setup.cfg", root)
+        plant(mistake, root)
+        report = root / "report.xml"
         command = [
             sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider",
             "--hypothesis-profile=first failure", f"--junitxml={report}", *mistake.test_files,
         ]  # fmt: skip
-        names = {"TINYFCN_KERNELS": str(kernels), "TINYFCN_CACHE": str(cache)}
+        names = {"PYTHONPATH": str(root), "TINYFCN_CACHE": str(cache)}
         start = time.perf_counter()
         try:
             answer = subprocess.run(
-                command, cwd=ROOT, env={**os.environ, **names}, capture_output=True, text=True,
+                command, cwd=root, env={**os.environ, **names}, capture_output=True, text=True,
                 timeout=LONGEST,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -124,11 +128,10 @@ def drills(mistakes: list[Mistake], jobs: int) -> Iterator[Outcome]:
     """The outcome of each mistake, in order, ``jobs`` at a time."""
     sys.path.insert(0, str(ROOT))
     from tinyfcn.backend.cuda.emulator.build import cache_folder
-    from tinyfcn.backend.cuda.kernels import folder
 
     cache = cache_folder() / "planted-mistakes"
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(lambda mistake: drill(mistake, folder(), cache), mistakes)
+        yield from pool.map(lambda mistake: drill(mistake, cache), mistakes)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,14 +1,17 @@
-"""Mistakes in the kernels that the kernel tests must catch; ``drill.py`` plants them."""
+"""Mistakes in the kernels, and in what launches them, that tests must catch; ``drill.py`` plants
+them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 TESTS = "tests/kernels"
+HOST = "tinyfcn/backend/cuda"  # the folder of what is in Python
 
 
 class Mistake(NamedTuple):
-    """One of them: ``text``, which stands once in ``file``, becomes ``replacement``."""
+    """One of them: ``text``, which stands once in ``file``, becomes ``replacement``. The file is
+    one of ``kernels/`` or, in Python, of ``HOST``."""
 
     file: str
     text: str
@@ -16,6 +19,11 @@ class Mistake(NamedTuple):
     kernel: str
     what: str
     tests: str = ""  # to run; by default those of the file
+
+    @property
+    def path(self) -> str:
+        """From the root of the repository."""
+        return f"{HOST if self.file.endswith('.py') else 'kernels'}/{self.file}"
 
     @property
     def test_files(self) -> list[str]:
@@ -33,6 +41,10 @@ TESTS_OF = {
     "common.cuh": "test_activation.py",
     "conv1x1.cu": "test_conv2d.py",
     "conv2d_depthwise.cu": "test_conv2d.py",
+    "convolution.py": "test_conv2d.py",
+    "cupy_engine.py": "../backend/cuda/test_cupy_engine.py",
+    "launcher.py": "../backend/cuda/test_launcher.py",
+    "pooling.py": "test_max_pool.py",
     "conv2d_direct.cu": "test_conv2d.py",
     "pipeline.cuh": "test_gemm.py",
     "ptx.cuh": "test_nvrtc.py",
@@ -46,6 +58,10 @@ MISTAKES = [
         "FOR_EACH", "race: blocks do each other's elements"),
     Mistake("common.cuh", "(u64)(a | b) >> 32", "(u64)(a | b) >> 33",
         "quotient", "a number of 33 bits divided in 32", LARGE),
+    Mistake("common.cuh", "i64 i = (i64)blockIdx.x", "i64 i = blockIdx.x",
+        "FOR_EACH", "int overflow: the first element of a block", LARGE),
+    Mistake("common.cuh", "(i64)gridDim.x * blockDim.x)", "(int)(gridDim.x * blockDim.x))",
+        "FOR_EACH", "int overflow: the step", LARGE),
 
     Mistake("activation.cu", "v > 0 || v != v ? v : T(0)", "v > 0 ? v : T(0)", "relu", "NaN lost"),
     Mistake("activation.cu", "gx[i] = y[i] > 0 ? gy[i] : T(0)", "gx[i] = y[i] >= 0 ? gy[i] : T(0)",
@@ -105,6 +121,12 @@ MISTAKES = [
         "ColumnLoader", "<= for <: a channel too many, times 0"),
     Mistake("conv2d.cu", "+ ((i64)n * C + group", "+ (n * C + group",
         "conv2d", "int overflow", LARGE),
+    Mistake("conv2d.cu", "y + ((i64)(p / pixels) * OC", "y + (p / pixels * OC",
+        "conv2d", "int overflow where it writes", LARGE),
+    Mistake("conv2d.cu", "gy + ((i64)n * OC", "gy + (n * OC",
+        "conv2d_input_grad", "int overflow", LARGE),
+    Mistake("conv2d.cu", "gx + (((i64)(p / pixels) * C", "gx + ((p / pixels * C",
+        "conv2d_input_grad", "int overflow where it writes", LARGE),
     Mistake("conv2d.cu", "step = 1;\n        while (step * D % S != 0) step++;", "step = S;",
         "conv2d_input_grad", "taps lost where stride and dilation share a factor"),
     Mistake("conv2d.cu", "pixels - begin < share ? pixels : begin + share", "begin + share",
@@ -137,6 +159,8 @@ MISTAKES = [
 
     Mistake("conv2d_direct.cu", "(n * C + oc / OCG * CG)", "(n * C)",
         "conv2d_direct", "group offset dropped"),
+    Mistake("conv2d_direct.cu", "const i64 n = i / ((i64)W * H * C);",
+        "const int n = i / ((i64)W * H * C);", "conv2d_direct_input_grad", "int overflow", LARGE),
     Mistake("conv2d_direct.cu", "if (top % SH != 0 || !within(oh, OH))", "if (!within(oh, OH))",
         "conv2d_direct_input_grad", "stride: taps between outputs counted"),
     Mistake("conv2d_direct.cu", "gy[((n * OC + oc) * OH + oh) * OW + ow];",
@@ -147,6 +171,14 @@ MISTAKES = [
         "cross_entropy", "label -1 not ignored"),
     Mistake("cross_entropy.cu", "c == label ? g - gy[i] : g", "c == label ? g - 1 : g",
         "cross_entropy_grad", "one-hot label not times gy"),
+    Mistake("cross_entropy.cu", "log(sum) - (logits[label * pixels] - largest)",
+        "log(sum) + largest - logits[label * pixels]",
+        "cross_entropy", "digits lost at large logits: the order of a sum"),
+    Mistake("cross_entropy.cu", "exp(x[c * pixels] - largest)", "exp(x[c * (int)pixels] - largest)",
+        "cross_entropy", "int overflow: the classes of softmax", LARGE),
+    Mistake("cross_entropy.cu", "gx[start + c * pixels] = c == label",
+        "gx[start + (int)(c * pixels)] = c == label",
+        "cross_entropy_grad", "int overflow where it writes", LARGE),
     Mistake("cross_entropy.cu", "largest = x[0];", "largest = 0;",
         "cross_entropy", "overflow: the largest logit is at least 0"),
     Mistake("cross_entropy.cu", "return image * classes * pixels",
@@ -156,6 +188,9 @@ MISTAKES = [
     Mistake("dropout.cu", ">= threshold", "> threshold", "dropout", "> for >="),
     Mistake("dropout.cu", "(image * pixels + pixel) * channels + channel", "i",
         "dropout", "numbered as elements lie in memory"),
+    Mistake("dropout.cu", "image = quotient(plane, channels);",
+        "image = channels == 1 ? 0 : quotient(plane, channels);",
+        "dropout", "one channel taken for one image"),
     Mistake("dropout.cu", "(u32)(i % 2 ? z >> 32 : z)", "(u32)(i % 2 ? z : z >> 32)",
         "dropout", "halves of a random word swapped"),
 
@@ -176,6 +211,9 @@ MISTAKES = [
         "const int kw = row / KH % KW, kh = row % KH;", "im2col", "swapped indices"),
     Mistake("im2col.cu", "inside = within(h, H) && within(w, W)", "inside = within(h, H) && w < W",
         "im2col", "padding on the left not 0"),
+    Mistake("im2col.cu", "const i64 row = i", "const int row = i",
+        "im2col", "int overflow", LARGE),
+    Mistake("im2col.cu", "const i64 c = i", "const int c = i", "col2im", "int overflow", LARGE),
     Mistake("im2col.cu", "sum += columns[", "sum = columns[", "col2im", "missing accumulate"),
 
     Mistake("local_response_norm.cu", "(size - 1) / 2, size / 2);", "size / 2, (size - 1) / 2);",
@@ -195,6 +233,12 @@ MISTAKES = [
         "test_nvrtc.py::test_every_kernel_compiles_without_warnings_and_spills[max_pool.cu-sm_80]"),
     Mistake("max_pool.cu", "first + (-first + dilation - 1) / dilation * dilation", "0",
         "max_pool2d", "dilated window begins on another tap"),
+    Mistake("max_pool.cu", "first + (-first + dilation - 1) / dilation * dilation",
+        "first + dilation", "max_pool2d", "padded by more than the dilation: one tap too few"),
+    Mistake("max_pool.cu", "const i64 start = plane * oh * ow;",
+        "const int start = (int)plane * oh * ow;", "scatter_plane", "int overflow", LARGE),
+    Mistake("max_pool.cu", "indices + (i64)blockIdx.x * oh * ow", "indices + blockIdx.x * oh * ow",
+        "any_foreign", "int overflow", LARGE),
     Mistake("max_pool.cu", "found[threadIdx.x] = mine;\n    __syncthreads();",
         "found[threadIdx.x] = mine;", "any_foreign", "barrier removed"),
     Mistake("max_pool.cu", "half = THREADS / 2; half > 0;", "half = THREADS / 2; half > 1;",
@@ -291,4 +335,39 @@ MISTAKES = [
         "finish", "bias beyond the last row", "test_conv2d.py"),
     Mistake("tile.cuh", "line_stride % V == 0 && terms % V == 0", "line_stride % V == 0",
         "MatrixLoader", "a vector beyond the last term"),
+
+    *(Mistake("launcher.py", f"if {check}:", "if False:", "Launcher", f"no check of {what}")
+        for check, what in {
+            "kernel is None": "the name", "element not in types": "the declared type",
+            "len(arguments) != len(plan.kernel.parameters)": "the number of arguments",
+            "dtype not in plan.packing": "the dtype of T",
+            "0 in grid": "an empty grid", "value is None": "a null pointer",
+            "not isinstance(value, arrays)": "arrays", "value.dtype != expected": "the dtype",
+            "not isinstance(value, _NUMBERS)": "numbers",
+            "isinstance(value, np.generic) or not value.flags.c_contiguous": "the order in memory",
+        }.items()),
+    *(Mistake("launcher.py", check, "False", "Launcher", f"no check of {what}")
+        for check, what in {
+            "math.prod(block) > 1024": "the threads of a block",
+            "grid[0] >= 2**31": "the first axis of a grid",
+            "max(grid[1:]) >= 2**16": "the other axes of a grid",
+        }.items()),
+    Mistake("launcher.py", "elif used is not given:", "elif False:",
+        "Launcher", "what was written into a copy lost"),
+    Mistake("launcher.py", "packed, shared_mem)", "packed, 0)", "Launcher",
+        "dynamic shared memory not asked for"),
+    Mistake("convolution.py", "g.ph, g.pw, g.groups) == (1, 1, 1, 1, 0, 0, 1)",
+        "g.ph, g.pw) == (1, 1, 1, 1, 0, 0)", "conv1x1", "taken for groups too"),
+    Mistake("convolution.py", " and g.n <= LARGEST_AXIS", "", "conv1x1", "no limit of the grid"),
+    Mistake("convolution.py", "-(-pixels // (DEPTH * shares))", "(pixels // (DEPTH * shares))",
+        "conv2d_weight_grad", "pixels lost where shares do not divide them"),
+    Mistake("convolution.py", "-(-pixels // max(share, 1))", "(pixels // max(share, 1))",
+        "conv2d_weight_grad", "the last share lost where it is a small one"),
+    Mistake("cupy_engine.py", "=0x{digest}", "=0", "CupyEngine", "headers not in the options"),
+    Mistake("cupy_engine.py", "self.xp.cuda.get_current_stream().synchronize()", "pass",
+        "CupyEngine", "synchronize does not wait"),
+    Mistake("cupy_engine.py", "shared_mem=shared_mem", "shared_mem=0", "CupyEngine",
+        "dynamic shared memory not asked for"),
+    Mistake("pooling.py", "if np.can_cast(indices.dtype, np.int32):", "if True:", "gather_plane",
+        "an index of 64 bits cut to 32"),
 ]  # fmt: skip

@@ -43,6 +43,15 @@ def test_large_and_not_finite(cuda, twin, dtype):
         )
 
 
+@pytest.mark.parametrize("near", [1e4, -1e4])
+def test_losses_are_small_beside_large_logits(cuda, twin, near):
+    """log Σ exp(x) is near the logits, of which a float has three decimals: not so the loss."""
+    x = (near + np.array([[0, 0.5, 2], [1, 0, 0.25]])).astype("float32")  # exact
+    labels = np.array([2, 1], "int32")
+    expected = twin.cross_entropy(x.astype("float64"), labels)
+    np.testing.assert_allclose(cuda.cross_entropy(x, labels), expected, rtol=1e-6)
+
+
 def test_what_does_not_count_is_zero_whatever_stands_there(cuda):
     x, labels = np.full((3, 2), np.nan, "float32"), np.full(3, -1, "int32")
     assert (cuda.cross_entropy(x, labels) == 0).all()

@@ -1,5 +1,7 @@
-"""Offsets of more than 31 bits: arrays of 8 GB, of which only the few pages that are used exist."""
+"""Offsets of more than 31 bits: arrays of 8 GB, of which only the few pages that are used exist,
+and grids of which only one block runs."""
 
+import contextlib
 import mmap
 
 import numpy as np
@@ -22,10 +24,18 @@ def launch():
     return CudaBackend(Emulator()).launch
 
 
-def zeros(count=2 * HALF + 64):
+@contextlib.contextmanager
+def only(launch, block):
+    """Launches run this block of their grid and no other."""
+    launch.engine.only = block
+    yield
+    launch.engine.only = None
+
+
+def zeros(count=2 * HALF + 64, dtype="float32"):
     """An array of zeros, which reaches a little beyond element 2 · HALF."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
-    return np.frombuffer(mmap.mmap(-1, 4 * count, flags=flags), "float32")
+    return np.frombuffer(mmap.mmap(-1, 4 * count, flags=flags), dtype)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,77 @@ def test_images_of_a_convolution(launch, large):
     assert gw[0] == 171
 
 
+# Of three images of 2²⁹ pixels, one channel here and two there; the third begins at 2³⁰ and 2³¹.
+PIXELS = HALF // 2
+WIDE = (3, 1, 1, PIXELS, 2, 1, PIXELS, *WINDOW, 1)
+THIRD = 2 * PIXELS
+
+
+def test_pixels_of_a_convolution(launch, large):
+    y, weight, x = zeros(3 * HALF), np.array([1, 10], "float32"), zeros()
+    x[THIRD] = 7
+    grid = (3 * PIXELS // 64, 1, 1)
+    with only(launch, THIRD // 64):
+        launch("conv2d", grid, 128, x, weight, None, y, *WIDE, 0)
+    assert y[2 * HALF] == 7 and y[2 * HALF + PIXELS] == 70
+
+
+def test_input_gradients(launch, large):
+    gy, weight = zeros(3 * HALF), np.array([1, 10], "float32")
+    gy[2 * HALF], gy[2 * HALF + PIXELS] = 5, 7
+    gx = zeros()
+    with only(launch, THIRD // 64):
+        launch("conv2d_input_grad", (3 * PIXELS // 64, 1, 1), 128, gy, weight, None, gx, *WIDE)
+    assert gx[THIRD] == 75
+    gx = zeros()
+    with only(launch, THIRD // 256):
+        grid = 3 * PIXELS // 256
+        launch("conv2d_direct_input_grad", grid, 256, gy, weight, None, gx, *WIDE, 3 * PIXELS)
+    assert gx[THIRD] == 75
+    # two channels here, one there: what is written lies beyond
+    gx, wide, weight = zeros(3 * HALF), (3, 2, 1, PIXELS, 1, *WIDE[5:]), weight.copy()
+    gy[THIRD] = 3
+    with only(launch, THIRD // 64):
+        launch("conv2d_input_grad", (3 * PIXELS // 64, 1, 1), 128, gy, weight, None, gx, *wide)
+    assert gx[2 * HALF] == 3 and gx[2 * HALF + PIXELS] == 30
+
+
+def test_channels_of_columns(launch, large):
+    sizes = (1, 3, SIDE, SIDE, 1, SIDE, SIDE, *WINDOW, 1)
+    for kernel in ("im2col", "col2im"):
+        to = zeros()
+        with only(launch, 2 * HALF // 256):
+            launch(kernel, 2 * HALF // 256 + 1, 256, large, to, *sizes, 2 * HALF + 64)
+        assert to[2 * HALF] == 300
+
+
+def test_planes_of_unpooling(launch, large):
+    y, indices = new(), zeros(dtype="int32")
+    launch.each(
+        "scatter_plane", 3, large, indices, np.zeros(3, "int32"), y, 1, 1, SIDE, SIDE, *WINDOW
+    )
+    assert y.tolist() == [1, 2, 300]
+    block, indices = 2**26, zeros(2**32 + 64, "int32")  # an unsigned int counts further
+    foreign = zeros(block + 1, "int32")
+    indices[2**32 + 5] = 7
+    with only(launch, block):
+        launch("any_foreign", block + 1, 256, indices, foreign, 8, 8, 8, *WINDOW)
+    assert foreign[block] == 1
+
+
+def test_a_loop_over_elements(launch):
+    """That of FOR_EACH, in a grid of so many threads that 32 bits do not count them."""
+    blocks, x = 2**24, zeros(2**32 + 1)
+    x[0], x[2**32] = -1, -2
+    with only(launch, 0):  # whose first thread has both
+        launch("relu", blocks, 256, x, x, 2**32 + 1)
+    assert x[0] == x[2**32] == 0
+    x[0], x[2**32] = -1, -2
+    with only(launch, blocks):
+        launch("relu", blocks + 1, 256, x, x, 2**32 + 1)
+    assert x[0] == -1 and x[2**32] == 0
+
+
 def test_planes_of_pooling_and_resampling(launch, large):
     y, where = new(), new(dtype="int32")
     launch.each("max_pool2d", 3, large, y, where, SIDE, SIDE, 1, 1, *WINDOW)
@@ -100,6 +181,9 @@ def test_classes_of_a_pixel(launch, large):
     np.testing.assert_allclose(loss, 298, rtol=1e-6)  # e¹ and e² are nothing beside e³⁰⁰
     images, labels = zeros(3 * HALF), np.full(2 * SIDE + 1, -1, "int32")
     images[2 * HALF], labels[-1] = 300, 1  # the first pixel of the third image
+    gx = zeros()
+    launch.each("cross_entropy_grad", 1, ONE, large, np.array([1], "int32"), gx, 3, HALF)
+    assert gx[::HALF].tolist() == [0, -1, 1]
     loss = new(labels.size)
     launch.each("cross_entropy", labels.size, images, labels, loss, SIDE, SIDE)
     assert loss[-1] == 300 and not loss[:-1].any()

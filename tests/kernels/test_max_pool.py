@@ -14,6 +14,7 @@ WINDOWS = [
     ((3, 2, 4, 5), (2, 3), (3, 4), (0, 1), (1, 1), True),
     ((1, 1, 1, 1), (1, 1), (1, 1), (0, 0), (1, 1), False),
     ((1, 1, 40, 43), (3, 3), (2, 2), (0, 0), (1, 1), True),
+    ((1, 2, 7, 6), (5, 4), (1, 2), (2, 2), (1, 1), False),
     ((0, 2, 4, 4), (2, 2), (2, 2), (0, 0), (1, 1), False),
 ]
 
@@ -127,7 +128,7 @@ def test_planes_too_large_for_int32_are_rejected(cuda):
         cuda.max_pool2d(x, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1), False)
 
 
-@pytest.mark.parametrize("case", WINDOWS[:5])
+@pytest.mark.parametrize("case", [*WINDOWS[:5], WINDOWS[-2]])
 def test_every_access_is_allowed(checked, twin, numbers, same, case):
     shape, *window, ceil_mode = case
     x, size = numbers(*shape), output_size(*case)

@@ -9,30 +9,32 @@ from tinyfcn.backend.cuda.emulator.build import cache_folder
 from tinyfcn.backend.cuda.kernels import folder
 
 DRILL = runpy.run_path(str(Path(__file__).with_name("drill.py")))
-MISTAKES, Mistake, drill, plant = (DRILL[n] for n in ("MISTAKES", "Mistake", "drill", "plant"))
+NAMES = "ROOT", "MISTAKES", "Mistake", "drill", "plant"
+ROOT, MISTAKES, Mistake, drill, plant = (DRILL[name] for name in NAMES)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: f"{m.kernel}: {m.what}")
 def test_every_text_stands_once_in_its_file_and_the_tests_exist(mistake):
-    assert (folder() / mistake.file).read_text().count(mistake.text) == 1
+    assert (ROOT / mistake.path).read_text("utf-8").count(mistake.text) == 1
     assert mistake.replacement != mistake.text
     for name in mistake.test_files:
-        assert (DRILL["ROOT"] / name.split("::")[0]).is_file()
+        assert (ROOT / name.split("::")[0]).is_file()
 
 
 def test_a_mistake_is_caught_and_what_is_none_is_not():
     cache = cache_folder()
     mistake = next(m for m in MISTAKES if m.what == "counter off by one")
-    outcome = drill(mistake, folder(), cache)
+    outcome = drill(mistake, cache)
     assert outcome.by == "wrong in order"
     assert outcome.test.startswith("test_dropout.py::test_bits_of_the_twin[in order")
     none = mistake._replace(replacement="(1 + i / 2)")
-    assert drill(none, folder(), cache).by == ""
+    assert drill(none, cache).by == ""
 
 
 @pytest.mark.parametrize("text", ["i", "not there"])
 def test_a_text_that_does_not_stand_there_once_is_rejected(tmp_path, text):
-    (tmp_path / "few.cu").write_text("i = i;\n")
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "few.cu").write_text("i = i;\n")
     with pytest.raises(ValueError, match=r"few\.cu, k, a mistake: expected once, found [02] times"):
         plant(Mistake("few.cu", text, "", "k", "a mistake"), tmp_path)
 

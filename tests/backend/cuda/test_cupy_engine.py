@@ -1,5 +1,6 @@
 """The GPU backend without a GPU: what it hands to CuPy, and what it says where CuPy cannot work."""
 
+import shutil
 import sys
 import threading
 import types
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import backend
-from tinyfcn.backend.cuda import CudaBackend, device, launcher
+from tinyfcn.backend.cuda import CudaBackend, device, kernels, launcher
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.device import DeviceError
 
@@ -95,6 +96,7 @@ CUPY_12, CUPY_13 = {"cupy-cuda12x": "14.2.0"}, {"cupy-cuda13x": "14.2.0"}
         (CUPY_12, 12040, fake_cupy(12090, 1, NO_NVRTC),
          'NVRTC, which compiles the kernels, is missing: Failure finding "libnvrtc.so": No',
          'pip install "cupy-cuda12x[ctk]", which brings it.'),
+        (CUPY_12, 12040, fake_cupy(12090, 1, OSError()), "is missing: OSError.", "pip install"),
         ({"cupy": "14.2.0"}, 13000, fake_cupy(13000, 1, ImportError("libnvrtc.so.13")),
          "is missing: libnvrtc.so.13.", "install the CUDA toolkit's NVRTC"),
         (CUPY_12, 12040, None, "import cupy fails", "pip uninstall cupy-cuda12x, then pip install"),
@@ -116,7 +118,19 @@ def test_this_machine_is_asked():
     assert device.driver_version() >= 0
 
 
-def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(machine):
+@pytest.mark.parametrize(("status", "found"), [(0, 12040), (3, 0)])
+def test_the_driver_is_asked(monkeypatch, status, found):
+    def get_version(reference):
+        reference._obj.value = 12040
+        return status
+
+    driver = types.SimpleNamespace(cuDriverGetVersion=get_version)
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: driver)
+    assert device.driver_version() == found
+
+
+def gpu_that_records(machine):
+    """The backend on a fake CuPy: what modules it makes, and what it launches."""
     made, asked, launched = [], [], []
 
     class RawModule:
@@ -130,8 +144,12 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
     cupy = fake_cupy()
     cupy.RawModule = RawModule
     machine(CUPY_13, 13000, cupy)
-    gpu = CudaBackend(CupyEngine())
-    assert gpu.name == "cupy" and gpu.xp is cupy
+    return CudaBackend(CupyEngine()), made, asked, launched
+
+
+def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(machine):
+    gpu, made, asked, launched = gpu_that_records(machine)
+    assert gpu.name == "cupy" and gpu.xp is sys.modules["cupy"]
     x = np.ones((2, 3), np.float32)
     gpu.relu(x)
     gpu.relu(x.astype(np.float64))
@@ -150,9 +168,9 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
     gpu.relu(x)
     assert asked == ["relu<float>", "relu<double>"]  # which are kept
 
-    gpu.engine.run("activation.cu", "relu<float>", grid, block, (None,), 0)
+    gpu.engine.run("activation.cu", "relu<float>", grid, block, (None,), 48)
     null = launched[-1][1][2][0]
-    assert null == 0 and null.itemsize == 8
+    assert null == 0 and null.itemsize == 8 and launched[-1][2] == {"shared_mem": 48}
 
     def arrays(*addresses):
         return [types.SimpleNamespace(data=types.SimpleNamespace(ptr=at)) for at in addresses]
@@ -166,6 +184,34 @@ def test_a_launch_goes_to_cupy_with_all_instances_and_scalars_of_the_right_size(
         gpu.engine.run("activation.cu", "relu<float>", grid, block, (arrays(address),), 0)
         assert launched[-1][1][2][0].tolist() == [address]
     assert len(gpu.engine._tables) <= 64
+
+
+def test_a_changed_header_is_another_build(machine, tmp_path, monkeypatch):
+    """CuPy keeps what it compiled by the text of the .cu file and by the options."""
+    shutil.copytree(kernels.folder(), tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("TINYFCN_KERNELS", str(tmp_path))
+
+    def options():
+        gpu, made, *_ = gpu_that_records(machine)
+        gpu.relu(np.ones(3, np.float32))
+        return made[0]["options"]
+
+    first = options()
+    assert options() == first
+    header = tmp_path / "tile.cuh"
+    header.write_text(header.read_text() + "// changed\n")
+    assert options() != first
+
+
+def test_waiting_and_fetching_go_to_cupy(machine):
+    gpu, *_ = gpu_that_records(machine)
+    calls, cupy = [], sys.modules["cupy"]
+    stream = types.SimpleNamespace(synchronize=lambda: calls.append("synchronize"))
+    cupy.cuda.get_current_stream = lambda: stream
+    cupy.asnumpy = lambda array: calls.append(array) or np.zeros(2)
+    gpu.synchronize()
+    assert calls == ["synchronize"]
+    assert gpu.to_numpy("array of the device").shape == (2,) and calls[1] == "array of the device"
 
 
 def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_given(machine):

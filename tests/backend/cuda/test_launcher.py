@@ -1,9 +1,11 @@
 """What a launch checks before a kernel runs: the same on every engine."""
 
+import re
+
 import numpy as np
 import pytest
 
-from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.backend.cuda.emulator import Emulator, KernelError
 from tinyfcn.backend.cuda.launcher import Launcher
 
 SOURCE = """
@@ -12,6 +14,13 @@ template <typename T> __global__ void scale(const T* x, T* y, T by, u32 n) {
     if (threadIdx.x < n) y[threadIdx.x] = x[threadIdx.x] * by;
 }
 __global__ void bytes(u8* x) {}
+__global__ void number(int* x, int is) { if (x) x[0] = is; }
+__global__ void turn(const float* x, float* y) {
+    extern __shared__ float tile[];
+    tile[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
+}
 """
 X = np.arange(6, dtype="float32")
 
@@ -28,14 +37,42 @@ def test_numbers_and_arrays_get_the_declared_types(launch, dtype):
     y = np.zeros(6, dtype)
     launch("scale", 1, 32, X.astype(dtype), y, 2, np.int64(6))
     np.testing.assert_array_equal(y, 2 * X)
-    launch("scale", 0, 32, X.astype(dtype), y, 3, 6)  # nothing happens
-    np.testing.assert_array_equal(y, 2 * X)
+    count = np.zeros(1, "int32")
+    launch("number", np.int64(1), (32, 1), count, True)
+    assert count[0] == 1
+    launch("number", 1, 32, None, 3)  # a null pointer
+
+
+def test_an_empty_grid_does_not_come_to_the_engine(launch, monkeypatch):
+    """For CuPy it is an error, or a grid of 1."""
+    monkeypatch.setattr(launch.engine, "run", lambda *a: pytest.fail(f"ran {a}"))
+    launch("scale", 0, 32, X, X, 3, 6)
+    launch("scale", (3, 1, 0), 32, X, X, 3, 6)
+
+
+def test_a_launch_asks_for_shared_memory(launch):
+    y = np.zeros(6, "float32")
+    launch("turn", 1, 6, X, y, shared_mem=24)
+    np.testing.assert_array_equal(y, X[::-1])
+    watched = Launcher(Emulator("check", folder=launch.engine.folder))
+    watched("turn", 1, 6, X, y, shared_mem=24)
+    with pytest.raises(KernelError, match="byte 20 of dynamic shared memory, beyond"):
+        watched("turn", 1, 6, X, y, shared_mem=20)
+
+
+def test_how_a_kernel_is_launched_is_worked_out_once(launch, monkeypatch):
+    launch("scale", 1, 32, X, X.copy(), 1, 6)
+    monkeypatch.setattr(launch, "_plan", None)
+    launch("scale", 1, 32, X, X.copy(), 1, 6)
 
 
 def test_arrays_that_lie_otherwise_are_copied_and_what_is_written_goes_back(launch):
     matrix, y = X.reshape(2, 3).T, np.zeros((2, 3), "float32").T
     launch("scale", 1, 32, matrix, y, 10, 6)
     np.testing.assert_array_equal(y, 10 * matrix)
+    plain = np.zeros((3, 2), "float32")
+    launch("scale", 1, 32, matrix, plain, 10, 6)
+    np.testing.assert_array_equal(plain, 10 * matrix)
     scalar = np.zeros(1, "float32")
     launch("scale", 1, 32, np.float32(3), scalar, 10, 1)  # as an array without axes
     assert scalar[0] == 30
@@ -65,7 +102,13 @@ def test_what_no_kernel_takes_is_rejected(launch):
         launch("scael", 1, 32, X)
     with pytest.raises(TypeError, match="kernels work in float32 and float64, got float16"):
         launch("scale", 1, 32, X.astype("f2"), X, 2.0, 6)
-    with pytest.raises(ValueError, match=r"no GPU has a grid of \(1, 65536, 1\) blocks of \(32, 1"):
-        launch("scale", (1, 2**16), 32, X, X, 2.0, 6)
+    for grid, block in [
+        ((1, 2**16, 1), (32, 1, 1)), ((1, 1, 2**16), (32, 1, 1)), ((2**31, 1, 1), (32, 1, 1)),
+        ((1, 1, 1), (1025, 1, 1)), ((1, 1, 1), (32, 33, 1)),
+    ]:  # fmt: skip
+        with pytest.raises(
+            ValueError, match=re.escape(f"no GPU has a grid of {grid} blocks of {block}")
+        ):
+            launch("scale", grid, block, X, X, 2.0, 6)
     with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, int, i64"):
         launch("bytes", 1, 32, X)

@@ -48,6 +48,10 @@ class Emulator:
         trace: with profile, the number of a block, whose accesses and waits are recorded in
             ``traces``.
 
+    Attributes:
+        only: the number of the one block that runs, None for all: the last of a grid of 2²³, say,
+            whose elements an int cannot count.
+
     New arrays, and shared memory before each block, are full of NaN.
     """
 
@@ -72,6 +76,7 @@ class Emulator:
         if trace is not None and not profile:
             raise ValueError("emulator: trace needs profile=True")
         self.trace = trace
+        self.only: int | None = None
         self.traces: list[Trace] = []
         self.folder = folder or default_folder()
         self.kernels = declared(self.folder)
@@ -130,7 +135,8 @@ class Emulator:
         launch = Launch(
             [*library.signatures].index(function), Three(*grid), Three(*block), shared_mem,
             0 if self.seed is None else self.seed + 1,
-            self.guard, self._profile is not None, 0 if self.trace is None else self.trace + 1,
+            self.guard, self._profile is not None,
+            *(0 if number is None else number + 1 for number in (self.only, self.trace)),
             len(arguments), len(arrays), b"".join(slots),
             (Array * len(arrays))(*arrays),
         )  # fmt: skip

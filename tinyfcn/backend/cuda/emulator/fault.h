@@ -52,6 +52,7 @@ struct Launch {
     unsigned int shared_bytes;  // dynamic
     unsigned long long seed;    // 0: in order
     int guard, profile;
+    unsigned long long only;   // number of the block to run alone, from 1; 0: all run
     unsigned long long trace;  // number of the block to record, from 1; 0 for none; with profile
     int slot_count, array_count;
     const unsigned long long* slots;

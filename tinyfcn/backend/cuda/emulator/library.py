@@ -28,7 +28,8 @@ class Launch(ctypes.Structure):
     _fields_ = [
         ("instance", ctypes.c_int), ("grid", Three), ("block", Three),
         ("shared_bytes", ctypes.c_uint), ("seed", ctypes.c_ulonglong),
-        ("guard", ctypes.c_int), ("profile", ctypes.c_int), ("trace", ctypes.c_ulonglong),
+        ("guard", ctypes.c_int), ("profile", ctypes.c_int), ("only", ctypes.c_ulonglong),
+        ("trace", ctypes.c_ulonglong),
         ("slot_count", ctypes.c_int), ("array_count", ctypes.c_int),
         ("slots", ctypes.c_char_p), ("arrays", ctypes.POINTER(Array)),
     ]  # fmt: skip

@@ -308,14 +308,15 @@ OFFERED int launch(const Launch* what, Fault* report) {
 
     const u64 blocks = (u64)grid[0] * grid[1] * grid[2];
     u64* turns = nullptr;
-    if (what->seed) {
+    if (what->seed && !what->only) {
         turns = (u64*)malloc(blocks * sizeof(u64));
         for (u64 i = 0; i < blocks; ++i) turns[i] = i;
         shuffle(turns, blocks);
     }
     {
         Signals signals;
-        for (u64 i = 0; i < blocks; ++i) {
+        const u64 first = what->only ? what->only - 1 : 0;
+        for (u64 i = first; i < (what->only ? what->only : blocks); ++i) {
             const u64 number = turns ? turns[i] : i;
             blockIdx = {(unsigned int)(number % grid[0]),
                         (unsigned int)(number / grid[0] % grid[1]),
