@@ -163,6 +163,10 @@ def test_a_picture_costs_no_file_of_another(lessons: Callable[..., Said]) -> Non
         (["2", "3"], "one word too many, 3"),
         (["--pgae", "a.html"], "unknown option --pgae; did you mean --page?"),
         (["--copy", "file"], "file: file exists"),
+        (["--copy", ""], "--copy: expected the name of a folder, got ''"),
+        (["--page", "."], "--page: expected a name that ends in .html, got '.'"),
+        (["--page", "file/a.html"], "file: file exists"),
+        (["--package", "a.whl"], "--package is what notebooks install"),
         (["2", "--out", "file/a.png"], "file: "),
     ],
 )

@@ -3,16 +3,17 @@
 To label every pixel, the first idea is to keep every pixel: convolution after convolution at full
 resolution. Two things speak against it, and both are numbers.
 
-A 3 x 3 convolution lets a score see 2 more pixels of the image. A pooling of stride 2 doubles
-that for every convolution behind it. So what a score can see grows as a sum without poolings, and
-as a product with them. And the deep layers of a network, which have many channels, are cheap
-only because their maps are small.
+A 3 x 3 convolution lets a score, the logit of a pixel, see 2 more pixels of the image. A pooling of
+stride 2 doubles that for every convolution behind it. So what a score can see grows as a sum
+without poolings, and as a product with them. And the deep layers of a network, which have many
+channels, are cheap only because their maps are small.
 
 Here is VGG16 turned into a fully convolutional network, at 500 x 500 pixels, with its five
 poolings, and then with four, three, two, one and none. Nothing is computed but sizes: the network
 runs on the backend "meta", whose arrays have a shape and no values.
 
-Change one line: KERNEL, of fc6, from 7 to 15. Without poolings, does that help to see more?
+Change one line: KERNEL, of fc6, its first fully connected layer, from 7 to 15. Without poolings,
+does that help to see more?
 
 Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015),
 sections 2 and 3.

@@ -1,6 +1,6 @@
 """3. im2col: convolution as one matrix product
 
-Lay the window behind every output pixel out as the row of a matrix, and a convolution is a matrix
+Lay out the window behind every output pixel as a row of a matrix, and a convolution is a matrix
 product with the kernels: y = columns W^T. Matrix products are what computers do fastest, so this is
 how convolution has been computed since 2006, and in Caffe.
 

@@ -1,7 +1,7 @@
 """6. Max pooling, its indices, and unpooling
 
-Max pooling keeps the largest number of each window, and forgets where it was. Its backward pass
-cannot: the gradient goes to the pixel that won, and to no other. So the index of each winner is
+Max pooling keeps the largest number of each window, and forgets where it was. Its backward pass has
+to know: the gradient goes to the pixel that won, and to no other. So the index of each winner is
 kept, h * W + w in the plane of the image. Of equal numbers the first in reading order wins.
 
 SegNet uses these indices on the way up: unpooling puts each number back to the place it came from,

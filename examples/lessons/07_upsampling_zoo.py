@@ -1,7 +1,7 @@
 """7. Five ways to make a map larger, and where checkerboards come from
 
 Scores of a coarse map have to reach every pixel. Nearest neighbour repeats each number, a bed of
-nails puts it into a corner of zeros, unpooling into the place where a maximum was, bilinear
+nails puts it into the corner of a block of zeros, unpooling to where a maximum was, bilinear
 interpolation mixes neighbours. All these are fixed. A transposed convolution learns: each number
 paints a kernel, and where kernels overlap their paint adds up.
 

@@ -2,7 +2,8 @@
 
 The scores of FCN-32s are 32 pixels apart, and are interpolated in between. However well it has
 learned, it cannot draw what is smaller. How much does that cost? Take the truth itself, make it 32
-times smaller and larger again, and score it: the paper takes that as the bound of a stride.
+times smaller and larger again, and score it by its mean IU, the mean over all classes of
+intersection over union: the paper takes that as the bound of a stride.
 
 Its table for Pascal VOC says 86.1 for 32, 92.8 for 16, 96.4 for 8, and the surprise is how high
 that is. FCN-32s reached 59.4, so coarseness is not the first of its troubles. The skips, a

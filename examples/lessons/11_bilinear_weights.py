@@ -4,8 +4,8 @@ A transposed convolution of stride f and kernel 2 f can do what bilinear interpo
 weights are a triangle along each axis: 1 - |i - centre| / f. Each number paints a pyramid, and the
 pyramids that overlap in a pixel weigh 1 together, so a constant map stays constant.
 
-FCNs begin so, and hardly need to learn more: with these weights frozen the published networks are
-as good. Beginning with random numbers instead, the network has first to learn not to paint stripes.
+FCNs begin so, and the published ones end so, too: their learning rate for these weights is 0.
+Beginning with random numbers instead, the network has first to learn not to paint stripes.
 
 One pyramid for each class: a weight (C, C, K, K) is 0 but for the pairs (c, c), or the classes are
 mixed. Caffe's filler "bilinear" fills all pairs, and is right with group = C only.

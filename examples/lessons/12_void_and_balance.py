@@ -14,6 +14,7 @@ Weights make rare classes count more in the loss: here those of SegNet, the medi
 frequencies divided by each.
 
 Change one line: DIAMETER, to (16.0, 24.0). Which of the four scores sees that nothing is learned?
+(f.w. IU weighs each class by its pixels.)
 
 Source: Long, Shelhamer, Darrell (2015), section 5 (the four scores); Badrinarayanan et al.,
 "SegNet" (2017), section IV; Eigen, Fergus (2015), section 6.3.2.

@@ -1,8 +1,8 @@
 """15. Winograd: a convolution with fewer multiplications
 
-Two neighbouring outputs of a filter with 3 taps take 6 multiplications. Four are enough. A filter
-is a product of polynomials, and a polynomial is known by its values at some points: evaluate both
-there, multiply value by value, and interpolate. As matrices, with d the 4 inputs and g the 3 taps:
+Two neighbouring outputs of a filter with 3 taps take 6 multiplications. Four are enough. Filtering
+multiplies polynomials, and a polynomial is known by its values at some points: evaluate both there,
+multiply value by value, and interpolate. As matrices, with d the 4 inputs and g the 3 taps:
 
     y = A^T [(G g) * (B^T d)]
 

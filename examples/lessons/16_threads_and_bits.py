@@ -10,7 +10,7 @@ pieces of a size that depends on the arrays alone; threads take pieces as they c
 is the sum of what several threads happened to do. One thread or sixteen: the same bits, for the
 forward pass and for every gradient. What it costs is that pieces may not fit the threads evenly.
 
-Change one line: COUNT, to 1000. In how many ways can one round now?
+Change one line: COUNT, to 1000. How many different results are there now?
 
 Source: Goldberg, "What every computer scientist should know about floating-point arithmetic"
 (1991); Demmel, Nguyen, "Fast reproducible floating-point summation" (2013).

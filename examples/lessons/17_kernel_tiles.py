@@ -1,8 +1,8 @@
 """17. A CUDA kernel from naive to tiles
 
-A matrix product C = A B of size N does 2 N^3 operations on 3 N^2 numbers: every number is needed N
-times. The naive kernel fetches it from memory every time, which is what a GPU is slow at. All that
-follows is one idea, applied to ever nearer memory: fetch once, use often.
+A matrix product C = A B of size N does 2 N^3 operations on 3 N^2 numbers: every number of A and B
+is needed N times. The naive kernel fetches it from memory every time, which is what a GPU is slow
+at. All that follows is one idea, applied to ever nearer memory: fetch once, use often.
 
     gemm_1    a thread sums up one element, straight from global memory
     gemm_2    16 x 16 tiles in shared memory: an element fetched once serves 16 threads

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tinyfcn.cli import load
 from tinyfcn.cli.errors import UsageError
-from tinyfcn.cli.parser import Parser, did_you_mean
+from tinyfcn.cli.parser import Parser, checked, did_you_mean
 from tinyfcn.files import Outputs, write_bytes
 from tinyfcn.lessons.course import MADE_BY, course
 from tinyfcn.lessons.notebook import Script, notebook, scripts
@@ -37,19 +37,30 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(__doc__, prog="tinyfcn lessons")
     add = parser.add_argument
     parser.usage = "%(prog)s [LESSON [--out FILE]] [--copy FOLDER] [--notebooks FOLDER] [...]"
-    add("--copy", metavar="FOLDER", help="copy the scripts there")
-    add("--notebooks", metavar="FOLDER", help="write them there as notebooks, without results")
+    place = checked(str, "the name of a folder", bool)
+    page = checked(str, "a name that ends in .html", lambda text: text.endswith(".html"))
+    add("--copy", type=place, metavar="FOLDER", help="copy the scripts there")
+    add("--notebooks", type=place, metavar="FOLDER",
+        help="write them there as notebooks, without results")  # fmt: skip
     add("--package", metavar="WHAT", default="",
         help="what a notebook's first cell installs by pip, such as git+https://... or a wheel; "
         "without it, nothing")  # fmt: skip
-    add("--page", metavar="FILE", help="write a page of all of them, which are run for it")
+    add(
+        "--page",
+        type=page,
+        metavar="FILE",
+        help="write a page of all of them, which are run for it",
+    )
     options = parser.parse(arguments)
+    if options.package and not options.notebooks:
+        raise UsageError("--package is what notebooks install: it takes --notebooks, too")
     if options.copy:
         write(options.copy, {s.path.name: s.path.read_text("utf-8") for s in known})
     if options.notebooks:
         made = {s.path.with_suffix(".ipynb").name: notebook(s, options.package) for s in known}
         write(options.notebooks, made)
     if options.page:
+        Path(options.page).parent.mkdir(parents=True, exist_ok=True)  # or fail before they run
         text = course(known, tasks, lambda title: print(title, flush=True))
         path, note = Outputs([], MADE_BY).write(Path(options.page), text.encode())
         print(f"{path}{note}")
