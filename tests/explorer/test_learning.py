@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learning_formulas import chain, crossed, normed, sloped
 
 from tinyfcn.explorer.learning import SETTINGS, answer, states
 from tinyfcn.explorer.settings import read
 
 
+def each_grid(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [grid for group in found["groups"] for grid in group["grids"]]
+
+
 def grids(found: dict[str, Any]) -> dict[str, np.ndarray]:
     """The numbers of all grids by name, planes first."""
     made = {}
-    for _, group in found["groups"]:
-        for grid in group:
-            shape = len(grid["planes"]), grid["rows"], grid["columns"]
-            made[grid["name"]] = np.reshape(grid["values"], shape).astype(float)
-            assert len(grid["ids"]) == len(grid["values"])
-            assert len(grid["looks"]) in (0, len(grid["values"]))
+    for grid in each_grid(found):
+        shape = len(grid["planes"]), grid["rows"], grid["columns"]
+        made[grid["name"]] = np.reshape(grid["values"], shape).astype(float)
+        for more in ("ids", "looks", "words"):
+            given = grid.get(more)
+            assert not isinstance(given, list) or len(given) == len(grid["values"])
     return made
 
 
 def data(found: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(grid for _, group in found["groups"] for grid in group if grid["name"] == name)
+    return next(grid for grid in each_grid(found) if grid["name"] == name)
 
 
 paint = st.dictionaries(
@@ -51,30 +55,24 @@ def test_loss_gradient_and_scores(painted, reduction, border, score):
     mask, x = seen["mask"][0].astype(int), seen["x"]
     assert all(mask[place] == label for place, label in painted.items())
     assert x[1, 2, 3] == pytest.approx(round(score, 3))
-    p = np.exp(x) / np.exp(x).sum(0)
-    total, gradient, counts = 0.0, np.zeros_like(x), np.zeros((3, 3))
-    pixels: dict[tuple[int, int], list[int]] = {}
-    for n, (i, j) in enumerate(np.ndindex(8, 5)):
-        label, guess = mask[i, j], int(np.argmax(x[:, i, j]))
-        assert seen["prediction"][0, i, j] == guess
-        assert ("void" in found["words"][n]) == (label == 255)
-        if label == 255:
-            assert seen["loss"][0, i, j] == 0 and data(found, "mask")["looks"][n] == "void"
-            continue
-        assert seen["loss"][0, i, j] == pytest.approx(-math.log(p[label, i, j]), rel=1e-4, abs=1e-6)
-        total -= math.log(p[label, i, j])
-        gradient[:, i, j] = p[:, i, j] - np.eye(3)[label]
-        counts[label, guess] += 1
-        pixels.setdefault((label, guess), []).append(n)
-        assert (data(found, "prediction")["looks"][n] == "wrong") == (label != guess)
+    right = crossed(mask, x)
+    counts, wrong = right["matrix"], (right["prediction"] != mask) & (mask != 255)
     number = max(1, counts.sum()) if reduction == "mean" else 1
-    np.testing.assert_allclose(seen["gx"], gradient / number, rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(seen["prediction"][0], right["prediction"])
+    np.testing.assert_allclose(seen["loss"][0], right["loss"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(seen["gx"], right["gx"] / number, rtol=1e-3, atol=1e-6)
     np.testing.assert_array_equal(seen["matrix"][0], counts)
+    pixels: dict[tuple[int, int], list[int]] = {}
+    for n, (label, guess) in enumerate(zip(mask.flat, right["prediction"].flat, strict=True)):
+        assert ("void" in found["words"][n]) == (label == 255)
+        assert (data(found, "mask")["looks"][n] == "void") == (label == 255)
+        assert (data(found, "prediction")["looks"][n] == "wrong") == wrong.flat[n]
+        pixels.setdefault((label, guess), []).append(n)
     cells = data(found, "matrix")["ids"]
     assert cells == [pixels.get(cell, []) for cell in np.ndindex(3, 3)]
     facts = dict(found["facts"])
     value = float(facts["loss"].split(" =")[0].split(",")[0].split(":")[0])
-    assert value == pytest.approx(total / number, rel=2e-3, abs=1e-6)
+    assert value == pytest.approx(right["loss"].sum() / number, rel=2e-3, abs=1e-6)
     for c in range(3):
         union = counts[c].sum() + counts[:, c].sum() - counts[c, c]
         text = facts[f"IU of class {c}"].split(" = ")[0]
@@ -90,16 +88,6 @@ def test_what_stands_under_void_does_not_matter():
     none = answer({"mask": written(dict.fromkeys(np.ndindex(8, 5), 255))})
     assert dict(none["facts"])["loss"] == "0: no pixel counts"
     assert dict(none["facts"])["mean IU"] == "undefined (0 / 0)"
-
-
-def chain(x: np.ndarray, w: np.ndarray, activation: str, pool: str) -> tuple[Any, float]:
-    """Convolution, activation, pooling and sum by loops: what decides a kink, and the sum."""
-    y = np.array([[(x[i : i + 3, j : j + 3] * w).sum() for j in range(4)] for i in range(4)])
-    a = {"relu": np.maximum(y, 0), "tanh": np.tanh(y), "none": y}[activation]
-    windows = a.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4)
-    winners = windows.argmax(1) if pool == "max" else np.zeros(4)
-    total = {"max": windows.max(1), "average": windows.mean(1), "none": windows}[pool].sum()
-    return ((y > 0) if activation == "relu" else np.zeros(16), winners), float(total)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "none"])
@@ -126,12 +114,12 @@ def test_quotients(activation, pool):
                 ends.append(chain(**moved, activation=activation, pool=pool))
             plus, minus, quotient = (float(t.replace("\u2212", "-")) for t in each["texts"])
             within = 1e-12 if dtype == "float64" else 2e-5
-            assert plus == pytest.approx(ends[0][1], abs=within)
-            assert minus == pytest.approx(ends[1][1], abs=within)
-            true = (ends[0][1] - ends[1][1]) / (2 * float(eps))
+            assert plus == pytest.approx(ends[0]["f"], abs=within)
+            assert minus == pytest.approx(ends[1]["f"], abs=within)
+            true = (ends[0]["f"] - ends[1]["f"]) / (2 * float(eps))
             assert quotient == pytest.approx(true, abs=within / float(eps) + 1e-9)
             if dtype == "float64" and float(eps) > 1e-9:
-                changed = any((a != b).any() for a, b in zip(ends[0][0], ends[1][0], strict=True))
+                changed = any((ends[0][n] != ends[1][n]).any() for n in ("bent", "winners"))
                 assert any(each["kinks"].values()) == changed
                 if not changed and activation != "tanh":  # linear between: only rounding is left
                     assert each["error"] <= within / float(eps)
@@ -161,14 +149,6 @@ def test_a_kink_is_no_wrong_gradient_but_gradcheck_stumbles():
     assert dict(found["facts"])["tinyfcn.gradcheck of x in float64"].startswith("the derivative")
 
 
-def normed(v: dict[str, np.ndarray], training: bool) -> tuple[np.ndarray, np.ndarray]:
-    mean, var = (x.reshape(2, 1, 1) for x in (v["running_mean"], v["running_var"]))
-    if training:
-        mean, var = v["x"].mean((1, 2), keepdims=True), v["x"].var((1, 2), keepdims=True)
-    hat = (v["x"] - mean) / np.sqrt(var + 1e-5)
-    return hat, hat * v["weight"].reshape(2, 1, 1) + v["bias"].reshape(2, 1, 1)
-
-
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(("train", "eval")), st.sampled_from(("usual", "dead channel")),
        st.floats(-3, 3), st.floats(-3, 3))  # fmt: skip
@@ -186,14 +166,7 @@ def test_batch_norm_and_its_three_terms(mode, batch, bias, value):
     np.testing.assert_array_equal(seen["gy"], np.where(seen["y"] > 0, v["gz"], 0))
     dead = np.reshape([look == "dead" for look in data(found, "y")["looks"]], y.shape)
     np.testing.assert_array_equal(dead, seen["y"] <= 0)
-    gradient = np.zeros_like(y)  # of Σ gy · y, whose quotient knows nothing of the three terms
-    for place in np.ndindex(y.shape):
-        ends = []
-        for step in (1e-5, -1e-5):
-            x = v["x"].copy()
-            x[place] += step
-            ends.append((normed({**v, "x": x}, training)[1] * seen["gy"]).sum())
-        gradient[place] = (ends[0] - ends[1]) / 2e-5
+    gradient = sloped(lambda x: (normed({**v, "x": x}, training)[1] * seen["gy"]).sum(), v["x"])
     np.testing.assert_allclose(seen["gx"], gradient, atol=2e-4)
     names = ["s·gy", "\u2212s·Σgy/M", "\u2212s·x̂·Σgy·x̂/M"]
     np.testing.assert_allclose(sum(seen[n] for n in names), seen["gx"], atol=1e-5)

@@ -17,6 +17,18 @@ def pairs(state: Mapping[str, str]) -> dict[str, Pair]:
     }
 
 
+def fits(state: Mapping[str, str]) -> bool:
+    """Whether there is a window, none of padding alone, and a transposed convolution."""
+    of = pairs(state)
+    for n, k, s, p, t, q in zip(*(of[name] for name in ("", "k", "s", "p", "t", "q")), strict=True):
+        out = (n + 2 * p - k) // s + 1
+        least = (out - 1) * s - 2 * q + t
+        extra = min(max(n - least, 0), s - 1) if state["size"] == "of x" else 0
+        if out < 1 or p > k // 2 or least + extra < 1:
+            return False
+    return True
+
+
 def windows(state: Mapping[str, str]) -> dict[Pair, list[Pair]]:
     """The pixels of x, without padding, that each pooled cell sees, in reading order."""
     of = pairs(state)

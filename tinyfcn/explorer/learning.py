@@ -26,8 +26,11 @@ def answer(given: Any) -> dict[str, Any]:
         ValueError: in a sentence, if the address makes no sense.
     """
     state = read("learning", SETTINGS, given)
-    part = PARTS[state["part"]]
-    return {"part": state["part"], "controls": controls(state), **part.answer(state)}
+    found = PARTS[state["part"]].answer(state)
+    for each in found["groups"]:
+        for grid in each["grids"]:
+            grid["key"] = f"{state['part']}-{grid['key']}"
+    return {"controls": controls(state), **found}
 
 
 def controls(state: State) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn.explorer.learning_grids import grid, number, program
+from tinyfcn.explorer.grids import grid, group, number, program
 from tinyfcn.explorer.settings import EDITS, Setting, State, edited, plain
 from tinyfcn.gradcheck import GradientError
 
@@ -38,112 +38,106 @@ CHOICES = {"activation": "activation", "pool": "pooling"}
 
 def answer(state: State) -> dict[str, Any]:
     """The maps, the gradients, and the quotient for each ε in both precisions."""
-    rng, (name, i, j) = np.random.default_rng(16), state["cell"].split(".")
+    rng, (name, *place) = np.random.default_rng(16), state["cell"].split(".")
     drawn = {"x": rng.normal(0, 1, (6, 6)).round(1), "w": rng.normal(0, 1, (3, 3)).round(1)}
     drawn["x"][0, 0], drawn["x"][4, 4] = 0.16, -0.64  # a maximum and a ReLU close to their kinks
     drawn = {"x": edited(drawn["x"], state["image"]), "w": edited(drawn["w"], state["kernel"])}
-    place = int(i), int(j)
+    at = int(place[0]), int(place[1])
     leaves = {n: tinyfcn.tensor(v, "float64", requires_grad=True) for n, v in drawn.items()}
-    maps = chain(state, **leaves)
-    gx, gw = (g.numpy() for g in tinyfcn.grad(maps["f"], [*leaves.values()]))
-    nudged = {dtype: quotients(state, drawn, name, place, dtype) for dtype in DECIMALS}
-    exact = state["activation"], state["pool"], *(v.tobytes() for v in drawn.values())
-    chosen = {n: np.full((size, size), "", object) for n, size in SIZES.items()}
-    chosen[name][place] = "chosen"
-    ids = {"x": np.arange(36), "w": np.arange(36, 45)}
+    kinds = state["activation"], state["pool"]
+    maps = chain(*kinds, leaves["x"], leaves["w"])
+    back = [g.numpy() for g in tinyfcn.grad(maps["f"], [*leaves.values()])]
+    results = {dtype: quotients(*kinds, drawn, name, at, dtype) for dtype in DECIMALS}
 
     def of_cells(name: str, what: str, values: Array, **more: Any) -> dict[str, Any]:
-        of = name[-1]
-        return grid(name, what, of, values, ids=ids[of], looks=chosen[of], narrow=True, **more)
+        first, looks = (0, CELLS[:36]) if name[-1] == "x" else (36, CELLS[36:])
+        looks = ["chosen" if cell == state["cell"] else "" for cell in looks]
+        return grid(name, what, name[-1], values, ids=first, looks=looks, narrow=True, **more)
 
-    def shown(key: str, what: str) -> dict[str, Any]:
-        values = maps[key].numpy()[0, 0]
-        reached = np.isin(np.arange(values.size), nudged["float64"]["reached"][key])
-        return grid(key, what, "y", values, ids=[[]] * values.size, digits=3,
-                    looks=np.where(reached, "reached", ""))  # fmt: skip
+    def of_map(key: str, what: str) -> dict[str, Any]:
+        values, reached = maps[key].numpy()[0, 0], results["float64"]["reached"][key]
+        looks = ["reached" if i in reached else "" for i in range(values.size)]
+        return grid(key, what, "y", values, ids=[[]] * values.size, digits=3, looks=looks)
 
-    steps = {"relu": "relu(y)", "tanh": "tanh(y)", "none": "y itself"}
-    pools = {"max": "max pool", "average": "avg pool", "none": "a itself"}
-    back = {"x": gx, "w": gw}
-    words = [
-        f"{n}[{i}, {j}] = {number(drawn[n][i, j])}; backward gives {number(back[n][i, j])}. "
-        "Press to nudge this one." for n, s in SIZES.items() for i, j in np.ndindex(s, s)
-    ]  # fmt: skip
+    activation = {"relu": "relu(y)", "tanh": "tanh(y)", "none": "y itself"}[kinds[0]]
+    pool = {"max": "max pool", "average": "avg pool", "none": "a itself"}[kinds[1]]
+    of_f = f"f = Σ p = {number(maps['f'].item(), 6)}"
     return {
         "groups": [
-            ["Press a cell to nudge it; gx and gw are what backward gives", [
+            group("Press a cell to nudge it; gx and gw are what backward gives", [
                 of_cells("x", "image", drawn["x"], edit="image"),
                 of_cells("w", "kernel", drawn["w"], edit="kernel"),
-                of_cells("gx", "gradient", gx, digits=2),
-                of_cells("gw", "gradient", gw, digits=2)]],
-            [f"Forward: f = Σ p = {number(maps['f'].item(), 6)}, and what the nudge reaches", [
-                shown("y", "conv2d(x, w)"), shown("a", steps[state["activation"]]),
-                shown("p", pools[state["pool"]])]],
+                of_cells("gx", "gradient", back[0], digits=2),
+                of_cells("gw", "gradient", back[1], digits=2)]),
+            group(f"Forward: {of_f}, and what the nudge reaches", [
+                of_map("y", "conv2d(x, w)"), of_map("a", activation), of_map("p", pool)]),
         ],
-        "words": words, "choose": CELLS,
-        "check": {"cell": f"{name}[{i}, {j}]", "epsilons": EPSILONS, "decimals": DECIMALS,
-                  "results": nudged},
-        "facts": [[f"tinyfcn.gradcheck of {name} in {dtype}", verdict(name, dtype, *exact)]
+        "words": [f"Backward gives {number(g)}. Press to nudge this one."
+                  for each in back for g in each.flat],
+        "choose": CELLS,
+        "check": {"cell": f"{name}[{', '.join(place)}]", "epsilons": EPSILONS, "decimals": DECIMALS,
+                  "results": results},
+        "facts": [[f"tinyfcn.gradcheck of {name} in {dtype}",
+                   verdict(name, dtype, *kinds, drawn["x"].tobytes(), drawn["w"].tobytes())]
                   for dtype in ("float64", "float32")],
-        "code": code(state, drawn, name, place),
+        "code": code(state, drawn, name, at),
     }  # fmt: skip
 
 
-def chain(state: State, x: tinyfcn.Tensor, w: tinyfcn.Tensor) -> dict[str, tinyfcn.Tensor]:
+def chain(
+    activation: str, pool: str, x: tinyfcn.Tensor, w: tinyfcn.Tensor
+) -> dict[str, tinyfcn.Tensor]:
     """Convolution, activation, pooling and sum, with all that is between."""
     y = F.conv2d(x[None, None], w[None, None])
-    a = {"relu": F.relu, "tanh": F.tanh, "none": lambda y: y}[state["activation"]](y)
-    if state["pool"] == "max":
+    a = {"relu": F.relu, "tanh": F.tanh, "none": lambda y: y}[activation](y)
+    if pool == "max":
         p, winners = F.max_pool2d(a, 2, return_indices=True)
         return {"y": y, "a": a, "p": p, "f": p.sum(), "winners": winners}
-    p = F.avg_pool2d(a, 2) if state["pool"] == "average" else a
+    p = F.avg_pool2d(a, 2) if pool == "average" else a
     return {"y": y, "a": a, "p": p, "f": p.sum()}
 
 
 def quotients(
-    state: State, drawn: dict[str, Array], name: str, place: tuple[int, int], dtype: str
-) -> dict[str, Any]:
+    activation: str, pool: str, drawn: dict[str, Array], name: str, place: tuple[int, int],
+    dtype: str,
+) -> dict[str, Any]:  # fmt: skip
     """For each ε f(x + ε), f(x − ε), their quotient, and the cells whose kinks lie between."""
-    arrays = {n: v.astype(dtype) for n, v in drawn.items()}
-    leaf = tinyfcn.tensor(arrays[name], requires_grad=True)
-    others = {n: tinyfcn.tensor(v) for n, v in arrays.items()}
-    (g,) = tinyfcn.grad(chain(state, **{**others, name: leaf})["f"], leaf)
-    gradient, decimals, rows = g.numpy()[place], DECIMALS[dtype], list[Any]()
+    rows, decimals = list[dict[str, Any]](), DECIMALS[dtype]
+
+    def run(step: float, graph: bool = False) -> tuple[tinyfcn.Tensor, dict[str, tinyfcn.Tensor]]:
+        moved = {n: v.astype(dtype) for n, v in drawn.items()}
+        moved[name][place] += step
+        leaves = {n: tinyfcn.tensor(v, requires_grad=graph) for n, v in moved.items()}
+        return leaves[name], chain(activation, pool, leaves["x"], leaves["w"])
+
+    def text(value: Any) -> str:
+        return f"{value:.{decimals}f}".replace("-", "\u2212")
+
+    leaf, maps = run(0, True)
+    gradient = tinyfcn.grad(maps["f"], leaf)[0].numpy()[place]
     for eps in map(float, EPSILONS):
-        maps = []
-        for step in (eps, -eps):
-            moved = arrays[name].copy()
-            moved[place] += step
-            maps.append(chain(state, **{**others, name: tinyfcn.tensor(moved)}))
-        above, below = ({n: t.numpy() for n, t in each.items()} for each in maps)
+        above, below = ({n: t.numpy() for n, t in run(step)[1].items()} for step in (eps, -eps))
+        changed = {n: np.flatnonzero(above[n] != below[n]).tolist() for n in above}
         if not rows:
-            reached = {n: np.flatnonzero(above[n] != below[n]).tolist() for n in "yap"}
+            reached = changed
+        bends = np.flatnonzero((above["y"] > 0) != (below["y"] > 0)).tolist()
+        kinks = {"y": bends if activation == "relu" else [], "p": changed.get("winners", [])}
         quotient = (above["f"] - below["f"]) / (2 * eps)
-        bends = (above["y"] > 0) != (below["y"] > 0)
-        kinks = {"y": np.flatnonzero(bends & (state["activation"] == "relu")).tolist()}
-        if state["pool"] == "max":
-            kinks["p"] = np.flatnonzero(above["winners"] != below["winners"]).tolist()
         error = abs(float(quotient) - float(gradient))
         agree = decimals if not error else min(decimals, math.floor(-math.log10(2 * error)))
-        texts = [
-            f"{v:.{decimals}f}".replace("-", "\u2212") for v in (above["f"], below["f"], quotient)
-        ]
+        texts = [text(value) for value in (above["f"], below["f"], quotient)]
         rows.append({"texts": texts, "error": error, "agree": agree, "kinks": kinks})
-    backward = f"{gradient:.{decimals}f}".replace("-", "\u2212")
-    return {"rows": rows, "backward": backward, "reached": reached}
+    return {"rows": rows, "backward": text(gradient), "reached": reached}
 
 
 @lru_cache(100)
 def verdict(name: str, dtype: str, activation: str, pool: str, x: bytes, w: bytes) -> str:
     """What the engine's own check says of all cells of x or w; it takes longer than all else here,
     and is the same whichever of them is nudged."""
-    arrays = {n: np.frombuffer(v) for n, v in (("x", x), ("w", w))}
-    leaves = {
-        n: tinyfcn.tensor(v.reshape(SIZES[n], -1), dtype, n == name) for n, v in arrays.items()
-    }
-    state = {"activation": activation, "pool": pool}
+    arrays = {n: np.frombuffer(v).reshape(SIZES[n], -1) for n, v in (("x", x), ("w", w))}
+    leaves = [tinyfcn.tensor(v, dtype, requires_grad=n == name) for n, v in arrays.items()]
     try:
-        tinyfcn.gradcheck(lambda *both: chain(state, *both)["f"], [*leaves.values()])
+        tinyfcn.gradcheck(lambda *both: chain(activation, pool, *both)["f"], leaves)
     except (GradientError, TypeError) as error:
         return str(error)
     return "every cell passes, with ε = 1e\u22126"

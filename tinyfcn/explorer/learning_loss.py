@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn.explorer.learning_grids import grid, number, program
+from tinyfcn.explorer.grids import grid, group, number, program
 from tinyfcn.explorer.settings import EDITS, Setting, State, edited, plain
 from tinyfcn.metrics import SCORES, ConfusionMatrix, Scores
 
@@ -45,20 +45,20 @@ def answer(state: State) -> dict[str, Any]:
     planes = [f"class {c}" for c in range(CLASSES)]
     return {
         "groups": [
-            ["The mask, what is predicted, and what each pixel costs", [
+            group("The mask, what is predicted, and what each pixel costs", [
                 grid("mask", f"{VOID} is void", "w", mask, edit="mask", paint=True,
                      looks=np.where(counted, looks, "void"), narrow=True),
                 grid("prediction", "largest score", "y", found, looks=right, narrow=True),
                 grid("loss", "\u2212log softmax", "y", each, looks=void, digits=2, shaded=True,
                      narrow=True),
                 grid("matrix", "true ↓ found →", "y", matrix.counts, ids=cells, shaded=True,
-                     words=of_matrix(matrix.counts), narrow=True)]],
-            ["Given: the scores of a network", [
-                grid("x", "scores, one plane a class", "x", logits, planes, edit="scores")]],
-            ["Backward: softmax(x) less 1 at the true class"
-             + ", divided by the count" * (state["reduction"] == "mean"), [
+                     words=of_matrix(matrix.counts), narrow=True)]),
+            group("Given: the scores of a network", [
+                grid("x", "scores, one plane a class", "x", logits, planes, edit="scores")]),
+            group("Backward: softmax(x) less 1 at the true class"
+                  + ", divided by the count" * (state["reduction"] == "mean"), [
                 grid("gx", "gradient of the loss, one plane a class", "x", gradient, planes,
-                     looks=np.broadcast_to(void, gradient.shape), digits=2, shaded=True)]],
+                     looks=np.broadcast_to(void, gradient.shape), digits=2, shaded=True)]),
         ],
         "words": [word(i, j, mask, found, p, each, gradient) for i, j in np.ndindex(8, 5)],
         "facts": facts(state["reduction"], loss.item(), each, counted, matrix.scores()),
@@ -132,13 +132,15 @@ def code(reduction: str, logits: Array, mask: Array) -> dict[str, str]:
         f"print(F.cross_entropy(x, mask, {options.replace(reduction, 'none')}))",
         f"loss = F.cross_entropy(x, mask, {options})", "loss.backward()", "print(loss, x.grad)",
     ]  # fmt: skip
-    ours = ["from tinyfcn.metrics import ConfusionMatrix",
-            f"matrix = ConfusionMatrix({CLASSES}, {VOID})",
-            "matrix.update(x.detach().argmax(1).numpy(), mask.numpy())",
-            "print(matrix.counts, matrix.scores())"]  # fmt: skip
-    theirs = [f"at = mask[mask != {VOID}] * {CLASSES} + x.argmax(1)[mask != {VOID}]",
-              "print(torch.bincount(at, minlength=9).reshape(3, 3))"]  # fmt: skip
-    return program(lines, ours, theirs)
+    matrix = (
+        "from tinyfcn.metrics import ConfusionMatrix\n"
+        f"matrix = ConfusionMatrix({CLASSES}, {VOID})\n"
+        "matrix.update(x.detach().argmax(1).numpy(), mask.numpy())\n"
+        "print(matrix.counts, matrix.scores())",
+        f"at = mask[mask != {VOID}] * {CLASSES} + x.argmax(1)[mask != {VOID}]\n"
+        "print(torch.bincount(at, minlength=9).reshape(3, 3))",
+    )
+    return program([*lines, matrix])
 
 
 def recorded(state: State) -> Iterator[dict[str, str]]:

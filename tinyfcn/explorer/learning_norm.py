@@ -10,7 +10,7 @@ running values, which are constants, there are none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import backend
-from tinyfcn.explorer.learning_grids import grid, number, program
+from tinyfcn.explorer.grids import grid, group, number, program
 from tinyfcn.explorer.settings import EDITS, Setting, State, edited, plain
 
 Array = NDArray[Any]
@@ -35,73 +35,66 @@ CHOICES = {"mode": "mode", "batch": "batch"}
 def answer(state: State) -> dict[str, Any]:
     """Forward and backward, channel by channel."""
     v, training = numbers(state), state["mode"] == "train"
-    x = tinyfcn.tensor(v["x"].transpose(1, 0, 2), requires_grad=True)  # (C, N, W) → (N, C, W)
-    gz = v["gz"].transpose(1, 0, 2)
+
+    def turned(values: Array) -> Array:  # (C, N, W) to (N, C, W), or back
+        return values.transpose(1, 0, 2)
+
+    x = tinyfcn.tensor(turned(v["x"]), requires_grad=True)
     weight, bias = (tinyfcn.tensor(v[n], requires_grad=True) for n in ("weight", "bias"))
-    running = [v["running_mean"].copy(), v["running_var"].copy()]
-    used = (
-        backend.active().batch_norm_stats(x.data)
-        if training
-        else (v["running_mean"], v["running_var"])
-    )
-    copies = running[0].copy(), running[1].copy()
-    hat = F.batch_norm(x.detach(), copies[0], copies[1], training=training, eps=EPS)
-    y = F.batch_norm(x, running[0], running[1], weight, bias, training, eps=EPS)
+    before = v["running_mean"], v["running_var"]
+    mean, var = backend.active().batch_norm_stats(x.data) if training else before
+    after, unused = ([each.copy() for each in before] for _ in "xy")
+    running = dict(zip(("running_mean", "running_var"), after, strict=True))
+    plain_x = F.batch_norm(x.detach(), unused[0], unused[1], training=training, eps=EPS)
+    y = F.batch_norm(x, after[0], after[1], weight, bias, training, eps=EPS)
+    hat = turned(plain_x.numpy())
     z = F.relu(y)
-    gx, gw, gb, gy = (g.numpy() for g in tinyfcn.grad(z, [x, weight, bias, y], gz))
-    invstd = 1 / np.sqrt(used[1] + EPS)
-    scale, m = (v["weight"] * invstd)[:, None], IMAGES * PIXELS
-    shown = {"x̂": hat.numpy(), "y": y.numpy(), "z": z.numpy(), "gy": gy, "gx": gx}
-    by_channel = {name: values.transpose(1, 0, 2) for name, values in shown.items()}
-    terms = [scale * by_channel["gy"].reshape(CHANNELS, -1)]
-    owed = [
-        -scale * gb[:, None] / m,
-        -scale * by_channel["x̂"].reshape(CHANNELS, -1) * gw[:, None] / m,
-    ]
-    terms += [np.broadcast_to(t * training, terms[0].shape) for t in owed]
-    terms = [t.reshape(v["x"].shape) for t in terms]
-    looks = np.where(by_channel["y"] > 0, "", "dead")
-    channels = [f"channel {c}" for c in range(CHANNELS)]
+    found = tinyfcn.grad(z, [x, y, weight, bias], turned(v["gz"]))
+    gx, gy = (turned(each.numpy()) for each in found[:2])
+    vectors = {"gweight": found[2].numpy(), "gbias": found[3].numpy()}
+    # The three terms of gx.
+    s = (v["weight"] / np.sqrt(var + EPS))[:, None, None]
+    gw, gb = (each[:, None, None] * training / gx[0].size for each in vectors.values())
+    terms = s * gy, np.broadcast_to(-s * gb, gx.shape), -s * hat * gw
+    alive = turned(y.numpy()) > 0
+    dead, channels = np.where(alive, "", "dead"), [f"channel {c}" for c in range(CHANNELS)]
 
     def of_all(name: str, what: str, tone: str, values: Array, **more: Any) -> dict[str, Any]:
-        ids = np.arange(values.size)
-        return grid(name, what, tone, values, channels, ids=ids, **{"digits": 3, **more})
+        return grid(name, what, tone, values, channels, ids=0, **{"digits": 3, **more})
 
-    def of_channels(
-        names: Iterable[str], tone: str, values: dict[str, Array], edits: bool = False
-    ) -> list[dict[str, Any]]:
-        ids = np.arange(CHANNELS * m).reshape(CHANNELS, m).tolist()
-        made = []
-        for name in names:
-            words = [f"{name} of channel {c} = {number(v, 6)}" for c, v in enumerate(values[name])]
-            made.append(grid(name, "", tone, values[name][:, None], ids=ids, words=words, digits=3,
-                             edit=name if edits else None))  # fmt: skip
-        return made
+    def of_channels(values: Mapping[str, Array], edits: bool = False) -> list[dict[str, Any]]:
+        ids = np.arange(gx.size).reshape(CHANNELS, -1).tolist()
+        return [
+            grid(name, "", "w", each[:, None], ids=ids, digits=3, edit=name if edits else None,
+                 words=[f"Of channel {c}: {number(value, 6)}." for c, value in enumerate(each)])
+            for name, each in values.items()
+        ]  # fmt: skip
 
-    statistics = dict(zip(("mean", "var"), used, strict=True)) if training else {}
-    after = dict(zip(("running_mean", "running_var"), running, strict=True))
+    given = {n: v[n] for n in ("weight", "bias")} | ({} if training else running)
+    small: dict[str, Any] = {"shaded": True, "digits": 2}
+    of_mean, of_var = "\u2212s·Σgy/M", "\u2212s·x̂·Σgy·x̂/M"
     return {
         "groups": [
-            ["Given: rows are images, columns pixels", [
-                of_all("x", "input", "x", v["x"], edit="x", digits=4),
-                *of_channels(["weight", "bias", *([] if training else after)], "w", v, True)]],
-            ["Forward", [
-                *of_channels(statistics, "w", statistics),
-                of_all("x̂", "normalized", "y", by_channel["x̂"]),
-                of_all("y", "scaled and shifted", "y", by_channel["y"], looks=looks),
-                of_all("z", "relu(y)", "y", by_channel["z"], looks=looks),
-                *of_channels(after if training else [], "w", after)]],
-            ["Backward: what ReLU lets through, and the three terms of gx", [
+            group("Given: rows are images, columns pixels", [
+                of_all("x", "input", "x", v["x"], edit="x", digits=5),
+                *of_channels(given, True)]),
+            group("Forward", [
+                *of_channels({"mean": mean, "var": var} if training else {}),
+                of_all("x̂", "normalized", "y", hat),
+                of_all("y", "scaled and shifted", "y", turned(y.numpy()), looks=dead),
+                of_all("z", "relu(y)", "y", turned(z.numpy()), looks=dead),
+                *of_channels(running if training else {})]),
+            group("Backward: what ReLU lets through, and the three terms of gx", [
                 of_all("gz", "gradient of the output", "y", v["gz"], edit="gz"),
-                of_all("gy", "gz, 0 where y ≤ 0", "y", by_channel["gy"], looks=looks, shaded=True),
-                *of_channels(["gweight", "gbias"], "w", {"gweight": gw, "gbias": gb}),
+                of_all("gy", "gz, 0 where y ≤ 0", "y", gy, looks=dead, shaded=True),
+                *of_channels(vectors),
                 of_all("s·gy", "the direct way", "x", terms[0], shaded=True),
-                of_all("\u2212s·Σgy/M", "through the mean", "x", terms[1], digits=2, shaded=True),
-                of_all("\u2212s·x̂·Σgy·x̂/M", "the variance", "x", terms[2], digits=2, shaded=True),
-                of_all("gx", "their sum", "x", by_channel["gx"], digits=2, shaded=True)]],
+                of_all(of_mean, "through the mean", "x", terms[1], **small),
+                of_all(of_var, "the variance", "x", terms[2], **small),
+                of_all("gx", "their sum", "x", gx, **small)]),
         ],
-        "words": [word(p, by_channel, terms, training) for p in np.ndindex(v["x"].shape)],
-        "facts": facts(by_channel["y"] > 0, by_channel["gx"], training), "code": code(state, v),
+        "words": [word(at, turned(y.numpy()), terms, gx, training) for at in np.ndindex(gx.shape)],
+        "facts": facts(alive, gx, training), "code": code(state, v),
     }  # fmt: skip
 
 
@@ -130,22 +123,16 @@ def numbers(state: State) -> dict[str, Array]:
 # ---- in words ----
 
 
-def word(place: tuple[int, ...], of: dict[str, Array], terms: list[Array], training: bool) -> str:
+def word(place: tuple[int, ...], y: Array, terms: Any, gx: Array, training: bool) -> str:
     """What is to be said of an element."""
-    c, n, w = place
-    y, (direct, mean, var), gx = (
-        of["y"][place],
-        (number(t[place], 3) for t in terms),
-        of["gx"][place],
-    )
-    text = f"Image {n}, pixel {w}, channel {c}: y = {number(y)}, "
-    text += "alive: ReLU passes its gradient on. " if y > 0 else "dead: ReLU passes 0 on. "
+    (c, n, w), alive, back = place, y[place] > 0, number(gx[place], 3)
+    text = f"Image {n}, pixel {w}, channel {c}: y = {number(y[place])}, "
+    text += "alive: ReLU passes its gradient on. " if alive else "dead: ReLU passes 0 on. "
     if not training:
-        return text + f"gx = s · gy = {number(gx)}: running mean and variance are constants."
-    text += f"gx = {direct} + ({mean}) + ({var}) = {number(gx)}"
-    return text + (
-        "" if y > 0 or not gx else ": what mean and variance owe reaches it all the same"
-    )
+        return text + f"gx = s · gy = {back}: running mean and variance are constants."
+    text += "gx = {} + ({}) + ({})".format(*(number(each[place], 3) for each in terms))
+    owed = not alive and gx[place]
+    return text + f" = {back}" + ": what mean and variance owe reaches it all the same" * bool(owed)
 
 
 def facts(alive: Array, gx: Array, training: bool) -> list[list[str]]:

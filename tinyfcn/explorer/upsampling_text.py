@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.explorer.grids import number, program
 from tinyfcn.explorer.settings import State, plain
+from tinyfcn.explorer.upsampling_ways import Way
 
 Array = NDArray[Any]
-# Of each way: what it does forward, and what it passes back to a pooled cell.
-NOTES = {
-    "unpool": ("Each value goes back to where it was found; all else is 0.",
-               "Gathering by index: a cell gets what stands where its value was put."),
-    "nails": ("Each value stands at the top left of its block, whoever won. It has no output_size.",
-              "A cell gets what stands at the top left of its block; the rest is lost."),
-    "nearest": ("Each value is repeated over its block.", "A cell gets the sum over its block."),
-    "bilinear": ("Each pixel mixes its two neighbours along each axis, by their distance.",
-                 "A cell gets the sum over all that it was mixed into, by the same weights."),
-    "transposed": ("Each value times w is laid down, a stride apart; what overlaps is added up.",
-                   "A cell gets a convolution of gu with the same kernel, stride and padding."),
-}  # fmt: skip
 EVEN = (
     "A constant map should come out constant. Where a kernel is no multiple of the stride, its "
     "copies overlap here more often than there: a checkerboard, before anything is learned. Where "
@@ -30,10 +21,10 @@ EVEN = (
 )
 
 
-def note(name: str, state: State, g: Any, indices: Array, failed: bool) -> str:
+def note(way: Way, state: State, g: Any, indices: Array, failed: bool) -> str:
     """What a way does, and where a wrong size leads max unpooling."""
-    text = NOTES[name][state["pass"] == "gradient"]
-    if name != "unpool" or state["pass"] == "gradient":
+    text = way.forward if state["pass"] == "forward" else way.back
+    if way.name != "unpool" or state["pass"] == "gradient":
         return text
     if failed:
         return f"The indices reach beyond this plane: output_size={g.size} is needed."
@@ -49,28 +40,28 @@ def note(name: str, state: State, g: Any, indices: Array, failed: bool) -> str:
     return f"{text} Without output_size the plane would be {g.default[0]} x {g.default[1]}."
 
 
-def formulas(state: State, g: Any) -> dict[str, Any]:
+def formulas(state: State, g: Any) -> list[list[str]]:
     """The size after pooling and back along both axes."""
-    axes = []
+    facts = [["size", "OH = ⌊(H + 2·PH - KH) / SH⌋ + 1", "back: (OH - 1)·SH - 2·PH + KH", ""]]
     window = zip(g.size, g.kernel, g.stride, g.padding, g.out, g.default, strict=True)
-    for name, (n, k, s, p, out, back) in zip(("height", "width"), window, strict=True):
-        many = f"{back} to {back + s - 1} are all" if s > 1 else f"only {back} is"
-        lines = [f"pooled: ⌊({n} + 2·{p} - {k}) / {s}⌋ + 1 = {out}",
-                 f"unpooled: ({out} - 1)·{s} - 2·{p} + {k} = {back}",
-                 f"{many} pooled to {out}; x has {n}"]  # fmt: skip
-        short = f"{n} → {out} → {n if state['size'] == 'of x' else back}"
-        if state["size"] == "default" and n > back:
-            short += (
-                f", {n - back} {('row', 'column')[name == 'width']}{'s' * (n - back > 1)} short"
-            )
-        axes.append([name, [line.replace("-", "\u2212") for line in lines], short])
-    rule = "OH = ⌊(H + 2·PH - KH) / SH⌋ + 1; back: (OH - 1)·SH - 2·PH + KH"
-    return {"rule": rule.replace("-", "\u2212"), "axes": axes}
+    for (name, part), (n, k, s, p, out, back) in zip(
+        (("height", "row"), ("width", "column")), window, strict=True
+    ):
+        restored, lost = state["size"] == "of x", n - back
+        facts.append([
+            name, f"pooled: ⌊({n} + 2·{p} - {k}) / {s}⌋ + 1 = {out}",
+            f"unpooled: ({out} - 1)·{s} - 2·{p} + {k} = {back}",
+            f"{f'{back} to {back + s - 1} are all' if s > 1 else f'only {back} is'} pooled to "
+            f"{out}; x has {n}",
+            f"{n} → {out} → {n if restored else back}"
+            + f", {lost} {part}{'s' * (lost > 1)} short" * (not restored and lost > 0),
+        ])  # fmt: skip
+    return [[line.replace("-", "\u2212") for line in fact] for fact in facts]
 
 
-def evenness(g: Any, inside: dict[str, Array]) -> dict[str, Any]:
-    """Whether every pixel is reached by as many kernels, in words and numbers; ``inside`` are sums
-    of weights away from the border."""
+def evenness(g: Any, inside: dict[str, Array]) -> list[list[str]]:
+    """Whether every pixel is reached by as many kernels; ``inside`` are sums of weights away from
+    the border."""
     facts = []
     for name, t, s in zip(("height", "width"), g.taps, g.stride, strict=True):
         kind = f"is no multiple of {s}, uneven: inside, {t // s} or {t // s + 1}"
@@ -80,49 +71,72 @@ def evenness(g: Any, inside: dict[str, Array]) -> dict[str, Any]:
     if facts[0][1] == facts[1][1]:
         facts = [["height and width", facts[0][1].replace("this", "each")]]
     for name, sums in inside.items():
-        low, high = (f"{v:.3g}".replace("-", "\u2212") for v in (sums.min(), sums.max()))
+        low, high = number(sums.min(), 3), number(sums.max(), 3)
         facts.append(
             [f"Σ {name}, inside", f"{low} {'everywhere' if low == high else f'to {high}'}"]
         )
     for s in sorted(set(g.stride)):
         facts.append([f"even for stride {s}", f"kernels of {', '.join(map(str, range(s, 9, s)))}"])
-    return {"note": EVEN, "facts": facts}
+    return facts
+
+
+# ---- of single cells: x[1, 2] and what it has to do with others ----
+
+
+def at(name: str, place: int, columns: int, pad: tuple[int, ...] = (0, 0)) -> str:
+    """A cell as in code, from its number in reading order."""
+    row, column = divmod(place, columns)
+    return f"{name}[{row - pad[0]}, {column - pad[1]}]"
+
+
+def summed(parts: Sequence[tuple[str, float]], between: str = " + ") -> str:
+    """``y[0, 0] + y[0, 1] · 0.25``."""
+    weights = ((name, f" · {number(weight)}" if weight != 1 else "") for name, weight in parts)
+    return between.join(name + weight for name, weight in weights)
+
+
+def of_x(inside: bool, windows: int, wins: Sequence[str], backward: bool) -> str:
+    """What is to be said of an input, which ``windows`` see and that wins some of them."""
+    padding = "" if inside else "Padding, which never wins. "
+    if not windows:
+        return f"{padding}No window reaches it."
+    won = ", ".join(wins) or "none" + ", so no gradient comes" * backward
+    return f"{padding}In {windows} window{'s' * (windows > 1)}, wins {won}."
+
+
+def of_cell(winner: str, index: int, equal: Sequence[str], backward: bool) -> str:
+    """What is to be said of a pooled cell; ``equal`` are others of its window that are as large."""
+    text = f"It is {winner}, the largest of its window, index {index}."
+    if backward:
+        text = f"It goes to {winner}, which won; the others of the window get nothing."
+    if equal:
+        text += (f" A tie: {len(equal) + 1} are as large, and the first in reading order wins, "
+                 f"not {', '.join(equal)}.")  # fmt: skip
+    return text
 
 
 def code(
-    state: State, g: Any, arrays: dict[str, Array], ways: list[dict[str, Any]]
+    state: State, g: Any, arrays: dict[str, Array], found: Sequence[tuple[Way, Any]]
 ) -> dict[str, str]:
     """Programs that print the numbers of the grids."""
-    of = {"tinyfcn": ("tinyfcn", "tinyfcn.functional"), "PyTorch": ("torch", "torch.nn.functional")}
-    return {name: _program(*names, state, g, arrays, ways) for name, names in of.items()}
+    backward = state["pass"] == "gradient"
 
+    def tensor(values: Array, more: str = "") -> str:
+        return f"{{0}}.tensor({plain(values[None, None])}{more})"
 
-def _program(
-    library: str, functional: str, state: State, g: Any, arrays: dict[str, Array],
-    ways: list[dict[str, Any]],
-) -> str:  # fmt: skip
-    torch, backward = library == "torch", state["pass"] == "gradient"
+    def shown(name: str, of: str, gradient: Array) -> tuple[str, str]:
+        line = f"grad({name}, {of}, {tensor(gradient)}, retain_graph=True)[0])"
+        return f"print(tinyfcn.{line}", f"print(torch.autograd.{line}"
 
-    def tensor(values: Any, *shape: int, more: str = "") -> str:
-        return f"{library}.tensor({plain(np.reshape(values, (1, 1, *shape)))}{more})"
-
-    def shown(name: str, of: str, gradient: str) -> str:
-        grad = "torch.autograd.grad" if torch else "tinyfcn.grad"
-        return f"print({grad}({name}, {of}, {gradient}, retain_graph=True)[0])"
-
-    x, w, gy = (arrays[name] for name in ("x", "w", "gy"))
-    lines = [
-        f"import {library}", f"import {functional} as F", "",
-        f"x = {tensor(x, *x.shape, more=', requires_grad=True' if backward else '')}",
-        f"w = {tensor(w, *w.shape)}",
+    lines: list[str | tuple[str, str]] = [
+        f"x = {tensor(arrays['x'], ', requires_grad=True' * backward)}",
+        f"w = {tensor(arrays['w'])}",
         f"y, indices = F.max_pool2d(x, {g.kernel}, {g.stride}, {g.padding}, return_indices=True)",
-        shown("y", "x", tensor(gy, *gy.shape)) if backward else "print(y, indices)",
-    ]  # fmt: skip
-    for way in ways:
-        call = (torch and way["torch"]) or way["call"]
-        lines += ["", f"# {way['title']}{': ' * bool(way['problem'])}{way['problem']}"]
-        if not way["problem"]:
-            gu = way["grid"]
-            back = shown("u", "y", tensor(gu["values"], gu["rows"], gu["columns"]))
-            lines += [f"u = F.{call}", back if backward else "print(u)"]
-    return "\n".join([*lines, ""])
+        shown("y", "x", arrays["gy"]) if backward else "print(y, indices)",
+    ]
+    for way, made in found:
+        lines += ["", f"# {way.title}{': ' * bool(made.problem)}{made.problem}"]
+        if made.u is not None:
+            lines += [(f"u = F.{way.call()}", f"u = F.{way.torch or way.call()}"),
+                      shown("u", "y", made.gu) if backward else "print(u)"]  # fmt: skip
+    return program(lines)

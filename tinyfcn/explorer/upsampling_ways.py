@@ -10,14 +10,16 @@ from tinyfcn.explorer.settings import State
 
 
 class Way(NamedTuple):
-    """A function of ``tinyfcn.functional`` with what it is given; ``torch`` where PyTorch has it
-    under another name."""
+    """A function of ``tinyfcn.functional`` with what it is given, and in words what it does forward
+    and what it passes back to a pooled cell; ``torch`` where PyTorch has it under another name."""
 
     name: str
     title: str
     function: str
     inputs: tuple[str, ...]
     options: dict[str, Any]
+    forward: str
+    back: str
     torch: str = ""
 
     def call(self) -> str:
@@ -25,10 +27,9 @@ class Way(NamedTuple):
         options = [f"{name}={value!r}" for name, value in self.options.items()]
         return f"{self.function}({', '.join([*self.inputs, *options])})"
 
-
-def run(way: Way, arrays: dict[str, Tensor]) -> Tensor:
-    """What the line of code gives."""
-    return getattr(F, way.function)(*(arrays[name] for name in way.inputs), **way.options)
+    def run(self, arrays: dict[str, Tensor]) -> Tensor:
+        """What the line of code gives."""
+        return getattr(F, self.function)(*(arrays[n] for n in self.inputs), **self.options)
 
 
 def ways(state: State, g: Any) -> list[Way]:
@@ -41,9 +42,18 @@ def ways(state: State, g: Any) -> list[Way]:
     nails += f"{tuple(s - 1 for s in g.stride)})"
     return [
         Way("unpool", "Max unpooling", "max_unpool2d", ("y", "indices"),
-            window | ({"output_size": g.size} if restored else {})),
-        Way("nails", "Bed of nails", "unpool_bed_of_nails", ("y",), {"factor": g.stride}, nails),
-        Way("nearest", "Nearest", "interpolate", ("y",), sized | {"mode": "nearest"}),
-        Way("bilinear", "Bilinear", "interpolate", ("y",), sized | {"mode": "bilinear"}),
-        Way("transposed", "Transposed convolution", "conv_transpose2d", ("y", "w"), laid),
+            window | ({"output_size": g.size} if restored else {}),
+            "Each value goes back to where it was found; all else is 0.",
+            "Gathering by index: a cell gets what stands where its value was put."),
+        Way("nails", "Bed of nails", "unpool_bed_of_nails", ("y",), {"factor": g.stride},
+            "Each value stands at the top left of its block, whoever won. It has no output_size.",
+            "A cell gets what stands at the top left of its block; the rest is lost.", nails),
+        Way("nearest", "Nearest", "interpolate", ("y",), sized | {"mode": "nearest"},
+            "Each value is repeated over its block.", "A cell gets the sum over its block."),
+        Way("bilinear", "Bilinear", "interpolate", ("y",), sized | {"mode": "bilinear"},
+            "Each pixel mixes its two neighbours along each axis, by their distance.",
+            "A cell gets the sum over all that it was mixed into, by the same weights."),
+        Way("transposed", "Transposed convolution", "conv_transpose2d", ("y", "w"), laid,
+            "Each value times w is laid down, a stride apart; what overlaps is added up.",
+            "A cell gets a convolution of gu with the same kernel, stride and padding."),
     ]  # fmt: skip

@@ -38,7 +38,7 @@ function short(value, digits = 4) {
   if (value === null) return "∞";
   const size = Math.abs(value);
   const text = size && (size < 0.001 || size >= 1e5) ? value.toExponential(1)
-    : size >= 1000 ? value.toFixed(0) : String(+value.toPrecision(digits));
+    : size >= 10 ** digits ? value.toFixed(0) : String(+value.toPrecision(digits));
   return text.replace("-", "−");
 }
 

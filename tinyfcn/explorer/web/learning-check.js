@@ -48,7 +48,6 @@ class LearningCheck {
     this.kinks.textContent = y.length + p.length
       ? `Between x − ε and x + ε ${many(y, "ReLU")} and ${many(p, "maximum").replace("maximums", "maxima")} change: the quotient mixes two slopes, and backward is not wrong.`
       : "No ReLU and no maximum changes between x − ε and x + ε.";
-    this.plot();
   }
 
   /** @param {string} dtype @param {Precision} result */
