@@ -89,7 +89,7 @@ def page(title: str, *parts: object) -> str:
 
     Example:
         >>> page("Cats & dogs", element("p", "none")).splitlines()[-3:]
-        ['<body><h1>Cats &amp; dogs</h1>', '<p>none</p>', '</body></html>']
+        ['<body><main><h1>Cats &amp; dogs</h1>', '<p>none</p>', '</main></body></html>']
     """
     head = joined(
         element("meta", charset="utf-8"),
@@ -97,4 +97,5 @@ def page(title: str, *parts: object) -> str:
         element("title", title), element("style", Element(_STYLE.read_text("utf-8"))),
     )  # fmt: skip
     body = "\n".join(joined(part) for part in (element("h1", title), *parts))
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}\n</body></html>\n'
+    whole = f"<head>{head}</head>\n<body><main>{body}\n</main></body>"
+    return f'<!DOCTYPE html>\n<html lang="en">{whole}</html>\n'

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinyfcn.cli.lessons import folder
+from tinyfcn.lessons.course import course
 from tinyfcn.lessons.notebook import scripts
 
 # Rooms in all their states; a new room adds a few.
@@ -36,6 +37,13 @@ ADDRESSES = [
     *(f"network?view={view}" for view in ("field", "skips", "pad", "crops")),
 ]
 AXE = importlib.util.find_spec("axe_core_python")
+FAULTS = """axe.run({resultTypes: ['violations']}).then(all => all.violations.map(one =>
+    [one.id, one.impact, ...one.nodes.slice(0, 3).map(node => node.html + node.failureSummary)]))"""
+
+
+def axe() -> str:
+    """The script."""
+    return (Path(AXE.origin).parent / "axe.min.js").read_text("utf-8")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -57,18 +65,24 @@ def test_widths_and_themes(server, browser, width, dark):
 @pytest.mark.skipif(AXE is None, reason="needs axe-core-python")
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
 def test_axe_finds_nothing(server, browser, width, dark):
-    script = (Path(AXE.origin).parent / "axe.min.js").read_text("utf-8")
     browser.size(width, 900, dark)
     browser.load(server.url)
-    browser.run(script + "; 0")
+    browser.run(axe() + "; 0")
     for address in ADDRESSES[dark::2]:  # each once, as axe takes half a second
         browser.go(f"{server.url}#{address}")
-        found = browser.run(
-            "axe.run({resultTypes: ['violations']}).then(all => all.violations.map(one =>"
-            " [one.id, one.impact, ...one.nodes.slice(0, 3).map(node =>"
-            " node.html + node.failureSummary)]))"
-        )
-        assert found == [], address
+        assert browser.run(FAULTS) == [], address
+
+
+@pytest.mark.skipif(AXE is None, reason="needs axe-core-python")
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
+def test_axe_finds_nothing_serious_in_lessons(tmp_path, browser, width, dark):
+    file = tmp_path / "lessons.html"
+    file.write_text(course(scripts(folder())[3:5], lambda lesson: "", str), "utf-8")
+    browser.size(width, 900, dark)
+    browser.send("Page.navigate", url=file.as_uri())
+    browser.until("document.readyState == 'complete' && document.querySelector('summary') != null")
+    browser.run(axe() + "; 0")
+    assert [fault for fault in browser.run(FAULTS) if fault[1] in ("serious", "critical")] == []
 
 
 @pytest.mark.parametrize("script", scripts(folder()), ids=lambda script: script.path.stem)
