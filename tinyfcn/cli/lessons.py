@@ -95,8 +95,9 @@ def overview(known: Sequence[Script]) -> str:
         lines += [f"{number:>2}. {title} ({script.minutes} min{tasks(script)})"]
         lines += [f"    {script.link[0]}"]
     total = sum(script.minutes for script in known)
-    ends = "tinyfcn lessons 1 runs the first. Links open while tinyfcn explore runs."
-    return "\n".join([*lines, "", f"{total} minutes to read; {ends}"])
+    lines += ["", f"{total} minutes to read; tinyfcn lessons 1 runs the first."]
+    lines += ["Links open while tinyfcn explore runs."]
+    return "\n".join([*lines, "The answers are computed in tests/test_lesson_answers.py."])
 
 
 def tasks(script: Script) -> str:

@@ -50,6 +50,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    allow_reuse_address = sys.platform != "win32"  # where two could have one port
 
     def __init__(self, port: int) -> None:
         super().__init__((HOSTS[0], port), Handler)

@@ -4,7 +4,7 @@ What a page may read from there are scripts alone: so the answers that were reco
 one for each room, compressed, and sliders offer only what there is an answer for.
 
 To compute them in the page was tried: under Pyodide the engine runs, on one thread, and answers in
-twice CPython's time. But Python, NumPy and Pillow in WebAssembly are 18 MB, take 3 seconds to begin
+twice CPython's time. But Python, NumPy and Pillow in WebAssembly are 18 MB, take 4 seconds to begin
 with, cannot be read from ``file://`` as they are, and the kernel room would have no compiler.
 """
 
