@@ -27,7 +27,7 @@ ADDRESSES = [
     "learning?part=check&eps=1e-2",
     "learning?part=check&cell=w.1.1&activation=tanh&pool=average",
     "learning?part=norm&at=norm-y.0",
-    "learning?part=norm&mode=eval&batch=large mean",
+    "learning?part=norm&mode=eval&batch=dead channel",
     "kernel?step=30&lane=5",
     "kernel?name=gemm_4&warp=3&step=20&code=PyTorch",
     "kernel?cut=2&seed=2",

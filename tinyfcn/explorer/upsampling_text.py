@@ -42,7 +42,7 @@ def note(way: Way, state: State, g: Any, indices: Array, failed: bool) -> str:
 
 def formulas(state: State, g: Any) -> list[list[str]]:
     """The size after pooling and back along both axes."""
-    facts = [["size", "OH = ⌊(H + 2·PH - KH) / SH⌋ + 1", "back: (OH - 1)·SH - 2·PH + KH", ""]]
+    facts = []
     window = zip(g.size, g.kernel, g.stride, g.padding, g.out, g.default, strict=True)
     for (name, part), (n, k, s, p, out, back) in zip(
         (("height", "row"), ("width", "column")), window, strict=True
@@ -75,8 +75,6 @@ def evenness(g: Any, inside: dict[str, Array]) -> list[list[str]]:
         facts.append(
             [f"Σ {name}, inside", f"{low} {'everywhere' if low == high else f'to {high}'}"]
         )
-    for s in sorted(set(g.stride)):
-        facts.append([f"even for stride {s}", f"kernels of {', '.join(map(str, range(s, 9, s)))}"])
     return facts
 
 
@@ -136,7 +134,13 @@ def code(
     ]
     for way, made in found:
         lines += ["", f"# {way.title}{': ' * bool(made.problem)}{made.problem}"]
-        if made.u is not None:
-            lines += [(f"u = F.{way.call()}", f"u = F.{way.torch or way.call()}"),
-                      shown("u", "y", made.gu) if backward else "print(u)"]  # fmt: skip
+        if made.u is None:
+            continue
+        theirs = way.torch or f"F.{way.call()}"
+        if way.name == "unpool" and len({at for _, at, _ in made.links}) < len(made.links):
+            h, w = made.u.shape  # PyTorch would keep one of several
+            theirs = f"torch.zeros(1, 1, {h * w}).scatter_add(2, indices.flatten(2), y.flatten(2))"
+            theirs += f".view(1, 1, {h}, {w})"
+        lines += [(f"u = F.{way.call()}", f"u = {theirs}"),
+                  shown("u", "y", made.gu) if backward else "print(u)"]  # fmt: skip
     return program(lines)

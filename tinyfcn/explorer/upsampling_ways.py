@@ -11,7 +11,7 @@ from tinyfcn.explorer.settings import State
 
 class Way(NamedTuple):
     """A function of ``tinyfcn.functional`` with what it is given, and in words what it does forward
-    and what it passes back to a pooled cell; ``torch`` where PyTorch has it under another name."""
+    and what it passes back to a pooled cell; ``torch`` where PyTorch's line is another."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ def ways(state: State, g: Any) -> list[Way]:
     window = {"kernel_size": g.kernel, "stride": g.stride, "padding": g.padding}
     sized = {"size": g.size} if restored else {"scale_factor": g.stride}
     laid = {"stride": g.stride, "padding": g.crop, "output_padding": g.extra}
-    nails = f"conv_transpose2d(y, torch.ones(1, 1, 1, 1), stride={g.stride}, output_padding="
+    nails = f"F.conv_transpose2d(y, torch.ones(1, 1, 1, 1), stride={g.stride}, output_padding="
     nails += f"{tuple(s - 1 for s in g.stride)})"
     return [
         Way("unpool", "Max unpooling", "max_unpool2d", ("y", "indices"),
