@@ -5,7 +5,7 @@ for each pixel, and almost everything in it 0. Going back, the gradient is multi
 transposed matrix: gx = A^T gy.
 
 Nothing keeps us from using A^T on the way forward. It takes a small map to a large one, with the
-same kernel, and its gradient is A. That is all there is to a transposed convolution: no new
+same kernel, and A is its backward pass. That is all there is to a transposed convolution: no new
 arithmetic, two passes with their names exchanged. The paper calls it backwards convolution.
 
 It is also called deconvolution, which it is not: A^T undoes the sizes, not the numbers.

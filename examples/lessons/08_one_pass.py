@@ -11,7 +11,7 @@ The crops overlap almost wholly, so one pass saves almost all of the work. For V
 But mind the padding. A crop has zeros beyond its border, where the large image has pixels. Only
 without padding are the scores equal; with it, as in VGG16, every one of them differs.
 
-Change one line: PADDING, from 0 to 1.
+Change one line: PADDING, from 0 to 1. How large is the difference now?
 
 Source: Long, Shelhamer, Darrell (2015), section 3.1; Sermanet et al., "OverFeat" (2014), section
 3.5. ``examples/convolutionalize.py`` measures the time for an AlexNet.

@@ -9,7 +9,8 @@ Its table for Pascal VOC says 86.1 for 32, 92.8 for 16, 96.4 for 8, and the surp
 that is. FCN-32s reached 59.4, so coarseness is not the first of its troubles. The skips, a
 1 x 1 convolution each on pool4 and pool3, halve the stride twice, for hardly any parameters.
 
-How high depends on the objects. These scenes have shapes of 48 to 96 pixels, VOC's are larger.
+How high the bound is depends on the objects. These scenes have shapes of 48 to 96 pixels, VOC's are
+larger.
 
 Change one line: DIAMETER, to (24.0, 48.0) or (128.0, 200.0). What is the bound at 32 now?
 

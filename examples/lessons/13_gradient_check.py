@@ -1,10 +1,11 @@
 """13. Checking a gradient, and why in float64
 
-A gradient can be checked without knowing how it was computed: nudge the input by a little, and see
-by how much the result changes. (f(x + eps v) - f(x - eps v)) / (2 eps) should be the gradient times
-v. It has two errors. One comes from the curve, and shrinks as eps squared. The other comes from
-rounding: f is known to 16 digits in float64 and to 7 in float32, and dividing by eps makes what is
-lost large again. So the error falls, and then rises, until f does not change at all: 100 %.
+A gradient can be checked without knowing how it was computed: nudge the input by a little, eps v,
+and see by how much the result changes. (f(x + eps v) - f(x - eps v)) / (2 eps) should be the
+gradient times v. It has two errors. One comes from the curve, and shrinks as eps squared. The other
+comes from rounding: f is known to 16 digits in float64 and to 7 in float32, and dividing by eps
+makes what is lost large again. So the error falls, and then rises, until f does not change at all:
+100 %.
 
 In float64 there is a wide valley, and its ground is ten digits deep. In float32 the valley is so
 shallow that a wrong gradient can hide in it: that is why gradcheck refuses float32.
