@@ -4,8 +4,10 @@
 //   batch_norm_parts        mean, sum of (x - mean)^2 of each part of a channel  batch_norm_stats
 //   batch_norm_stats        from these, mean and variance of the channel
 //   batch_norm              (x - mean) * invstd * weight + bias, or max(that, 0) batch_norm
+//   batch_norm_whole        all three, of channels of few parts                  batch_norm_train
 //   batch_norm_grad_parts   sums of gy and of gy * (x - mean) of each part       batch_norm_grad
 //   batch_norm_grad         weight * invstd * (gy - share * (sum(gy) + xhat * sum(gy * xhat)))
+//   batch_norm_grad_whole   both, of channels of few parts
 //
 // With an output y, gy counts as 0 where y <= 0.
 //
@@ -13,31 +15,32 @@
 // and the deviations from it afterwards. That is as exact as two passes, also where the mean is
 // large against the deviations and E[x^2] - E[x]^2 would lose every digit.
 //
+// Of small images a launch takes longer than the work. So where a channel has few parts, a block has
+// the whole channel, and its second pass over x finds it in the cache; the bits are the same.
+//
 // Run:  tinyfcn kernels run batch_norm
 
 #include "channel_sums.cuh"
+
+constexpr int WHOLE = 4;  // parts of a channel that are few
 
 __device__ inline int part_size(int part, i64 count) {
     const i64 rest = count - (i64)part * PART;
     return rest < PART ? (int)rest : PART;
 }
 
-// A block a part; means and squares are (channels, parts).
+// A part of x, the same for all threads of its block.
 template <typename T>
-__global__ void batch_norm_parts(const T* __restrict__ x, double* __restrict__ means,
-                                 double* __restrict__ squares, int channels, i64 pixels, i64 count,
-                                 int parts) {
-    __shared__ double shared[PART_THREADS];
+__device__ void part_moments(const T* __restrict__ x, PartWalk at, int size, i64 count,
+                             double* shared, double* mean, double* square) {
     T values[PART_ITEMS];
     T sum = 0;
-    PartWalk at(channels, pixels, parts);
     const i64 first = at.number;
 #pragma unroll
     for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
         values[k] = at.number < count ? x[at.offset] : T(0);
         sum += values[k];
     }
-    const int size = part_size(blockIdx.x % parts, count);
     const T guess = (T)(block_sum(sum, shared) / size);
 
     T deviations = 0, squared = 0;
@@ -50,21 +53,36 @@ __global__ void batch_norm_parts(const T* __restrict__ x, double* __restrict__ m
         }
     }
     const double rest = block_sum(deviations, shared);  // what rounding took from the guess
-    const double square = block_sum(squared, shared);
+    const double sum_squared = block_sum(squared, shared);
     if (threadIdx.x == 0) {
-        means[blockIdx.x] = guess + rest / size;
-        squares[blockIdx.x] = square - rest * rest / size;
+        *mean = guess + rest / size;
+        *square = sum_squared - rest * rest / size;
     }
 }
 
-// A block a channel: the mean of all, and each part's squares moved from its own mean to that.
+// A block a part; means and squares are (channels, parts).
 template <typename T>
-__global__ void batch_norm_stats(const double* __restrict__ means,
-                                 const double* __restrict__ squares, T* __restrict__ mean,
-                                 T* __restrict__ var, i64 count, int parts) {
+__global__ void batch_norm_parts(const T* __restrict__ x, double* __restrict__ means,
+                                 double* __restrict__ squares, int channels, i64 pixels, i64 count,
+                                 int parts) {
     __shared__ double shared[PART_THREADS];
-    means += (i64)blockIdx.x * parts;
-    squares += (i64)blockIdx.x * parts;
+    part_moments(x, PartWalk(channels, pixels, parts), part_size(blockIdx.x % parts, count), count,
+                 shared, means + blockIdx.x, squares + blockIdx.x);
+}
+
+// What is kept of a channel besides its mean. Any of the arrays may be null.
+template <typename T>
+struct Kept {
+    T *var, *invstd;
+    T *running_mean, *running_var;  // the share `keep` stays, and `momentum` of the new ones comes
+    T keep, momentum, eps, unbiased;  // unbiased: M / (M - 1) with M values a channel
+};
+
+// Mean and 1 / sqrt(var + eps) of a channel, for all threads of its block: the mean of all parts, and
+// each part's squares moved from its own mean to that.
+template <typename T>
+__device__ void channel_moments(const double* means, const double* squares, const Kept<T>& kept,
+                                i64 count, int parts, double* shared, T* mean, T* invstd) {
     double sum = 0;
     for (int t = threadIdx.x; t < parts; t += PART_THREADS) sum += means[t] * part_size(t, count);
     const double center = block_sum(sum, shared) / count;
@@ -73,11 +91,39 @@ __global__ void batch_norm_stats(const double* __restrict__ means,
         const double d = means[t] - center;
         square += squares[t] + d * d * part_size(t, count);
     }
-    square = block_sum(square, shared);
-    if (threadIdx.x == 0) {
-        mean[blockIdx.x] = (T)center;
-        var[blockIdx.x] = (T)(square / count);
-    }
+    const T var = (T)(block_sum(square, shared) / count);
+    *mean = (T)center;
+    *invstd = T(1) / sqrt(var + kept.eps);
+    if (threadIdx.x > 0) return;
+    const int c = blockIdx.x;
+    if (kept.var) kept.var[c] = var;
+    if (kept.invstd) kept.invstd[c] = *invstd;
+    if (kept.running_mean)
+        kept.running_mean[c] = kept.keep * kept.running_mean[c] + kept.momentum * *mean;
+    if (kept.running_var)
+        kept.running_var[c] =
+            kept.keep * kept.running_var[c] + kept.momentum * (var * kept.unbiased);
+}
+
+// A block a channel.
+template <typename T>
+__global__ void batch_norm_stats(const double* __restrict__ means,
+                                 const double* __restrict__ squares, T* __restrict__ mean,
+                                 T* __restrict__ var, T* __restrict__ invstd,
+                                 T* __restrict__ running_mean, T* __restrict__ running_var, T keep,
+                                 T momentum, T eps, T unbiased, i64 count, int parts) {
+    __shared__ double shared[PART_THREADS];
+    const Kept<T> kept{var, invstd, running_mean, running_var, keep, momentum, eps, unbiased};
+    const i64 first = (i64)blockIdx.x * parts;
+    T m, s;
+    channel_moments(means + first, squares + first, kept, count, parts, shared, &m, &s);
+    if (threadIdx.x == 0) mean[blockIdx.x] = m;
+}
+
+template <typename T>
+__device__ T normalized(T x, T mean, T scale, T bias, int relu) {
+    const T v = (x - mean) * scale + bias;
+    return relu && v <= 0 ? T(0) : v;
 }
 
 template <typename T>
@@ -87,34 +133,70 @@ __global__ void batch_norm(const T* __restrict__ x, const T* __restrict__ mean,
                            int relu, i64 count) {
     FOR_EACH(i, count) {
         const int c = quotient(i, pixels) % channels;
-        const T v = (x[i] - mean[c]) * (invstd[c] * weight[c]) + bias[c];
-        y[i] = relu && v <= 0 ? T(0) : v;
+        y[i] = normalized(x[i], mean[c], invstd[c] * weight[c], bias[c], relu);
     }
 }
 
-// A block a part; y may be null.
+// A block a channel, of at most WHOLE parts.
+template <typename T>
+__global__ void batch_norm_whole(const T* __restrict__ x, const T* __restrict__ weight,
+                                 const T* __restrict__ bias, T* __restrict__ y,
+                                 T* __restrict__ mean, T* __restrict__ invstd,
+                                 T* __restrict__ running_mean, T* __restrict__ running_var, T keep,
+                                 T momentum, T eps, T unbiased, int channels, i64 pixels, i64 count,
+                                 int parts, int relu) {
+    __shared__ double shared[PART_THREADS], means[WHOLE], squares[WHOLE];
+    const int c = blockIdx.x;
+    for (int part = 0; part < parts; ++part)
+        part_moments(x, PartWalk(channels, pixels, c, part), part_size(part, count), count, shared,
+                     means + part, squares + part);
+    __syncthreads();
+    const Kept<T> kept{nullptr, invstd, running_mean, running_var, keep, momentum, eps, unbiased};
+    T m, s;
+    channel_moments(means, squares, kept, count, parts, shared, &m, &s);
+    if (threadIdx.x == 0) mean[c] = m;
+    const T scale = s * weight[c], shift = bias[c];
+    for (PartWalk at(channels, pixels, c, 0); at.number < count; at.next())
+        y[at.offset] = normalized(x[at.offset], m, scale, shift, relu);
+}
+
+// A part of gy, the same for all threads of its block; y may be null.
+template <typename T>
+__device__ void part_gradients(const T* __restrict__ gy, const T* __restrict__ x, T mean,
+                               const T* __restrict__ y, PartWalk at, i64 count, double* shared,
+                               double* sums, double* products) {
+    T sum = 0, product = 0;
+#pragma unroll
+    for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
+        if (at.number < count && (!y || y[at.offset] > 0)) {
+            sum += gy[at.offset];
+            product += gy[at.offset] * (x[at.offset] - mean);
+        }
+    }
+    const double part_sum = block_sum(sum, shared);
+    const double part_product = block_sum(product, shared);
+    if (threadIdx.x == 0) {
+        *sums = part_sum;
+        *products = part_product;
+    }
+}
+
+// A block a part.
 template <typename T>
 __global__ void batch_norm_grad_parts(const T* __restrict__ gy, const T* __restrict__ x,
                                       const T* __restrict__ mean, const T* __restrict__ y,
                                       double* __restrict__ sums, double* __restrict__ products,
                                       int channels, i64 pixels, i64 count, int parts) {
     __shared__ double shared[PART_THREADS];
-    const T center = mean[blockIdx.x / parts];
-    T sum = 0, product = 0;
-    PartWalk at(channels, pixels, parts);
-#pragma unroll
-    for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
-        if (at.number < count && (!y || y[at.offset] > 0)) {
-            sum += gy[at.offset];
-            product += gy[at.offset] * (x[at.offset] - center);
-        }
-    }
-    const double part_sum = block_sum(sum, shared);
-    const double part_product = block_sum(product, shared);
-    if (threadIdx.x == 0) {
-        sums[blockIdx.x] = part_sum;
-        products[blockIdx.x] = part_product;
-    }
+    part_gradients(gy, x, mean[blockIdx.x / parts], y, PartWalk(channels, pixels, parts), count,
+                   shared, sums + blockIdx.x, products + blockIdx.x);
+}
+
+template <typename T>
+__device__ T input_gradient(T gy, T x, T mean, T invstd, T weight, T sum_gy, T sum_gy_xhat,
+                            T share) {
+    const T xhat = (x - mean) * invstd;
+    return weight * invstd * (gy - share * (sum_gy + xhat * sum_gy_xhat));
 }
 
 template <typename T>
@@ -126,7 +208,34 @@ __global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ 
     FOR_EACH(i, count) {
         const int c = quotient(i, pixels) % channels;
         const T g = !y || y[i] > 0 ? gy[i] : T(0);
-        const T xhat = (x[i] - mean[c]) * invstd[c];
-        gx[i] = weight[c] * invstd[c] * (g - share * (sum_gy[c] + xhat * sum_gy_xhat[c]));
+        gx[i] = input_gradient(g, x[i], mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c],
+                               share);
+    }
+}
+
+// A block a channel, of at most WHOLE parts.
+template <typename T>
+__global__ void batch_norm_grad_whole(const T* __restrict__ gy, const T* __restrict__ x,
+                                      const T* __restrict__ mean, const T* __restrict__ invstd,
+                                      const T* __restrict__ weight, const T* __restrict__ y,
+                                      T* __restrict__ gx, T* __restrict__ sum_gy,
+                                      T* __restrict__ sum_gy_xhat, T share, int channels,
+                                      i64 pixels, i64 count, int parts) {
+    __shared__ double shared[PART_THREADS], sums[WHOLE], products[WHOLE];
+    const int c = blockIdx.x;
+    const T m = mean[c], s = invstd[c], w = weight[c];
+    for (int part = 0; part < parts; ++part)
+        part_gradients(gy, x, m, y, PartWalk(channels, pixels, c, part), count, shared, sums + part,
+                       products + part);
+    __syncthreads();
+    const T sum = (T)parts_sum(sums, parts, shared);
+    const T product = (T)(parts_sum(products, parts, shared) * s);
+    if (threadIdx.x == 0) {
+        sum_gy[c] = sum;
+        sum_gy_xhat[c] = product;
+    }
+    for (PartWalk at(channels, pixels, c, 0); at.number < count; at.next()) {
+        const T g = !y || y[at.offset] > 0 ? gy[at.offset] : T(0);
+        gx[at.offset] = input_gradient(g, x[at.offset], m, s, w, sum, product, share);
     }
 }

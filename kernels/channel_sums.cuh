@@ -20,9 +20,12 @@ struct PartWalk {
     i64 offset;  // of the element in the array
     i64 pixel, pixels, step_pixel, step_offset, to_next_image;
 
-    __device__ PartWalk(int channels, i64 pixels, int parts) : pixels(pixels) {
-        const i64 channel = blockIdx.x / parts;
-        number = (i64)(blockIdx.x % parts) * PART + threadIdx.x;
+    __device__ PartWalk(int channels, i64 pixels, int parts)
+        : PartWalk(channels, pixels, blockIdx.x / parts, blockIdx.x % parts) {}
+
+    // The same of a part that is told. Whoever steps on goes through the parts behind it too.
+    __device__ PartWalk(int channels, i64 pixels, i64 channel, int part) : pixels(pixels) {
+        number = (i64)part * PART + threadIdx.x;
         const i64 image = quotient(number, pixels);
         pixel = number - image * pixels;
         offset = (image * channels + channel) * pixels + pixel;
@@ -54,4 +57,11 @@ __device__ inline double block_sum(double value, double* shared) {
     const double sum = shared[0];
     __syncthreads();  // nobody writes the next values before all have read
     return sum;
+}
+
+// The sum over the parts of a channel, for each thread of the block.
+__device__ inline double parts_sum(const double* sums, int parts, double* shared) {
+    double sum = 0;
+    for (int t = threadIdx.x; t < parts; t += PART_THREADS) sum += sums[t];
+    return block_sum(sum, shared);
 }

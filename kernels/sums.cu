@@ -28,14 +28,12 @@ __global__ void sum_pixels(const T* __restrict__ x, double* __restrict__ sums, i
     if (threadIdx.x == 0) sums[blockIdx.x] = part_sum;
 }
 
-// A block a channel; factors (C,) may be null for 1.
+// A block a channel. Those from `plain` on are multiplied by factors, of the first of these on.
 template <typename T>
 __global__ void channel_totals(const double* __restrict__ sums, const T* __restrict__ factors,
-                               T* __restrict__ totals, int parts) {
+                               T* __restrict__ totals, int plain, int parts) {
     __shared__ double shared[PART_THREADS];
-    sums += (i64)blockIdx.x * parts;
-    double sum = 0;
-    for (int t = threadIdx.x; t < parts; t += PART_THREADS) sum += sums[t];
-    sum = block_sum(sum, shared);
-    if (threadIdx.x == 0) totals[blockIdx.x] = (T)(factors ? sum * factors[blockIdx.x] : sum);
+    const int channel = blockIdx.x;
+    const double sum = parts_sum(sums + (i64)channel * parts, parts, shared);
+    if (threadIdx.x == 0) totals[channel] = (T)(channel < plain ? sum : sum * factors[channel - plain]);
 }

@@ -21,8 +21,8 @@ CORE = [
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
-CORE_LINES = 3276
-ALL_LINES = 23_766
+CORE_LINES = 3286
+ALL_LINES = 23_815
 FILE_LINES = 400
 
 

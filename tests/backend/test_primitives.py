@@ -140,6 +140,12 @@ def batch_norm(a):
     return a.image(), *vectors, True
 
 
+def batch_norm_train(a):
+    n, c, h, w = a.shape
+    running = a.channels(), a.channels(low=0.5)
+    return a(n + 1, c, h, w), a.channels(), a.channels(), running, 0.2, 0.1, True
+
+
 def batch_norm_grad(a):
     vectors = a.channels(), a.channels(low=0.5), a.channels()
     return a.image(), a.image(), *vectors, 1e-3, a.image()
@@ -160,6 +166,7 @@ ARGUMENTS = {
     "adam_update": adam_update,
     "batch_norm": batch_norm,
     "batch_norm_grad": batch_norm_grad,
+    "batch_norm_train": batch_norm_train,
     "batch_norm_stats": lambda a: (a.image(),),
     "concat": lambda a: ([a.image(), a.image()], 1),
     "conv2d": conv2d,
@@ -184,6 +191,12 @@ ARGUMENTS = {
 # The same with other options, said after the name.
 ARGUMENTS |= {
     "batch_norm without_relu": lambda a: (*batch_norm(a)[:-1], False),
+    "batch_norm_train without_running": lambda a: (
+        *batch_norm_train(a)[:3],
+        (None, None),
+        0.2,
+        0.1,
+    ),
     "batch_norm_grad without_relu": lambda a: batch_norm_grad(a)[:-1],
     "conv2d without_bias": lambda a: (*conv2d(a)[:2], None, *WINDOW),
     "conv2d_input_grad of_single_pixels": input_grad_of_single_pixels,

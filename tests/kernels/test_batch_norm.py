@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tinyfcn.backend.cuda import normalization
+
 # A part has 4096 elements of a channel.
 SHAPES = [
     (2, 3, 5, 7),
@@ -103,15 +105,62 @@ def test_forward_and_backward(cuda, twin, numbers, close, dtype, shape, relu):
     close(gx, expected[0], 16, scale)
 
 
+@pytest.fixture(params=[True, False], ids=["whole", "in parts"])
+def whole(request, monkeypatch):
+    """Whether a block takes a channel where that has few parts."""
+    if not request.param:
+        monkeypatch.setattr(normalization, "WHOLE", 0)
+    return request.param
+
+
+def vectors(numbers, channels, dtype):
+    weight, bias, mean, var = numbers(4, channels, dtype=dtype)
+    return weight, bias, (mean, np.abs(var) + 0.5)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_training(cuda, twin, numbers, close, dtype, shape, relu, whole):
+    x, (weight, bias, running) = numbers(*shape, dtype=dtype), vectors(numbers, shape[1], dtype)
+    wide = [a.astype("float64") for a in (x, weight, bias, *running)]
+    y, mean, invstd = cuda.batch_norm_train(x, weight, bias, running, 0.3, 1e-3, relu)
+    options = wide[3:], 0.3, 1e-3, relu
+    expected_y, expected_mean, expected_invstd = twin.batch_norm_train(*wide[:3], *options)
+    terms = 16 if dtype == "float32" else x.size // shape[1]
+    close(mean, expected_mean, terms, 1.0)
+    close(invstd, expected_invstd, terms)
+    close(running[0], wide[3], terms, 1 + np.abs(wide[3]))
+    close(running[1], wide[4], terms)
+    along = [np.reshape(v, (-1, *[1] * (x.ndim - 2))) for v in (expected_invstd, *wide[1:3])]
+    close(y, expected_y, terms, (1 + np.abs(x)) * along[0] * np.abs(along[1]) + np.abs(along[2]))
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 3, 128, 128), (1, 2, 1, 16385)])
+def test_a_block_that_takes_a_channel_gives_the_same_bits(cuda, numbers, dtype, shape, monkeypatch):
+    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    weight, bias, (mean, var) = vectors(numbers, shape[1], dtype)
+    found = []
+    for largest in (normalization.WHOLE, 0):
+        monkeypatch.setattr(normalization, "WHOLE", largest)
+        running = mean.copy(), var.copy()
+        made = y, *moments = cuda.batch_norm_train(x, weight, bias, running, 0.3, 1e-3, True)
+        made += running
+        for mask in (y, None):
+            made += cuda.batch_norm_grad(gy, x, *moments, weight, shape[1] / x.size, mask)
+        found.append([a.tobytes() for a in made])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 2, 64, 65)])
-def test_every_access_is_allowed(checked, twin, numbers, close, dtype, shape):
+def test_every_access_is_allowed(checked, twin, numbers, close, dtype, shape, whole):
     x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
     mean, var = checked.batch_norm_stats(x)
     expected_mean, expected_var = twin.batch_norm_stats(x.astype("float64"))
     terms = 16 if dtype == "float32" else x.size // shape[1]
     close(mean, expected_mean, terms, 1.0)
     close(var, expected_var, terms)
-    y = checked.batch_norm(x, mean, var, var, mean, relu=True)
-    _, sum_gy, _ = checked.batch_norm_grad(gy, x, mean, var, var, 1e-3, y)
+    weight, bias, running = vectors(numbers, shape[1], dtype)
+    y, mean, invstd = checked.batch_norm_train(x, weight, bias, running, 0.3, 1e-3, True)
+    _, sum_gy, _ = checked.batch_norm_grad(gy, x, mean, invstd, weight, 1e-3, y)
     wide = np.where(y > 0, gy, 0).astype("float64")
     close(sum_gy, wide.sum((0, 2, 3)), 16, np.abs(wide).sum((0, 2, 3)))

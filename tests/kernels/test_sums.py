@@ -22,11 +22,13 @@ def test_sum_pixels(cuda, shape, dtype, rng, within_rounding):
 
 @pytest.mark.parametrize("parts", [1, 255, 256, 257, 600])
 def test_totals_of_many_parts(cuda, parts, dtype, rng, within_rounding):
-    sums, factors = rng.standard_normal((3, parts)), rng.standard_normal(3).astype(dtype)
+    sums, factors = rng.standard_normal((2, 3, parts)), rng.standard_normal(3).astype(dtype)
     for times in (None, factors):
-        by = np.ones(3) if times is None else times.astype(np.float64)
-        got = cuda.channel_totals(sums, times, dtype)
-        within_rounding(got, sums.sum(1) * by, np.abs(sums).sum(1) * np.abs(by), 1)
+        by = np.ones((2, 3))
+        if times is not None:
+            by[1] = times
+        got = cuda.channel_totals(sums, times, dtype).reshape(2, 3)
+        within_rounding(got, sums.sum(2) * by, np.abs(sums).sum(2) * np.abs(by), 1)
 
 
 def test_every_access_is_allowed_and_none_is_dear(checked, rng):

@@ -50,10 +50,7 @@ class Backend:
         return np.asarray(array)
 
     def upload(self, data: Any) -> Array:
-        """The array of this backend with the values of a NumPy array, ready when this returns.
-
-        For threads that prepare data: it does not disturb the work of the others.
-        """
+        """The array with the values of a NumPy array; for threads that prepare data."""
         return self.as_array(data)
 
     def synchronize(self) -> None:
@@ -77,7 +74,6 @@ class Backend:
         return self.xp.concatenate(arrays, axis)
 
     # ---- convolution: three primitives, closed under differentiation, see functional/conv.py ----
-    #
     # Each is a sum over the kernel's elements (i, j): a matrix product of the weights there with
     # the pixels that this element meets.
 
@@ -175,7 +171,6 @@ class Backend:
         kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
     ) -> Array:  # fmt: skip
         """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index.
-
         Indices lie in the plane. Mostly each lies in its window of the pooling that is described,
         which helps to be fast, but the result must be right for any.
         """
@@ -188,7 +183,6 @@ class Backend:
 
     def gather_plane(self, x: Array, indices: Array) -> Array:
         """(N, C, H, W) at indices (N, C, OH, OW), which lie in the plane → (N, C, OH, OW).
-
         Where values cannot be looked at (``eager``), an index may lie elsewhere, and gives NaN.
         """
         planes, flat = (a.reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in (x, indices))
@@ -265,13 +259,26 @@ class Backend:
         y = (x - mean) * scale + bias
         return self.relu(y) if relu else y
 
+    def batch_norm_train(
+        self, x: Array, weight: Array, bias: Array, running: Sequence[Array | None],
+        momentum: float, eps: float, relu: bool = False, moments: Any = None,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """batch_norm by mean and variance of x, or ``moments`` = (count, mean, var); gives mean and
+        invstd too. In ``running``, r ← (1 − momentum) · r + momentum · new, with unbiased var."""
+        count, mean, var = moments or (x.size // x.shape[1], *self.batch_norm_stats(x))
+        for values, new in zip(running, (mean, var * (count / (count - 1))), strict=True):
+            if values is not None:
+                values *= 1 - momentum
+                values += momentum * new
+        invstd = (1 / self.xp.sqrt(var + eps)).astype(x.dtype)
+        return self.batch_norm(x, mean, invstd, weight, bias, relu), mean, invstd
+
     def batch_norm_grad(
         self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
         y: Array | None = None, total: Callable[[Array, Array], Sequence[Array]] | None = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         """weight · invstd · (gy − share · (Σ gy + x̂ · Σ gy · x̂)), and for each channel Σ gy and
         Σ gy · x̂, with x̂ = (x − mean) · invstd.
-
         With the output y of a batch_norm with ``relu``, gy is taken as 0 where y ≤ 0. Where the
         batch has further parts, ``total`` gives the sums over all for those over this one.
         """
@@ -354,12 +361,7 @@ class Backend:
 
 
 def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
-    """Output size of a convolution along one axis; below 1 where the kernel does not fit.
-
-    Example:
-        >>> conv_size(5, k=3, s=2, p=1, d=1)
-        3
-    """
+    """Output size of a convolution along one axis; below 1 where the kernel does not fit."""
     return (n + 2 * p - d * (k - 1) - 1) // s + 1
 
 

@@ -28,25 +28,30 @@ class BatchNorm(Function):
 
     total: Any = None  # where the batch has further parts: see Backend.batch_norm_grad
 
-    def __init__(self, eps: float, relu: bool, mean: Any = None, var: Any = None) -> None:
-        self.eps, self.relu, self.training = eps, relu, mean is None
-        # Fixed ones, or those of the batch after forward; and the share of each value in them.
-        self.mean, self.var, self.share = mean, var, 0.0
+    def __init__(
+        self, eps: float, relu: bool, running: Sequence[Any], momentum: float | None = None
+    ) -> None:
+        self.eps, self.relu, self.running, self.momentum = eps, relu, running, momentum or 0.0
+        self.training = momentum is not None
+        self.share = 0.0  # of each value in the mean
 
     def forward(self, x, weight, bias):
-        xp = backend.active().xp
+        used = backend.active()
+        shift = used.zeros(x.shape[1:2], x.dtype) if bias is None else bias
+        scale = _or_ones(weight, x)
         if self.training:
-            self.count, self.mean, self.var = self.statistics(x)
-        mean = self.mean.astype(x.dtype)  # a copy: running values change in place
-        invstd = (1.0 / xp.sqrt(self.var + self.eps)).astype(x.dtype)
-        shift = xp.zeros_like(mean) if bias is None else bias
-        scale = _or_ones(weight, mean)
-        y = backend.active().batch_norm(x, mean, invstd, scale, shift, self.relu)
+            options = self.running, self.momentum, self.eps, self.relu, self.moments(x)
+            y, mean, invstd = used.batch_norm_train(x, scale, shift, *options)
+        else:
+            mean = self.running[0].astype(x.dtype)  # a copy: running values change in place
+            invstd = (1.0 / used.xp.sqrt(self.running[1] + self.eps)).astype(x.dtype)
+            y = used.batch_norm(x, mean, invstd, scale, shift, self.relu)
         self.save_for_backward(x, weight, mean, invstd, y if self.relu else None)
         return y
 
-    def statistics(self, x: Any) -> tuple[Any, Any, Any]:
-        """How many values a channel has, their mean and (biased) variance; sets ``share``."""
+    def moments(self, x: Any) -> Any:
+        """Sets ``share``; gives how many values a channel has, their mean and (biased) variance,
+        if these are not those of x."""
         count = x.size // max(1, x.shape[1])
         if count <= 1:
             raise BatchTooSmall(
@@ -54,7 +59,7 @@ class BatchNorm(Function):
                 f"{x.shape}"
             )
         self.share = 1 / count
-        return count, *backend.active().batch_norm_stats(x)
+        return None
 
     def backward(self, gy):
         *inputs, y = self.saved_tensors
@@ -76,7 +81,7 @@ class BatchNormGrad(Function):
 
     def forward(self, gy, x, weight, mean, invstd, y):
         self.save_for_backward(gy, x, weight, mean, invstd, y)
-        arrays = gy, x, mean, invstd, _or_ones(weight, mean)
+        arrays = gy, x, mean, invstd, _or_ones(weight, x)
         options = self.norm.share, y, self.norm.total
         gx, gbias, gweight = backend.active().batch_norm_grad(*arrays, *options)
         return gx, gweight, gbias
@@ -147,7 +152,7 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     relu: bool = False,
-    op: Callable[[float, bool], BatchNorm] = BatchNorm,
+    op: Callable[[float, bool, Sequence[Any], float], BatchNorm] = BatchNorm,
 ) -> Tensor:
     """Normalise each channel: (x − mean) / √(var + eps) · weight + bias.
 
@@ -164,7 +169,7 @@ def batch_norm(
         eps: added to the variance.
         relu: give max(y, 0), the same as ``relu(batch_norm(…))`` in fewer passes over memory;
             ``nn.Sequential`` asks for it where a ReLU follows a batch norm.
-        op: for training, makes of eps and relu the op that has the statistics of the batch.
+        op: for training, the op that has the statistics of the batch.
 
     Raises:
         BatchTooSmall: when training with a single value a channel; a ValueError.
@@ -204,15 +209,8 @@ def batch_norm(
     if not training:
         if running[0] is None or running[1] is None:
             raise ValueError("batch_norm: needs running_mean and running_var when not training")
-        return BatchNorm(eps, relu, *running)(x, weight, bias)
-    norm = op(eps, relu)
-    y = norm(x, weight, bias)
-    batch = norm.mean, norm.var * (norm.count / (norm.count - 1))
-    for values, new in zip(running, batch, strict=True):
-        if values is not None:
-            values *= 1 - momentum
-            values += momentum * new
-    return y
+        return BatchNorm(eps, relu, running)(x, weight, bias)
+    return op(eps, relu, running, momentum)(x, weight, bias)
 
 
 def local_response_norm(
@@ -254,5 +252,5 @@ def local_response_norm(
     return LocalResponseNorm(int(size), float(alpha), float(beta), float(k))(x)
 
 
-def _or_ones(weight: Any, like: Any) -> Any:
-    return backend.active().xp.ones_like(like) if weight is None else weight
+def _or_ones(weight: Any, x: Any) -> Any:
+    return backend.active().xp.ones(x.shape[1], x.dtype) if weight is None else weight

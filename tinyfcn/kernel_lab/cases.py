@@ -229,14 +229,21 @@ def of_images() -> dict[str, Case]:
     return found
 
 
+NORM_TRAIN = of("batch_norm_train", "image channels channels", (None, None), 0.1, 1e-5)
+# Whoever asks for the sums gets them from a kernel of their own.
 NORM_GRAD = of("batch_norm_grad", "image image channels channels channels", 1e-3)
+NORM_GRAD_SUMS = of(
+    "batch_norm_grad", "image image channels channels channels", 1e-3, None, lambda *sums: sums
+)
 LRN_GRAD = of("local_response_norm_grad", "image image", *LRN)
 CASES: dict[str, Case] = {
     **of_images(),
     "batch_norm_parts": of("batch_norm_stats"),
     "batch_norm": of("batch_norm", "image channels channels channels channels"),
-    "batch_norm_grad_parts": NORM_GRAD,
-    "batch_norm_grad": NORM_GRAD,
+    "batch_norm_whole": NORM_TRAIN,
+    "batch_norm_grad_parts": NORM_GRAD_SUMS,
+    "batch_norm_grad": NORM_GRAD_SUMS,
+    "batch_norm_grad_whole": NORM_GRAD,
     **{name: conv("implicit", name) for name in PASSES},
     **{name.replace("conv2d", "conv2d_direct"): conv("direct", name) for name in PASSES},
     "depthwise_weight_grad": depthwise,

@@ -61,7 +61,8 @@ class BatchNorm2d(Module):
         """(N, C, H, W) → the same shape; with ``relu`` max(that, 0)."""
         x = images("BatchNorm2d", x)
         if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.data[...] += 1
+            count = self.num_batches_tracked.data
+            count += 1  # in place
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or self.running_mean is None, self.momentum, self.eps, relu=relu,

@@ -60,25 +60,25 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     group: Group
 
-    def op(self, eps: float, relu: bool) -> BatchNorm:  # type: ignore[override]
+    def op(self, *options: Any) -> BatchNorm:  # type: ignore[override]
         """The op of one batch."""
-        return SyncBatchNorm(self.group, eps, relu) if self.training else BatchNorm(eps, relu)
+        return SyncBatchNorm(self.group, *options) if self.training else BatchNorm(*options)
 
 
 class SyncBatchNorm(BatchNorm):
     """A batch norm whose statistics, and what they owe to x, are those of all ranks."""
 
-    def __init__(self, group: Group, eps: float, relu: bool) -> None:
-        super().__init__(eps, relu)
+    def __init__(self, group: Group, *options: Any) -> None:
+        super().__init__(*options)
         self.group, self.share = group, 1.0
 
-    def statistics(self, x):
+    def moments(self, x):
         own = backend.active().xp.zeros((3, x.shape[1]))
         if x.size:
             own[0] = x.size // x.shape[1]
             own[1], own[2] = backend.active().batch_norm_stats(x)
         counts, means, variances = self._of_all(own).swapaxes(0, 1)
-        count = sum(counts)
+        self.count = count = sum(counts)
         if backend.active().eager and count[0] <= 1:
             raise BatchTooSmall(
                 f"SyncBatchNorm2d: expected more than 1 value per channel in all, got x {x.shape}"

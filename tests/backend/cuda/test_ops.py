@@ -21,8 +21,8 @@ def pooled_and_unpooled(x):
     return F.max_unpool2d(y, indices, 2, output_size=x.shape)
 
 
-def trained_batch_norm(x, weight, bias):
-    statistics = tinyfcn.tensor(np.zeros(4)), tinyfcn.tensor(np.ones(4))
+def trained_batch_norm(x, weight, bias, dtype="f8"):
+    statistics = tinyfcn.tensor(np.zeros(4, dtype)), tinyfcn.tensor(np.ones(4, dtype))
     return F.batch_norm(x, *statistics, weight, bias, training=True)
 
 
@@ -33,6 +33,9 @@ CASES = {
     "amax": ([IMAGE], lambda x: F.amax(x, 1)),
     "avg_pool2d": ([IMAGE], lambda x: F.avg_pool2d(x, 3, 2, 1)),
     "batch_norm": ([IMAGE, (4,), (4,)], trained_batch_norm),
+    "batch_norm, of other statistics": (
+        [IMAGE, (4,), (4,)], lambda *t: trained_batch_norm(*t, "f4")
+    ),
     "cat": ([IMAGE, IMAGE], lambda x, y: F.cat((x, y), 1)),
     "conv2d": (
         [IMAGE, (6, 2, 3, 2), (6,)], lambda *t: F.conv2d(*t, stride=2, padding=1, groups=2)

@@ -17,8 +17,7 @@ class ChannelSums(Family):
     """``sum_pixels``, and what other families need to sum over pixels."""
 
     def sum_pixels(self, x: Array) -> Array:
-        (sums,) = self.channel_parts("sum_pixels", 1, x)
-        return self.channel_totals(sums, None, x.dtype)
+        return self.channel_totals(self.channel_parts("sum_pixels", 1, x), None, x.dtype)
 
     def channel_parts(self, name: str, results: int, x: Array, *arrays: Any) -> Array:
         """Run a kernel that has a block for each part of each channel of x (N, C, …) and other
@@ -32,7 +31,10 @@ class ChannelSums(Family):
         return sums
 
     def channel_totals(self, sums: Array, factors: Array | None, dtype: Any) -> Array:
-        """Add up the parts of each channel: (C, parts) float64 → (C,) of dtype, times factors."""
-        totals = self.empty(sums.shape[:1], dtype)
-        self.launch("channel_totals", len(totals), THREADS, sums, factors, totals, sums.shape[1])
+        """Add up the parts of each channel: (results, C, parts) float64 → (results · C,) of dtype;
+        those of the last result times factors (C,)."""
+        results, channels, parts = sums.shape
+        totals = self.empty((results * channels,), dtype)
+        plain = len(totals) - (0 if factors is None else channels)
+        self.launch("channel_totals", len(totals), THREADS, sums, factors, totals, plain, parts)
         return totals

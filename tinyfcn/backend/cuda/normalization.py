@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyfcn.backend.base import Array
-from tinyfcn.backend.cuda.channel_sums import THREADS, ChannelSums
+from tinyfcn.backend.cuda.channel_sums import PART, THREADS, ChannelSums
 from tinyfcn.backend.cuda.family import image_size
+from tinyfcn.backend.cuda.kernels import constant
+
+WHOLE = PART * constant("batch_norm.cu", "WHOLE")  # elements of a channel that one block takes
 
 
 class Normalization(ChannelSums):
@@ -17,9 +20,32 @@ class Normalization(ChannelSums):
         channels, pixels = image_size(x)
         means, squares = self.channel_parts("batch_norm_parts", 2, x)
         mean, var = self.empty((2, channels), x.dtype)
-        arrays = means, squares, mean, var
-        self.launch("batch_norm_stats", channels, THREADS, *arrays, len(x) * pixels, means.shape[1])
+        arrays = means, squares, mean, var, None, None, None
+        sizes = len(x) * pixels, means.shape[1]
+        self.launch("batch_norm_stats", channels, THREADS, *arrays, 0, 0, 0, 0, *sizes)
         return mean, var
+
+    def batch_norm_train(
+        self, x: Array, weight: Array, bias: Array, running: Sequence[Array | None],
+        momentum: float, eps: float, relu: bool = False, moments: Any = None,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        if moments or any(r is not None and r.dtype != x.dtype for r in running):
+            options = running, momentum, eps, relu, moments
+            return super().batch_norm_train(x, weight, bias, *options)
+        channels, pixels = image_size(x)
+        count = len(x) * pixels
+        mean, invstd = self.empty((2, channels), x.dtype)
+        numbers = 1 - momentum, momentum, eps, count / (count - 1)
+        if count <= WHOLE:
+            y = self.empty(x.shape, x.dtype)
+            arrays = x, weight, bias, y, mean, invstd, *running
+            sizes = channels, pixels, count, -(-count // PART)
+            self.launch("batch_norm_whole", channels, THREADS, *arrays, *numbers, *sizes, relu)
+            return y, mean, invstd
+        means, squares = self.channel_parts("batch_norm_parts", 2, x)
+        arrays = means, squares, mean, None, invstd, *running, *numbers
+        self.launch("batch_norm_stats", channels, THREADS, *arrays, count, means.shape[1])
+        return self.batch_norm(x, mean, invstd, weight, bias, relu), mean, invstd
 
     def batch_norm(
         self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array, relu: bool = False
@@ -31,12 +57,20 @@ class Normalization(ChannelSums):
         self, gy: Array, x: Array, mean: Array, invstd: Array, weight: Array, share: float,
         y: Array | None = None, total: Callable[..., Any] | None = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        sums, products = self.channel_parts("batch_norm_grad_parts", 2, gy, x, mean, y)
-        sum_gy = self.channel_totals(sums, None, x.dtype)
-        sum_gy_xhat = self.channel_totals(products, invstd, x.dtype)
+        channels, pixels = image_size(x)
+        count = len(x) * pixels
+        if count <= WHOLE and not total:
+            sum_gy, sum_gy_xhat = self.empty((2, channels), x.dtype)
+            gx = self.empty(x.shape, x.dtype)
+            arrays = gy, x, mean, invstd, weight, y, gx, sum_gy, sum_gy_xhat
+            sizes = channels, pixels, count, -(-count // PART)
+            self.launch("batch_norm_grad_whole", channels, THREADS, *arrays, share, *sizes)
+            return gx, sum_gy, sum_gy_xhat
+        sums = self.channel_parts("batch_norm_grad_parts", 2, gy, x, mean, y)
+        sum_gy, sum_gy_xhat = self.channel_totals(sums, invstd, x.dtype).reshape(2, channels)
         totals = total(sum_gy, sum_gy_xhat) if total else (sum_gy, sum_gy_xhat)
         arrays = gy, x, mean, invstd, weight, *totals, y
-        gx = self.compute("batch_norm_grad", x.shape, *arrays, share, *image_size(x))
+        gx = self.compute("batch_norm_grad", x.shape, *arrays, share, channels, pixels)
         return gx, sum_gy, sum_gy_xhat
 
     def local_response_norm(
