@@ -46,7 +46,17 @@ class WarpMemory {
     this.picker = new Picker("Lanes of the warp", pick);
     this.picker.element.classList.add("lanes");
     this.body = make("div", { class: "memory", tabindex: 0, role: "group" });
-    this.element = make("div", { class: "warp" }, this.title, this.picker.element, this.body);
+    this.element = make("div", { class: "warp", onpointerover: (/** @type {Event} */ event) => this.point(event.target), onpointerleave: () => this.point(null) },
+      this.title, this.picker.element, this.body);
+  }
+
+  /** Mark the lane or the word that is pointed at, and what belongs to it. @param {EventTarget | null} target */
+  point(target) {
+    const lanes = (target instanceof Element && target.closest("[data-lanes]")?.getAttribute("data-lanes") || "").split(" ");
+    for (const each of this.element.querySelectorAll("[data-lanes]")) {
+      const own = (each.getAttribute("data-lanes") || "").split(" ");
+      each.classList.toggle("pointed", own.some((lane) => lane && lanes.includes(lane)));
+    }
   }
 
   /**
@@ -62,6 +72,7 @@ class WarpMemory {
       return [String(one), event && i !== undefined && event.memory ? valueText(event, i).replace(/,.*/, " …") : i === undefined ? "" : "waits",
         i === undefined ? "" : `tint${(tints.get(one) ?? 0) % TINTS}`];
     });
+    [...this.picker.element.children].forEach((option, i) => option.setAttribute("data-lanes", String(i)));
   }
 
   /** @param {KernelEvent | undefined} event */
@@ -129,7 +140,7 @@ class WarpMemory {
 function cell(lanes, tint, lane) {
   if (!lanes) return make("span", { class: "word unused", title: "moved, but not asked for" });
   const mine = lanes.includes(lane);
-  return make("span", { class: `word tint${tint % TINTS}${mine ? " mine" : ""}`, title: `lane ${lanes.join(", ")}` }, laneText(lanes));
+  return make("span", { class: `word tint${tint % TINTS}${mine ? " mine" : ""}`, "data-lanes": lanes.join(" "), title: `lane ${lanes.join(", ")}` }, laneText(lanes));
 }
 
 /** One of many, chosen by clicks and arrow keys. */

@@ -1,13 +1,15 @@
 "use strict";
 // The kernel room: the source, a thread's steps through it, what its warp does, and what races.
 
+/** @typedef {{line: string, block: number, thread: number, name: string}} Racer */
+
 class KernelRoom {
   /** @param {Page} page @param {HTMLElement} main */
   constructor(page, main) {
     this.page = page;
     this.controls = new Controls((changes) => page.change({ ...changes }));
-    this.blocks = new Picker("Blocks of the grid", (block) => page.change({ block: block ? String(block) : null }));
-    this.threads = new Picker("Threads of the block", (thread) => this.thread(thread));
+    this.blocks = new Picker("Blocks of the grid", (block) => this.go(block, 32 * this.answer.launch.warp + Number(page.looks.lane)));
+    this.threads = new Picker("Threads of the block", (thread) => this.go(this.answer.launch.number, thread));
     this.threads.element.classList.add("threads");
     this.blockTitle = make("p", { class: "label" });
     this.threadTitle = make("p", { class: "label" });
@@ -31,13 +33,23 @@ class KernelRoom {
     this.rows = new Map();
   }
 
-  /** Choose a thread, maybe of another warp. @param {number} thread */
-  thread(thread) {
-    const warp = Math.floor(thread / 32), lane = String(thread % 32);
-    if (warp === this.answer.launch.warp) return this.page.look({ lane });
-    if (!answered("kernel", changed(this.page.settings, { warp: warp ? String(warp) : null }))) return;
-    this.page.looks.lane = lane;
-    this.page.change({ warp: warp ? String(warp) : null });
+  /** Look at a thread of a block. @param {number} block @param {number} thread */
+  go(block, thread) {
+    const { page, answer: { launch } } = this, warp = Math.floor(thread / 32), lane = String(thread % 32);
+    if (warp === launch.warp && block === launch.number) return page.look({ lane });
+    if (!this.recorded(block, warp)) return;
+    page.looks.lane = lane;
+    page.change(this.place(block, warp));
+  }
+
+  /** @param {number} block @param {number} warp */
+  place(block, warp) {
+    return { block: block ? String(block) : null, warp: warp ? String(warp) : null };
+  }
+
+  /** @param {number} block @param {number} warp */
+  recorded(block, warp) {
+    return answered("kernel", changed(this.page.settings, this.place(block, warp)));
   }
 
   /** @param {any} answer */
@@ -74,12 +86,13 @@ class KernelRoom {
     const [block, thread] = [at(launch.number, launch.grid), at(launch.warp * 32 + lane, launch.block)];
     this.title.replaceChildren(make("b", {}, launch.function.replace("<", "\u200b<")),
       make("small", {}, `grid ${sizes(launch.grid)} · block ${sizes(launch.block)}`));
-    const free = (/** @type {number} */ block) => answered("kernel", changed(page.settings, { block: block ? String(block) : null }));
+    const races = this.racing(answer), here = races.filter((one) => one.block === launch.number);
     this.blockTitle.textContent = `Block (${block.join(", ")})`;
-    this.blocks.show(launch.grid.reduce(product), Math.min(16, launch.grid[0]), launch.number, (i) => [String(i), "", free(i) ? "" : "off"]);
+    this.blocks.show(launch.grid.reduce(product), Math.min(16, launch.grid[0]), launch.number,
+      (i) => [String(i), "", `${this.recorded(i, launch.warp) ? "" : "off"}${races.some((one) => one.block === i) ? " races" : ""}`]);
     this.threadTitle.textContent = `Thread (${thread.join(", ")}): lane ${lane} of warp ${launch.warp}`;
     this.threads.show(launch.block.reduce(product), 32, launch.warp * 32 + lane,
-      (i) => ["", "", `${Math.floor(i / 32) === launch.warp ? "here" : ""}`]);
+      (i) => ["", "", here.some((one) => one.thread === i) ? "races" : Math.floor(i / 32) === launch.warp ? "here" : ""]);
     const i = event ? event.lanes.indexOf(lane) : -1;
     this.now.replaceChildren(...(event ? [make("b", {}, `${event.file}:${event.line}`), " ",
       ...this.deed(event, i)] : ["This thread touches no memory."]));
@@ -118,8 +131,7 @@ class KernelRoom {
         `${requests} × ${each}${cost > 1.3 * least ? " !" : ""}`)]);
     }
     const cuts = new Map(answer.barriers.map((/** @type {[string, number]} */ [file, line], /** @type {number} */ i) => [`${file}:${line}`, String(i + 1)]));
-    const racing = new Map((answer.race?.report?.places || []).map((/** @type {any[]} */ [file, line, block, thread], /** @type {number} */ i) =>
-      [`${file}:${line}`, `thread (${thread.join(", ")})${i ? "" : ` of block (${block.join(", ")})`}`]));
+    const racing = new Map(this.racing(answer).map((one) => [one.line, one]));
     this.source.replaceChildren(...answer.listing.flatMap((/** @type {any} */ part) => [
       make("div", { class: "file" }, make("span", {}, part.file), ...(part === answer.listing[0] ? [make("span", {}, "requests × ",
         make("span", { class: "global" }, "sectors"), " or ", make("span", { class: "shared" }, "turns"), " of each")] : [])),
@@ -127,11 +139,25 @@ class KernelRoom {
         const line = part.first + i, key = `${part.file}:${line}`, cut = cuts.get(key), gone = cut !== undefined && cut === this.page.settings.cut;
         const row = make("div", { class: `line${racing.has(key) ? " racing" : ""}${gone ? " gone" : ""}` },
           make("span", { class: "number" }, String(line)), make("code", {}, text || " ",
-            ...(racing.has(key) ? [make("span", { class: "who" }, ` ⚡ ${racing.get(key)}`)] : [])),
+            ...(racing.has(key) ? [this.racer(/** @type {Racer} */ (racing.get(key)))] : [])),
           make("span", { class: "chips" }, ...chips.get(key) || [], ...(cut ? [this.scissors(cut, gone)] : [])));
         this.rows.set(key, row);
         return row;
       })]));
+  }
+
+  /** Who races: its line, and the numbers and the names of its block and its thread. @param {any} answer @returns {Racer[]} */
+  racing({ race, launch }) {
+    return (race?.report?.places || []).map((/** @type {[string, number, number[], number[]]} */ [file, line, block, thread]) => ({
+      line: `${file}:${line}`, block: number(block, launch.grid), thread: number(thread, launch.block),
+      name: `thread (${thread.join(", ")}) of block (${block.join(", ")})`,
+    }));
+  }
+
+  /** @param {Racer} one */
+  racer({ block, thread, name }) {
+    return make("button", { type: "button", class: "who", "data-value": name, disabled: !this.recorded(block, Math.floor(thread / 32)),
+      onclick: () => this.go(block, thread) }, `⚡ ${name}`);
   }
 
   /** A switch that deletes a barrier. @param {string} cut @param {boolean} gone */
@@ -171,7 +197,7 @@ class KernelRoom {
   compare({ compared }) {
     const most = Math.max(...compared.map((/** @type {any} */ [, { global }]) => global[1]), 1);
     const mostTurns = Math.max(...compared.map((/** @type {any} */ [, { shared }]) => shared[1]), 1);
-    const number = (/** @type {number} */ value) => make("td", {}, value.toLocaleString("en"));
+    const plain = (/** @type {number} */ value) => make("td", {}, value.toLocaleString("en"));
     const bar = (/** @type {number} */ value, /** @type {number} */ most, /** @type {string} */ kind) => {
       const fill = make("span", { class: `fill ${kind}` });
       fill.style.width = `${100 * value / most}%`;
@@ -187,7 +213,7 @@ class KernelRoom {
           const here = this.answer.launch.function.startsWith(`${name}<`);
           return make("tr", { class: here ? "here" : "" }, make("th", { scope: "row" }, make("button", { type: "button", "data-value": name, "aria-pressed": here,
             disabled: !change, onclick: () => this.page.change({ name: change?.[1].name ?? null, block: null, warp: null, cut: null, seed: null }) }, name)),
-            number(global[0]), bar(global[1], most, "global"), each(global), number(shared[0]), bar(shared[1], mostTurns, "shared"), each(shared));
+            plain(global[0]), bar(global[1], most, "global"), each(global), plain(shared[0]), bar(shared[1], mostTurns, "shared"), each(shared));
         })))));
   }
 }
@@ -208,6 +234,11 @@ function wrongMap(canvas, race) {
 /** @param {number} a @param {number} b */
 function product(a, b) {
   return a * b;
+}
+
+/** The number of an (x, y, z): the opposite of `at`. @param {number[]} place @param {number[]} of */
+function number([x, y, z], of) {
+  return x + of[0] * (y + of[1] * z);
 }
 
 /** The (x, y, z) of a number. @param {number} number @param {number[]} of */

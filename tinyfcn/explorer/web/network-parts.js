@@ -83,7 +83,7 @@ class NetworkCrops {
     refill(this.choice, "score", segments("Score", names, score, (text) => this.page.look({ score: text })));
     const shown = (/** @type {number[][][]} */ all) => ({
       planes: /** @type {[string, string][]} */ ([["", ""]]), rows: all[0].length, columns: all[0][0].length, shape: [all[0].length, all[0][0].length], values: all[Number(score)].flat(),
-      pad: /** @type {[number, number]} */ ([0, 0]), edit: null,
+      pad: /** @type {[number, number]} */ ([0, 0]), edit: null, digits: 3,
     });
     this.whole.show({ name: "scores", what: "of one pass over the image", ...shown(answer.whole) });
     this.apart.show({ name: "crops", what: "each by itself", ...shown(answer.apart) });

@@ -115,7 +115,7 @@ class Network {
         : `rows ${short(sides[0][0])} to ${short(sides[0][1])}, columns ${short(sides[1][0])} to ${short(sides[1][1])}`))));
     const tones = [...legend.children].map((each) => getComputedStyle(each).getPropertyValue("--tone"));
     this.field.show({
-      label: "image, and the gradient of the score", sources: [answer.picture, answer.heat], size: answer.size, at: answer.at,
+      label: "image, pale, and the gradient of the score", sources: [answer.picture, answer.heat], pale: true, size: answer.size, at: answer.at,
       frames: named.map(([, [rows, columns], , dash], i) => ({ rows, columns, dash, tone: tones[i] })),
     });
     this.more.hidden = true;

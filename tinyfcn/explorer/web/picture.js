@@ -8,6 +8,7 @@
  * @typedef {object} PictureData
  * @property {string} label
  * @property {string[]} sources pictures, one over the other
+ * @property {boolean} [pale] whether the first picture is
  * @property {[number, number]} size height and width
  * @property {Frame[]} [frames] what lies outside of the picture is drawn, too
  * @property {[number, number] | null} [at] the pixel that is picked
@@ -74,7 +75,9 @@ class Picture {
     const top = Math.min(0, ...frames.map((each) => each.rows[0])), left = Math.min(0, ...frames.map((each) => each.columns[0]));
     const high = Math.max(height - 1, ...frames.map((each) => each.rows[1])) + 1 - top;
     const wide = Math.max(width - 1, ...frames.map((each) => each.columns[1])) + 1 - left;
-    const room = Math.min(this.most, (this.element.parentElement?.clientWidth || this.most) - 2);
+    const parent = this.element.parentElement, around = parent?.clientWidth || this.most;
+    const pair = around < 400 && this.most === 256 && parent?.matches(".gallery"); // two side by side
+    const room = Math.min(this.most, (pair ? (around - 14) / 2 : around) - 2);
     const ratio = window.devicePixelRatio || 1, scale = this.scale = Math.min(room / wide, this.most / high);
     this.corner = [top, left];
     canvas.width = Math.round(wide * scale * ratio);
@@ -90,7 +93,11 @@ class Picture {
     pen.fillRect(left, top, wide, high);
     pen.fillStyle = style.getPropertyValue("--card");
     pen.fillRect(0, 0, width, height);
-    for (const image of this.images.values()) if (image.complete) pen.drawImage(image, 0, 0, width, height);
+    for (const image of this.images.values()) {
+      const pale = data.pale && image.src === data.sources[0];
+      [pen.globalAlpha, pen.filter] = pale ? [0.4, "grayscale(1)"] : [1, "none"];
+      if (image.complete) pen.drawImage(image, 0, 0, width, height);
+    }
     if (data.numbers && scale >= CELL) this.write(pen, data.numbers, style.getPropertyValue("--ink"));
     for (const { rows, columns, tone, dash } of frames) {
       if (rows[1] < rows[0]) continue;
