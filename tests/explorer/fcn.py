@@ -76,7 +76,10 @@ class FCN8s:
             i += 1
         y = layer(layer(x, "fc6", "bn6", 3), "fc7", "bn7", 0)
         y = layer(y, "score_fr", "", 0)
-        for name, at, score in (("upscore2", 3, "score_pool4"), ("upscore_pool4", 2, "score_pool3")):
+        for name, at, score in (
+            ("upscore2", 3, "score_pool4"),
+            ("upscore_pool4", 2, "score_pool3"),
+        ):
             added = layer(pools[at], score, "", 0)
             y = keep(up(y, self.w[name + ".weight"], 2))
             y = keep(y + added if score not in off else y)

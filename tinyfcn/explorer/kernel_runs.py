@@ -127,7 +127,8 @@ def _event(steps: Any, named: _Names) -> dict[str, Any]:
         "memory": "shared" if shared else "global", "name": name, "shift": shift,
         "bytes": dtype.itemsize, "each": size // dtype.itemsize,
         "at": ((steps["address"].astype(np.int64) - begin) // dtype.itemsize).tolist(),
-        "values": [_digits(value) for value in values.ravel().tolist()],
+        "values": [named.array(value, 8, False)[0] if dtype == np.uint64 else _digits(value)
+                   for value in values.ravel().tolist()],
         "cost": int(first["cost"]), "least": int(first["least"]),
     }  # fmt: skip
 

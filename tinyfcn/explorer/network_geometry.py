@@ -152,20 +152,26 @@ def _crop(name: str, larger: CoordinateMap, smaller: CoordinateMap) -> list[Any]
 # ---- fully connected as convolution ----
 
 
-@lru_cache
-def both_ways(image: str, side: int) -> dict[str, Any]:
-    """The scores of a classifier for every crop: from one pass over the image as a convolution, and
-    from a pass for each crop; random weights, without padding, so that a crop's border is like any
-    other place."""
+def classifier() -> nn.Module:
+    """A VGG11 of ten classes, narrow, without padding: so a crop's border is like any other place.
+    Its weights are random."""
     state = random.get_state()
     random.manual_seed(0)
     backbone = VGGBackbone(1 / 16, depth=11)
     for layer in backbone:
         if isinstance(layer, nn.Conv2d):
             layer.padding = (0, 0)
-    classifier = with_classifier(backbone, 3, 10, 1 / 16, 0.5).eval()
+    made = with_classifier(backbone, 3, 10, 1 / 16, 0.5).eval()
     random.set_state(state)
-    dense: Any = models.convolutionalize(classifier)
+    return made
+
+
+@lru_cache
+def both_ways(image: str, side: int) -> dict[str, Any]:
+    """The scores of a classifier for every crop: from one pass over the image as a convolution, and
+    from a pass for each crop."""
+    small = classifier()
+    dense: Any = models.convolutionalize(small)
     x = tinyfcn.tensor(Preprocessing().apply(runs.scene(image, side).image)[None])
     starts = range(0, side - CROP + 1, STEP)
     with no_grad():
@@ -173,11 +179,11 @@ def both_ways(image: str, side: int) -> dict[str, Any]:
         begun = time.perf_counter()
         whole = dense(x).numpy()[0]
         middle = time.perf_counter()
-        parts = [[classifier(x[:, :, i : i + CROP, j : j + CROP]).numpy()[0] for j in starts]
+        parts = [[small(x[:, :, i : i + CROP, j : j + CROP]).numpy()[0] for j in starts]
                  for i in starts]  # fmt: skip
         ended = time.perf_counter()
     apart = np.array(parts).transpose(2, 0, 1)
-    sizes = ((dense, side), (classifier, CROP))
+    sizes = ((dense, side), (small, CROP))
     adds = [summary(model, (3, n, n)).multiply_adds for model, n in sizes]
     return {
         "whole": plain(whole), "apart": plain(apart), "crop": CROP, "step": STEP,

@@ -13,7 +13,7 @@
  * @property {number} bytes of an element
  * @property {number} each elements that a lane accesses
  * @property {number[]} at element of each lane
- * @property {(number | null)[]} values
+ * @property {(number | string | null)[]} values null is NaN; of a table of pointers the names of what they point to
  * @property {number} cost sectors or turns, as the profile counts them
  * @property {number} least
  */
@@ -23,7 +23,7 @@ const TINTS = 6;
 
 /** The values of a lane as text. @param {KernelEvent} event @param {number} i its place among the lanes */
 function valueText(event, i) {
-  return event.values.slice(i * event.each, (i + 1) * event.each).map((value) => (value === null ? "NaN" : short(value))).join(", ");
+  return event.values.slice(i * event.each, (i + 1) * event.each).map((value) => (typeof value === "string" ? value : value === null ? "NaN" : short(value))).join(", ");
 }
 
 /** What a lane accesses: a[12], left + 17. @param {KernelEvent} event @param {number} i */

@@ -46,6 +46,8 @@ class Picture {
       const far = event.shiftKey ? 8 : 1, from = (pick && this.data.at) || this.walked || [0, 0];
       const [row, column] = this.walked = /** @type {Span} */ ([0, 1].map((i) =>
         Math.max(0, Math.min((this.data?.size[i] || 1) - 1, from[i] + far * move[i]))));
+      if (pick) this.data.at = [row, column]; // the next key may come before the answer
+      this.draw();
       (pick || point)(row, column);
     });
   }
