@@ -162,32 +162,26 @@ def skips(state: State) -> dict[str, Any]:
         raise ValueError(f"network: skips are those of an fcn8s, and this is a {spec.model}")
 
     def with_skips(pool4: str, pool3: str) -> runs.Run:
-        pairs = (("score_pool4", pool4), ("score_pool3", pool3))
-        off = tuple(layer for layer, how in pairs if how == "off")
+        off = ("score_pool4",) * (pool4 == "off") + ("score_pool3",) * (pool3 == "off")
         return runs.run(state["image"], _side(state), off=off)
 
     run = with_skips(state["pool4"], state["pool3"])
     whole = with_skips("on", "on")
     state = _inside(state, run, run.scores)
-    names, adds, stages = ("sum_pool4", "sum_pool3"), 0, []
+    stages, sums = [], iter(("sum_pool4", "sum_pool3"))
     for each in run.maps:
         if each.kind == "Add" or "score" in each.name:
             array = each.tensor.numpy()[0, state["class"]]
-            name = each.name or names[adds]
-            adds += not each.name
-            stages.append({"name": name, "range": pictures.span(array), "shape": array.shape,
+            stages.append({"name": each.name or next(sums), "range": pictures.span(array),
+                           "shape": array.shape,
                            "png": pictures.signed(array, pictures.scale(array))})  # fmt: skip
     combinations = []
-    for pool4, pool3 in (("off", "off"), ("on", "off"), ("off", "on"), ("on", "on")):
+    for pool3, pool4 in product(("off", "on"), repeat=2):
         other = with_skips(pool4, pool3)
-        mask = runs.labels(other.scores)
         counts = ConfusionMatrix(len(spec.classes))
-        counts.update(mask[None], whole.truth[None])
-        found = counts.scores()
-        combinations.append({
-            "pool4": pool4, "pool3": pool3, "iu": round(found.mean_iu, 4),
-            "png": pictures.png(visualize.in_colours(mask, spec.classes)),
-        })  # fmt: skip
+        counts.update(runs.labels(other.scores)[None], whole.truth[None])
+        combinations.append({"pool4": pool4, "pool3": pool3, "png": other.labels,
+                             "iu": round(counts.scores().mean_iu, 4)})  # fmt: skip
     return {
         **_looked_at(state, run, run.scores),
         "truth": pictures.png(visualize.in_colours(whole.truth, spec.classes)),
