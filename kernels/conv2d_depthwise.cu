@@ -27,9 +27,12 @@ depthwise_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __re
     const int channels = C / G, oc = blockIdx.x / channels;
     const int c = oc / (OC / G) * channels + blockIdx.x % channels;
     const int first = blockIdx.y * TAPS, taps = KH * KW;
-    int down[TAPS], right[TAPS];  // from the corner of a window
+    int down[TAPS], right[TAPS];  // from the corner of a window; far outside if there is no such tap
 #pragma unroll
-    for (int t = 0; t < TAPS; t++) down[t] = (first + t) / KW * DH, right[t] = (first + t) % KW * DW;
+    for (int t = 0; t < TAPS; t++) {
+        down[t] = first + t < taps ? (first + t) / KW * DH : -(1 << 30);
+        right[t] = (first + t) % KW * DW;
+    }
 
     T sum[TAPS] = {};
     const u32 pixels = OH * OW, all = N * pixels, begin = blockIdx.z * (u32)share;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import shutil
@@ -9,14 +10,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tinyfcn import cli
 from tinyfcn.backend.cuda import nvrtc
+from tinyfcn.backend.cuda.emulator import Emulator
 from tinyfcn.backend.cuda.kernels import declared, folder
+from tinyfcn.backend.cuda.timing import Gpu
+from tinyfcn.cli import kernels
 from tinyfcn.cli.kernels import FINAL, parse, size_of
-from tinyfcn.kernel_lab.cases import CASES, larger
+from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, larger, multiply_adds
 
 KERNELS = declared()
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +109,53 @@ def test_run_of_another_size_and_dtype(call: Call) -> None:
     assert status == 0
     assert "gemm_2 of gemm.cu, float64, M N K = 5 7 3" in said
     assert "gemm_2<double>" in said and "result (5, 7): right" in said
+
+
+class Timed(Emulator):
+    """A small GPU, which takes a millisecond for everything."""
+
+    def timed(self, work: Callable[[], object], repeats: int) -> list[float]:
+        work()
+        return [1e-3] * repeats
+
+    def gpu(self) -> Gpu:
+        return Gpu("A GPU", "90", 1, 1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "dtype", "speed"),
+    [
+        ("gemm_1", (50, 100, 40), "float32", "1.000 ms on the GPU, 0 GFLOP/s, 40% of its peak"),
+        ("gemm_1", (50, 100, 40), "float64", "1.000 ms on the GPU, 0 GFLOP/s"),
+        ("conv2d", (1, 4, 8, 8, 50, 3, 2), "float32", "0 GFLOP/s, 6% of its peak"),
+        ("depthwise_weight_grad", (5, 4, 8, 9, 3, 1), "float32", "0 GFLOP/s, 3% of its peak"),
+        ("relu", (1, 8, 25, 50), "float32", "1.000 ms on the GPU, 0 GB/s, 80% of its peak"),
+    ],
+)
+def test_on_a_gpu_speed_is_told(
+    call: Call, monkeypatch: pytest.MonkeyPatch, name: str, size: Any, dtype: str, speed: str
+) -> None:
+    """Shares by hand: of gemm_1 2 · 50 · 100 · 40 of 10⁶, of relu 80,000 bytes of 10⁵."""
+    monkeypatch.setattr(kernels, "CupyEngine", Timed)
+    words = ("run", name, "--backend", "cupy", "--dtype", dtype)
+    status, said = call(*words, "--size", *size)
+    assert status == 0, said
+    assert said.startswith("A GPU, compute capability 9.0, 1 multiprocessors")
+    (line,) = (line for line in said.splitlines() if line.startswith(f"  {name}"))
+    assert line.endswith(speed)
+    assert "result" in said and "WRONG" not in said
+
+
+def test_sizes_for_a_gpu() -> None:
+    for name, case in CASES.items():
+        size = for_a_gpu(case)
+        assert size_of(name, size) == size and math.prod(size) >= 2**24, name
+    assert for_a_gpu(CASES["gemm_4"]) == (2048, 2048, 2048)
+    assert for_a_gpu(CASES["conv2d"]) == (8, 64, 64, 64, 64, 3, 1)
+    assert multiply_adds("gemm_4", (3, 4, 5)) == 60
+    assert multiply_adds("conv2d", (2, 3, 5, 5, 7, 3, 2)) == 2 * 3 * 7 * 9 * 9
+    assert multiply_adds("depthwise_weight_grad", (2, 3, 5, 5, 1, 1)) == 2 * 3 * 25
+    assert multiply_adds("im2col", (1, 1, 1, 1, 1, 1, 1)) == 0
 
 
 def test_a_wrong_answer_is_called_wrong(call: Call, copy: Path) -> None:

@@ -50,6 +50,20 @@ def test_there_is_something_to_check():
     assert {"LICENSE", "examples/predict.py", "tinyfcn/tensor.py"} <= PATHS
 
 
+def test_the_commands_that_compute_on_a_gpu_are_named(capsys):
+    (sentence,) = re.findall(
+        r"add\n`--backend cupy` to (.*?), which are the commands", TEXT, re.DOTALL
+    )
+    named = {*" ".join(re.findall("`(?:tinyfcn )?(.*?)`", sentence)).split()} - {"run"}
+
+    def takes_it(*words):
+        with pytest.raises(SystemExit):
+            cli.main([*words, "--help-all" if words == ("train",) else "--help"])
+        return "--backend" in capsys.readouterr().out
+
+    assert {c for c in cli.COMMANDS if takes_it(*([c, "run"] if c == "kernels" else [c]))} == named
+
+
 def test_the_table_of_networks_is_what_the_networks_are():
     written = re.search(r"<!-- the output of [^>]*-->\n(.*?)\n<!-- end -->", TEXT, re.DOTALL)
     assert written.group(1) == table()

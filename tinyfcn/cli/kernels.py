@@ -33,17 +33,18 @@ from tinyfcn.backend.cuda import nvrtc
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.emulator import Cost, Emulator, KernelError, from_environment
 from tinyfcn.backend.cuda.kernels import declared, folder
+from tinyfcn.backend.cuda.timing import Gpu
 from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.parser import Parser, did_you_mean, integer
-from tinyfcn.kernel_lab.cases import CASES, larger, sizes
+from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, larger, multiply_adds, sizes
 from tinyfcn.kernel_lab.every_size import LEAST, look, ranges, shells, within
-from tinyfcn.kernel_lab.work import exact, verdicts, work
+from tinyfcn.kernel_lab.work import Launch, exact, verdicts, work
 from tinyfcn.training.report import bar
 
 FINAL = [
     "gemm_4", "gemm_5", "gemm_6", "conv1x1", "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
-    "conv2d_direct", "conv2d_direct_input_grad", "max_pool2d", "any_foreign", "scatter_plane",
-    "gather_plane",
+    "conv2d_direct", "conv2d_direct_input_grad", "depthwise_weight_grad", "max_pool2d",
+    "any_foreign", "scatter_plane", "gather_plane",
 ]  # fmt: skip
 SEEDS = 1, 2  # orders of threads and blocks
 DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sector explain
@@ -136,20 +137,35 @@ def run(options: argparse.Namespace) -> int:
         if options.kernels:
             raise UsageError("--kernels: only the emulator runs a copy")
         engine: Any = CupyEngine()
-        work(engine, name, size, options.dtype)  # compiles
+        size = size if options.size else for_a_gpu(CASES[name])
     else:
         engine = from_environment(options.kernels)
     recorder, results = work(engine, name, size, options.dtype)
+    gpu = engine.gpu() if hasattr(engine, "gpu") else None
+    if gpu:  # all is compiled
+        recorder, _ = work(engine, name, size, options.dtype, repeat=True)
+        print(gpu)
     print(f"{name} of {engine.kernels[name].file}, {options.dtype}, {_named(name, size)}")
-    place = "the GPU" if engine.name == "cupy" else "the CPU"
-    for function, grid, block, seconds in recorder.launches:
-        print(f"  {function:32} grid {_axes(grid):10} block {_axes(block):8} "
-              f"{1000 * seconds:8.2f} ms on {place}")  # fmt: skip
+    for launch in recorder.launches:
+        speed = f"GPU{_speed(launch, gpu, name, size)}" if gpu else "CPU"
+        print(f"  {launch.function:32} grid {_axes(launch.grid):10} block {_axes(launch.block):8} "
+              f"{1000 * launch.seconds:8.{3 if gpu else 2}f} ms on the {speed}")  # fmt: skip
     status = 0
     for result, (right, verdict) in zip(results, verdicts(results, exact(name, size)), strict=True):
         print(f"  result {result.shape}: {verdict}")
         status |= not right
     return status
+
+
+def _speed(launch: Launch, gpu: Gpu, name: str, size: tuple[int, ...]) -> str:
+    """Of products and convolutions the arithmetic, of other kernels the memory's."""
+    own = launch.function.split("<")[0] == name
+    done, unit, most = launch.bytes / 1e9, "GB/s", gpu.gbytes
+    if own and (count := multiply_adds(name, size)):
+        done, unit, most = 2 * count / 1e9, "GFLOP/s", gpu.gflops
+        most *= "double" not in launch.function
+    reached = done / launch.seconds
+    return f", {reached:,.0f} {unit}" + (f", {reached / most:.0%} of its peak" if most else "")
 
 
 def check(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,32 @@ def sizes(case: Case, window: bool = False) -> dict[str, int]:
 def larger(case: Case) -> tuple[int, ...]:
     """One more along every axis: no multiple of a block."""
     return tuple(n + (axis not in ("KERNEL", "STRIDE")) for axis, n in sizes(case).items())
+
+
+# Sizes that keep a GPU busy, by the axes that they begin with; the rest is as usual.
+FOR_A_GPU = {
+    ("M",): (2048, 2048, 2048), ("N", "C", "H", "W"): (16, 64, 128, 128), ("COUNT",): (1 << 24,),
+    ("N", "C", "H", "W", "OC"): (8, 64, 64, 64, 64),
+}  # fmt: skip
+
+
+def for_a_gpu(case: Case) -> tuple[int, ...]:
+    """A size at which its speed shows on a GPU."""
+    axes = tuple(sizes(case))
+    fits = [size for begin, size in FOR_A_GPU.items() if axes[: len(begin)] == begin]
+    return (fits[-1] + tuple(sizes(case).values())[len(fits[-1]) :])[: len(axes)]
+
+
+def multiply_adds(name: str, size: tuple[int, ...]) -> int:
+    """Of a product or a convolution, as the ``conv`` and ``product`` below make it; of others 0."""
+    if not name.startswith(("gemm_", "conv", "depthwise_")):
+        return 0
+    given = dict(zip(sizes(CASES[name]), size, strict=True))
+    if "M" in given:
+        return math.prod(size)
+    kernel, stride, oc = given["KERNEL"], given["STRIDE"], given.get("OC", 1)
+    h, w = ((given[a] + kernel // 2 * 2 - kernel) // stride + 1 for a in "HW")
+    return given["N"] * given["C"] * oc * kernel**2 * h * w
 
 
 class Inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.backend.cuda.timing import median_seconds
 from tinyfcn.backend.errors import BackendError
 from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned, sizes
 
@@ -28,13 +30,19 @@ class Launch(NamedTuple):
     grid: tuple[int, ...]
     block: tuple[int, ...]
     seconds: float
+    bytes: int  # of its arrays, each read or written once
 
 
 class Recorder:
-    """An engine that remembers what another one ran. Its arrays begin where those of a GPU may."""
+    """An engine that remembers what another one ran. Its arrays begin where those of a GPU may.
 
-    def __init__(self, engine: Any) -> None:
+    With ``repeat`` each launch is repeated, and timed by the clock of the device: what comes out of
+    kernels that work in place is then wrong.
+    """
+
+    def __init__(self, engine: Any, repeat: bool = False) -> None:
         self.engine = engine
+        self.repeat = repeat
         self.launches: list[Launch] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -47,10 +55,16 @@ class Recorder:
     def run(self, file: str, function: str, grid: Any, block: Any, *rest: Any) -> None:
         if isinstance(self.engine, Emulator):
             self.engine.library(file)  # compiled before the clock starts
+        launch = functools.partial(self.engine.run, file, function, grid, block, *rest)
         start = time.perf_counter()
-        self.engine.run(file, function, grid, block, *rest)
+        launch()
         self.engine.synchronize()
-        self.launches.append(Launch(function, grid, block, time.perf_counter() - start))
+        seconds = time.perf_counter() - start
+        if self.repeat:
+            seconds = median_seconds(self.engine, launch)
+        given = (a for some in rest[0] for a in (some if isinstance(some, list) else [some]))
+        arrays = {id(a): a.nbytes for a in given if getattr(a, "ndim", 0)}
+        self.launches.append(Launch(function, grid, block, seconds, sum(arrays.values())))
 
     def of(self, name: str) -> list[Launch]:
         """The launches of one kernel."""
@@ -58,18 +72,24 @@ class Recorder:
 
 
 def work(
-    engine: Any, name: str, size: tuple[int, ...], dtype: Any, whole: bool = False
+    engine: Any,
+    name: str,
+    size: tuple[int, ...],
+    dtype: Any,
+    whole: bool = False,
+    repeat: bool = False,
 ) -> tuple[Recorder, list[Any]]:
     """Do the work of a kernel: what was launched, and the results as NumPy arrays.
 
     Args:
         whole: of small whole numbers, see ``Inputs``.
+        repeat: time each launch on the device, see ``Recorder``.
 
     Raises:
         Unfit: if the kernel cannot be run on this size.
         BuildError: if it does not compile.
     """
-    recorder = Recorder(engine)
+    recorder = Recorder(engine, repeat)
     backend: Any = CudaBackend(recorder)
     results = _work(backend, name, size, dtype, whole)
     if not recorder.of(name):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinyfcn import backend
-from tinyfcn.backend.cuda import CudaBackend, device, kernels, launcher
+from tinyfcn.backend.cuda import CudaBackend, device, kernels, launcher, timing
 from tinyfcn.backend.cuda.cupy_engine import CupyEngine
 from tinyfcn.backend.cuda.device import DeviceError
 
@@ -201,6 +201,49 @@ def test_a_changed_header_is_another_build(machine, tmp_path, monkeypatch):
     header = tmp_path / "tile.cuh"
     header.write_text(header.read_text() + "// changed\n")
     assert options() != first
+
+
+def test_time_is_that_between_events_which_the_device_comes_to_without_waiting(machine):
+    gpu, *_ = gpu_that_records(machine)
+    done, cupy = [], sys.modules["cupy"]
+
+    class Event:
+        def record(self):
+            self.number = len(done)
+            done.append("event")
+
+        def synchronize(self):
+            done.append("waited")
+
+    busy = types.SimpleNamespace(memset_async=lambda value, size: done.append("busy"))
+    cupy.empty = lambda *_: types.SimpleNamespace(data=busy)
+    cupy.cuda.Event = Event
+    cupy.cuda.get_elapsed_time = lambda a, b: 1000 * (b.number - a.number)
+    seconds = gpu.engine.timed(lambda: done.extend(["work"] * (len(done) % 3 + 1)), 3)
+    assert {*done[: timing.HEAD_START]} == {"busy"} and done[-1] == "waited"
+    steps = done[timing.HEAD_START : -1]
+    assert steps[0] == steps[-1] == "event" and steps.count("event") == 4
+    assert sum(seconds) == len(steps) - 1 and min(seconds) > 1 and len(seconds) == 3
+
+    times, asked = iter([[0.01], [3.0, 1.0, 2.0]]), []
+    engine = types.SimpleNamespace(timed=lambda work, n: asked.append(n) or next(times))
+    assert timing.median_seconds(engine, None) == 2.0 and asked == [1, 10]
+
+
+def test_what_a_gpu_could_do(machine):
+    gpu, *_ = gpu_that_records(machine)
+    cupy = sys.modules["cupy"]
+    cupy.cuda.runtime.getDeviceProperties = lambda number: {"name": f"GPU {number}".encode()}
+    h100 = dict(MultiProcessorCount=132, ClockRate=1980000, MemoryClockRate=2619000)
+    gpu.engine.device.attributes = {**h100, "GlobalMemoryBusWidth": 5120}
+    gpu.engine.device.compute_capability = "90"
+    found = gpu.engine.gpu()
+    assert found.gflops == pytest.approx(66908, 1e-4)  # 67 TFLOP/s in NVIDIA's data sheet
+    assert found.gbytes == pytest.approx(3352, 1e-3)  # 3.35 TB/s there
+    assert str(found).startswith("GPU 0, compute capability 9.0, 132 multiprocessors; at its")
+    gpu.engine.device.compute_capability = "80"
+    assert gpu.engine.gpu().gflops == pytest.approx(66908 / 2, 1e-4)
+    assert "GB/s" not in str(found._replace(gbytes=0.0))
 
 
 def test_waiting_and_fetching_go_to_cupy(machine):

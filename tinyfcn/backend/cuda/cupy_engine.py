@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinyfcn.backend.cuda.device import require_device
 from tinyfcn.backend.cuda.kernels import declared, folder, instances
+from tinyfcn.backend.cuda.timing import Gpu, by_events, describe
 
 MOST_TABLES = 64
 _NULL = np.uintp(0)
@@ -64,6 +66,14 @@ class CupyEngine:
     def synchronize(self) -> None:
         """Wait until the current stream is done."""
         self.xp.cuda.get_current_stream().synchronize()
+
+    def timed(self, work: Callable[[], object], repeats: int) -> list[float]:
+        """Seconds that the device takes for each repetition of work."""
+        return by_events(self.xp, work, repeats)
+
+    def gpu(self) -> Gpu:
+        """What it is, and what it could do."""
+        return describe(self.xp, self.device)
 
     def run(
         self, file: str, function: str, grid: tuple[int, ...], block: tuple[int, ...],
