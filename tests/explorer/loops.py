@@ -1,9 +1,11 @@
-"""A convolution in plain loops, as far as where it reads."""
+"""A convolution in plain loops: what it multiplies, and the sums of its three passes."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 Place = tuple[int, ...]
 
@@ -23,3 +25,15 @@ def met(state: Mapping[str, object]) -> list[tuple[Place, Place, Place]]:
                     x = first + tap[0], i + tap[1] * dh, j + tap[2] * dw
                     found.append((x, (o, *tap), (o, i // sh, j // sw)))
     return found
+
+
+def summed(
+    into: str, x: np.ndarray, w: np.ndarray, y: np.ndarray, triples: Iterable[tuple[Place, ...]]
+) -> np.ndarray:
+    """One pass, product by product; x is padded, and what is written is read for its shape."""
+    arrays, at = (x, w, y), "xwy".index(into)
+    total = np.zeros(arrays[at].shape)
+    one, other = (i for i in range(3) if i != at)
+    for triple in triples:
+        total[triple[at]] += arrays[one][triple[one]] * arrays[other][triple[other]]
+    return total

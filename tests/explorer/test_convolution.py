@@ -5,17 +5,27 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from loops import met
+from loops import met, summed
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn.explorer.convolution import LARGEST, SETTINGS, answer, states
+from tinyfcn.explorer.convolution import (
+    LARGEST,
+    SETTINGS,
+    Geometry,
+    answer,
+    controls,
+    states,
+)
+from tinyfcn.explorer.settings import read
+from tinyfcn.explorer.static import address
 
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
@@ -55,22 +65,12 @@ def arrays(found: dict[str, Any], state: dict[str, Any]) -> dict[str, np.ndarray
     return made
 
 
-def summed(into: str, numbers: dict[str, np.ndarray], triples: Any) -> np.ndarray:
-    """One pass, product by product."""
-    total = np.zeros(numbers[into].shape)
-    order = "xwy"
-    for triple in triples:
-        a, b = (numbers[key][triple[order.index(key)]] for key in order if key != into)
-        total[triple[order.index(into)]] += a * b
-    return total
-
-
 @settings(max_examples=30, deadline=None)
 @given(addresses())
 def test_all_numbers_are_those_of_plain_loops(state):
     found = answer(state)
     numbers, into, triples = arrays(found, state), state["into"], met(state)
-    expected = summed(into, numbers, triples)
+    expected = summed(into, **numbers, triples=triples)
     (ph, pw), inner = found["grids"]["x"]["pad"], slice(None)
     if into == "x":  # what falls into the padding is cut off
         inner = (slice(None), slice(ph, expected.shape[1] - ph), slice(pw, expected.shape[2] - pw))
@@ -90,7 +90,7 @@ def test_all_numbers_are_those_of_plain_loops(state):
     ]
     seen = [t for t, (i, j) in zip(triples, places, strict=True) if i * columns + j <= step
             and 0 <= j < columns]  # fmt: skip
-    part = summed(into, numbers, seen)[inner].ravel()
+    part = summed(into, **numbers, triples=seen)[inner].ravel()
     np.testing.assert_allclose(found["partial"][step], part, rtol=2e-5, atol=1e-4)
     np.testing.assert_array_equal(found["partial"][-1], numbers[into][inner].ravel())
 
@@ -157,10 +157,9 @@ def test_views_are_the_convolution(state):
     state["into"] = "y"
     found = answer(state)
     numbers = arrays(found, state)
-    views = {view["name"]: view for view in found["views"]}
     ws = [found["grids"]["w"]["values"][t] for t in found["triples"][1::3]]
     x, y = (np.array(found["grids"][key]["values"]) for key in "xy")
-    for sheet, source in zip(views["matrix"]["sheets"], (x, y), strict=True):
+    for sheet, source in zip(found["matrix"]["sheets"], (x, y), strict=True):
         matrix = np.zeros(sheet["rows"] * sheet["columns"])
         for at, weight in zip(sheet["of"], ws, strict=True):
             if at >= 0:
@@ -170,18 +169,18 @@ def test_views_are_the_convolution(state):
             whole = matrix
             np.testing.assert_allclose(matrix @ x, y, rtol=2e-5, atol=1e-4)
     np.testing.assert_array_equal(matrix, whole.T)
-    sheet = views["im2col"]["sheets"][0]
+    sheet = found["im2col"]["sheets"][0]
     columns = np.full(sheet["rows"] * sheet["columns"], np.nan)
     columns[sheet["of"]] = numbers["x"].ravel()[found["triples"][::3]]
     groups, (oc, *_) = int(state["groups"]), numbers["w"].shape
     kernels = numbers["w"].reshape(groups, oc // groups, -1)
     product = kernels @ columns.reshape(groups, -1, sheet["columns"])
     np.testing.assert_allclose(product.ravel(), y, rtol=2e-5, atol=1e-4)
-    tables = {name: np.array(table) for name, _, table in views["counts"]["tables"]}
-    inside = sum(sheet >= 0 for sheet in views["matrix"]["sheets"][0]["of"])
+    tables = {name: np.array(table) for name, _, table in found["counts"]["tables"]}
+    inside = sum(sheet >= 0 for sheet in found["matrix"]["sheets"][0]["of"])
     assert {int(table.sum()) for table in tables.values()} == {inside}
     grid = y.reshape(numbers["y"].shape)
-    for first, tables in views["winograd"].get("tiles", []):
+    for first, tables in found["winograd"].get("tiles", []):
         o, i, j = np.unravel_index(first, grid.shape)
         tile = grid[o, i : i + 2, j : j + 2]
         whole = np.array(tables[-1][2][0])[: tile.shape[0], : tile.shape[1]]
@@ -193,9 +192,12 @@ def test_the_remainder_is_the_output_padding():
     found = answer({"h": "6", "sh": "2", "swapped": "yes", "into": "x"})
     assert "output_padding=(1, 0)" in found["code"]["PyTorch"]
     assert [found["grids"][key]["rows"] for key in "xy"] == [6, 2]
-    height, width = answer({"h": "6", "sh": "2"})["formulas"]["axes"]
-    assert height[1][-1] == "⌊3 / 2⌋ + 1, and 3 = 1·2 + 1"
-    assert height[2] == "2; no window reaches the last row" and width[2] == "4"
+    _, height, width = answer({"h": "6", "sh": "2"})["facts"]
+    assert height[-2:] == [
+        "= ⌊3 / 2⌋ + 1, and 3 = 1·2 + 1",
+        "= 2; no window reaches the last row",
+    ]
+    assert width[-1] == "= 4"
 
 
 @pytest.mark.parametrize(
@@ -231,11 +233,57 @@ def test_an_image_and_its_edges():
 
 
 def test_what_is_recorded_can_be_walked_through():
-    """Each control has more than its one value in the default, and each pass of it is there."""
-    recorded = {tuple(sorted((n, v) for n, v in s.items() if v)) for s in states()}
-    assert 300 < len(recorded) < 600
-    for into in "yxw":
-        for swapped in ("no", "yes"):
-            named = {"into": into, "swapped": swapped}
-            key = {n: v for n, v in named.items() if v != DEFAULTS[n]}
-            assert tuple(sorted(key.items())) in recorded
+    """Step by step from the defaults, by what the controls offer and nothing else."""
+    recorded = {address(state) for state in states()}
+    reached, new = {""}, [""]
+    while new:
+        state = dict(part.split("=") for part in new.pop().split("&") if part)
+        full = read("convolution", SETTINGS, state)
+        for control in controls(full, Geometry(full)):
+            there = {address({**state, **change}) for _, change in control["options"]}
+            new += (there & recorded) - reached
+            reached |= there & recorded
+    assert reached == recorded and 1500 < len(recorded) < 2500
+    for k, s, p, d in itertools.product((1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2)):
+        pairs = zip("kspd", (k, s, p, d), (3, 1, 0, 1), strict=True)
+        changed = {f"{n}{a}": str(v) for n, v, usual in pairs for a in "hw" if v != usual}
+        for swapped, into in itertools.product(({}, {"swapped": "yes"}), ({}, {"into": "w"})):
+            assert address({"axes": "together", **changed, **swapped, **into}) in recorded
+
+
+@settings(max_examples=20, deadline=None)
+@given(addresses())
+def test_tiles_read_what_their_windows_share_once(state):
+    found, triples = answer(state), met(state)
+    grid, (ph, pw) = found["grids"]["x"], found["grids"]["x"]["pad"]
+    rows, columns = found["grids"]["y"]["rows"], found["grids"]["y"]["columns"]
+    alone = {}
+    for m in (1, 2, 4):
+        reads: dict[tuple[int, int], set[Any]] = {
+            (i, j): set() for i in range(0, rows, m) for j in range(0, columns, m)
+        }
+        for (c, i, j), _, (_, row, column) in triples:
+            if 0 <= i - ph < grid["rows"] and 0 <= j - pw < grid["columns"]:
+                reads[row - row % m, column - column % m].add((c, i - ph, j - pw))
+        many = np.zeros(grid["shape"], int)
+        for place in itertools.chain(*reads.values()):
+            many[place] += 1
+        alone = alone or {tile: len(each) for tile, each in reads.items()}
+        size = found["tiles"]["sizes"][str(m)]
+        np.testing.assert_array_equal(size["table"][2], many)
+        for words, ((i, j), each) in zip(size["words"], reads.items(), strict=True):
+            inside = [n for (a, b), n in alone.items() if 0 <= a - i < m and 0 <= b - j < m]
+            assert f"read {len(each)} numbers of x together, one by one {sum(inside)}: " in words
+
+
+def test_height_and_width_together():
+    """One slider for both; what is different becomes as the height is."""
+    together = {"axes": "together"}
+    names = [each["name"] for each in answer(together)["controls"]]
+    assert names[3:8] == ["h", "kh", "sh", "ph", "dh"] and "kw" not in names
+    kernel = {each["name"]: each for each in answer(together)["controls"]}["kh"]
+    assert kernel["options"][0] == ["1", {"kh": "1", "kw": "1"}]
+    apart = {"kw": "2", "h": "5"}
+    axes = {each["name"]: each for each in answer(apart)["controls"]}["axes"]
+    assert axes["options"][1] == ["together", {"axes": "together", "w": "5", "kw": None}]
+    assert "kw" in [each["name"] for each in answer(apart | together)["controls"]]

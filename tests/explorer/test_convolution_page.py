@@ -2,133 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
 
 import numpy as np
 import pytest
 from chromium import Browser, moved
-from loops import met
+from convolution_seen import (
+    CELL,
+    CONTROL,
+    MINUS,
+    SEEN,
+    asked,
+    is_right,
+    lit,
+    marked,
+    numbers,
+    passed,
+)
 
 import tinyfcn
 import tinyfcn.functional as F
-
-# What a reader sees of each grid, and of the sliders.
-SEEN = """(() => {
-  const grid = key => {
-    const all = [...document.querySelectorAll(`.stage .tensor.of-${key} table`)];
-    const rows = table => [...table.rows].map(row => [...row.cells]);
-    const cells = all.map(table => rows(table));
-    return {
-      name: document.querySelector(`.stage .of-${key} h3 b`).textContent,
-      text: cells.map(plane => plane.map(row => row.map(cell => cell.textContent))),
-      kind: cells.map(plane => plane.map(row => row.map(cell => cell.className))),
-      label: cells.map(plane => plane.map(row => row.map(cell => cell.getAttribute("aria-label")))),
-    } };
-  const values = [...document.querySelectorAll(".controls [name]")].map(
-    e => [e.name, e.matches("select") ? e.value : e.ariaValueText]);
-  return {
-    x: grid("x"), w: grid("w"), y: grid("y"), controls: Object.fromEntries(values),
-    pressed: [...document.querySelectorAll(".passes [aria-pressed=true]")].map(
-      e => e.dataset.value),
-    sum: document.querySelector(".sum").innerText,
-    address: decodeURIComponent(location.hash),
-  } })()"""
-MINUS = "\u2212"
-CONTROL = (
-    "(e => e.matches('select') ? e.value : e.nextElementSibling.textContent)"
-    "(document.querySelector('.controls [name=%s]'))"
-)
-CELL = "document.querySelectorAll('.stage .tensor.of-%s td')[%d]"
-
-
-def numbers(grid: dict[str, Any], shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """What stands in the cells, without padding."""
-    kinds, texts = np.array(grid["kind"]), np.array(grid["text"])
-    inside = np.array([["pad" not in kind.split() for kind in row] for row in kinds[0]])
-    rows, columns = inside.any(1), inside.any(0)
-    values = texts[:, rows][:, :, columns]
-    return np.vectorize(lambda text: float(text.replace(MINUS, "-")))(values)
-
-
-def asked(seen: dict[str, Any]) -> dict[str, int | str]:
-    """The convolution that is shown, by the size of its x."""
-    of = seen["controls"]
-    found: dict[str, Any] = {n: int(of[n]) for n in of if n not in ("image", "kernel", "dtype")}
-    found["into"], *more = seen["pressed"]
-    found["swapped"] = bool(more)
-    size = numbers(seen["x"]).shape
-    return found | {"h": size[1], "w": size[2]}
-
-
-def is_right(seen: dict[str, Any]) -> dict[str, Any]:
-    """Compute what the page should show from the numbers that it shows."""
-    about = asked(seen)
-    groups = about["groups"]
-    x, w, y = (numbers(seen[key]) for key in "xwy")
-    w = w.reshape(about["oc"], about["c"] // groups, *w.shape[1:])
-    window = [(about[f"{letter}h"], about[f"{letter}w"]) for letter in "spd"]
-    assert (w.shape[2], w.shape[3]) == (about["kh"], about["kw"])
-    a, b, c = (tinyfcn.tensor(v, requires_grad=True) for v in (x[None], w, y[None]))
-    extra = [about.get("eh", 0), about.get("ew", 0)]
-    into, names = about["into"], [seen[key]["name"] for key in "xwy"]
-    if about["swapped"]:
-        assert names == {"x": ["y", "w", "x"], "y": ["gy", "w", "gx"], "w": ["gy", "gw", "x"]}[into]
-        out = F.conv_transpose2d(c, b, None, window[0], window[1], extra, groups, window[2])
-        back, source = x[None], c
-    else:
-        assert names == {"y": ["x", "w", "y"], "x": ["gx", "w", "gy"], "w": ["x", "gw", "gy"]}[into]
-        out = F.conv2d(a, b, None, *window, groups)
-        back, source = y[None], a
-    if "y" in names:
-        expected, shown = out.numpy(), back
-    else:
-        out.backward(back)
-        expected, shown = (b.grad.numpy(), w) if into == "w" else (
-            source.grad.numpy(), source.numpy())  # fmt: skip
-    assert expected.shape == shown.shape
-    if into == "w" or "y" in names:
-        np.testing.assert_allclose(shown, expected, rtol=1e-3, atol=2e-3)
-    else:  # the gradient stands where its input would
-        np.testing.assert_allclose(numbers(seen[into])[None], expected, rtol=1e-3, atol=2e-3)
-    for key in "xwy":  # what a screen reader reads
-        for plane, labels in zip(seen[key]["text"], seen[key]["label"], strict=True):
-            for row, names in zip(plane, labels, strict=True):
-                assert all(name.endswith(f"{'' if not text else ' ' + text}") for text, name in
-                           zip(row, names, strict=True))  # fmt: skip
-    return about
-
-
-def marked(grid: dict[str, Any]) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
-    """Which cells are lit, and which is the one they belong to."""
-    kinds = np.array(grid["kind"])
-    places = [*np.ndindex(kinds.shape)]
-    return tuple({p for p in places if kind in kinds[p].split()} for kind in ("on", "main"))
-
-
-def lit(seen: dict[str, Any], key: str, place: tuple[int, ...]) -> None:
-    """Exactly the cells are lit that are multiplied with one."""
-    about = asked(seen)
-    split = about["c"] // about["groups"]
-    planes = {"x": lambda p: p, "y": lambda p: p, "w": lambda p: (p[0] * split + p[1], *p[2:])}
-    all_of = [
-        {k: planes[k](p) for k, p in zip("xwy", triple, strict=True)} for triple in met(about)
-    ]
-    meets = [triple for triple in all_of if triple[key] == place]
-    for other in "xwy":
-        on, main = marked(seen[other])
-        if other == key:
-            assert main == {place}
-            assert on - main == set()
-        else:
-            assert (on, main) == ({triple[other] for triple in meets}, set())
-
-
-settled = Browser.ask
+from tinyfcn.explorer import convolution
+from tinyfcn.explorer.static import address
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_configurations(room, seed):
-    """Five from each seed: sliders are moved at random, and cells pointed at."""
+    """Five from each seed: sliders are moved at random, then all that can be done is done."""
     rng = np.random.default_rng(seed)
     for _ in range(5):
         for _ in range(6):
@@ -145,13 +45,78 @@ def test_random_configurations(room, seed):
                 room.ask(moved(name, at) + f"; window.chosen = {CONTROL % name}")
                 assert room.run(f"window.chosen === {CONTROL % name}"), name
         is_right(room.run(SEEN))
-        key = "xwy"[rng.integers(3)]
-        count = room.run(f"document.querySelectorAll('.stage .tensor.of-{key} td').length")
-        index = int(rng.integers(count))
-        room.mouse("moved", *room.middle(CELL % (key, index)))
-        seen = room.run(SEEN)
-        shape = np.array(seen[key]["text"]).shape
-        lit(seen, key, tuple(map(int, np.unravel_index(index, shape))))
+        walked(room, rng, "xwy"[rng.integers(3)])
+        stepped(room, rng)
+        changed(room, rng)
+
+
+def walked(room: Browser, rng: np.random.Generator, key: str) -> None:
+    """Point at a cell, hold on to it, let it go, and walk on by a key."""
+    shape = np.shape(room.run(SEEN)[key]["text"])
+    place = tuple(int(rng.integers(n)) for n in shape)
+    index = int(np.ravel_multi_index(place, shape))
+    room.mouse("moved", *room.middle(CELL % (key, index)))
+    lit(room.run(SEEN), key, place)
+    room.click(CELL % (key, index))
+    assert f"at={key}.{index}" in room.run("location.hash")
+    room.mouse("moved", 0, 0)
+    lit(room.run(SEEN), key, place)
+    room.press("Escape")
+    assert "at=" not in room.run("location.hash")
+    room.run(f"document.activeElement.blur(); ({CELL % (key, index)}).focus()")
+    plane, row, column = place
+    arrow, step = (("ArrowDown", (1, 0)), ("ArrowRight", (0, 1)))[rng.integers(2)]
+    room.press(arrow)
+    lit(room.run(SEEN), key, (plane, min(row + step[0], shape[1] - 1),
+                              min(column + step[1], shape[2] - 1)))  # fmt: skip
+    room.run("document.activeElement.blur()")
+
+
+def stepped(room: Browser, rng: np.random.Generator) -> None:
+    """Paint a part of the result, from the input and from the output."""
+    into = asked(room.run(SEEN))["into"]
+    room.run("document.querySelector('[data-value=scatter]').click()")
+    last = int(rng.integers(room.run("+document.querySelector('[name=step]').max + 1")))
+    room.run(moved("step", last))
+    seen = room.run(SEEN)
+    part = passed(seen, ("x" if into == "y" else "y", last))
+    np.testing.assert_allclose(numbers(seen[into]), part, rtol=1e-3, atol=2e-3)
+    room.run("document.querySelector('[data-value=gather]').click()")
+    last = int(rng.integers(room.run("+document.querySelector('[name=step]').max + 1")))
+    room.run(moved("step", last))
+    seen = room.run(SEEN)
+    kinds = np.array(seen[into]["kind"])
+    texts = np.array(seen[into]["text"])[np.char.find(kinds, "pad") < 0].reshape(len(kinds), -1)
+    assert (texts != "").all(0).tolist() == [i <= last for i in range(texts.shape[1])]
+    room.press("Escape")
+    room.run("page.look({step: ''})")
+
+
+def changed(room: Browser, rng: np.random.Generator) -> None:
+    """Type a number into each array that is read, and drag one."""
+    into = asked(room.run(SEEN))["into"]
+    for key in sorted({*"xwy"} - {into}):
+        inside = room.run(
+            f"[...document.querySelectorAll('.stage .tensor.of-{key} td')]"
+            ".flatMap((e, i) => e.matches('.pad') ? [] : [i])"
+        )
+        index = inside[rng.integers(len(inside))]
+        room.run(f"({CELL % (key, index)}).focus()")
+        value = int(rng.integers(-9, 10))
+        room.enter(str(value))
+        assert room.run(f"({CELL % (key, index)}).textContent") == str(value).replace("-", MINUS)
+        is_right(room.run(SEEN))
+    x, y = room.middle(CELL % (key, index))
+    room.mouse("moved", x, y)
+    room.mouse("pressed", x, y)
+    room.drag(x, y - 12)
+    room.mouse("released", x, y - 12)
+    step = 0.05 if room.run(f"page.answer.grids.{key}.picture") else 0.5
+    shown = f"{value + 2 * step:g}".replace("-", MINUS)
+    room.until(f"({CELL % (key, index)}).textContent === '{shown}' && !page.asking")
+    is_right(room.run(SEEN))
+    room.run("document.activeElement.blur()")
+    room.mouse("moved", 0, 0)
 
 
 def test_pins_keys_and_escape(room):
@@ -305,15 +270,56 @@ def test_slider_is_answered_at_once(room):
     assert room.fastest("kh", places) < 250  # a machine that is busy with other tests
 
 
-def test_the_folder_of_files(browser, folder):
+def test_tiles_share_what_their_windows_read(room):
+    """By the mouse and by keys, for tiles of one, of 2 x 2 and of 4 x 4 outputs."""
+    room.run("document.querySelector('[data-value=tiles]').click()")
+    on = (
+        "[...document.querySelectorAll('.stage .of-%s td')]"
+        ".flatMap((e, i) => /%s/.test(e.className) ? [i] : [])"
+    )
+    for m, first in ((2, (2, 2)), (4, (0, 0)), (1, (2, 3))):
+        room.run(f"document.querySelector('.views [data-value=\"{m}\"]').click()")
+        if m == 4:
+            room.run(f"({CELL % ('y', 11)}).focus()")
+        else:
+            room.mouse("moved", *room.middle(CELL % ("y", 11)))
+        (i, j), size = first, m
+        window = Counter(
+            (a + k) * 6 + b + n for a in range(i, i + size) for b in range(j, j + size)
+            for k in range(3) for n in range(3)
+        )  # fmt: skip
+        assert room.run(on % ("y", "on|main")) == [
+            4 * a + b for a in range(i, i + m) for b in range(j, j + m)
+        ]
+        assert room.run(on % ("x", "on|many")) == sorted(window)
+        assert room.run(on % ("x", "many")) == sorted(c for c, n in window.items() if n > 1)
+        said = room.run("document.querySelector('.views [role=status]').textContent")
+        assert f"read {len(window)} numbers of x together, one by one {9 * m * m}: " in said
+        assert room.run("document.querySelector('.sum').innerText").startswith("y[0, 2, 3] = ")
+        room.run("document.activeElement.blur()")
+        room.mouse("moved", 0, 0)
+    assert room.run("document.querySelectorAll('.views table').length") == 1
+    assert "tile=1&view=tiles" in room.run("location.hash")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def some():
+    """A part of the answers that the folder has: the first steps, and a few of all."""
+    found = [s for i, s in enumerate(convolution.states()) if len(s) < 3 or i % 20 == 0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "states", lambda: iter(found))
+        yield found
+
+
+def test_the_folder_of_files(browser, folder, some):
     here = (folder / "index.html").as_uri()
-    for query in ("", "?into=x&swapped=yes", "?kh=2&kw=2&sh=2&sw=2&into=w"):
-        browser.go(f"{here}#convolution{query}")
+    for state in [*some[::25], some[-1]]:
+        browser.go(f"{here}#convolution?{address(state)}")
         is_right(browser.run(SEEN))
     browser.go(f"{here}#convolution")
     of = "[...document.querySelectorAll('.controls input')].map(e => [e.name, +e.max])"
     for name, most in browser.run(of):
-        for at in (0, most):
+        for at in {0, most}:
             browser.go(f"{here}#convolution")
             browser.slide(name, at)
             assert browser.run("document.getElementById('problem').hidden"), (name, at)

@@ -26,6 +26,7 @@ import tinyfcn.functional as F
 from tinyfcn.backend.base import conv_size
 from tinyfcn.explorer.convolution_text import code, formulas, names
 from tinyfcn.explorer.convolution_views import views
+from tinyfcn.explorer.grids import grid
 from tinyfcn.explorer.settings import (
     EDITS,
     Setting,
@@ -44,6 +45,7 @@ WIDEST = LARGEST + 8  # of y, under a kernel of 1 and a padding of 4
 SETTINGS = {
     "into": Setting("y", ("y", "x", "w")),
     "swapped": Setting("no", ("no", "yes")),
+    "axes": Setting("apart", ("apart", "together")),
     **{name: Setting(6, range(1, LARGEST + 1)) for name in ("h", "w")},
     **{name: Setting(3, range(1, 6)) for name in ("kh", "kw")},
     **{name: Setting(1, range(1, 5)) for name in ("sh", "sw")},
@@ -69,16 +71,16 @@ def answer(given: Any) -> dict[str, Any]:
     state = read("convolution", SETTINGS, given)
     geometry = Geometry(state)
     x, w, gy = numbers(state, geometry)
-    result, partial = compute(state, geometry, x, w, gy)
+    partial = compute(state, geometry, x, w, gy)
     relation = triples(geometry)
     return {
         "into": state["into"],
         "controls": controls(state, geometry),
-        "grids": grids(state, geometry, {"x": x, "w": w, "y": gy, state["into"]: result}),
+        "grids": grids(state, geometry, {"x": x, "w": w, "y": gy, state["into"]: partial[-1]}),
         "triples": relation.ravel().tolist(),
         "partial": plain(partial.reshape(len(partial), -1)),
-        "formulas": formulas(state, geometry),
-        "views": views(state, geometry, relation, x, w),
+        "facts": formulas(state, geometry),
+        **views(state, geometry, relation, x, w),
         "code": code(state, geometry, x, w, gy),
     }
 
@@ -151,30 +153,31 @@ def scene(number: int, size: tuple[int, int]) -> Array:
     return ((small - small.min()) / max(1, np.ptp(small))).round(2)
 
 
-def compute(state: State, geometry: Geometry, x: Array, w: Array, gy: Array) -> tuple[Array, Array]:
-    """The result of the pass, and what it is after each pixel of the input alone: (STEPS, …)."""
-    g, into = geometry, state["into"]
-    swapped = state["swapped"] == "yes"
-
-    def run(x: Array, gy: Array) -> Array:
-        a, weight, b = (tinyfcn.tensor(v, requires_grad=True) for v in (x[None], w, gy[None]))
-        if swapped:  # reads what the convolution writes
-            out = F.conv_transpose2d(b, weight, None, g.stride, g.padding, g.extra, g.groups,
-                                     g.dilation)  # fmt: skip
-        else:
-            out = F.conv2d(a, weight, None, g.stride, g.padding, g.dilation, g.groups)
-        if into == ("x" if swapped else "y"):
-            return out.numpy()[0]
-        out.backward(x[None] if swapped else gy[None])
-        wanted = weight if into == "w" else b if swapped else a
-        assert wanted.grad is not None
-        return wanted.grad.numpy().reshape(w.shape if into == "w" else wanted.shape[1:])
-
+def compute(state: State, g: Geometry, x: Array, w: Array, gy: Array) -> Array:
+    """The result of the pass after each pixel of its input, all in one batch: (STEPS, ...)."""
+    into, swapped = state["into"], state["swapped"] == "yes"
     source = x if into == "y" else gy
-    height, width = source.shape[1:]
-    seen = np.arange(height * width).reshape(height, width)
-    steps = [np.where(seen <= step, source, source.dtype.type(0)) for step in seen.flat]
-    return run(x, gy), np.stack([run(s, gy) if into == "y" else run(x, s) for s in steps])
+    count = prod(source.shape[1:])
+    seen = np.tri(count, dtype=source.dtype).reshape(count, 1, *source.shape[1:])
+    steps = source * seen  # (STEPS, C, H, W)
+    if into == "w":  # which is summed over a batch: so steps are output channels of each group
+        steps = steps.reshape(count, g.groups, -1, *g.out).swapaxes(0, 1).reshape(1, -1, *g.out)
+        w = np.zeros((steps.shape[1], *g.w[1:]), w.dtype)
+    arrays = {"x": x[None], "w": w, "y": gy[None], "x" if into == "y" else "y": steps}
+    if into != "w":
+        arrays[into] = np.broadcast_to(arrays[into], (count, *arrays[into].shape[1:]))
+    of = {key: tinyfcn.tensor(array, requires_grad=True) for key, array in arrays.items()}
+    if swapped:  # reads what the convolution writes
+        out = F.conv_transpose2d(of["y"], of["w"], None, g.stride, g.padding, g.extra, g.groups,
+                                 g.dilation)  # fmt: skip
+    else:
+        out = F.conv2d(of["x"], of["w"], None, g.stride, g.padding, g.dilation, g.groups)
+    if into == ("x" if swapped else "y"):
+        return out.numpy()
+    found = tinyfcn.grad(out, of[into], arrays["x" if swapped else "y"])[0].numpy()
+    if into == "w":
+        found = found.reshape(g.groups, count, -1, *g.w[1:]).swapaxes(0, 1).reshape(count, *g.w)
+    return found
 
 
 def triples(g: Geometry) -> NDArray[np.intp]:
@@ -201,20 +204,14 @@ def triples(g: Geometry) -> NDArray[np.intp]:
 
 
 def grids(state: State, g: Geometry, shown: dict[str, Array]) -> dict[str, Any]:
-    """The three grids: planes of rows and columns, each plane with the start of its places."""
-    made = {}
-    for key, edit, leading in (("x", "x", g.x[:1]), ("w", "weight", g.w[:2]), ("y", "gy", g.y[:1])):
-        named, places = names(state)[key], [[*map(str, place)] for place in np.ndindex(leading)]
-        rows, columns = shown[key].shape[-2:]
-        made[key] = {
-            **named,
-            "planes": [[f"{named['name']}[{', '.join(place)}]" if len(places) > 1 else "",
-                        ".".join([*place, ""])] for place in places],
-            "shape": shown[key].shape, "rows": rows, "columns": columns,
-            "pad": g.padding if key == "x" else (0, 0),
-            "values": plain(shown[key].ravel()), "edit": edit if key != state["into"] else None,
-            "picture": key == "x" != state["into"] and state["image"] != "numbers",
-        }  # fmt: skip
+    """The three grids; what is changed by hand are those that the pass reads."""
+    into, made = state["into"], {}
+    for key, edit in (("x", "x"), ("w", "weight"), ("y", "gy")):
+        made[key] = grid(
+            *names(state)[key], key, shown[key], edit=None if key == into else edit, ids=0,
+            pad=g.padding if key == "x" else (0, 0),
+            picture=key == "x" != into and state["image"] != "numbers",
+        )  # fmt: skip
     return made
 
 
@@ -223,56 +220,81 @@ def controls(state: State, g: Geometry) -> list[dict[str, Any]]:
 
     Under a transposed convolution it is the size of its input that stays; its output follows.
     """
-    swapped = state["swapped"] == "yes"
+    swapped, high = state["swapped"] == "yes", {n + "w": state[n + "h"] for n in ("", *"kspd")}
+    if state | high != state:
+        state = state | {"axes": "apart"}
+    together = state["axes"] == "together"
 
-    def there(name: str, axis: int | None, value: Any) -> State | None:
-        then = state | ({name: value} if name in SETTINGS else {})
-        if swapped and axis is not None:
-            a = "hw"[axis]
-            k, s, p, d = (then[letter + a] for letter in "kspd")
-            extra = value if name == "e" + a else min(g.extra[axis], s - 1)
-            out = value if name == "o" + a else g.out[axis]
+    def sized(letter: str, axes: str, value: Any) -> State | None:
+        then = state | ({letter + a: value for a in axes} if letter not in ("o", "e") else {})
+        for a in axes if swapped else "":
+            k, s, p, d = (then[each + a] for each in "kspd")
+            extra = value if letter == "e" else min(g.extra["hw".index(a)], s - 1)
+            out = value if letter == "o" else g.out["hw".index(a)]
             then[a] = conv_transpose_size(out, k, s, p, d, extra)
-        try:
-            Geometry(then)
-        except ValueError:
-            return None
-        return then if all(then[a] in SETTINGS[a].values for a in "hw") else None  # type: ignore[operator]
+        return valid(then)
 
-    def offer(
-        name: str, row: str, axis: int | None = None, at: int | None = None, values: Any = None
-    ) -> Any:
-        label = [row] if axis is None else [row, ("height", "width")[axis]]
-        return control(SETTINGS, state, name, label, values or SETTINGS[name].values or (),
-                       lambda value: there(name, axis, value), at)  # fmt: skip
+    def slider(letter: str, row: str, axes: str, at: Any = None, values: Any = None) -> Any:
+        label = [row] if together else [row, {"h": "height", "w": "width"}[axes]]
+        return control(SETTINGS, state, letter + axes[0], label, values,
+                       lambda value: sized(letter, axes, value), at)  # fmt: skip
 
-    found = [offer("into", "pass"), offer("swapped", "transposed")]
-    for axis, a in enumerate("hw"):
-        found += [offer("o" + a, "size of x", axis, g.out[axis], range(1, WIDEST + 1)) if swapped
-                  else offer(a, "size of x", axis)]  # fmt: skip
-        found += [offer(letter + a, row, axis) for row, letter in WINDOW]
+    def choice(name: str, label: str) -> Any:
+        return control(SETTINGS, state, name, [label], there=lambda value: valid(
+            state | {name: value} | (high if value == "together" else {})))  # fmt: skip
+
+    first = ("into", "pass"), ("swapped", "transposed"), ("axes", "height, width")
+    found = [choice(*each) for each in first]
+    for axes in ("hw",) if together else ("h", "w"):
+        out, extra = (each["hw".index(axes[0])] for each in (g.out, g.extra))
+        found += [slider("o", "size of x", axes, out, range(1, WIDEST + 1)) if swapped
+                  else slider("", "size of x", axes)]  # fmt: skip
+        found += [slider(letter, row, axes) for row, letter in WINDOW]
         if swapped:
-            extra = range(state["s" + a])
-            found.append(offer("e" + a, "output padding", axis, g.extra[axis], extra))
+            rest = range(state["s" + axes[0]])
+            found.append(slider("e", "output padding", axes, extra, rest))
     of_x, of_y = ("oc", "c") if swapped else ("c", "oc")
-    found += [offer(of_x, "channels of x"), offer(of_y, "channels of y"), offer("groups", "groups")]
-    given = [("image", "image", "x"), ("kernel", "weights", "w"), ("dtype", "dtype", "")]
-    return found + [offer(name, row) for name, row, of in given if of != state["into"]]
+    last = [(of_x, "channels of x"), (of_y, "channels of y"), ("groups", "groups")]
+    given = ("image", "image", "x"), ("kernel", "weights", "w"), ("dtype", "dtype", "")
+    last += [(name, row) for name, row, of in given if of != state["into"]]
+    return found + [choice(*each) for each in last]
+
+
+def valid(state: State) -> State | None:
+    """The state, if there is such a convolution and x has room on the page."""
+    try:
+        Geometry(state)
+    except ValueError:
+        return None
+    return state if all(0 < state[a] <= LARGEST for a in "hw") else None
 
 
 def states() -> Iterator[dict[str, str | None]]:
-    """What the static form records: whatever one control makes of the defaults, and squares of
-    kernel, stride, padding and dilation, in all passes."""
+    """What the static form records, in all passes: whatever one control makes of the defaults; with
+    height and width together, kernel x stride x padding x dilation for an x of 6 pixels and for
+    a y of 4, and images x weights; channels x groups."""
     start = read("convolution", SETTINGS, {})
-    windows = product((2, 3), (1, 2), (0, 1), (1, 2))
-    squares = [
-        {n + a: str(v) for n, v in zip("kspd", each, strict=True) for a in "hw"} for each in windows
+    found = [
+        start | dict(zip(("c", "oc", "groups"), each, strict=True))
+        for each in product((1, 2, 4), repeat=3)
     ]
-    for swapped in ("no", "yes"):
-        offered = [{}, *squares]
-        for each in controls(start | {"swapped": swapped}, Geometry(start)):
-            offered += [change for _, change in each["options"]]
-        for change, into, way in product(offered, "yxw", {swapped, "yes"}):
-            asked = {name: text for name, text in change.items() if text is not None}
-            then = read("convolution", SETTINGS, asked) | {"into": into, "swapped": way}
+    for swapped, axes in product(("no", "yes"), ("apart", "together")):
+        for each in controls(start | {"swapped": swapped, "axes": axes}, Geometry(start)):
+            for _, change in each["options"]:
+                text = {name: value for name, value in change.items() if value}
+                found.append(read("convolution", SETTINGS, {"axes": axes, **text}))
+
+    def square(**window: int) -> State:
+        pairs = {letter.strip("n") + a: value for letter, value in window.items() for a in "hw"}
+        return {**start, "axes": "together", **pairs}
+
+    for k, s, p, d in product(range(1, 6), (1, 2, 3), (0, 1, 2), (1, 2)):
+        of_y = 3 * s - 2 * p + d * (k - 1) + 1
+        found += [square(n=n, k=k, s=s, p=p, d=d) for n in {6, of_y}]
+    images, kernels = (SETTINGS[name].values or () for name in ("image", "kernel"))
+    windows = (6, 1, 0), (6, 1, 1), (6, 2, 0), (6, 2, 1), (LARGEST, 1, 0)
+    for image, kernel, (n, s, p) in product(images, kernels, windows):
+        found.append(square(n=n, s=s, p=p) | {"image": image, "kernel": kernel})
+    for each, into, swapped in product(found, "yxw", ("no", "yes")):
+        if then := valid(each | {"into": into, "swapped": swapped}):
             yield changes(SETTINGS, start, then)

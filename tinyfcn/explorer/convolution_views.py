@@ -20,18 +20,19 @@ Array = NDArray[Any]
 View = dict[str, Any]
 
 
-def views(state: State, g: Any, triples: Array, x: Array, w: Array) -> list[View]:
-    """All views, in the order of their tabs; ``g`` is the room's ``Geometry``."""
+def views(state: State, g: Any, triples: Array, x: Array, w: Array) -> dict[str, View]:
+    """All views by name, in the order of their tabs; ``g`` is the room's ``Geometry``."""
     place = np.full(g.padded, -1)  # of an element of padded x in x, or −1
     (ph, pw), (height, width) = g.padding, g.size
     place[:, ph : ph + height, pw : pw + width] = np.arange(prod(g.x)).reshape(g.x)
     met = place.ravel()[triples[:, 0]]
-    return [
-        matrix(state, g, triples, met, w),
-        im2col(state, g, triples, met),
-        counts(g, triples, met),
-        winograd(state, g, x, w),
-    ]
+    return {
+        "matrix": matrix(state, g, triples, met, w),
+        "im2col": im2col(state, g, triples, met),
+        "counts": counts(g, triples, met),
+        "tiles": tiles(g, triples, met),
+        "winograd": winograd(state, g, x, w),
+    }
 
 
 def matrix(state: State, g: Any, triples: Array, met: Array, w: Array) -> View:
@@ -58,7 +59,7 @@ def matrix(state: State, g: Any, triples: Array, met: Array, w: Array) -> View:
         ["in use", f"{used}, {used / out / n:.0%}"],
         ["bytes: dense / sparse", f"{out * n * w.itemsize} / {used * (w.itemsize + 8)}"],
     ]
-    return _view("matrix", "Sparse matrix", note, facts, sheets=sheets)
+    return _view("Sparse matrix", note, facts, sheets=sheets)
 
 
 IM2COL = {
@@ -85,29 +86,56 @@ def im2col(state: State, g: Any, triples: Array, met: Array) -> View:
     names = "elements", "repeated", "padding", "x itself"
     facts = [[name, f"{text}, {count * size} bytes"] for name, (text, count) in
              zip(names, (*elements, (prod(g.x), prod(g.x))), strict=True)]  # fmt: skip
-    return _view("im2col", "im2col", IM2COL[state["into"]], facts, sheets=[sheet])
+    return _view("im2col", IM2COL[state["into"]], facts, sheets=[sheet])
 
 
 def counts(g: Any, triples: Array, met: Array) -> View:
-    """How often each number is multiplied, and how often ways to convolve read or multiply."""
-    inside, pixel = met >= 0, triples[:, 2] % prod(g.out)
+    """How often each number is multiplied."""
+    inside = met >= 0
     columns = met[inside], triples[inside, 1], triples[inside, 2]
     tables = [
         [name, name, np.bincount(column, minlength=prod(shape)).reshape(-1, *shape[-2:]).tolist()]
         for name, column, shape in zip("xwy", columns, (g.x, g.w, g.y), strict=True)
     ]
-    tile = pixel // g.out[1] // 2 * g.out[1] + pixel % g.out[1] // 2
     facts = [["multiplications", f"{len(met)}, {len(met) - inside.sum()} of them by padding"]]
-    for name, part in (("windows", pixel), ("tiles of 2 x 2", tile)):
-        number = len(np.unique(met[inside] * prod(g.out) + part[inside]))
-        facts.append([f"x read by {name}", f"{number} times, {number / prod(g.x):.3g} a pixel"])
     if g.kernel == (3, 3) and g.stride == (1, 1):
         for m, points in ((2, 16), (4, 36)):
             number = prod(-(-out // m) for out in g.out) * points * prod(g.w[:2])
             facts.append([f"Winograd's F({m} x {m}, 3 x 3)", f"{number} multiplications"])
     note = "How often each number is multiplied. Corners of x count little unless there is "
     note += "padding; the gradient of a weight adds up as many products as stand here."
-    return _view("counts", "How often", note, facts, tables=tables)
+    return _view("How often", note, facts, tables=tables)
+
+
+def tiles(g: Any, triples: Array, met: Array) -> View:
+    """How often each number of x is read, by windows alone and by tiles of m x m of them, which
+    read once what their windows share."""
+    note = (
+        "Windows overlap, so most of x is read again and again. A tile of outputs, made at once, "
+    )
+    note += "reads once what its windows share. Point at an output to see its tile and what it "
+    note += "reads: dark is what several of its windows have in common."
+    row, column = np.divmod(triples[:, 2] % prod(g.out), g.out[1])
+    facts, sizes = [], {}
+    for m in (1, 2, 4):
+        across = -(-g.out[1] // m)
+        tile = row // m * across + column // m
+        read, by = np.unique(np.stack([met, tile])[:, met >= 0], axis=1)
+        each = np.bincount(by, minlength=-(-g.out[0] // m) * across)
+        if m == 1:
+            alone = each.reshape(g.out)
+        words = []
+        for k, n in enumerate(each):
+            i, j = (m * at for at in divmod(k, across))
+            apart = int(alone[i : i + m, j : j + m].sum())
+            rows, columns = min(i + m, g.out[0]), min(j + m, g.out[1])
+            words.append(f"Outputs [{i}:{rows}, {j}:{columns}] read {n} numbers of x together, one "
+                         f"by one {apart}: {apart - n} reads are saved.")  # fmt: skip
+        many = np.bincount(read, minlength=prod(g.x)).reshape(g.x)
+        name = f"tiles of {m} x {m}" if m > 1 else "windows"
+        sizes[str(m)] = {"table": [f"x: {name} that read it", "x", many.tolist()], "words": words}
+        facts.append([f"x read by {name}", f"{len(by)} times, {len(by) / prod(g.x):.3g} a pixel"])
+    return _view("Tiles", note, facts, sizes=sizes)
 
 
 def winograd(state: State, g: Any, x: Array, w: Array) -> View:
@@ -117,7 +145,7 @@ def winograd(state: State, g: Any, x: Array, w: Array) -> View:
     note += "additions before and after. Point at an output to see its tile."
     lacks = "Drawn for kernels of 3 x 3 with stride 1 and dilation 1, in the pass into y."
     if not fits:
-        return _view("winograd", "Winograd", lacks, [])
+        return _view("Winograd", lacks, [])
     b, kernel, a = matrices(POINTS[2])
     points = kernel @ w.astype(np.float64) @ kernel.T  # (OC, C / groups, 4, 4)
     rows, columns = (-(-out // 2) for out in g.out)
@@ -138,8 +166,8 @@ def winograd(state: State, g: Any, x: Array, w: Array) -> View:
                   for label, kind, table in zip(labels, "xxwyy", found, strict=True)]  # fmt: skip
         tiles.append([(o * g.out[0] + 2 * i) * g.out[1] + 2 * j, tables])
     constants = [[name, "", [plain(each)]] for name, each in (("Bᵀ", b), ("G", kernel), ("Aᵀ", a))]
-    return _view("winograd", "Winograd", note, [], tables=constants, tiles=tiles)
+    return _view("Winograd", note, [], tables=constants, tiles=tiles)
 
 
-def _view(name: str, title: str, note: str, facts: list[list[str]], **drawn: Any) -> View:
-    return {"name": name, "title": title, "note": note, "facts": facts, **drawn}
+def _view(title: str, note: str, facts: list[list[str]], **drawn: Any) -> View:
+    return {"title": title, "note": note, "facts": facts, **drawn}

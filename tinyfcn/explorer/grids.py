@@ -24,13 +24,14 @@ def group(title: str, grids: Sequence[Any], **more: Any) -> dict[str, Any]:
 
 
 def grid(
-    name: str, what: str, tone: str, values: NDArray[Any], planes: Sequence[str] = ("",),
+    name: str, what: str, tone: str, values: NDArray[Any], planes: Sequence[str] = (),
     shaded: bool = False, **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """A grid (H, W), or planes of them (C, H, W).
+    """A grid (H, W), or planes of them (..., H, W).
 
     Args:
         tone: the letter of its colour.
+        planes: how each is called; by default as in code, if there are several.
         shaded: whether large numbers have more colour.
         more: ``key``, by default the name; ``ids``, for each cell the number of what it shows, or
             several, or that of the first cell (by default its place in its plane); ``looks`` and
@@ -40,9 +41,11 @@ def grid(
             which ``outside`` stands.
     """
     rows, columns = values.shape[-2:]
+    places = [[*map(str, place)] for place in np.ndindex(values.shape[:-2])]
+    planes = planes or [f"{name}[{', '.join(p)}]" if len(places) > 1 else "" for p in places]
     return {
         "key": name, "name": name, "what": what, "tone": tone, "edit": None, "pad": (0, 0),
-        "planes": [[text, f"{i}." if values.ndim > 2 else ""] for i, text in enumerate(planes)],
+        "planes": [[text, ".".join([*at, ""])] for text, at in zip(planes, places, strict=True)],
         "shape": values.shape, "rows": rows, "columns": columns, "values": plain(values.ravel()),
         "ids": [i % (rows * columns) for i in range(values.size)] if values.ndim > 2 else 0,
         "shade": float(np.abs(values).max(initial=0)) if shaded else 0.0,
@@ -57,9 +60,12 @@ def number(value: Any, digits: int = 4) -> str:
         >>> number(0.123456), number(float("nan"))
         ('0.1235', 'undefined (0 / 0)')
     """
-    if math.isnan(value):
-        return "undefined (0 / 0)"
-    return f"{float(value):.{digits}g}".replace("-", "\u2212")
+    return "undefined (0 / 0)" if math.isnan(value) else minus(f"{float(value):.{digits}g}")
+
+
+def minus(text: str) -> str:
+    """A formula with the sign for minus."""
+    return text.replace("-", "\u2212")
 
 
 def program(lines: Sequence[str | tuple[str, str]]) -> dict[str, str]:

@@ -36,12 +36,7 @@ def answer(given: Any) -> dict[str, Any]:
 def controls(state: State) -> list[dict[str, Any]]:
     """The parts, and the choices of this one."""
     labels = {"part": "part", **PARTS[state["part"]].CHOICES}
-
-    def offer(name: str) -> dict[str, Any]:
-        values = SETTINGS[name].values or ()
-        return control(SETTINGS, state, name, [labels[name]], values, lambda v: {**state, name: v})
-
-    return [offer(name) for name in labels]
+    return [control(SETTINGS, state, name, [label]) for name, label in labels.items()]
 
 
 def states() -> Iterator[dict[str, str | None]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import tinyfcn
 import tinyfcn.functional as F
-from tinyfcn.explorer.grids import grid, group, number, program
+from tinyfcn.explorer.grids import grid, group, minus, number, program
 from tinyfcn.explorer.settings import EDITS, Setting, State, edited, plain
 from tinyfcn.gradcheck import GradientError
 
@@ -111,7 +111,7 @@ def quotients(
         return leaves[name], chain(activation, pool, leaves["x"], leaves["w"])
 
     def text(value: Any) -> str:
-        return f"{value:.{decimals}f}".replace("-", "\u2212")
+        return minus(f"{value:.{decimals}f}")
 
     leaf, maps = run(0, True)
     gradient = tinyfcn.grad(maps["f"], leaf)[0].numpy()[place]

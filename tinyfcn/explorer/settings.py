@@ -105,19 +105,21 @@ def changes(settings: Mapping[str, Setting], now: State, then: State) -> dict[st
 
 def control(
     settings: Mapping[str, Setting], now: State, name: str, label: Sequence[str],
-    values: Iterable[Any], there: Callable[[Any], State | None], value: Any = None,
+    values: Iterable[Any] | None = None, there: Callable[[Any], State | None] | None = None,
+    value: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What a page needs for a slider or a choice that offers valid values only.
 
     Args:
         name: of the control, mostly that of a setting.
         label: how its row is called, and its column if the row has several.
-        values: all that may come into question.
-        there: the state with such a value, or None where it makes no sense.
+        values: all that may come into question; those of the setting by default.
+        there: the state with such a value, or None where it makes no sense; any does by default.
         value: what it stands at; that of the setting by default.
     """
     value = now[name] if value is None else value
-    states = [(each, there(each)) for each in values]
+    values = settings[name].values or () if values is None else values
+    states = [(each, there(each) if there else now | {name: each}) for each in values]
     offered = [(each, state) for each, state in states if state is not None]
     return {
         "name": name,

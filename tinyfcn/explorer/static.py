@@ -1,7 +1,8 @@
 """The explorer as a folder of files, which any web host serves and ``file://`` opens.
 
 What a page may read from there are scripts alone: so the answers that were recorded are scripts,
-one for each room, compressed, and sliders offer only what there is an answer for.
+one for each room, compressed, and sliders offer only what there is an answer for. Many answers have
+parts in common, which stand there once.
 
 To compute them in the page was tried: under Pyodide the engine runs, on one thread, and answers in
 twice CPython's time. But Python, NumPy and Pillow in WebAssembly are 18 MB, take 4 seconds to begin
@@ -70,7 +71,7 @@ def write(out: Path, told: Callable[[str], object] = lambda line: None) -> int:
             write_bytes(temporary / name, (WEB / name).read_bytes())
         for room in explorer.ROOMS:
             answers = record(room)
-            packed = base64.b64encode(gzip.compress(_json(answers), mtime=0))
+            packed = base64.b64encode(gzip.compress(shared(answers), mtime=0))
             script = b'"use strict";\npacked[%s] = "%s";\n' % (_json(room), packed)
             write_bytes(temporary / f"answers-{room}.js", script)
             told(f"{room}: {len(answers)} answers")
@@ -94,6 +95,24 @@ def record(name: str) -> dict[str, Any]:
         key: room.answer({name: text for name, text in state.items() if text is not None})
         for key, state in sorted(states.items())
     }
+
+
+def shared(answers: dict[str, dict[str, Any]]) -> bytes:
+    """Answers as JSON: the different parts of each name, and by address which of them it has.
+
+    Example:
+        >>> shared({"": {"x": 5, "y": [1]}, "k=2": {"x": 5, "y": [2]}})
+        b'{"of":{"":{"x":0,"y":0},"k=2":{"x":0,"y":1}},"parts":{"x":[5],"y":[[1],[2]]}}'
+    """
+    parts: dict[str, dict[bytes, int]] = {}
+    of: dict[str, dict[str, int]] = {}
+    for place, answer in answers.items():
+        of[place] = {}
+        for name, value in answer.items():
+            known = parts.setdefault(name, {})
+            of[place][name] = known.setdefault(_json(value), len(known))
+    lists = (b"%s:[%s]" % (_json(name), b",".join(known)) for name, known in parts.items())
+    return b'{"of":%s,"parts":{%s}}' % (_json(of), b",".join(lists))
 
 
 def _json(value: Any) -> bytes:

@@ -287,7 +287,7 @@ def controls(state: State) -> list[dict[str, Any]]:
             then = {**state, name: value}
             return then if Geometry(then).fits else None
 
-        return control(SETTINGS, state, name, label, SETTINGS[name].values or (), there)
+        return control(SETTINGS, state, name, label, there=there)
 
     pairs = [
         offer(letter + axis[0], row, axis) for row, letter in ROWS for axis in ("height", "width")

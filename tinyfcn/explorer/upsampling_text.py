@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfcn.explorer.grids import number, program
+from tinyfcn.explorer.grids import minus, number, program
 from tinyfcn.explorer.settings import State, plain
 from tinyfcn.explorer.upsampling_ways import Way
 
@@ -56,7 +56,7 @@ def formulas(state: State, g: Any) -> list[list[str]]:
             f"{n} → {out} → {n if restored else back}"
             + f", {lost} {part}{'s' * (lost > 1)} short" * (not restored and lost > 0),
         ])  # fmt: skip
-    return [[line.replace("-", "\u2212") for line in fact] for fact in facts]
+    return [[*map(minus, fact)] for fact in facts]
 
 
 def evenness(g: Any, inside: dict[str, Array]) -> list[list[str]]:

@@ -1,8 +1,8 @@
 "use strict";
 // Answers come from the engine behind this page, or were recorded beside it.
 
-/** Recorded answers by room and address.
- * @type {Record<string, Record<string, any>>} */
+/** Recorded answers by room: their parts by name, and by address which of them an answer has.
+ * @type {Record<string, {parts: Record<string, any[]>, of: Record<string, Record<string, number>>}>} */
 const answers = {};
 
 /** The same as their scripts bring them: JSON, gzip, base64.
@@ -21,9 +21,9 @@ async function ask(room, settings) {
       const bytes = Uint8Array.from(atob(packed[room]), (letter) => letter.charCodeAt(0));
       answers[room] = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
     }
-    const answer = answers[room][written(settings)];
+    const { parts, of } = answers[room], answer = of[written(settings)];
     if (!answer) throw new Error("No answer was recorded for this; tinyfcn explore has all of them.");
-    return answer;
+    return Object.fromEntries(Object.entries(answer).map(([name, i]) => [name, parts[name][i]]));
   }
   const response = await fetch(room, { method: "POST", body: JSON.stringify(settings) }).catch(() => {
     throw new Error("The explorer does not answer; is tinyfcn explore still running?");
@@ -38,7 +38,7 @@ async function ask(room, settings) {
  * @param {Settings} settings
  */
 function answered(room, settings) {
-  return !RECORDED || written(settings) in answers[room];
+  return !RECORDED || written(settings) in answers[room].of;
 }
 
 /**

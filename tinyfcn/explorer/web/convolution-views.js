@@ -1,7 +1,9 @@
 "use strict";
-// The same convolution as a matrix, as columns, by counts, and Winograd's way.
+// The same convolution as a matrix, as columns, by counts, by tiles, and Winograd's way.
 
 /** @typedef {[string, string, number[][][]]} Table label, the grid whose colour it has, planes */
+
+const VIEWS = ["matrix", "im2col", "counts", "tiles", "winograd"];
 
 class ConvolutionViews {
   /**
@@ -13,9 +15,11 @@ class ConvolutionViews {
     this.point = point;
     this.tabs = make("div", { class: "bar" });
     this.note = make("p", { class: "note" });
-    this.facts = make("dl", { class: "facts" });
+    this.sizes = make("div", { class: "bar" });
+    this.said = make("p", { role: "status" });
+    this.facts = make("div", { class: "facts" });
     this.body = make("div", { class: "sheets" });
-    this.element = make("section", { class: "views card", "aria-label": "Other views" }, this.tabs, this.note, this.body);
+    this.element = make("section", { class: "views card", "aria-label": "Other views" }, this.tabs, this.note, this.sizes, this.said, this.body);
     /** @type {Sheet[]} */
     this.sheets = [];
     this.tile = -1; // that is drawn
@@ -26,20 +30,39 @@ class ConvolutionViews {
    * @param {(triple: number, key: string) => string} text the number of a triple's cell
    */
   show(answer, text) {
-    const { page } = this, views = /** @type {any[]} */ (answer.views);
-    const view = views.find((each) => each.name === page.looks.view) || views[0];
-    refill(this.tabs, segments("View", views.map((each) => [each.name, each.title]), view.name, (name) => page.look({ view: name })));
+    const { page } = this, name = VIEWS.includes(page.looks.view) ? page.looks.view : VIEWS[0], view = answer[name];
+    refill(this.tabs, segments("View", VIEWS.map((each) => [each, answer[each].title]), name, (view) => page.look({ view })));
     this.note.textContent = view.note;
-    this.facts.replaceChildren(...(view.facts || []).map((/** @type {[string, string]} */ [name, fact]) =>
-      make("div", {}, make("dt", {}, name), make("dd", {}, fact))));
+    this.facts.replaceChildren(...told(view.facts));
     this.answer = answer;
     this.view = view;
     this.tile = -1;
+    this.sizes.hidden = this.said.hidden = !view.sizes;
+    /** @type {Table[]} */
+    let tables = view.tables || [];
+    if (view.sizes) {
+      const sizes = Object.keys(view.sizes), size = sizes.includes(page.looks.tile) ? page.looks.tile : "2";
+      refill(this.sizes, segments("Tile", sizes.map((m) => [m, m === "1" ? "one output" : `${m} × ${m} outputs`]), size, (tile) => page.look({ tile })));
+      tables = [...new Set(["1", size])].map((m) => view.sizes[m].table);
+      this.size = Number(size);
+    }
     const sheets = /** @type {SheetData[]} */ (view.sheets || []);
     this.sheets = sheets.map((_, i) => this.sheets[i] || new Sheet((triple) => this.point(triple)));
     const lit = [...this.sheets.keys()].sort((a, b) => Number(sheets[b].lit) - Number(sheets[a].lit));
-    this.body.replaceChildren(...lit.map((i) => this.sheets[i].element), ...(view.tables || []).map(numberTable), this.facts);
+    this.body.replaceChildren(...lit.map((i) => this.sheets[i].element), ...tables.map(numberTable), this.facts);
     this.sheets.forEach((sheet, i) => sheet.show(sheets[i], (triple) => text(triple, sheets[i].shows)));
+  }
+
+  /** The outputs of the tile of one, if tiles are shown. @param {Place | null} active @returns {number[]} */
+  together(active) {
+    if (!active) return [];
+    const { columns, rows } = /** @type {GridData} */ (this.answer.grids.y), { index } = active, m = this.size || 1;
+    if (!this.view.sizes || active.key !== "y") return [index];
+    const row = Math.floor(index / columns) % rows, column = index % columns, all = [];
+    for (let i = row - row % m; i < Math.min(rows, row - row % m + m); i++) {
+      for (let j = column - column % m; j < Math.min(columns, column - column % m + m); j++) all.push(index + (i - row) * columns + j - column);
+    }
+    return all;
   }
 
   /**
@@ -48,9 +71,12 @@ class ConvolutionViews {
    */
   mark(triples, active) {
     for (const sheet of this.sheets) sheet.mark(triples);
-    if (!this.view.tiles) return;
-    const { columns, rows } = /** @type {GridData} */ (this.answer.grids.y);
+    const { columns, rows } = /** @type {GridData} */ (this.answer.grids.y), m = this.size || 1;
     const index = active?.key === "y" ? active.index : 0, row = Math.floor(index / columns) % rows, column = index % columns;
+    if (this.view.sizes) {
+      this.said.textContent = active?.key === "y" ? this.view.sizes[m].words[Math.floor(row / m) * Math.ceil(columns / m) + Math.floor(column / m)] : "";
+    }
+    if (!this.view.tiles) return;
     const tile = index - (row % 2) * columns - column % 2;
     if (tile === this.tile) return;
     this.tile = tile;

@@ -25,6 +25,8 @@ class Convolution {
     this.paint = make("span");
     this.code = new CodePanel((code) => page.look({ code }));
     this.tensors = make("div", { class: "tensors" });
+    this.times = make("span", { class: "sign", "aria-hidden": "true" }, "∗");
+    this.equals = make("span", { class: "sign", "aria-hidden": "true" }, "=");
     main.replaceChildren(
       make("aside", { class: "card" }, this.controls.element, this.formula),
       make("div", { class: "stage card" }, this.passes, this.equation, this.tensors, this.sum,
@@ -35,13 +37,8 @@ class Convolution {
 
   /** @param {Key} key */
   grid(key) {
-    const edits = key === "w" ? "weight" : key === "y" ? "gy" : "x";
-    return new Grid(key, {
-      point: (index) => this.point(index === null ? null : { key, index }),
-      pin: (index) => this.page.look({ at: this.page.looks.at === `${key}.${index}` ? "" : `${key}.${index}` }),
-      free: () => { this.hover = null; this.page.look({ at: "", step: "" }); },
-      edit: (place, value) => this.page.change({ [edits]: withEdit(this.page.settings[edits], place, value) }),
-    });
+    return this.page.grid(key, key, (index) => this.point(index === null ? null : { key, index }),
+      { free: () => { this.hover = null; this.page.look({ at: "", step: "" }); } });
   }
 
   /** @param {Place | null} place */
@@ -75,32 +72,22 @@ class Convolution {
     const titles = { y: "Forward", x: "Input gradient", w: "Weight gradient" };
     if (transposed) [titles.x, titles.y] = [titles.y, titles.x];
     const ways = transposed ? { y: "gy → gx", x: "x → y", w: "x, gy → gw" } : { y: "x → y", x: "gy → gx", w: "x, gy → gw" };
-    const change = (/** @type {Control} */ control, /** @type {string} */ text) =>
-      page.change(control.options.find(([each]) => each === text)?.[1] || {});
     refill(this.passes,
       segments("Pass", pass.options.map(([text]) =>
-        [text, `${titles[/** @type {Key} */ (text)]} \n${ways[/** @type {Key} */ (text)]}`]), into, (text) => change(pass, text)),
+        [text, `${titles[/** @type {Key} */ (text)]} \n${ways[/** @type {Key} */ (text)]}`]), into, (text) => page.choose(pass, text)),
       make("button", {
         type: "button", class: "swap", "data-value": "swap", "aria-pressed": transposed, disabled: swap.options.length < 2,
-        onclick: () => change(swap, transposed ? "no" : "yes"),
+        onclick: () => page.choose(swap, transposed ? "no" : "yes"),
       }, "⇄ Swap passes"),
-      ...(["x", "weight", "gy"].some((name) => page.settings[name]) ? [make("button", {
-        type: "button", "data-value": "reset", onclick: () => page.change({ x: null, weight: null, gy: null }),
-      }, "Undo changed numbers")] : []));
+      ...page.undo(["x", "weight", "gy"]));
     const order = KEYS.filter((key) => key !== into).sort((a, b) => Number(a === "w") - Number(b === "w"));
-    if (this.order !== order.join()) { // else what has the focus would lose it
-      const sign = (/** @type {string} */ text) => make("span", { class: "sign", "aria-hidden": "true" }, text);
-      const [first, second] = order.map((key) => this.grids[key].element);
-      this.tensors.replaceChildren(first, sign("∗"), second, sign("="), this.grids[into].element);
-    }
-    this.order = order.join();
+    const [first, second, result] = [...order, into].map((key) => this.grids[key].element);
+    keep(this.tensors, [first, this.times, second, this.equals, result]);
     const called = (/** @type {Key} */ key) => make("b", { class: `name of-${key}` }, answer.grids[key].name);
     const op = { y: "conv2d", x: "conv_transpose2d", w: "conv2d_weight_grad" }[into];
     this.equation.replaceChildren(called(into), ` = ${op}(`, called(order[0]), ", ", called(order[1]), ")",
       make("small", {}, `${titles[into].toLowerCase()} of ${transposed ? "a transposed convolution" : "a convolution"}`));
-    this.formula.replaceChildren(make("p", {}, make("span", {}, answer.formulas.rule)),
-      ...answer.formulas.axes.map((/** @type {[string, string[], string]} */ [name, lines, result]) => make("p", {},
-        make("b", {}, name), ...lines.map((line) => make("span", {}, `= ${line}`)), make("strong", {}, `= ${result}`))));
+    this.formula.replaceChildren(...told(answer.facts));
     refill(this.paint, segments("Painted from", [["gather", "Gather"], ["scatter", "Scatter"]], page.looks.paint,
       (paint) => page.look({ paint, step: page.looks.step || "0" })));
     this.code.show(answer.code, page.looks.code);
@@ -165,20 +152,21 @@ class Convolution {
   /** @param {Set<number>} [triples] those to show instead of the active cell's */
   highlight(triples) {
     if (!this.answer) return;
-    const active = triples ? null : this.active;
-    const shown = triples || new Set(active ? this.by?.[active.key].get(active.index) : []);
+    const active = triples ? null : this.active, together = this.views.together(active);
+    const shown = triples || new Set(together.flatMap((index) => (active && this.by?.[active.key].get(index)) || []));
     for (const key of KEYS) {
       /** @type {Map<number, string>} */
       const marks = new Map();
-      for (const triple of shown) marks.set(this.of(triple, key), "on");
+      for (const triple of shown) {
+        const cell = this.of(triple, key);
+        marks.set(cell, key === "x" && together.length > 1 && marks.has(cell) ? "many" : "on");
+      }
       if (active?.key === key) marks.set(active.index, "main");
       this.grids[key].mark(marks);
       this.grids[key].element.classList.toggle("pinned", active?.key === key && this.page.looks.at !== "");
     }
     this.views.mark(shown, active);
-    this.sum.replaceChildren(...(active ? this.written(active, [...shown]) : [make("p", { class: "hint" },
-      "Point at a cell to see what it meets; press it to hold on, Escape lets go. ",
-      RECORDED ? "In tinyfcn explore, numbers can be changed." : "Type into a cell with a dotted line, or drag it up and down.")]));
+    this.sum.replaceChildren(...(active ? this.written(active, this.by?.[active.key].get(active.index) || []) : [hint("see what it meets")]));
   }
 
   /**
@@ -214,7 +202,7 @@ ROOMS.convolution = {
   title: "Convolution",
   looks: {
     at: ["", /^[xwy]\.\d+$/], step: ["", /^\d+$/], paint: ["gather", /^scatter$/], speed: ["2", /^[0-4]$/],
-    view: ["matrix", /^\w+$/], code: ["", /^\w+$/],
+    view: ["matrix", /^\w+$/], tile: ["2", /^[14]$/], code: ["", /^\w+$/],
   },
   build(page, main) {
     const room = new Convolution(page, main);

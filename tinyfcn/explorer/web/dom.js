@@ -69,3 +69,26 @@ function refill(element, ...children) {
     /** @type {HTMLElement | null} */ (element.querySelector(`[data-value="${CSS.escape(value)}"]`))?.focus();
   }
 }
+
+/**
+ * Put children into an element; what has the focus keeps it.
+ * @param {HTMLElement} element
+ * @param {Node[]} children
+ */
+function keep(element, children) {
+  if (element.childNodes.length === children.length && children.every((child, i) => child === element.childNodes[i])) return;
+  const focus = /** @type {HTMLElement} */ (document.activeElement), inside = element.contains(focus);
+  element.replaceChildren(...children);
+  if (inside && focus.isConnected) focus.focus({ preventScroll: true });
+}
+
+/** What is said in names, lines and results. @param {string[][]} facts */
+function told(facts) {
+  return facts.map((fact) => make("p", {}, ...fact.slice(0, -1).map((line) => make("span", {}, line)), make("strong", {}, fact.at(-1) || "")));
+}
+
+/** What can be done with cells. @param {string} what pointing does @param {string} [more] */
+function hint(what, more = "") {
+  return make("p", { class: "hint" }, `Point at a cell to ${what}; press it to hold on, Escape lets go. ${more}`,
+    RECORDED ? "In tinyfcn explore, numbers can be changed." : "Type into a cell with a dotted line, or drag it up and down.");
+}

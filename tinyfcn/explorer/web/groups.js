@@ -54,14 +54,10 @@ class Groups {
   grid(key) {
     const known = this.grids.get(key);
     if (known) return known;
-    const { page } = this, made = new Grid(this.drawn.get(key)?.tone || "x", {
-      point: (index) => { this.hover = index === null ? null : { grid: key, index }; this.highlight(); },
-      pin: (index) => this.pin(key, index),
-      free: () => { this.hover = null; page.look({ at: "" }); },
-      edit: (place, value) => this.edit(made.data.edit || "", place, value),
-      paint: (index, letter) => this.paint(made, index, letter),
-    });
-    made.element.dataset.grid = key;
+    const made = this.page.grid(key, this.drawn.get(key)?.tone || "x", (index) => {
+      this.hover = index === null ? null : { grid: key, index };
+      this.highlight();
+    }, { pin: (index) => this.pin(key, index), paint: (index, letter) => this.paint(made, index, letter) });
     this.grids.set(key, made);
     return made;
   }
@@ -94,27 +90,20 @@ class Groups {
     this.answer = answer;
     const [tabs, ...controls] = page.offered(answer.controls);
     this.controls.show(controls);
-    this.facts.replaceChildren(...this.lines(answer.facts));
-    const edits = all.flatMap(({ edit }) => edit || []), change = edits.some((name) => page.settings[name]);
+    this.facts.replaceChildren(...told(answer.facts));
+    const edits = all.flatMap(({ edit }) => edit || []);
     refill(this.tabs,
       segments("Show", tabs.options.map(([text]) => [text, this.titles[text]]), tabs.options[tabs.at][0],
-        (text) => page.change(tabs.options.find(([each]) => each === text)?.[1] || {})),
+        (text) => page.choose(tabs, text)),
       ...(answer.actions || []).map((/** @type {[string, string, string, number, string]} */ [title, setting, place, value, at]) => make("button", {
         type: "button", "data-value": title, disabled: !answered(page.room, changed(page.settings, { [setting]: withEdit(page.settings[setting], place, value) })),
         onclick: () => { page.looks.at = at; this.edit(setting, place, value); },
       }, title)),
-      ...(change ? [make("button", {
-        type: "button", "data-value": "reset", onclick: () => page.change(Object.fromEntries(edits.map((name) => [name, null]))),
-      }, "Undo changes")] : []));
+      ...page.undo(edits));
     this.arrange(groups, all);
     this.look();
     this.code.show(answer.code, page.looks.code);
     this.highlight();
-  }
-
-  /** What is said in names, lines and results. @param {string[][]} facts */
-  lines(facts) {
-    return facts.map((fact) => make("p", {}, ...fact.slice(0, -1).map((line) => make("span", {}, line)), make("strong", {}, fact.at(-1) || "")));
   }
 
   /** Show the grids; they are put in place only where others are wanted, as the focus would be lost. @param {Group[]} groups @param {CellData[]} all */
@@ -145,7 +134,7 @@ class Groups {
         section[name].textContent = group[name] || "";
         section[name].hidden = !group[name];
       }
-      section.facts.replaceChildren(...this.lines(group.facts || []));
+      section.facts.replaceChildren(...told(group.facts || []));
       section.controls.show(this.page.offered(group.controls || []));
     });
   }
@@ -184,9 +173,7 @@ class Groups {
       grid.mark(marks);
       grid.element.classList.toggle("pinned", active?.grid === key && this.page.looks.at !== "");
     }
-    this.said.replaceChildren(active ? this.words(active) : make("p", { class: "hint" },
-      "Point at a cell to see what belongs to it; press it to hold on, Escape lets go. ", this.hint,
-      RECORDED ? "In tinyfcn explore, numbers can be changed." : "Type into a cell with a dotted line, or drag it up and down."));
+    this.said.replaceChildren(active ? this.words(active) : hint("see what belongs to it", this.hint));
   }
 
   hint = "";

@@ -71,6 +71,40 @@ class Page {
     if (this.answer) this.draw(this.answer);
   }
 
+  /** Choose what a control calls so. @param {Control} control @param {string} text */
+  choose(control, text) {
+    return this.change(control.options.find(([each]) => each === text)?.[1] || {});
+  }
+
+  /** A button, if numbers of these settings were changed. @param {string[]} names */
+  undo(names) {
+    return names.some((name) => this.settings[name]) ? [make("button", {
+      type: "button", "data-value": "reset", onclick: () => this.change(Object.fromEntries(names.map((name) => [name, null]))),
+    }, "Undo changes")] : [];
+  }
+
+  /**
+   * A grid whose cells are pointed at, held on to by the address, and changed.
+   * @param {string} name
+   * @param {string} tone
+   * @param {(index: number | null) => void} point
+   * @param {Partial<GridEvents>} [more]
+   */
+  grid(name, tone, point, more = {}) {
+    const grid = new Grid(tone, {
+      point,
+      pin: (index) => this.look({ at: this.looks.at === `${name}.${index}` ? "" : `${name}.${index}` }),
+      free: () => { point(null); this.look({ at: "" }); },
+      edit: (place, value) => {
+        const setting = grid.data.edit || "";
+        this.change({ [setting]: withEdit(this.settings[setting], place, value) });
+      },
+      ...more,
+    });
+    grid.element.dataset.grid = name;
+    return grid;
+  }
+
   write() {
     const usual = ROOMS[this.room].looks;
     const looks = Object.fromEntries(Object.entries(this.looks).filter(([name, value]) => value !== usual[name][0]));
