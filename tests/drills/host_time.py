@@ -134,8 +134,8 @@ class NullEngine:
         return new(shape, dtype)
 
     def upload(self, data: Any) -> Any:
-        """The array itself."""
-        return _null(np.ascontiguousarray(data))
+        """Gives the array itself."""
+        return lambda: _null(data)
 
     def synchronize(self) -> None:
         """There is nothing to wait for."""
@@ -151,7 +151,7 @@ def training_step(name: str, size: int, used: CudaBackend, **options: Any) -> Ca
         model = getattr(models, name)(num_classes=21, **options)
     groups = optim.parameter_groups(model, 1e-3, 1e-4)
     optimizer = optim.SGD(groups, momentum=0.9)
-    images = used.upload(np.zeros((1, 3, size, size), np.float32))
+    images = used.upload(np.zeros((1, 3, size, size), np.float32))()
     labels = np.zeros((1, size, size), np.uint8)
 
     def step() -> None:

@@ -49,9 +49,9 @@ class Backend:
         """A NumPy array with the same values."""
         return np.asarray(array)
 
-    def upload(self, data: Any) -> Array:
-        """The array with the values of a NumPy array; for threads that prepare data."""
-        return self.as_array(data)
+    def upload(self, data: Any) -> Callable[[], Array]:
+        """Begin to copy a NumPy array to the device, in any thread; what is given gives it."""
+        return Backend.later(self, lambda: self.as_array(data))  # at once
 
     def synchronize(self) -> None:
         """Wait until all work that was given to the device is done; for timings."""

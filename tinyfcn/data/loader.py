@@ -56,8 +56,9 @@ class DataLoader:
             for each, none gets a single one, not of a smaller last batch either.
         own: the numbers of the shards that are handed out, one by one, as batches; of a last batch
             some may have no samples.
-        upload: what the worker does with the images of a batch at last: ``backend.active().upload``
-            copies them to the device while that computes on earlier ones.
+        upload: what the worker does with the images of a batch at last; what that gives is called
+            when the batch is handed out. ``backend.active().upload`` copies them to the device
+            while that computes on earlier ones.
 
     Samples of different sizes in one batch, or shard, are padded at the bottom and right to the
     largest: images with zeros, which is the mean colour after preprocessing, labels with void.
@@ -76,7 +77,7 @@ class DataLoader:
     drop_last: bool = False
     shards: int = 1
     own: Sequence[int] = (0,)
-    upload: Callable[[Any], Any] = lambda images: images
+    upload: Callable[[Any], Callable[[], Any]] = lambda images: lambda: images
     epoch: int = field(default=0, init=False)
     position: int = field(default=0, init=False)  # batches of this epoch already handed out
 
@@ -120,7 +121,7 @@ class DataLoader:
         parts = [part for batch in batches for part in self._cut(batch)]
         for number, batch in enumerate(self._prepare(parts, epoch)):
             self.position += number % len(self.own) == 0
-            yield batch
+            yield batch._replace(images=batch.images())
         self.epoch, self.position = epoch + 1, 0
 
     def _cut(self, batch: Indices) -> Iterator[tuple[Indices, Indices]]:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tinyfcn import Tensor, random
+from tinyfcn import Tensor, backend, random
 from tinyfcn.data import Batch, DataError, DataLoader, SegmentationDataset
 from tinyfcn.metrics import SCORES
 from tinyfcn.nn import Module
@@ -170,22 +170,18 @@ class Run:
         self._whole = self._mark()
 
     def note(self, loss: Tensor) -> None:
-        """Add the loss of the batch that was handed out last to the mean of the epoch.
+        """Add the loss of the batch that was handed out last to the mean of the epoch. A device
+        is asked for it when it was given the whole backward pass of the step, not in between.
 
         Raises:
             Diverged: if it is not finite; this step is not made.
         """
-        self._loss = float(loss.item())
-        if not math.isfinite(self._loss):
-            raise self._diverged(f"the loss is {self._loss}", self._in_which_layer())
-        self._losses.append(self._loss * self._share)
+        self._noted.append((loss.detach(), self._share, self._batch, self._drawn))
+        if backend.active().eager:
+            self._value(*self._noted[-1])
 
     def after_step(self) -> None:
-        """Count a step; the one place where a run can be stopped or saved inside an epoch.
-
-        Raises:
-            Stopped: on a signal, after saving ``last.npz``.
-        """
+        """Count a step; the one place inside an epoch where a run is saved or Stopped."""
         self.progress.iteration += 1
         if self.average:
             self.average.update(self.model, self.progress.iteration)
@@ -305,11 +301,12 @@ class Run:
     # ---- inside ----
 
     def _of_one_step(self, batches: Iterator[Batch], size: int) -> Iterator[tuple[Batch, float]]:
-        self._losses: list[float] = []
+        self._noted: list[Any] = []
         for batch, share in self._shards.of_step(batches, size, self.weigh):
             self._batch, self._share, self._drawn = batch, share * size, random.get_state()
             yield batch, share
-        losses = math.fsum(itertools.chain(*self.group.gather(self._losses)))
+        of_ranks = self.group.gather([self._value(*noted) for noted in self._noted])
+        losses = math.fsum(itertools.chain(*of_ranks))
         self._loss = losses / size
         self.progress.loss_sum += losses
         self.progress.losses += size
@@ -317,6 +314,13 @@ class Run:
             where = max(self.group.gather(self._in_which_layer()))
             raise self._diverged("the gradient is not finite", where)
         self._whole = None  # weights change from here to after_step
+
+    def _value(self, loss: Tensor, share: float, batch: Batch, drawn: Any) -> float:
+        """What a batch adds to the loss of its step."""
+        self._loss, self._batch, self._drawn = float(loss.item()), batch, drawn
+        if not math.isfinite(self._loss):
+            raise self._diverged(f"the loss is {self._loss}", self._in_which_layer())
+        return self._loss * share
 
     def _stop_if_asked(self) -> None:
         """All ranks stop at the same place, after a signal to any."""
@@ -369,8 +373,6 @@ class Run:
             done = {name: self._optional(name, write) for name, write in records.items()}
             if done.get("predictions.png") and done["report.html"]:
                 self._found = None
-
-    # ---- screen ----
 
     def _label(self, epoch: int) -> str:
         """``3/6``; the last epoch may be cut short by ``iterations``."""

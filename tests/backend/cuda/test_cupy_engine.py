@@ -4,6 +4,7 @@ import shutil
 import sys
 import threading
 import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -257,10 +258,16 @@ def test_waiting_and_fetching_go_to_cupy(machine):
     assert gpu.to_numpy("array of the device").shape == (2,) and calls[1] == "array of the device"
 
 
-def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_given(machine):
-    """CuPy's pool may give the copy memory that work of the current stream still reads. In a new
-    thread, device 0 is the current one."""
+def test_a_batch_is_copied_on_a_stream_of_its_own_and_the_host_waits_for_nothing(machine):
+    """The copy comes after what the device was given: CuPy's pool may give it memory that such
+    work still reads. In a new thread, device 0 is the current one."""
     calls, devices = [], set()
+
+    class Event:
+        done = False
+
+        def __init__(self, of):
+            self.of = of
 
     class Stream:
         def __init__(self, name="copying", non_blocking=True):
@@ -270,13 +277,10 @@ def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_give
 
         def record(self):
             calls.append(f"{self.name} records")
-            return "event"
+            return Event(f"what {self.name} was given")
 
         def wait_event(self, event):
-            calls.append(f"{self.name} waits for {event}")
-
-        def synchronize(self):
-            calls.append(f"{self.name} is done")
+            calls.append(f"{self.name} waits for {event.of}")
 
     class DeviceArray:
         def __init__(self, shape, dtype, order):
@@ -287,20 +291,34 @@ def test_a_batch_is_copied_on_a_stream_of_its_own_after_what_the_device_was_give
             calls.append(f"copy on {stream.name}")
             self.host[...] = source
 
+    class Pinned(bytearray):  # which can be asked whether it is still there
+        pass
+
     cupy = fake_cupy()
     cupy.empty = DeviceArray
     cupy.cuda.get_current_stream = lambda: Stream("current")
     cupy.cuda.Stream = Stream
-    cupy.cuda.alloc_pinned_memory = bytearray
+    cupy.cuda.alloc_pinned_memory = Pinned
     machine(CUPY_13, 13000, cupy)
     images = np.arange(24, dtype="float32").reshape(1, 2, 4, 3).transpose(0, 3, 1, 2)
     gpu = CudaBackend(CupyEngine())
     gpu.engine.use_device(2)
     with ThreadPoolExecutor(1) as worker:
-        array = worker.submit(gpu.upload, images).result()
+        ready = worker.submit(gpu.upload, images).result()
         assert devices == {2} and worker.submit(cupy.cuda.Device).result().id == 0
+    assert calls == [
+        "current records", "copying waits for what current was given", "copy on copying",
+        "copying records",
+    ]  # fmt: skip
+    array = ready()
+    assert calls[4:] == ["current waits for what copying was given"]
     np.testing.assert_array_equal(array.host, images)
     assert array.host.flags.c_contiguous
-    assert calls == [
-        "current records", "copying waits for event", "copy on copying", "copying is done",
-    ]  # fmt: skip
+
+    memory = [weakref.ref(kept) for kept in gpu.engine._copies[0][1:]]
+    del array, ready
+    gpu.upload(images)
+    assert all(kept() for kept in memory)  # the copy is not known to be done
+    Event.done = True
+    gpu.upload(images)
+    assert not any(kept() for kept in memory) and len(gpu.engine._copies) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ class CupyEngine:
         self.xp: Any = require_device()
         self.device = self.xp.cuda.Device()
         self.kernels = declared()
+        self._copies: list[tuple[Any, Any, Any]] = []  # that may not be done yet
+        self._uploading = threading.Lock()
         self._modules: dict[str, Any] = {}
         self._tables: dict[tuple[int, ...], Any] = {}
         self._functions: dict[str, Any] = {}  # kept: to ask a module takes as long as a launch
@@ -44,11 +47,12 @@ class CupyEngine:
         """A new C-contiguous array; what it holds is undefined."""
         return self.xp.empty(shape, dtype)
 
-    def upload(self, data: Any) -> Any:
-        """Copy a NumPy array while the device computes; ready when this returns.
+    def upload(self, data: Any) -> Callable[[], Any]:
+        """Copy a NumPy array while the device computes; the host waits for nothing.
 
-        The copy has a stream of its own. That one waits until the current stream has done what it
-        was given so far: its memory may have belonged to an array which that work still reads.
+        The copy has a stream of its own. That one begins when the current stream has done what it
+        was given so far: its memory may have belonged to an array which that work still reads. And
+        the current stream goes on when the array is there, from where that is asked for.
         """
         cuda = self.xp.cuda
         with self.device:  # which is another one to begin with in a worker of the loader
@@ -60,8 +64,16 @@ class CupyEngine:
             copying = cuda.Stream(non_blocking=True)
             copying.wait_event(current.record())
             array.set(source, stream=copying)
-            copying.synchronize()
-        return array
+            copied = copying.record()
+            with self._uploading:  # both memories are needed until then
+                self._copies = [copy for copy in self._copies if not copy[0].done]
+                self._copies.append((copied, array, pinned))
+
+        def ready() -> Any:
+            cuda.get_current_stream().wait_event(copied)
+            return array
+
+        return ready
 
     def synchronize(self) -> None:
         """Wait until the current stream is done."""

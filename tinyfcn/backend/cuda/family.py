@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Family(Backend):
         self.launch.each(name, y.size, *arguments[:place], y, *arguments[place:])
         return y
 
-    def upload(self, data: Any) -> Array:
+    def upload(self, data: Any) -> Callable[[], Array]:
         return self.engine.upload(data)
 
     def synchronize(self) -> None:

@@ -59,8 +59,8 @@ class Engine(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new C-contiguous array; what it holds is undefined."""
 
-    def upload(self, data: Any) -> Any:
-        """The array of this engine with the values of a NumPy array, ready when this returns."""
+    def upload(self, data: Any) -> Callable[[], Any]:
+        """Begin to copy a NumPy array, in any thread; what is given gives the array here."""
 
     def synchronize(self) -> None:
         """Wait until all kernels are done."""
