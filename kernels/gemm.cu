@@ -12,13 +12,15 @@
 //                         read for 64 products, not 12 for 32
 //   gemm_6                copies to shared memory that take no           N/128, M/128   256
 //                         registers and no waiting: see pipeline.cuh
+//   gemm_7                tensor cores, whose operands have fewer bits:  N/128, M/128   128
+//                         see tensor.cuh; and shares of long sums        , shares
 //
 // Element (m, k) of A stands at a[m * a_row + k * a_column], and B likewise, so that a transposed
 // matrix is one with its strides swapped; C is C-contiguous. Any M, N, K.
 //
 // Run:  tinyfcn kernels run gemm_4
 
-#include "pipeline.cuh"
+#include "tensor.cuh"
 
 template <typename T>
 __global__ void gemm_1(const T* __restrict__ a, i64 a_row, i64 a_column, const T* __restrict__ b,
@@ -149,4 +151,21 @@ gemm_6(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
             const int m = m0 + y + i * 16, n = n0 + x + j * 16;
             if (m < M && n < N) c[(i64)m * N + n] = sum[i][j];
         }
+}
+
+// Grid z: shares of the terms, `share` each, a multiple of 16; parts (S, M, N) is for sum_parts of
+// conv2d.cu to add up.
+template <typename Product>
+__global__ void __launch_bounds__(TENSOR_THREADS, 2)
+gemm_7(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __restrict__ b,
+       i64 b_row, i64 b_column, float* __restrict__ parts, int M, int N, int K, int share) {
+    __shared__ Panels panels[STAGES];
+    const int n0 = blockIdx.x * LINES, m0 = blockIdx.y * LINES, from = blockIdx.z * share;
+    auto left = matrix<TENSOR_THREADS>(a, M, a_row, m0, K, a_column, from);
+    auto right = matrix<TENSOR_THREADS>(b, N, b_column, n0, K, b_row, from);
+    Sums sum;
+    multiply_tensor<Product>(panels, left, right, from, K - from < share ? K : from + share, sum);
+    float* corner = parts + ((i64)blockIdx.z * M + m0) * N + n0;
+    write_tensor(sum, M - m0, N - n0, N % 2 == 0 && aligned(parts),
+                 [&](int row, int column) { return corner + (i64)row * N + column; });
 }

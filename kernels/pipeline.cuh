@@ -107,9 +107,9 @@ private:
         return &panel[own_line(i)][place_of(own_line(i), v)];
     }
     template <int BYTES> __device__ void copy_one(void* to, const Point& line, const Point& term) {
-        const bool inside = (unsigned)(line.h + term.h) < (unsigned)height &&
-                            (unsigned)(line.w + term.w) < (unsigned)width;
-        copy_async<BYTES>(to, inside ? data + line.at + term.at : data, inside);
+        const bool inside = ((unsigned)(line.h + term.h) < (unsigned)height) &
+                            ((unsigned)(line.w + term.w) < (unsigned)width);  // no branch
+        copy_async<BYTES>(to, data + line.at + term.at, inside);
     }
 };
 

@@ -3,6 +3,8 @@ them."""
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import NamedTuple
 
 TESTS = "tests/kernels"
@@ -48,9 +50,11 @@ TESTS_OF = {
     "conv2d_direct.cu": "test_conv2d.py",
     "pipeline.cuh": "test_gemm.py",
     "ptx.cuh": "test_nvrtc.py",
+    "tensor.cuh": "test_tensor.py",
     "tile.cuh": "test_gemm.py",
 }
 LARGE = "test_large_arrays.py"
+PRODUCTS = Path(__file__).with_name("planted_in_products.py")
 
 MISTAKES = [
     Mistake("common.cuh", "i < (i64)(count);", "i <= (i64)(count);", "FOR_EACH", "<= for <"),
@@ -203,19 +207,6 @@ MISTAKES = [
     Mistake("dropout.cu", "(u32)(i % 2 ? z >> 32 : z)", "(u32)(i % 2 ? z : z >> 32)",
         "dropout", "halves of a random word swapped"),
 
-    Mistake("gemm.cu", "if (m >= M || n >= N) return;", "if (m > M || n > N) return;",
-        "gemm_1", "off-by-one guard"),
-    Mistake("gemm.cu", "right[y][x] = k0 + y < K &&", "right[y][x] = k0 + y <= K &&",
-        "gemm_2", "<= for <: a row too many, times 0"),
-    Mistake("gemm.cu", "        __syncthreads();\n        for (int k = 0; k < SIDE; k++) sum +=",
-        "        for (int k = 0; k < SIDE; k++) sum +=", "gemm_2", "first barrier removed"),
-    Mistake("gemm.cu", "* right[k][x];\n        __syncthreads();", "* right[k][x];",
-        "gemm_2", "second barrier removed"),
-    Mistake("gemm.cu", "T sum[EACH][EACH] = {};", "T sum[EACH][EACH];",
-        "gemm_3", "uninitialised accumulator"),
-    Mistake("gemm.cu", "N % Vector<T>::SIZE == 0 && aligned(c)", "N % Vector<T>::SIZE == 0",
-        "gemm_4", "misaligned vector store"),
-
     Mistake("im2col.cu", "const int kw = row % KW, kh = row / KW % KH;",
         "const int kw = row / KH % KW, kh = row % KH;", "im2col", "swapped indices"),
     Mistake("im2col.cu", "inside = within(h, H) && within(w, W)", "inside = within(h, H) && w < W",
@@ -278,28 +269,6 @@ MISTAKES = [
     Mistake("optimizer.cu", "share2 * d * d", "(1 - beta2) * d * d",
         "adam_update", "1 - beta taken in float"),
 
-    Mistake("pipeline.cuh", "wait_for_copies<STAGES - 2>();", "",
-        "pipeline", "wait for the copies removed"),
-    Mistake("pipeline.cuh", "wait_for_copies<STAGES - 2>", "wait_for_copies<STAGES - 1>",
-        "pipeline", "a group of copies too few waited for"),
-    Mistake("pipeline.cuh", "            __syncthreads();  // all", "            // all",
-        "pipeline", "barrier removed"),
-    Mistake("pipeline.cuh", "filled = (filled + 1) % STAGES;", "filled = (filled + 1) % 2;",
-        "pipeline", "panels filled that are still read"),
-    Mistake("pipeline.cuh", "return v ^ (line / 2 % 4);", "return v;",
-        "Panel", "bank conflicts: vectors of a line in order"),
-    Mistake("pipeline.cuh", "terms % 4 == 0 && aligned(data);", "terms % 4 == 0;",
-        "matrix", "misaligned vector copied"),
-    Mistake("pipeline.cuh", "&& line_stride % 4 == 0 &&", "&&",
-        "matrix", "misaligned vectors but for the first line"),
-    Mistake("pipeline.cuh", "&& terms % 4 == 0 &&", "&&",
-        "matrix", "a vector beyond the last term"),
-    Mistake("pipeline.cuh", "{index * apart, index < count ? 0 : OUTSIDE, 0};",
-        "{index * apart, 0, 0};", "MatrixAxis", "guard of the lines dropped"),
-
-    Mistake("ptx.cuh", "cp.async.wait_group %0;", "cp.async.wait_group 2;",
-        "wait_for_copies", "another group than was asked for"),
-
     Mistake("resample.cu", "sum += row_weights[across + r] * part",
         "sum = row_weights[across + r] * part", "resample2d", "missing accumulate"),
     Mistake("resample.cu", "along = (i64)p * column_width - left", "along = (i64)p * column_width",
@@ -319,48 +288,6 @@ MISTAKES = [
     Mistake("sums.cu", "channel < plain ? sum : sum * factors[channel - plain]", "sum",
         "channel_totals", "factor dropped", "test_batch_norm.py"),
 
-    Mistake("tile.cuh", "ACROSS = Sizes<COLUMNS>::TILE / ROWS;", "ACROSS = TILE / ROWS;",
-        "gemm_5", "rows of a thread as far apart as in a smaller tile"),
-    Mistake("tile.cuh", "half = 1 - half;", "half = 0;", "multiply", "double buffer not toggled"),
-    Mistake("tile.cuh", "b.put(shared.b[0]);\n    __syncthreads();", "b.put(shared.b[0]);",
-        "multiply", "first barrier removed"),
-    Mistake("tile.cuh", "b.put(shared.b[half]);\n            __syncthreads();",
-        "b.put(shared.b[half]);", "multiply", "barrier of each step removed"),
-    Mistake("tile.cuh", "&& whole && aligned(data);", "&& whole;",
-        "MatrixLoader", "misaligned vector load"),
-    Mistake("tile.cuh", "term_stride % V == 0 && lines % V == 0;", "term_stride % V == 0;",
-        "MatrixLoader", "a vector over the edge of the matrix"),
-    Mistake("tile.cuh", "T[DEPTH][TILE + Vector<T>::SIZE]", "T[DEPTH][TILE]",
-        "Slice", "bank conflicts: no gap between lines"),
-    Mistake("tile.cuh", "relu && v < 0 ? T(0) : v;", "relu && !(v > 0) ? T(0) : v;",
-        "finish", "NaN lost", "test_conv2d.py"),
-    Mistake("tile.cuh", "data[line * line_stride", "data[line * (int)line_stride",
-        "MatrixLoader", "int overflow", LARGE),
-    Mistake("tile.cuh", "if (row >= rows) continue;", "if (row > rows) continue;",
-        "write", "off-by-one guard"),
-    Mistake("tile.cuh", "if (vectors && column < columns) {", "if (vectors) {",
-        "write", "a vector beyond the last column"),
-    Mistake("tile.cuh", "bias && row < rows ? bias[row]", "bias ? bias[row]",
-        "finish", "bias beyond the last row", "test_conv2d.py"),
-    Mistake("tile.cuh", "line_stride % V == 0 && terms % V == 0", "line_stride % V == 0",
-        "MatrixLoader", "a vector beyond the last term"),
-
-    *(Mistake("launcher.py", f"if {check}:", "if False:", "Launcher", f"no check of {what}")
-        for check, what in {
-            "kernel is None": "the name", "element not in types": "the declared type",
-            "len(arguments) != len(plan.kernel.parameters)": "the number of arguments",
-            "dtype not in plan.packing": "the dtype of T",
-            "0 in grid": "an empty grid", "value is None": "a null pointer",
-            "not isinstance(value, arrays)": "arrays", "value.dtype != expected": "the dtype",
-            "not isinstance(value, _NUMBERS)": "numbers",
-            "isinstance(value, np.generic) or not value.flags.c_contiguous": "the order in memory",
-        }.items()),
-    *(Mistake("launcher.py", check, "False", "Launcher", f"no check of {what}")
-        for check, what in {
-            "math.prod(block) > 1024": "the threads of a block",
-            "grid[0] >= 2**31": "the first axis of a grid",
-            "max(grid[1:]) >= 2**16": "the other axes of a grid",
-        }.items()),
     Mistake("launcher.py", "elif used is not given:", "elif False:",
         "Launcher", "what was written into a copy lost"),
     Mistake("launcher.py", "packed, shared_mem)", "packed, 0)", "Launcher",
@@ -379,4 +306,22 @@ MISTAKES = [
         "dynamic shared memory not asked for"),
     Mistake("pooling.py", "if np.can_cast(indices.dtype, np.int32):", "if True:", "gather_plane",
         "an index of 64 bits cut to 32"),
+    *(Mistake("launcher.py", f"if {check}:", "if False:", "Launcher", f"no check of {what}")
+        for check, what in {
+            "kernel is None": "the name", "element not in types": "the declared type",
+            "len(arguments) != len(plan.kernel.parameters)": "the number of arguments",
+            "dtype not in plan.packing": "the dtype of T",
+            "0 in grid": "an empty grid", "value is None": "a null pointer",
+            "not isinstance(value, arrays)": "arrays", "value.dtype != expected": "the dtype",
+            "not isinstance(value, _NUMBERS)": "numbers",
+            "isinstance(value, np.generic) or not value.flags.c_contiguous": "the order in memory",
+        }.items()),
+    *(Mistake("launcher.py", check, "False", "Launcher", f"no check of {what}")
+        for check, what in {
+            "math.prod(block) > 1024": "the threads of a block",
+            "grid[0] >= 2**31": "the first axis of a grid",
+            "max(grid[1:]) >= 2**16": "the other axes of a grid",
+        }.items()),
+
+    *(Mistake(*row) for row in runpy.run_path(str(PRODUCTS))["MISTAKES"]),
 ]  # fmt: skip

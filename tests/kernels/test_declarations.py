@@ -42,8 +42,8 @@ def test_what_is_read_is_the_type_of_each_instance(emulator, name):
     kernel = KERNELS[name]
     signatures = emulator.library(kernel.file).signatures
     found = {key: value for key, value in signatures.items() if key.split("<")[0] == name}
-    if kernel.templated:
-        assert found == {f"{name}<{T}>": types(kernel, T) for T in ("float", "double")}
+    if kernel.types:
+        assert found == {f"{name}<{T}>": types(kernel, T) for T in kernel.types}
     else:
         assert found == {name: types(kernel, "")}
 

@@ -92,6 +92,8 @@ def test_a_mistake_that_few_sizes_show_is_found(check: Call, spoiled: Path, mist
         ("gemm_2", "1 17 17", "M 1, N 1..17, K 1..17:", 289),
         ("gemm_3", "1 2 17", "M 1, N 1..2, K 1..17:", 34),
         ("gemm_4", "1 66 1", "M 1, N 1..66, K 1:", 66),
+        ("gemm_6", "2 1 49", "M 1..2, N 1, K 1..49:", 98),
+        ("gemm_7", "1 2 49", "M 1, N 1..2, K 1..49:", 98),
         ("conv1x1", "1 1 1 66 2 1 1", "W 1..66, OC 1..2, KERNEL 1, STRIDE 1:", 6),
         ("conv2d", "1 2 2 2 2 2 2", "N 1, C 1..2, H 1..2,", 64),
         ("conv2d_input_grad", "1 2 2 2 2 2 2", "N 1, C 1..2, H 1..2,", 64),

@@ -14,6 +14,14 @@ EDGES = (1, 15, 16, 17, 63, 64, 65)  # around the tiles of the first versions,
 WIDE = (1, 33, 127, 128, 129)  # and of the later ones
 
 
+def numbers(rng, version, dtype, *shape):
+    """Normal ones; for version 7 with the bits that it leaves them, so that it rounds nothing."""
+    drawn = rng.standard_normal(shape).astype(dtype)
+    if version == "7" and drawn.dtype == np.float32:
+        drawn.view(np.uint32)[...] &= 0xFFFFE000
+    return drawn
+
+
 def arrange(a, how, unaligned):
     """The same matrix, otherwise in memory."""
     if how == "transposed":
@@ -30,8 +38,7 @@ def arrange(a, how, unaligned):
 def test_any_size(cuda, version, dtype, rng, within_rounding):
     edges = EDGES if gemm.VERSIONS[version][0] <= 64 else WIDE
     for m, n, k in itertools.product(edges, edges, (1, 16, 17, 40)):
-        a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
-        a, b = a.astype(dtype), b.astype(dtype)
+        a, b = numbers(rng, version, dtype, m, k), numbers(rng, version, dtype, k, n)
         with gemm.algorithm.using(version):
             c = cuda.gemm(a, b)
         assert c.dtype == dtype
@@ -44,7 +51,7 @@ def test_any_size(cuda, version, dtype, rng, within_rounding):
 def test_any_order_in_memory(cuda, version, dtype, rng, within_rounding, unaligned):
     ways = ("plain", "transposed", "strided", "unaligned")
     for (m, n, k), left, right in itertools.product([(65, 68, 36), (3, 70, 18)], ways, ways):
-        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        a, b = numbers(rng, version, dtype, m, k), numbers(rng, version, dtype, k, n)
         out = unaligned(np.full((m, n), np.nan, dtype))
         with gemm.algorithm.using(version):
             c = cuda.gemm(arrange(a, left, unaligned), arrange(b, right, unaligned), out)
@@ -119,7 +126,7 @@ def test_every_access_of_the_last_versions_is_cheap(checked, version, dtype, rng
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_access_is_allowed(checked, version, dtype, rng, unaligned):
-    a, b = rng.standard_normal((17, 35)).astype(dtype), rng.standard_normal((35, 19)).astype(dtype)
+    a, b = numbers(rng, version, dtype, 17, 35), numbers(rng, version, dtype, 35, 19)
     with gemm.algorithm.using(version):
         for left, right in itertools.product((a, np.asfortranarray(a)), (b, b.copy("F"))):
             np.testing.assert_allclose(checked.gemm(left, right), a @ b, rtol=1e-3, atol=1e-3)
@@ -142,11 +149,14 @@ def test_every_access_to_a_part_of_a_wider_matrix_stays_inside(
     grid = gemm.tiles(n, tile), gemm.tiles(m, tile)
     matrices, operands = [], []
     for rows, columns in ((k, m), (n, k)) if transposed else ((m, k), (k, n)):
-        memory = rng.standard_normal((rows - 1) * wide + columns).astype(dtype)
+        memory = numbers(rng, version, dtype, (rows - 1) * wide + columns)
         strides = wide * memory.itemsize, memory.itemsize
         matrix = np.lib.stride_tricks.as_strided(memory, (rows, columns), strides)
         matrices.append(matrix.T if transposed else matrix)
         operands += [memory, 1, wide] if transposed else [memory, wide, 1]
     c = np.empty((m, n), dtype)
-    checked.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
+    if version == "7":
+        checked.launch("gemm_7<Tf32>", grid, block, *operands, c, m, n, k, 32)
+    else:
+        checked.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
     np.testing.assert_allclose(c, matrices[0] @ matrices[1], rtol=1e-3, atol=1e-3)

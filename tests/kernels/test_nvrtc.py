@@ -47,6 +47,36 @@ def test_larger_tiles_read_shared_memory_by_128_bits():
     assert loads == ["ld.shared.v4.f32"] * (8 * 16 // 4)  # 8 terms, 8 + 8 elements
 
 
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("product, shape, of", [
+    ("Tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", 16 * 8 * 8),
+    ("Bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", 16 * 8 * 16),
+    ("Fp16", "m16n8k16.row.col.f32.f16.f16.f32", 16 * 8 * 16),
+])  # fmt: skip
+def test_tensor_cores_multiply_in_the_inner_loop(product, shape, of, architecture):
+    (usage,) = (u for u in compiled("gemm.cu", architecture) if u.kernel == f"gemm_7<{product}>")
+    (loop,) = (body for body in loops(usage.ptx) if "mma.sync" in body)
+    # 128 x 128 x 16 products of a block of 4 warps; each lane reads 16 + 16 lines' vectors of four.
+    for code in (loop, usage.ptx):
+        assert re.findall(r"mma\.sync\.aligned\.(\S+)", code) == [shape] * (
+            128 * 128 * 16 // 4 // of
+        )
+        assert re.findall(r"ld\.shared\S*", code) == ["ld.shared.v4.f32"] * 16
+
+
+def loops(code):
+    """The bodies of the loops of a kernel that have no loop inside."""
+    lines = code.splitlines()
+    labels = {line.rstrip(":"): i for i, line in enumerate(lines) if re.match(r"\$L\w+:", line)}
+    jumps = [(i, re.search(r"\bbra\S* +\t?(\$L\w+)", line)) for i, line in enumerate(lines)]
+    spans = [(labels[jump[1]], i) for i, jump in jumps if jump and labels[jump[1]] < i]
+    return [
+        "\n".join(lines[begin:end])
+        for begin, end in spans
+        if not any(begin <= b and e <= end and (b, e) != (begin, end) for b, e in spans)
+    ]
+
+
 def test_asynchronous_copies_are_waited_for_by_group():
     code = {usage.kernel: usage.ptx for usage in compiled("gemm.cu", "sm_80")}["gemm_6"]
     # Of each panel, a thread of 256 copies 2 vectors, or 8 elements.

@@ -18,7 +18,7 @@ import numpy as np
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution, gemm
 from tinyfcn.backend.cuda.gemm import TILE
-from tinyfcn.backend.cuda.kernels import declared
+from tinyfcn.backend.cuda.kernels import PRODUCTS, declared
 from tinyfcn.functional.pooling import pool_window
 from tinyfcn.functional.resampling import Bilinear
 from tinyfcn.functional.sizes import pool_size
@@ -254,6 +254,12 @@ def of_images() -> dict[str, Case]:
         if set(taken) <= {"x", "y", "gy"}:
             found[name] = of(name, " ".join("image" for _ in taken))
     return found
+
+
+def rounding(name: str) -> float:
+    """The relative error with which a kernel takes operands of its products; 0 if it takes all."""
+    on_tensor_cores = declared()[name].types == PRODUCTS
+    return gemm.ROUNDING[gemm.tensor_product()] if on_tensor_cores else 0.0
 
 
 NORM_TRAIN = of("batch_norm_train", "image channels channels", (None, None), 0.1, 1e-5)

@@ -16,6 +16,7 @@ from tinyfcn.backend.cuda.timing import median_seconds
 from tinyfcn.backend.errors import BackendError
 from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned, sizes
 
+ROUNDINGS = 4  # of an operand of the largest value
 ALLOWED = 64  # units in the last place of the largest value, of a sum of some hundred terms
 
 
@@ -113,17 +114,23 @@ def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any, whole: boo
     return list(results) if isinstance(results, tuple) else [results]
 
 
-def verdicts(results: list[Any], wanted: list[Any]) -> Iterator[tuple[bool, str]]:
+def verdicts(
+    results: list[Any], wanted: list[Any], rounding: float = 0.0
+) -> Iterator[tuple[bool, str]]:
     """Of each result whether it is right, and a line about it.
 
-    A sum may be off by some units in the last place of the largest value (eps); integers must be
-    equal.
+    A sum may be off by some units in the last place of the largest value (eps), or by some of what
+    its operands were rounded by; integers must be equal.
     """
     for got, right in zip(results, wanted, strict=True):
         error = float(np.abs(got.astype(np.float64) - right).max())
-        allowed, eps = 0.0, ""
+        allowed, units = 0.0, ""
         if got.dtype.kind == "f":
-            unit = float(np.finfo(got.dtype).eps) * max(float(np.abs(right).max()), 1e-30)
-            allowed, eps = ALLOWED * unit, f", {error / unit:.1f} eps of the largest value"
+            most, relative = (
+                (ROUNDINGS, rounding) if rounding else (ALLOWED, np.finfo(got.dtype).eps)
+            )
+            unit = float(relative) * max(float(np.abs(right).max()), 1e-30)
+            word = "roundings" if rounding else "eps"
+            allowed, units = most * unit, f", {error / unit:.1f} {word} of the largest value"
         close = error <= allowed  # which NaN is not
-        yield close, f"{'right' if close else 'WRONG'}, largest error {error:.2g}{eps}"
+        yield close, f"{'right' if close else 'WRONG'}, largest error {error:.2g}{units}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Callable
@@ -36,6 +37,14 @@ class CupyEngine:
         self._modules: dict[str, Any] = {}
         self._tables: dict[tuple[int, ...], Any] = {}
         self._functions: dict[str, Any] = {}  # kept: to ask a module takes as long as a launch
+
+    @functools.cached_property
+    def processors(self) -> int:
+        return int(self.device.attributes["MultiProcessorCount"])
+
+    @property
+    def capability(self) -> int:
+        return int(self.device.compute_capability)
 
     def use_device(self, number: int) -> None:
         """Compute on another device from now on; before there is any array."""

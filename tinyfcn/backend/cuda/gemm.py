@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,36 @@ import numpy as np
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
+from tinyfcn.backend.errors import BackendError
 from tinyfcn.backend.setting import Setting
 
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
 SIDE = constant("gemm.cu", "SIDE")
+TENSOR_TILE, STEP = constant("pipeline.cuh", "LINES"), constant("pipeline.cuh", "TERMS")
+TENSOR_THREADS = constant("tensor.cuh", "TENSOR_THREADS")
+RESIDENT = 2  # blocks of tensor.cuh that a multiprocessor has room for
+SHORTEST = 256  # terms of a share of a sum
 
 # Of the versions in gemm.cu, the tile and the threads of a block.
 SQUARE = SIDE, SIDE
 VERSIONS: dict[str, tuple[int, Any]] = {
     "1": (SIDE, SQUARE), "2": (SIDE, SQUARE), "3": (TILE, SQUARE), "4": (TILE, THREADS),
     "5": (2 * TILE, 2 * THREADS), "6": (2 * TILE, 2 * THREADS),
+    "7": (TENSOR_TILE, TENSOR_THREADS),
 }  # fmt: skip
 
 # "cublas" is the array module's own product; "auto" is that on a GPU, version 4 in the emulator.
 algorithm = Setting("TINYFCN_CUDA_GEMM", ("auto", *VERSIONS, "cublas"))
+
+# How products of float32 arrays take their operands: as they are, or rounded, for tensor cores,
+# which add up in float32 too. ROUNDING is the relative error that an operand has then.
+ROUNDING = {"float32": 0.0, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
+products = Setting("TINYFCN_CUDA_PRODUCTS", (*ROUNDING,))
+
+
+def tensor_product() -> str:
+    """What tensor cores round to: TF32 where ``products`` does not say."""
+    return "tf32" if products() == "float32" else products()
 
 
 def tiles(size: int, tile: int = TILE) -> int:
@@ -44,16 +61,45 @@ class Gemm(Family):
             raise ValueError(f"gemm: a has {k} columns, but b has {inner} rows: {a.shape, b.shape}")
         c = self.empty((m, n), a.dtype) if out is None else out
         version = algorithm()
+        rounded = c.dtype == np.float32 and products() != "float32"
         if version == "auto":
-            version = "4" if isinstance(c, np.ndarray) else "cublas"
+            version = "7" if rounded else "4" if isinstance(c, np.ndarray) else "cublas"
         if version == "cublas":
             return self.xp.matmul(a, b, out=c)
         version = min(version, "4") if c.dtype == np.float64 else version
         tile, block = VERSIONS[version]
         grid = tiles(n, tile), tiles(m, tile)
         operands = *self._strided(a), *self._strided(b)
-        self.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
+        if version != "7":
+            self.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
+            return c
+        shares, share = self.shares(math.prod(grid), k)
+        parts = c if shares == 1 else self.empty((shares, m, n), c.dtype)
+        name = self.on_tensor_cores("gemm_7")
+        self.launch(name, (*grid, shares), block, *operands, parts, m, n, k, share)
+        if shares > 1:
+            self.launch.each("sum_parts", c.size, parts, c, shares)
         return c
+
+    def on_tensor_cores(self, kernel: str) -> str:
+        """The instance of a kernel that rounds to ``tensor_product``.
+
+        Raises:
+            BackendError: if the GPU has no such tensor cores.
+        """
+        if self.engine.capability < 80:
+            raise BackendError(
+                f"products in {tensor_product()}: expected a GPU of compute capability 8.0 or "
+                f"later, got one of {self.engine.capability / 10}"
+            )
+        return f"{kernel}<{tensor_product().capitalize()}>"
+
+    def shares(self, blocks: int, terms: int) -> tuple[int, int]:
+        """Into how many shares sums are cut, and the terms of each: so many that the device is full
+        of blocks, as long as each has enough to do."""
+        room = RESIDENT * self.engine.processors // max(blocks, 1)
+        share = STEP * tiles(terms, STEP * max(min(room, terms // SHORTEST), 1))
+        return max(tiles(terms, max(share, 1)), 1), share
 
     def _strided(self, a: Array) -> tuple[Array, int, int]:
         """An array, and how far apart rows and columns of ``a`` lie in it, made C-contiguous."""

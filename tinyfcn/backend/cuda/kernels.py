@@ -41,19 +41,24 @@ class Parameter(NamedTuple):
         return f"{'const ' if self.const else ''}{self.type} {self.name}"
 
 
+# How the products of a kernel round their operands, where its template has a type called Product.
+PRODUCTS = "Tf32", "Bf16", "Fp16"
+
+
 class Kernel(NamedTuple):
-    """A ``__global__`` function, or a template of one over the type T of its arrays."""
+    """A ``__global__`` function, or a template of one: over the type T of its arrays, or over
+    ``PRODUCTS``."""
 
     file: str
     name: str
     parameters: tuple[Parameter, ...]
-    templated: bool
+    types: tuple[str, ...]  # of the template
     body: int  # the line of the file in which it begins
 
     @property
     def instances(self) -> list[str]:
         """What is compiled: ["relu<float>", "relu<double>"]."""
-        return [f"{self.name}<{T}>" for T in ("float", "double")] if self.templated else [self.name]
+        return [f"{self.name}<{T}>" for T in self.types] or [self.name]
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.parameters))})"
@@ -139,7 +144,8 @@ def _read(path: Path) -> Iterator[Kernel]:
         parts = [part for part in listed.split(",") if part.split() not in ([], ["void"])]
         parameters = tuple(_parameter(part, found["T"]) for part in parts)
         body = code[: head.end()].count("\n") + 2
-        yield Kernel(path.name, found["name"], parameters, found["T"] is not None, body)
+        types = {None: (), "Product": PRODUCTS}.get(found["T"], ("float", "double"))
+        yield Kernel(path.name, found["name"], parameters, types, body)
 
 
 def _parameter(text: str, T: str | None) -> Parameter:

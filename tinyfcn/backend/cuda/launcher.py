@@ -56,6 +56,14 @@ class Engine(Protocol):
     kernels: dict[str, Kernel]  # by name
     eager: bool  # whether the host may look at values without waiting for the device
 
+    @property
+    def processors(self) -> int:
+        """Multiprocessors of the device."""
+
+    @property
+    def capability(self) -> int:
+        """Compute capability of the device: 80 for 8.0."""
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new C-contiguous array; what it holds is undefined."""
 
@@ -88,7 +96,8 @@ class Launcher:
         """Run kernel ``name``; nothing happens where the grid is empty.
 
         Args:
-            name: of a kernel. T is the dtype of the first array of type T*.
+            name: of a kernel, T is the dtype of the first array of type T*; or of an instance,
+                "gemm_7<Tf32>".
             grid, block: numbers of blocks and of threads of a block, up to three each.
             arguments: arrays of the declared dtype, sequences of them for a table of pointers,
                 None for a null pointer, and numbers, which must fit the declared type.
@@ -124,14 +133,15 @@ class Launcher:
 
     def _plan(self, name: str) -> _Plan:
         """How a kernel is launched, made at its first launch."""
-        kernel = self.engine.kernels.get(name)
+        kernel = self.engine.kernels.get(name.partition("<")[0])
         if kernel is None:
             known = ", ".join(self.engine.kernels)
             raise ValueError(f"no .cu file has a kernel {name}; there are {known}")
         parameters = [*enumerate(kernel.parameters)]
         packing = {}
         for T in (np.float32, np.float64):
-            function = kernel.instances[kernel.templated and T is np.float64]
+            named = name if "<" in name else kernel.instances[0]
+            function = named.replace("<float>", "<double>") if T is np.float64 else named
             packers = [self._packer(f"{name}: {p}", p, {"T": T, **TYPES}) for _, p in parameters]
             packing[np.dtype(T)] = function, packers
         typed = [i for i, p in parameters if p.type in ("T*", "T**")]

@@ -59,6 +59,8 @@ class Emulator:
     name = "emulator"
     xp: Any = np
     eager = True
+    processors = 4  # few, so that there is no more to do than need be
+    capability = 80
 
     def __init__(
         self, mode: str = "fast", seed: int | None = None, guard: bool = False,

@@ -62,11 +62,10 @@ namespace emulator {
 template <typename T>
 inline T shuffle(unsigned int mask, T value, int from, int line) {
     static_assert(sizeof(T) <= sizeof(u64), "shuffles move up to eight bytes");
-    u64 bits = 0;
+    Value bits = {};
     memcpy(&bits, &value, sizeof(T));
     exchange(mask, bits, line);
-    bits = left_by(from, line);
-    memcpy(&value, &bits, sizeof(T));
+    memcpy(&value, &left_by(from, line), sizeof(T));
     return value;
 }
 
@@ -99,10 +98,10 @@ inline T __shfl_xor_sync(unsigned int mask, T value, int with, int width = 32, A
 }
 
 inline unsigned int __ballot_sync(unsigned int mask, int vote, AT) {
-    const emulator::u64* votes = emulator::exchange(mask, vote != 0, line);
+    const emulator::Value* votes = emulator::exchange(mask, {{vote != 0}}, line);
     unsigned int result = 0;
     for (int lane = 0; lane < 32; ++lane)
-        if (emulator::taking_part() >> lane & 1 && votes[lane]) result |= 1u << lane;
+        if (emulator::taking_part() >> lane & 1 && votes[lane].words[0]) result |= 1u << lane;
     return result;
 }
 inline int __any_sync(unsigned int mask, int vote, AT) {
@@ -139,19 +138,6 @@ UNSEEN T atomicCAS(T* at, T expected, T value) {
     if (old == expected) *at = value;
     return old;
 }
-
-// ---- instructions of PTX: kernels/ptx.cuh has them for a GPU ----
-
-#define EMULATED 1
-
-template <int BYTES>
-__attribute__((noinline, no_sanitize("thread"))) void copy_async(void* to, const void* from,
-                                                                 bool inside) {
-    emulator::begin_copy(to, from, BYTES, inside, __builtin_return_address(0));
-}
-inline void end_copies() { emulator::end_copies(); }
-template <int GROUPS>
-inline void wait_for_copies() { emulator::wait_for_copies(GROUPS); }
 
 // ---- bits ----
 
@@ -232,6 +218,8 @@ SMALLER_LARGER_NUMBER(float, float, float)
 SMALLER_LARGER_NUMBER(double, double, double)
 SMALLER_LARGER_NUMBER(double, float, double)
 SMALLER_LARGER_NUMBER(double, double, float)
+
+#include "ptx.h"
 
 // ---- how a library offers its kernels ----
 

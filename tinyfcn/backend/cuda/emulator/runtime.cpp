@@ -40,11 +40,11 @@ struct Thread {
     unsigned int mask;  // of the lanes it waits for
     bool orders;        // whether memory is in order after it
     int line;           // where it waits
-    u64 left;           // for the other lanes
+    Value left;         // for the other lanes
 };
 
 struct Warp {
-    u64 values[WARP];
+    Value values[WARP];
     unsigned int took_part[WARP];  // for each lane, who was in its last exchange
 };
 
@@ -227,7 +227,7 @@ void wait_for_lanes(unsigned int mask, bool orders, int line) {
 
 void wait_for_warp(unsigned int mask, int line) { wait_for_lanes(mask, true, line); }
 
-const u64* exchange(unsigned int mask, u64 value, int line) {
+const Value* exchange(unsigned int mask, const Value& value, int line) {
     threads[current->thread].left = value;
     wait_for_lanes(mask, false, line);  // CUDA promises no order of memory here
     return warps[current->thread / WARP].values;
@@ -235,7 +235,7 @@ const u64* exchange(unsigned int mask, u64 value, int line) {
 
 unsigned int taking_part() { return warps[current->thread / WARP].took_part[lane()]; }
 
-u64 left_by(int from, int line) {
+const Value& left_by(int from, int line) {
     if (!(taking_part() >> (from & 31) & 1)) fail(LANE_AWAY, line);
     return warps[current->thread / WARP].values[from & 31];
 }

@@ -24,10 +24,13 @@ INSIDE void wait_for_warp(unsigned int mask, int line);
 
 // Leaves a value for the other lanes named in the mask and waits for theirs; all 32 come back, and
 // those of lanes that took part are valid.
-INSIDE const u64* exchange(unsigned int mask, u64 value, int line);
+struct Value {
+    u64 words[3];
+};
+INSIDE const Value* exchange(unsigned int mask, const Value& value, int line);
 
-// A value that a lane left in the last exchange; a fault if it took no part.
-INSIDE u64 left_by(int lane, int line);
+// What a lane left in the last exchange; a fault if it took no part.
+INSIDE const Value& left_by(int lane, int line);
 INSIDE int lane();
 INSIDE unsigned int taking_part();
 
