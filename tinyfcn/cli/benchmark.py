@@ -17,10 +17,15 @@ With --scaling, training steps are measured, and what many such ranks would make
 of an assumed speed is computed: ms of a step; throughput as a share of that many ranks alone,
 "over" if gradients are sent while backward goes on, "end" if after it; when it is under 80 %.
 
+With --backend cupy it is the kernels that are timed, by the GPU's clock, beside cuBLAS and cuDNN,
+and training steps, in less than five minutes, and benchmark-gpu.txt has the table, to be sent in;
+with --against or --conv the table is the one of above, computed on the GPU.
+
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute
 tinyfcn benchmark --only train "dilation 2"  what has one of these words in its name
 tinyfcn benchmark --scaling --only fcn8s/4   how far a training step scales
+tinyfcn benchmark --backend cupy             a GPU
 tinyfcn benchmark --against torch,openvino --against-python ~/torch/bin/python
 """
 
@@ -36,7 +41,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyfcn.backend.cpu.threads import num_threads
-from tinyfcn.benchmark import report, scaling
+from tinyfcn.backend.cuda.cupy_engine import CupyEngine
+from tinyfcn.benchmark import gpu, report, scaling
 from tinyfcn.benchmark.measure import Side, best, figures, measure
 from tinyfcn.benchmark.peers import PEERS, missing, ways
 from tinyfcn.benchmark.work import COPY, SGEMM, WORK, Work, train
@@ -72,6 +78,9 @@ def main(arguments: Sequence[str]) -> None:
         help="with --scaling: ranks so many times as fast")  # fmt: skip
     options = parser.parse(arguments)
 
+    otherwise = options.against or options.conv or options.scaling or options.list
+    if options.backend == "cupy" and not otherwise:
+        return gpu.run(CupyEngine(), options.only, options.quick, options.out or Path())
     chosen = select(options.only, options.quick)
     if options.scaling:
         chosen = [work for work in chosen if work.kind is train]
