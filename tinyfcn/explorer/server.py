@@ -69,6 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "tinyfcn"
     sys_version = ""
     timeout = 30  # seconds, for one that says nothing
+    disable_nagle_algorithm = True  # or an answer waits 40 ms for the receipt of its headers
     server: Server
 
     def do_GET(self) -> None:
