@@ -153,6 +153,10 @@ PYTORCH: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     **dict.fromkeys(("conv2d_input_grad", "col2im"), TRANSPOSED),
     "relu": ((X,), "F.relu(x)"),
     "sum_pixels": ((X,), "x.sum((0, 2, 3))"),
+    "batch_norm": (
+        (X, *((name, "(c, 1, 1)") for name in ("mean", "invstd", "weight", "bias"))),
+        "(x - mean) * invstd * weight + bias",
+    ),
     "batch_norm_parts": ((X,), "torch.var_mean(x, (0, 2, 3), correction=0)"),
     "max_pool2d": ((X,), POOLED),
     "scatter_plane": ((X,), f"F.max_unpool2d(*{POOLED}, 2, output_size=(h, w))"),
@@ -161,28 +165,40 @@ PYTORCH: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
 }
 
 
+TINYFCN = """\
+from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.kernel_lab.work import work
+
+emulator = Emulator("check", profile=True, trace={block})
+launches, results = work(emulator, "{name}", {size}, "float32")
+for cost in emulator.profile():
+    print(cost)
+print(emulator.traces[0].steps)
+print(*results)
+"""
+HEAD = """\
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+random = np.random.default_rng(0)"""
+NO_PYTORCH = """\
+# No lines for PyTorch: what {name} computes is a part of a step there, or draws other numbers.
+"""
+
+
 def code(state: State, size: tuple[int, ...]) -> dict[str, str]:
     """Programs that print the same numbers."""
     name = state["name"]
-    lines = [
-        "from tinyfcn.backend.cuda.emulator import Emulator",
-        "from tinyfcn.kernel_lab.work import work", "",
-        f'emulator = Emulator("check", profile=True, trace={state["block"]})',
-        f'launches, results = work(emulator, "{name}", {size}, "float32")',
-        "for cost in emulator.profile():", "    print(cost)",
-        "print(emulator.traces[0].steps)", "print(*results)", "",
-    ]  # fmt: skip
-    found = {"tinyfcn": "\n".join(lines)}
-    if name in PYTORCH:
-        arrays, result = PYTORCH[name]
-        named = zip(map(str.lower, sizes(CASES[name])), size, strict=True)
-        lines = ["import numpy as np", "import torch", "import torch.nn.functional as F", "",
-                 *(f"{letter} = {number}" for letter, number in named),
-                 "random = np.random.default_rng(0)"]  # fmt: skip
-        lines += [f'{array} = torch.from_numpy(random.standard_normal({shape}, "float32"))'
-                  for array, shape in arrays]  # fmt: skip
-        found["PyTorch"] = "\n".join([*lines, f"print({result})", ""])
-    return found
+    ours = TINYFCN.format(block=state["block"], name=name, size=size)
+    if name not in PYTORCH:
+        return {"tinyfcn": ours, "PyTorch": NO_PYTORCH.format(name=name)}
+    arrays, result = PYTORCH[name]
+    named = zip(map(str.lower, sizes(CASES[name])), size, strict=True)
+    drawn = [f'{array} = torch.from_numpy(random.standard_normal({shape}, "float32"))'
+             for array, shape in arrays]  # fmt: skip
+    lines = [HEAD, *(f"{letter} = {n}" for letter, n in named), *drawn, f"print({result})", ""]
+    return {"tinyfcn": ours, "PyTorch": "\n".join(lines)}
 
 
 def states() -> Iterator[dict[str, str | None]]:

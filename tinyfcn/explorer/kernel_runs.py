@@ -79,11 +79,10 @@ class _Names:
         """The variable that holds an address: its name, where it begins there, how many bytes lie
         before it in its first sector or in shared memory, and the type of its elements."""
         if shared:
-            first = self.shared[0][0] if self.shared else 0
-            for at, length, name in self.shared:
-                if at <= address < at + length:
-                    return name, at, at - first, np.dtype("f8" if size == 8 else "f4")
-            return "shared", first, 0, np.dtype("f8" if size == 8 else "f4")
+            first, dtype = self.shared[0][0], np.dtype("f8" if size == 8 else "f4")
+            within = (one for one in self.shared if one[0] <= address < one[0] + one[1])
+            at, _, name = next(within, (first, 0, "shared"))
+            return name, at, at - first, dtype
         for name, array in self.arrays:
             begin = array.ctypes.data
             if begin <= address < begin + array.nbytes:

@@ -188,7 +188,7 @@ def skips(state: State) -> dict[str, Any]:
         "stages": stages,
         "combinations": combinations,
         "on": [state["pool4"], state["pool3"]],
-        "controls": _controls(state, run, "pool4", "pool3", "image", "class", "row", "column"),
+        "controls": _controls(state, run, "image", "class", "row", "column"),
     }
 
 
@@ -252,8 +252,7 @@ def _looked_at(state: State, run: runs.Run, scores: Any) -> dict[str, Any]:
 
 
 LABELS = {
-    "n": "side of image", "values": "shown", "side": "side of image", "pool4": "skip of pool4",
-    "pool3": "skip of pool3", "pad": "padding",
+    "n": "side of image", "values": "shown", "side": "side of image", "pad": "padding",
 }  # fmt: skip
 TOLD = {"loss": "gradient of the loss", "score": "gradient of one score"}
 

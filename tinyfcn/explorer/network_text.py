@@ -156,7 +156,8 @@ x = Preprocessing().apply(scene.image)[None]
 """
 CROPS = """\
 x = tinyfcn.tensor(x)
-one_pass = models.convolutionalize(classifier)
+one_pass = models.convolutionalize(classifier)(x)
+crop = classifier(x[:, :, 64 : 64 + 224, 64 : 64 + 224])
 """
 CROPS_TORCH = """\
 import torch
@@ -171,27 +172,23 @@ def features(x):
         x = F.max_pool2d(x, 2) if pooled else x
     return x
 
-def classifier(x):
-    x = features(x).reshape(1, -1)
-    for i in (0, 3, 6):
-        x = F.linear(x, w[f"classifier.{{i}}.weight"], w[f"classifier.{{i}}.bias"])
-        x = F.relu(x) if i < 6 else x
-    return x
+def linear(x, weight, bias, k):
+    return F.linear(x.reshape(1, -1), weight, bias)
 
-def one_pass(x):  # the same weights, as kernels of 3 x 3, 1 x 1 and 1 x 1
+def convolution(x, weight, bias, k):  # the same weights, as kernels of k x k
+    return F.conv2d(x, weight.reshape(len(weight), x.shape[1], k, k), bias)
+
+def scores(x, layer):
     x = features(x)
     for i, k in ((0, 3), (3, 1), (6, 1)):
-        weight = w[f"classifier.{{i}}.weight"]
-        kernel = weight.reshape(len(weight), x.shape[1], k, k)
-        x = F.conv2d(x, kernel, w[f"classifier.{{i}}.bias"])
+        x = layer(x, w[f"classifier.{{i}}.weight"], w[f"classifier.{{i}}.bias"], k)
         x = F.relu(x) if i < 6 else x
     return x
-"""
-COMPARED = """\
 
-crop = classifier(x[:, :, 64 : 64 + 224, 64 : 64 + 224])
-print(one_pass(x)[0, :, 2, 2], crop[0])
+one_pass = scores(x, convolution)
+crop = scores(x[:, :, 64 : 64 + 224, 64 : 64 + 224], linear)
 """
+COMPARED = "print(one_pass[0, :, 2, 2], crop[0])\n"
 SHIPPED = 'tinyfcn.__path__[0] + "/explorer/fcn8s.npz"'
 # The way up of each FCN: a layer, how many times it makes the map larger, what is added behind it.
 UPS = {

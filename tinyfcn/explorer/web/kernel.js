@@ -186,7 +186,7 @@ class KernelRoom {
       make("p", { class: "note", role: "status" }, race.fault ? race.fault : wrong ? `${wrong} of ${total} numbers are wrong.`
         : "Every number is right: in this order of threads the race did no harm. It is there all the same."),
       make("div", { class: "beside" }, this.map = make("canvas", { role: "img", class: "wrong" }),
-        make("table", { class: "values", hidden: !wrong }, make("thead", {}, make("tr", {}, ...["place", "it gave", "right"].map((text) => make("th", { scope: "col" }, text)))),
+        make("table", { class: "list", hidden: !wrong }, make("thead", {}, make("tr", {}, ...["place", "it gave", "right"].map((text) => make("th", { scope: "col" }, text)))),
           make("tbody", {}, ...race.shown.map((/** @type {any} */ [place, got, right]) => make("tr", {}, make("th", { scope: "row" }, `[${place.join(", ")}]`),
             make("td", { class: "bad" }, got === null ? "NaN" : short(got)), make("td", {}, short(right))))))),
       make("p", { class: "note report" }, race.report ? `The race check: ${race.report.said}` : "The race check finds nothing in this order."));
@@ -205,7 +205,7 @@ class KernelRoom {
     };
     const each = (/** @type {number[]} */ [requests, cost]) => make("td", {}, requests ? short(cost / requests) : "");
     refill(this.compared, make("h2", {}, "What it costs ", make("small", {}, "the whole launch, counted by the emulator's profile")),
-      make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "costs" }, make("table", { class: "values costs" },
+      make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "costs" }, make("table", { class: "list costs" },
         make("thead", {}, make("tr", {}, ...["kernel", "global requests", "sectors of 32 bytes", "per request", "shared requests", "turns", "per request"]
           .map((text) => make("th", { scope: "col" }, text)))),
         make("tbody", {}, ...compared.map((/** @type {any} */ [name, { global, shared }]) => {
