@@ -32,13 +32,6 @@ function placeText(event, i) {
   return `${event.name}[${at}${last}]`;
 }
 
-/** 0–15, or 0 and the number of others. @param {number[]} lanes */
-function laneText(lanes) {
-  if (lanes.length === 1) return String(lanes[0]);
-  const run = lanes[lanes.length - 1] - lanes[0] === lanes.length - 1;
-  return run ? `${lanes[0]}–${lanes[lanes.length - 1]}` : `${lanes[0]} +${lanes.length - 1}`;
-}
-
 class WarpMemory {
   /** @param {(lane: number) => void} pick */
   constructor(pick) {
@@ -72,6 +65,8 @@ class WarpMemory {
       return [String(one), event && i !== undefined && event.memory ? valueText(event, i).replace(/,.*/, " …") : i === undefined ? "" : "waits",
         i === undefined ? "" : `tint${(tints.get(one) ?? 0) % TINTS}`];
     });
+    const mine = this.body.querySelector(".mine");
+    if (mine instanceof HTMLElement) this.body.scrollLeft = mine.offsetLeft - this.body.clientWidth / 2;
     [...this.picker.element.children].forEach((option, i) => option.setAttribute("data-lanes", String(i)));
   }
 
@@ -140,7 +135,7 @@ class WarpMemory {
 function cell(lanes, tint, lane) {
   if (!lanes) return make("span", { class: "word unused", title: "moved, but not asked for" });
   const mine = lanes.includes(lane);
-  return make("span", { class: `word tint${tint % TINTS}${mine ? " mine" : ""}`, "data-lanes": lanes.join(" "), title: `lane ${lanes.join(", ")}` }, laneText(lanes));
+  return make("span", { class: `word tint${tint % TINTS}${mine ? " mine" : ""}`, "data-lanes": lanes.join(" "), title: `lane ${lanes.join(", ")}` }, lanes.length > 1 ? `${lanes[0]}+` : String(lanes[0]));
 }
 
 /** One of many, chosen by clicks and arrow keys. */
