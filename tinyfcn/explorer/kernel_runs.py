@@ -89,6 +89,12 @@ class _Names:
                 return name, begin, begin % 32, array.dtype
         return "?", address, 0, np.dtype("f4")
 
+    def value(self, v: Any, dtype: Any) -> float | str | None:
+        """A number in five digits, as more are not shown; of a pointer what it points to."""
+        if dtype == np.uint64:
+            return self.array(v, 8, False)[0]
+        return float(f"{v:.5g}") if math.isfinite(v) else None
+
 
 def _warp(steps: Any, named: _Names) -> tuple[list[dict[str, Any]], list[list[int]]]:
     """The requests and the waits of a warp, and by lane which it takes part in."""
@@ -126,15 +132,9 @@ def _event(steps: Any, named: _Names) -> dict[str, Any]:
         "memory": "shared" if shared else "global", "name": name, "shift": shift,
         "bytes": dtype.itemsize, "each": size // dtype.itemsize,
         "at": ((steps["address"].astype(np.int64) - begin) // dtype.itemsize).tolist(),
-        "values": [named.array(value, 8, False)[0] if dtype == np.uint64 else _digits(value)
-                   for value in values.ravel().tolist()],
+        "values": [named.value(v, dtype) for v in values.ravel().tolist()],
         "cost": int(first["cost"]), "least": int(first["least"]),
     }  # fmt: skip
-
-
-def _digits(value: float) -> float | None:
-    """In five digits, as more are not shown."""
-    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 # ---- the source ----

@@ -81,7 +81,7 @@ def maps(state: State) -> dict[str, Any]:
     """Every map of the network on an image."""
     run, asked, state, about = _maps(state)
     return {
-        **_looked_at(state, run, run.scores),
+        **_looked_at(state, run),
         "layers": _sheets(*asked),
         "about": about,
         "controls": _controls(state, run, "image", "values", "class", "row", "column"),
@@ -95,20 +95,20 @@ def large(state: State) -> dict[str, Any]:
     layer, channel = state["layer"], state["channel"]
     if layer >= len(values) or channel >= len(values[layer]):
         raise ValueError(f"network: there is no channel {channel} of a map {layer}")
-    array, most = values[layer][channel], pictures.scale(values[layer])
-    return {"png": pictures.signed(array, most), "shape": array.shape,
-            "range": pictures.span(array), "numbers": pictures.packed(array)}  # fmt: skip
+    array = values[layer][channel]
+    shown = pictures.shown(array, pictures.scale(values[layer]))
+    return shown | {"numbers": pictures.packed(array)}
 
 
 def _maps(state: State) -> tuple[runs.Run, tuple[Any, ...], State, str]:
     """The run, which numbers are shown, the state with what it can be, and a sentence."""
-    run = runs.run(state["image"], _side(state))
-    state = _inside(state, run, run.scores)
+    run = runs.run(state["image"], SIDE)
+    state = _inside(state, run)
     of, place = state["values"], (state["row"], state["column"], state["class"])
     named = runs.loaded()[1].classes[state["class"]]
     end = "the loss" if of == "loss" else f"the score of {named} at [{place[0]}, {place[1]}]"
     about = f"How much {end} grows with each number of each map, from where it is."
-    asked = state["image"], _side(state), of, *(place if of == "score" else (0, 0, 0))
+    asked = state["image"], SIDE, of, *(place if of == "score" else (0, 0, 0))
     return run, asked, state, "What each layer gives." if of == "activations" else about
 
 
@@ -117,9 +117,8 @@ def _sheets(*asked: Any) -> list[dict[str, Any]]:
     """All maps of each layer, small."""
     layers = []
     for each, array in zip(runs.run(*asked[:2]).maps, _values(*asked), strict=True):
-        most = pictures.scale(array)
-        about = {"name": each.name or each.kind.lower(), "kind": each.kind, "shape": array.shape}
-        layers.append(about | {"range": pictures.span(array), **pictures.sheet(array, most)})
+        about = {"name": each.name or each.kind.lower(), "kind": each.kind}
+        layers.append(about | pictures.sheet(array, pictures.scale(array)))
     return layers
 
 
@@ -133,8 +132,8 @@ def _values(image: str, side: int, of: str, *place: int) -> list[Any]:
 def field(state: State) -> dict[str, Any]:
     """Which pixels a score depends on: in theory, and by its gradient."""
     name = state["network"]
-    run = runs.run(state["image"], _side(state, state["side"]), name)
-    state = _inside(state, run, run.scores)
+    run = runs.run(state["image"], state["side"], name)
+    state = _inside(state, run)
     place = state["row"], state["column"]
     end = run.scores[0, state["class"], place[0], place[1]]
     (gradient,) = tinyfcn.grad(end, run.x, retain_graph=True)
@@ -144,7 +143,7 @@ def field(state: State) -> dict[str, Any]:
     central = [geometry.central(share.sum(1 - axis)) for axis in (0, 1)]
     trained = runs.by_name(name)[1]
     return {
-        **_looked_at(state, run, run.scores),
+        **_looked_at(state, run),
         "boxes": {"theory": theory, "measured": measured, "central": central},
         "heat": pictures.signed(np.sqrt(share), float(np.sqrt(share.max())) or 1.0),
         "trained": trained,
@@ -163,18 +162,17 @@ def skips(state: State) -> dict[str, Any]:
 
     def with_skips(pool4: str, pool3: str) -> runs.Run:
         off = ("score_pool4",) * (pool4 == "off") + ("score_pool3",) * (pool3 == "off")
-        return runs.run(state["image"], _side(state), off=off)
+        return runs.run(state["image"], SIDE, off=off)
 
     run = with_skips(state["pool4"], state["pool3"])
     whole = with_skips("on", "on")
-    state = _inside(state, run, run.scores)
+    state = _inside(state, run)
     stages, sums = [], iter(("sum_pool4", "sum_pool3"))
     for each in run.maps:
         if each.kind == "Add" or "score" in each.name:
             array = each.tensor.numpy()[0, state["class"]]
-            stages.append({"name": each.name or next(sums), "range": pictures.span(array),
-                           "shape": array.shape,
-                           "png": pictures.signed(array, pictures.scale(array))})  # fmt: skip
+            shown = pictures.shown(array, pictures.scale(array))
+            stages.append(shown | {"name": each.name or next(sums)})
     combinations = []
     for pool3, pool4 in product(("off", "on"), repeat=2):
         other = with_skips(pool4, pool3)
@@ -183,7 +181,7 @@ def skips(state: State) -> dict[str, Any]:
         combinations.append({"pool4": pool4, "pool3": pool3, "png": other.labels,
                              "iu": round(counts.scores().mean_iu, 4)})  # fmt: skip
     return {
-        **_looked_at(state, run, run.scores),
+        **_looked_at(state, run),
         "truth": pictures.png(visualize.in_colours(whole.truth, spec.classes)),
         "stages": stages,
         "combinations": combinations,
@@ -219,25 +217,21 @@ VIEWS = {"maps": maps, "field": field, "skips": skips, "pad": pad, "crops": crop
 # ---- what views have in common ----
 
 
-def _side(state: State, side: int = SIDE) -> int:
-    return 0 if state["image"] == "photo" else side
-
-
-def _inside(state: State, run: runs.Run, scores: Any) -> State:
+def _inside(state: State, run: runs.Run) -> State:
     """The state with a pixel that the image has, and a class by its number."""
     height, width = run.image.shape[:2]
     place = {"row": min(state["row"], height - 1), "column": min(state["column"], width - 1)}
-    top = int(scores.numpy()[0, :, place["row"], place["column"]].argmax())
+    top = int(run.scores.numpy()[0, :, place["row"], place["column"]].argmax())
     label = state["class"]
-    if label != "top" and label >= scores.shape[1]:
-        raise ValueError(f"network: class must be less than {scores.shape[1]}, got {label}")
+    if label != "top" and label >= run.scores.shape[1]:
+        raise ValueError(f"network: class must be less than {run.scores.shape[1]}, got {label}")
     return state | place | {"class": top if label == "top" else label, "top": label == "top"}
 
 
-def _looked_at(state: State, run: runs.Run, scores: Any) -> dict[str, Any]:
+def _looked_at(state: State, run: runs.Run) -> dict[str, Any]:
     """The image, its labels, and the scores of the pixel that was clicked."""
     spec = runs.loaded()[1]
-    row, column = state["row"], state["column"]
+    row, column, scores = state["row"], state["column"], run.scores
     likely = F.softmax(scores[:, :, row, column], 1).numpy()[0]
     colours = class_palette(spec.classes)[: len(spec.classes)].tolist()
     at = zip(spec.classes, colours, plain(scores.numpy()[0, :, row, column]), strict=True)

@@ -47,6 +47,11 @@ def signed(values: Array, most: float) -> str:
     return _levels(_level(values, most))
 
 
+def shown(values: Array, most: float) -> dict[str, Any]:
+    """The same, with the shape and the range of the numbers."""
+    return {"png": signed(values, most), "shape": values.shape, "range": span(values)}
+
+
 def sheet(maps: Array, most: float) -> dict[str, Any]:
     """All maps (C, H, W) of a layer side by side, small, and how they lie there."""
     channels, height, width = maps.shape
@@ -62,7 +67,7 @@ def sheet(maps: Array, most: float) -> dict[str, Any]:
     whole = tiles.reshape(rows, columns, h + 1, w + 1).transpose(0, 2, 1, 3)
     whole = whole.reshape(rows * (h + 1), columns * (w + 1))[:-1, :-1]
     return {"png": _levels(whole), "columns": columns, "rows": rows, "width": whole.shape[1],
-            "height": whole.shape[0]}  # fmt: skip
+            "height": whole.shape[0], "shape": maps.shape, "range": span(maps)}  # fmt: skip
 
 
 def scale(values: Array) -> float:

@@ -109,7 +109,7 @@ def use(path: Path | None, photo: Path | None) -> None:
     elif not scenes():
         kind = f"it reads images of the kind {spec.preprocessing}, and no scenes"
         raise ValueError(f"{path}: {kind}; give it an image")
-    run(*("photo", 0) if photo else ("scene 1", 128))
+    run("photo" if photo else "scene 1", 128)
 
 
 @cached
