@@ -2,7 +2,7 @@
 
     settings.py     what an address may say, and what a slider offers
     convolution.py  a room: ``answer(given)`` computes all that its page draws
-    upsampling.py   max pooling, and five ways back to a larger map
+    grids.py        groups of grids: a room whose answers are such needs no drawing of its own
     server.py       the page and its answers on this machine's own address
     static.py       the same as a folder of files
     web/            the page: it asks and draws, and computes no layer
