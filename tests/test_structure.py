@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
 CORE_LINES = 3286
-ALL_LINES = 24_218
+ALL_LINES = 24_221
 FILE_LINES = 400
 
 

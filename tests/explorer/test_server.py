@@ -78,6 +78,8 @@ def test_a_room_answers(server):
         {"Origin": "null"},
         {"Origin": "https://127.0.0.1:{port}"},
         {"Origin": "http://127.0.0.1:{port}.evil.example"},
+        {"host": "evil.example"},  # a second one
+        {"Origin": "http://127.0.0.1:{port}", "origin": "http://evil.example"},
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])

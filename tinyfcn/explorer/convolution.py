@@ -90,7 +90,8 @@ class Geometry:
     of x, which the transposed convolution adds as output padding.
 
     Raises:
-        ValueError: where nothing comes out, or channels do not divide into groups.
+        ValueError: where nothing comes out, channels do not divide into groups, or height and
+            width are together and differ.
     """
 
     def __init__(self, state: State) -> None:
@@ -100,6 +101,8 @@ class Geometry:
             raise ValueError(
                 f"convolution: c={c} and oc={oc} must divide into groups={self.groups}"
             )
+        if state["axes"] == "together" and windows[0] != windows[1]:
+            raise ValueError("convolution: axes=together needs equal sizes of height and width")
         for name, (n, k, _, p, d) in zip(("height", "width"), windows, strict=True):
             if (span := d * (k - 1) + 1) > n + 2 * p:
                 raise ValueError(
@@ -221,8 +224,6 @@ def controls(state: State, g: Geometry) -> list[dict[str, Any]]:
     Under a transposed convolution it is the size of its input that stays; its output follows.
     """
     swapped, high = state["swapped"] == "yes", {n + "w": state[n + "h"] for n in ("", *"kspd")}
-    if state | high != state:
-        state = state | {"axes": "apart"}
     together = state["axes"] == "together"
 
     def sized(letter: str, axes: str, value: Any) -> State | None:
@@ -272,7 +273,8 @@ def valid(state: State) -> State | None:
 def states() -> Iterator[dict[str, str | None]]:
     """What the static form records, in all passes: whatever one control makes of the defaults; with
     height and width together, kernel x stride x padding x dilation for an x of 6 pixels and for
-    a y of 4, and images x weights; channels x groups."""
+    a y of 4, and images x weights; apart, a few kernels, strides and paddings of either; channels
+    x groups."""
     start = read("convolution", SETTINGS, {})
     found = [
         start | dict(zip(("c", "oc", "groups"), each, strict=True))
@@ -291,9 +293,12 @@ def states() -> Iterator[dict[str, str | None]]:
     for k, s, p, d in product(range(1, 6), (1, 2, 3), (0, 1, 2), (1, 2)):
         of_y = 3 * s - 2 * p + d * (k - 1) + 1
         found += [square(n=n, k=k, s=s, p=p, d=d) for n in {6, of_y}]
+    for windows in product(product((2, 3), (1, 2), (0, 1)), repeat=2):
+        both = zip("hw", windows, strict=True)
+        found.append(start | {n + a: v for a, w in both for n, v in zip("ksp", w, strict=True)})
     images, kernels = (SETTINGS[name].values or () for name in ("image", "kernel"))
-    windows = (6, 1, 0), (6, 1, 1), (6, 2, 0), (6, 2, 1), (LARGEST, 1, 0)
-    for image, kernel, (n, s, p) in product(images, kernels, windows):
+    shapes = (6, 1, 0), (6, 1, 1), (6, 2, 0), (6, 2, 1), (LARGEST, 1, 0)
+    for image, kernel, (n, s, p) in product(images, kernels, shapes):
         found.append(square(n=n, s=s, p=p) | {"image": image, "kernel": kernel})
     for each, into, swapped in product(found, "yxw", ("no", "yes")):
         if then := valid(each | {"into": into, "swapped": swapped}):

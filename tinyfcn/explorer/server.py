@@ -113,8 +113,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _trusted(self) -> bool:
         ours = [f"{host}:{self.server.server_port}" for host in HOSTS]
-        origin = self.headers.get("Origin")
-        if self.headers.get("Host") in ours and origin in (None, *(f"http://{h}" for h in ours)):
+        hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
+        if len(hosts) == 1 and hosts[0] in ours and {*origins} <= {f"http://{h}" for h in ours}:
             return True
         self._send(403, f"expected a request of {self.server.url}", close=True)
         return False

@@ -63,11 +63,8 @@ class Convolution {
       this.grids[key].show(answer.grids[key]);
       this.grids[key].cells.forEach((cell, index) => cell.classList.toggle("unseen", !this.by?.[key].has(index)));
     }
-    const named = new Map(page.offered(answer.controls).map((control) => [control.name, control]));
-    const pass = /** @type {Control} */ (named.get("into")), swap = /** @type {Control} */ (named.get("swapped"));
-    named.delete("into");
-    named.delete("swapped");
-    this.controls.show([...named.values()]);
+    const [pass, swap, ...controls] = page.offered(answer.controls);
+    this.controls.show(controls);
     const transposed = swap.options[swap.at][0] === "yes";
     const titles = { y: "Forward", x: "Input gradient", w: "Weight gradient" };
     if (transposed) [titles.x, titles.y] = [titles.y, titles.x];
