@@ -302,7 +302,7 @@ def states() -> Iterator[dict[str, str | None]]:
     start = read("upsampling", SETTINGS, {})
     offered: list[dict[str, str | None]] = [{}]
     offered += [change for each in controls(start) for _, change in each["options"]]
-    for n, (k, s), t, q in product((5, 6, 7), ((2, 2), (3, 2)), (2, 3, 4), (0, 1)):
+    for n, (k, s), (t, q) in product((5, 6, 7), ((2, 2), (3, 2)), ((2, 0), (3, 1), (4, 1))):
         values = zip(("", *"kstq"), (n, k, s, t, q), strict=True)
         offered.append({letter + a: str(v) for letter, v in values for a in "hw"})
     choices = [SETTINGS[name].values or () for name in ("pass", "size", "weights")]
