@@ -59,8 +59,8 @@ class Function:
         if hasattr(self, "edges"):
             raise RuntimeError(f"{type(self).__name__}: an instance is one node; make a new one")
         tensors = [None if x is None else as_tensor(x) for x in inputs]
-        record = is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        self.needs_input_grad = tuple(t is not None and t.requires_grad for t in tensors)
+        self.needs_input_grad = tuple([t is not None and t.requires_grad for t in tensors])
+        record = is_grad_enabled() and True in self.needs_input_grad
 
         # Each input goes in as a view of its own, so that save_for_backward can tell by identity
         # which one it is given, even where two inputs share their memory.

@@ -59,6 +59,9 @@ class NullArray(np.ndarray[Any, Any]):
             made = getattr(ufunc, method)(*few, *plain[1:], **o)
         return new(np.shape(made), made.dtype)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        NullArray.counts["setitem"] += 1
+
 
 ROOM = mmap.mmap(-1, 1 << 30)  # of all arrays together, since nobody looks into them
 Room = ctypes.c_char * len(ROOM)

@@ -28,6 +28,7 @@ TYPES = {
 }  # fmt: skip
 
 
+MOST_KNOWN = 256  # of a kernel
 _FLOAT = np.dtype(np.float32)
 _NUMBERS = int, float, np.generic
 Pack = Callable[[Any], Any]
@@ -37,14 +38,18 @@ class _Plan(NamedTuple):
     """How a kernel is launched.
 
     Attributes:
-        packing: for each T the function, and what makes of each argument what the kernel takes.
-        typed: the numbers of the parameters of type T*.
-        written: of those that the kernel may write into.
+        packing: for each T the function, what makes of each argument what the kernel takes, and
+            what it made of numbers: those of a training step come again at every step.
+        typed: which parameters are arrays of T.
+        arrays, numbers: which are arrays, which are not.
+        written: which arrays the kernel may write into.
     """
 
     kernel: Kernel
-    packing: dict[Any, tuple[str, list[Pack]]]
+    packing: dict[Any, tuple[str, list[Pack], dict[Any, list[Any]]]]
     typed: list[int]
+    arrays: list[int]
+    numbers: list[int]
     written: list[int]
 
 
@@ -112,19 +117,38 @@ class Launcher:
                 f"{name}: expected {len(plan.kernel.parameters)} arguments, {plan.kernel}, "
                 f"got {len(arguments)}"
             )
-        dtype = next(filter(None, (self._dtype(arguments[i]) for i in plan.typed)), _FLOAT)
+        dtype = _FLOAT
+        for i in plan.typed:
+            if found := self._dtype(arguments[i]):
+                dtype = found
+                break
         if dtype not in plan.packing:
             raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
-        function, packing = plan.packing[dtype]
-        packed = tuple([pack(a) for pack, a in zip(packing, arguments, strict=True)])
+        function, packing, known = plan.packing[dtype]
+        packed = [*arguments]
+        for i in plan.arrays:
+            packed[i] = packing[i](arguments[i])
+        numbers = tuple([arguments[i] for i in plan.numbers])
+        try:
+            made = known.get(numbers)
+        except TypeError:  # what has no hash is no number
+            made = None
+        if made is None:
+            made = [packing[i](arguments[i]) for i in plan.numbers]
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            known[numbers] = made
+        for i, number in zip(plan.numbers, made, strict=True):
+            packed[i] = number
         grid, block = _three(grid), _three(block)
         if 0 in grid:
             return
         if math.prod(block) > 1024 or grid[0] >= 2**31 or max(grid[1:]) >= 2**16:
             raise ValueError(f"{name}: no GPU has a grid of {grid} blocks of {block} threads")
-        self.engine.run(plan.kernel.file, function, grid, block, packed, shared_mem)
+        self.engine.run(plan.kernel.file, function, grid, block, tuple(packed), shared_mem)
         for i in plan.written:
-            _give_back(packed[i], arguments[i])
+            if packed[i] is not arguments[i]:
+                _give_back(packed[i], arguments[i])
 
     def each(self, name: str, count: int, *arguments: Any) -> None:
         """Run a kernel with FOR_EACH, whose last parameter is ``count``, on so many elements."""
@@ -138,15 +162,17 @@ class Launcher:
             known = ", ".join(self.engine.kernels)
             raise ValueError(f"no .cu file has a kernel {name}; there are {known}")
         parameters = [*enumerate(kernel.parameters)]
-        packing = {}
+        packing: dict[Any, Any] = {}
         for T in (np.float32, np.float64):
             named = name if "<" in name else kernel.instances[0]
             function = named.replace("<float>", "<double>") if T is np.float64 else named
             packers = [self._packer(f"{name}: {p}", p, {"T": T, **TYPES}) for _, p in parameters]
-            packing[np.dtype(T)] = function, packers
+            packing[np.dtype(T)] = function, packers, {}
         typed = [i for i, p in parameters if p.type in ("T*", "T**")]
-        written = [i for i, p in parameters if p.type.endswith("*") and not p.const]
-        self._plans[name] = _Plan(kernel, packing, typed, written)
+        arrays = [i for i, p in parameters if p.type.endswith("*")]
+        numbers = [i for i, p in parameters if not p.type.endswith("*")]
+        written = [i for i in arrays if not kernel.parameters[i].const]
+        self._plans[name] = _Plan(kernel, packing, typed, arrays, numbers, written)
         return self._plans[name]
 
     def _packer(self, where: str, parameter: Parameter, types: dict[str, Any]) -> Pack:
