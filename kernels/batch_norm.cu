@@ -22,8 +22,6 @@
 
 #include "channel_sums.cuh"
 
-constexpr int WHOLE = 4;  // parts of a channel that are few
-
 __device__ inline int part_size(int part, i64 count) {
     const i64 rest = count - (i64)part * PART;
     return rest < PART ? (int)rest : PART;

@@ -12,6 +12,7 @@
 constexpr int PART = 4096;  // elements
 constexpr int PART_THREADS = 256;
 constexpr int PART_ITEMS = PART / PART_THREADS;
+constexpr int WHOLE = 4;  // parts of a channel that are few: then one block may do them all
 
 // Goes over the elements of a part that belong to one thread: every PART_THREADS-th. Block
 // channel * parts + part has that part. Divides when it starts, and steps without division.

@@ -109,7 +109,7 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
     FOR_EACH(i, count) {
         const i64 row = quotient(i, w), plane = quotient(row, h);
         const int r = (int)(row - plane * h), c = (int)(i - row * w);
-        const bool all = foreign[plane];
+        const bool all = foreign && foreign[plane];  // null: none is
         const int top = all ? 0 : rows.from(r), bottom = all ? oh : rows.to(r, oh);
         const int left = all ? 0 : columns.from(c), right = all ? ow : columns.to(c, ow);
         const i64 start = plane * oh * ow;

@@ -1,11 +1,13 @@
 // Sums over the pixels of each channel, with the same bits at every run: see channel_sums.cuh.
 //
-//   kernel           NumPy twin     in                           out
-//   sum_pixels       sum_pixels     x (N, C, ...)                sums (C, parts)
-//   channel_totals                  sums (C, parts), factors     totals (C,)
+//   kernel             NumPy twin       in                         out
+//   sum_pixels         sum_pixels       x (N, C, ...)              sums (C, parts)
+//   channel_totals                      sums (C, parts), factors   totals (C,)
+//   sum_pixels_whole   relu_bias_grad   x (N, C, ...)              totals (C,), of few parts
 //
-// The gradient of a bias is these two. Batch normalisation has parts of its own, of two sums at once,
-// and adds them up by channel_totals too.
+// The gradient of a bias is these. With an output y of a ReLU, x counts as 0 where y <= 0, and is
+// written to gx so. Batch normalisation has parts of its own, of two sums at once, and adds them up by
+// channel_totals too.
 //
 // One version: x is read once, in order, so that memory is the limit.
 //
@@ -13,19 +15,47 @@
 
 #include "channel_sums.cuh"
 
-// A block a part.
+// The sum of a part, for each thread of its block; y and gx may be null.
 template <typename T>
-__global__ void sum_pixels(const T* __restrict__ x, double* __restrict__ sums, int channels,
-                           i64 pixels, i64 count, int parts) {
-    __shared__ double shared[PART_THREADS];
+__device__ double part_sum(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ gx,
+                           PartWalk at, i64 count, double* shared) {
     T sum = 0;
-    PartWalk at(channels, pixels, parts);
 #pragma unroll
     for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
-        if (at.number < count) sum += x[at.offset];
+        if (at.number < count) {
+            T v = x[at.offset];
+            if (y && !(y[at.offset] > 0)) v = 0;
+            if (gx) gx[at.offset] = v;
+            sum += v;
+        }
     }
-    const double part_sum = block_sum(sum, shared);
-    if (threadIdx.x == 0) sums[blockIdx.x] = part_sum;
+    return block_sum(sum, shared);
+}
+
+// A block a part.
+template <typename T>
+__global__ void sum_pixels(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ gx,
+                           double* __restrict__ sums, int channels, i64 pixels, i64 count,
+                           int parts) {
+    __shared__ double shared[PART_THREADS];
+    const double sum = part_sum(x, y, gx, PartWalk(channels, pixels, parts), count, shared);
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+// A block a channel, of at most WHOLE parts.
+template <typename T>
+__global__ void sum_pixels_whole(const T* __restrict__ x, const T* __restrict__ y,
+                                 T* __restrict__ gx, T* __restrict__ totals, int channels,
+                                 i64 pixels, i64 count, int parts) {
+    __shared__ double shared[PART_THREADS], sums[WHOLE];
+    for (int part = 0; part < parts; ++part) {
+        const PartWalk at(channels, pixels, blockIdx.x, part);
+        const double sum = part_sum(x, y, gx, at, count, shared);
+        if (threadIdx.x == 0) sums[part] = sum;
+    }
+    __syncthreads();
+    const double sum = parts_sum(sums, parts, shared);
+    if (threadIdx.x == 0) totals[blockIdx.x] = (T)sum;
 }
 
 // A block a channel. Those from `plain` on are multiplied by factors, of the first of these on.

@@ -200,5 +200,5 @@ def test_channels_of_normalization(launch, large):
 
 def test_channels_of_a_sum(launch, large):
     sums = np.empty(3)
-    launch("sum_pixels", 3, 256, large, sums, 3, HALF, 1, 1)
+    launch("sum_pixels", 3, 256, large, None, None, sums, 3, HALF, 1, 1)
     assert sums.tolist() == [1, 2, 300]

@@ -43,7 +43,9 @@ def test_pool_scatter_and_gather(cuda, twin, numbers, rng, close, same, dtype, c
     g = numbers(*y.shape, dtype=dtype)
     wide = twin.scatter_plane(g.astype("float64"), where, shape[2:], *window)
     scale = twin.scatter_plane(np.abs(g, dtype="float64"), where, shape[2:], *window)
-    close(cuda.scatter_plane(g, where, shape[2:], *window), wide, 9, scale)
+    scattered = cuda.scatter_plane(g, where, shape[2:], *window)
+    close(scattered, wide, 9, scale)
+    same(cuda.scatter_plane(g, where, shape[2:], *window, own=True), scattered)
     same(cuda.gather_plane(x, where), twin.gather_plane(x, where))
 
 

@@ -168,11 +168,11 @@ class Backend:
 
     def scatter_plane(
         self, x: Array, indices: Array, size: Pair,
-        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, own: bool = False,
     ) -> Array:  # fmt: skip
         """Zeros (N, C, H, W), (H, W) = size, with each x (N, C, OH, OW) added at its index.
         Indices lie in the plane. Mostly each lies in its window of the pooling that is described,
-        which helps to be fast, but the result must be right for any.
+        which helps to be fast, but the result must be right for any, unless they are its ``own``.
         """
         n, c, *out = x.shape
         y = self.xp.zeros((n * c, size[0] * size[1]))  # float64: many may meet at one place
@@ -204,6 +204,11 @@ class Backend:
     def relu_grad(self, gy: Array, y: Array) -> Array:
         """gy where the output y > 0, else 0."""
         return self.xp.where(y > 0, gy, gy.dtype.type(0))
+
+    def relu_bias_grad(self, gy: Array, y: Array) -> tuple[Array, Array]:
+        """relu_grad and, of what it gives, sum_pixels: of a ReLU behind a bias."""
+        gx = self.relu_grad(gy, y)
+        return gx, self.sum_pixels(gx)
 
     def softmax(self, x: Array, dim: int) -> Array:
         """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""
@@ -367,8 +372,7 @@ def conv_size(n: int, k: int, s: int, p: int, d: int) -> int:
 
 def conv_sizes(size: Any, kernel: Any, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
     """(OH, OW) of a convolution of (H, W) = size."""
-    axes = zip(size, kernel, stride, padding, dilation, strict=True)
-    height, width = (conv_size(*axis) for axis in axes)
+    height, width = map(conv_size, size, kernel, stride, padding, dilation)
     return height, width
 
 

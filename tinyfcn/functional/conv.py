@@ -62,15 +62,18 @@ class Conv2d(Function):
 
     def backward(self, gy):
         x, weight, y = self.saved_tensors
-        if self.relu:
-            gy = ReLUGrad()(gy, y.detach())
         need_x, need_weight, need_bias = self.needs_input_grad
+        gbias = None
+        if self.relu:
+            gy, gbias = ReLUBiasGrad()(gy, y.detach())
+        elif need_bias:
+            gbias = self.gradient(2, ChannelSums(), gy)
         gx = Conv2dInputGrad(self.window, x.shape[2:])(gy, weight, None) if need_x else None
         weight_grad = Conv2dWeightGrad(self.window, weight.shape[2:])
         long = gy.size * weight.size > LONG * weight.shape[0]
         make = weight_grad if long else partial(self.gradient, 1, weight_grad)
         gw = make(x, gy) if need_weight else None
-        return gx, gw, self.gradient(2, ChannelSums(), gy) if need_bias else None
+        return gx, gw, gbias
 
 
 class Conv2dInputGrad(Function):
@@ -121,6 +124,21 @@ class ChannelSums(Function):
 
     def backward(self, gbias):
         return broadcast_to(gbias.reshape(1, -1, 1, 1), self.input_shapes[0])
+
+
+class ReLUBiasGrad(Function):
+    """gy where y > 0, and its sums (C,): the gradient of a bias that a ReLU stands behind."""
+
+    def forward(self, gy, y):
+        self.save_for_backward(y)
+        return backend.active().relu_bias_grad(gy, y)
+
+    def backward(self, ggx, ggbias):
+        (y,) = self.saved_tensors
+        if ggbias is not None:
+            spread = broadcast_to(ggbias.reshape(1, -1, 1, 1), y.shape)
+            ggx = spread if ggx is None else ggx + spread
+        return ReLUGrad()(ggx, y), None
 
 
 def _crop(y: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -37,7 +37,7 @@ class MaxPool2d(Function):
 
     def backward(self, gy, _=None):
         (indices,) = self.saved_tensors
-        return ScatterPlane(self.input_shapes[0][2:], self.window)(gy, indices)
+        return ScatterPlane(self.input_shapes[0][2:], self.window, own=True)(gy, indices)
 
 
 @overload

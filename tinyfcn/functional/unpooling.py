@@ -37,13 +37,13 @@ class PoolWindow(NamedTuple):
 class ScatterPlane(Function):
     """(N, C, OH, OW) and indices → (N, C, H, W): zeros, with each value added at its index."""
 
-    def __init__(self, size: Pair, window: PoolWindow) -> None:
-        self.size = size
-        self.window = window  # where the indices are expected, for speed; they may lie elsewhere
+    def __init__(self, size: Pair, window: PoolWindow, own: bool = False) -> None:
+        self.size, self.own = size, own
+        self.window = window  # where the indices are expected, for speed; are, if they are its own
 
     def forward(self, x, indices):
         self.save_for_backward(indices)
-        return backend.active().scatter_plane(x, indices, self.size, *self.window)
+        return backend.active().scatter_plane(x, indices, self.size, *self.window, self.own)
 
     def backward(self, gy):
         (indices,) = self.saved_tensors

@@ -286,6 +286,7 @@ CASES: dict[str, Case] = {
     "col2im": conv("im2col", "conv2d_input_grad"),
     "sum_pixels": sums,
     "channel_totals": sums,
+    "sum_pixels_whole": of("relu_bias_grad", "image image"),
     "dropout": of("dropout", "image", 0.4, 7),
     **{
         f"gemm_{version}": gemm.algorithm.using(version)(product if tile <= TILE else wide_product)

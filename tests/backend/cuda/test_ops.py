@@ -40,6 +40,9 @@ CASES = {
     "conv2d": (
         [IMAGE, (6, 2, 3, 2), (6,)], lambda *t: F.conv2d(*t, stride=2, padding=1, groups=2)
     ),
+    "conv2d and relu": (
+        [IMAGE, (6, 4, 3, 2), (6,)], lambda *t: F.conv2d(*t, padding=1, relu=True)
+    ),
     "conv_transpose2d": (
         [IMAGE, (4, 3, 3, 3), (3,)], lambda *t: F.conv_transpose2d(*t, stride=2, output_padding=1)
     ),

@@ -74,7 +74,7 @@ class Pooling(Backend):
 
     def scatter_plane(
         self, x: Array, indices: Array, size: Pair,
-        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, own: bool = False,
     ) -> Array:  # fmt: skip
         grads, where = channels_last(x), channels_last(indices)
         window, (n, oh, ow, c), (h, w) = Window(stride, padding, dilation), grads.shape, size

@@ -10,14 +10,32 @@ from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family, image_size
 from tinyfcn.backend.cuda.kernels import constant
 
-PART, THREADS = (constant("channel_sums.cuh", name) for name in ("PART", "PART_THREADS"))
+PART, THREADS, FEW = (
+    constant("channel_sums.cuh", name) for name in ("PART", "PART_THREADS", "WHOLE")
+)
+WHOLE = PART * FEW  # elements of a channel that one block takes
 
 
 class ChannelSums(Family):
     """``sum_pixels``, and what other families need to sum over pixels."""
 
     def sum_pixels(self, x: Array) -> Array:
-        return self.channel_totals(self.channel_parts("sum_pixels", 1, x), None, x.dtype)
+        return self._sum_pixels(x, None, None)
+
+    def relu_bias_grad(self, gy: Array, y: Array) -> tuple[Array, Array]:
+        gx = self.empty(gy.shape, gy.dtype)
+        return gx, self._sum_pixels(gy, y, gx)
+
+    def _sum_pixels(self, *arrays: Any) -> Array:
+        """Of x, with y and gx as the kernels take them."""
+        x = arrays[0]
+        channels, pixels = image_size(x)
+        if (count := len(x) * pixels) > WHOLE:
+            return self.channel_totals(self.channel_parts("sum_pixels", 1, *arrays), None, x.dtype)
+        totals = self.empty((channels,), x.dtype)
+        sizes = channels, pixels, count, -(-count // PART)
+        self.launch("sum_pixels_whole", channels, THREADS, *arrays, totals, *sizes)
+        return totals
 
     def channel_parts(self, name: str, results: int, x: Array, *arrays: Any) -> Array:
         """Run a kernel that has a block for each part of each channel of x (N, C, …) and other

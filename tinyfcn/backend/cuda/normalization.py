@@ -6,11 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyfcn.backend.base import Array
-from tinyfcn.backend.cuda.channel_sums import PART, THREADS, ChannelSums
+from tinyfcn.backend.cuda.channel_sums import PART, THREADS, WHOLE, ChannelSums
 from tinyfcn.backend.cuda.family import image_size
-from tinyfcn.backend.cuda.kernels import constant
-
-WHOLE = PART * constant("batch_norm.cu", "WHOLE")  # elements of a channel that one block takes
 
 
 class Normalization(ChannelSums):

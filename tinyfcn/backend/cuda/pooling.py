@@ -26,14 +26,15 @@ class Pooling(Family):
 
     def scatter_plane(
         self, x: Array, indices: Array, size: Pair,
-        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+        kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, own: bool = False,
     ) -> Array:  # fmt: skip
         _check_planes("scatter_plane", size, x.shape[2:])
         indices = self._narrow(indices)
         n, c, *out = x.shape
         window = *kernel, *stride, *padding, *dilation
-        foreign = self.empty((n * c,), np.int32)
-        self.launch("any_foreign", n * c, THREADS, indices, foreign, size[1], *out, *window)
+        foreign = None if own else self.empty((n * c,), np.int32)
+        if not own:
+            self.launch("any_foreign", n * c, THREADS, indices, foreign, size[1], *out, *window)
         arrays = x, indices, foreign
         return self.compute("scatter_plane", (n, c, *size), *arrays, *size, *out, *window)
 
