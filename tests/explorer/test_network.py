@@ -281,6 +281,8 @@ def test_a_checkpoint_and_a_photo_of_the_readers(tmp_path, own, name, channels, 
     theory, measured, _ = network.answer({"view": "field", "row": "20"})["boxes"].values()
     for (first, last), (low, high) in zip(theory, measured, strict=True):
         assert first <= low <= high <= last or high < 0
+    recorded = static.record("network") if name == "unet" or channels == 4 else {}
+    assert all(json.dumps(one, allow_nan=False) for one in recorded.values())
     if name != "fcn8s":
         with pytest.raises(ValueError, match=f"skips are those of an fcn8s, and this is a {name}"):
             network.answer({"view": "skips"})

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments)
     backend.use("numpy")
     if options.checkpoint or options.image:
-        with usage_errors(str(options.checkpoint or options.image)):
+        with usage_errors("the network room"):
             explorer.room("network").use(options.checkpoint, options.image)
     if options.static:
         size = static.write(options.static, print)

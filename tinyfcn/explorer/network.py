@@ -287,14 +287,15 @@ def states() -> Iterator[dict[str, str | None]]:
 
     for values in SETTINGS["values"].values or ():
         yield of(values=values)
-    for layer, each in enumerate(runs.run("scene 1", SIDE).maps):
+    for layer, each in enumerate(runs.run(start["image"], SIDE).maps):
         if each.tensor.shape[2] <= SIDE // 4:
             yield of(layer=layer)
-    for name in runs.NETWORKS:
+    for name in SETTINGS["network"].values or ():
         yield of(view="field", network=name)
     for place in (120, 200):
         yield of(view="field", row=place, column=place)
-    for image, pool4, pool3 in product(runs.SCENES[:2], ("on", "off"), ("on", "off")):
+    skipping = runs.scenes()[:2] if runs.loaded()[1].model == "fcn8s" else ()
+    for image, pool4, pool3 in product(skipping, ("on", "off"), ("on", "off")):
         yield of(view="skips", image=image, pool4=pool4, pool3=pool3)
     for name, padding in product(geometry.PADDED, SETTINGS["pad"].values or ()):
         yield of(view="pad", network=name, pad=padding)
