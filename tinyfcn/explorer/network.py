@@ -200,11 +200,10 @@ def pad(state: State) -> dict[str, Any]:
 
 def crops(state: State) -> dict[str, Any]:
     """A classifier as convolutions over a larger image, beside itself on each crop."""
-    image = state["image"] if state["image"] != "photo" else "scene 1"
-    state = state | {"image": image}
-    found = geometry.both_ways(image, CROPS_SIDE)
+    state = state if state["image"] != "photo" else state | {"image": "scene 1"}
+    found = geometry.both_ways(state["image"], CROPS_SIDE)
     return {
-        "picture": pictures.png(runs.scene(image, CROPS_SIDE).image),
+        "picture": pictures.png(runs.scene(state["image"], CROPS_SIDE).image),
         "size": [CROPS_SIDE] * 2,
         **found,
         "controls": _controls(state, None, "image"),
