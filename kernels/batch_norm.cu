@@ -129,10 +129,14 @@ __global__ void batch_norm(const T* __restrict__ x, const T* __restrict__ mean,
                            const T* __restrict__ invstd, const T* __restrict__ weight,
                            const T* __restrict__ bias, T* __restrict__ y, int channels, i64 pixels,
                            int relu, i64 count) {
-    FOR_EACH(i, count) {
+    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(x) && aligned(y);
+    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
         const int c = quotient(i, pixels) % channels;
-        y[i] = normalized(x[i], mean[c], invstd[c] * weight[c], bias[c], relu);
-    }
+        const T m = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
+        v = load(x + i, v);
+        for (T& e : v.at) e = normalized(e, m, scale, shift, relu);
+        store(y + i, v);
+    });
 }
 
 // A block a channel, of at most WHOLE parts.
@@ -203,12 +207,20 @@ __global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ 
                                 const T* __restrict__ weight, const T* __restrict__ sum_gy,
                                 const T* __restrict__ sum_gy_xhat, const T* __restrict__ y,
                                 T* __restrict__ gx, T share, int channels, i64 pixels, i64 count) {
-    FOR_EACH(i, count) {
+    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(gy) && aligned(x) &&
+                         aligned(y) && aligned(gx);
+    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
         const int c = quotient(i, pixels) % channels;
-        const T g = !y || y[i] > 0 ? gy[i] : T(0);
-        gx[i] = input_gradient(g, x[i], mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c],
-                               share);
-    }
+        const T m = mean[c], s = invstd[c], w = weight[c], sum = sum_gy[c], product = sum_gy_xhat[c];
+        auto g = load(gy + i, v), cut = y ? load(y + i, v) : v;
+        v = load(x + i, v);
+        int k = 0;
+        for (T& e : g.at) {
+            if (y && !(cut.at[k] > 0)) e = 0;
+            e = input_gradient(e, v.at[k++], m, s, w, sum, product, share);
+        }
+        store(gx + i, g);
+    });
 }
 
 // A block a channel, of at most WHOLE parts.

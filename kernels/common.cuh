@@ -22,6 +22,29 @@ typedef unsigned int u32;
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(count);    \
          i += (i64)gridDim.x * blockDim.x)
 
+// 128 bits of an array, which one load or store moves where the array is aligned to them.
+template <typename T> struct alignas(16) Vector {
+    static constexpr int SIZE = 16 / sizeof(T);
+    T at[SIZE];
+};
+template <typename T> __device__ bool aligned(const T* data) { return (u64)data % 16 == 0; }
+
+// Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds,
+// which is a whole Vector, or, behind the last one, a single element.
+template <typename T> struct Single {
+    T at[1];
+};
+template <typename T, typename Work>
+__device__ void for_each_vector(i64 count, bool vectors, Work work) {
+    const i64 whole = vectors ? count / Vector<T>::SIZE : 0, rest = whole * Vector<T>::SIZE;
+    FOR_EACH(i, whole) work(i * Vector<T>::SIZE, Vector<T>());
+    FOR_EACH(i, count - rest) work(rest + i, Single<T>());
+}
+
+// As many elements as v holds, from `at` on.
+template <typename V, typename T> __device__ V load(const T* at, V) { return *(const V*)at; }
+template <typename V, typename T> __device__ void store(T* at, const V& v) { *(V*)at = v; }
+
 template <typename T> struct Limits;
 template <> struct Limits<float> {
     static __device__ float infinity() { return __int_as_float(0x7f800000); }

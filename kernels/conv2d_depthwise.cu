@@ -59,7 +59,7 @@ depthwise_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __re
         }
         __syncthreads();
     }
-    if (threadIdx.x < TAPS && first + threadIdx.x < taps)
+    if (threadIdx.x < TAPS && first + (int)threadIdx.x < taps)
         parts[((i64)blockIdx.z * gridDim.x + blockIdx.x) * taps + first + threadIdx.x] =
             sums[threadIdx.x][0];
 }

@@ -14,6 +14,8 @@
 // its own few windows; only in a plane with a foreign index, which nobody has who unpools what was
 // pooled, it looks at all.
 //
+// One version each, but that windows of 2 x 2, the usual ones, are read by 128 bits.
+//
 // Run:  tinyfcn kernels run max_pool2d
 
 #include "common.cuh"
@@ -45,13 +47,53 @@ struct Windows {
         const int last = (i + padding) / stride;
         return last < count ? last + 1 : count;
     }
+
+    // Whether they are pairs of pixels, side by side and all in the image, which has n.
+    __device__ bool by_twos(int n, int count) const {
+        return kernel == 2 && stride == 2 && padding == 0 && dilation == 1 && 2 * count <= n;
+    }
 };
+
+// Windows of 2 x 2, side by side: of two Vectors one below the other, a thread has half as many.
+template <typename T>
+__device__ void pool_by_twos(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
+                             int h, int w, int oh, i64 count) {
+    constexpr int V = Vector<T>::SIZE, EACH = V / 2;
+    struct alignas(EACH * sizeof(T)) Values { T at[EACH]; };
+    struct alignas(EACH * sizeof(int)) Places { int at[EACH]; };
+    FOR_EACH(i, count / EACH) {
+        const i64 row = quotient(i, w / V), plane = quotient(row, oh);
+        const int r = 2 * (int)(row - plane * oh), c = (int)(i - row * (w / V)) * V;
+        const T* corner = x + (plane * h + r) * w + c;
+        const Vector<T> lines[2] = {*(const Vector<T>*)corner, *(const Vector<T>*)(corner + w)};
+        Values values;
+        Places places;
+#pragma unroll
+        for (int e = 0; e < EACH; ++e) {
+            values.at[e] = -Limits<T>::infinity();
+            places.at[e] = r * w + c + 2 * e;  // if all are -inf
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                const T v = lines[k / 2].at[2 * e + k % 2];
+                if (v > values.at[e] || v != v) {
+                    values.at[e] = v;
+                    places.at[e] = (r + k / 2) * w + c + 2 * e + k % 2;
+                }
+            }
+        }
+        *(Values*)(y + i * EACH) = values;
+        if (indices) *(Places*)(indices + i * EACH) = places;
+    }
+}
 
 template <typename T>
 __global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
                            int h, int w, int oh, int ow, int kh, int kw, int sh, int sw, int ph,
                            int pw, int dh, int dw, i64 count) {
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && w % Vector<T>::SIZE == 0 && aligned(x) &&
+        aligned(y) && aligned(indices))
+        return pool_by_twos(x, y, indices, h, w, oh, count);
     FOR_EACH(i, count) {
         const i64 row = quotient(i, ow), plane = quotient(row, oh);
         const int o = (int)(row - plane * oh), p = (int)(i - row * ow);

@@ -33,11 +33,6 @@ template <int COLUMNS> struct Sizes {
     static constexpr int THREADS = TILE * TILE / (ROWS * COLUMNS), SHARE = TILE * DEPTH / THREADS;
 };
 
-template <typename T> struct alignas(16) Vector {
-    static constexpr int SIZE = 16 / sizeof(T);
-    T at[SIZE];
-};
-
 template <typename T, int DEPTH = ::DEPTH, int TILE = ::TILE>
 using Slice = T[DEPTH][TILE + Vector<T>::SIZE];
 
@@ -139,8 +134,6 @@ __device__ void write(const T (&sum)[ROWS][COLUMNS], int rows, int columns, bool
         }
     }
 }
-
-template <typename T> __device__ bool aligned(const T* data) { return (u64)data % 16 == 0; }
 
 // Adds bias[row], where there is one, and cuts off below 0 with `relu`.
 template <typename T, int COLUMNS>

@@ -159,7 +159,7 @@ def test_sizes_for_a_gpu() -> None:
 
 
 def test_a_wrong_answer_is_called_wrong(call: Call, copy: Path) -> None:
-    replace(copy / "activation.cu", "x[i]", "x[i] + 1", of="relu")
+    replace(copy / "activation.cu", "? e :", "? e + 1 :", of="relu")
     status, said = call("run", "relu", "--kernels", copy)
     assert status == 1
     assert "result (2, 8, 16, 24): WRONG, largest error 1," in said
@@ -294,7 +294,7 @@ def test_one_sentence_says_what_is_wrong(call: Call, words: str, sentence: str) 
 
 
 def test_what_does_not_compile_is_an_error(call: Call, copy: Path) -> None:
-    replace(copy / "sums.cu", "T sum = 0;", "T sum = nothing;", of="sum_pixels")
+    replace(copy / "sums.cu", "T sum = 0;", "T sum = nothing;", of="part_sum")
     status, said = call("run", "sum_pixels", "--kernels", copy)
     assert status == 2
     assert "'nothing' was not declared" in said

@@ -100,6 +100,19 @@ def within_rounding():
     return check
 
 
+@pytest.fixture
+def anywhere(unaligned, monkeypatch):
+    """anywhere(backend): from now on its new arrays begin where no 128-bit store may."""
+
+    def change(backend):
+        def empty(shape, dtype):
+            return unaligned(np.full(shape, -1 if np.dtype(dtype).kind == "i" else np.nan, dtype))
+
+        monkeypatch.setattr(backend, "empty", empty)
+
+    return change
+
+
 @pytest.fixture(scope="session")
 def unaligned():
     """Copies an array to where no 128-bit load may begin."""

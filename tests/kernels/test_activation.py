@@ -24,6 +24,21 @@ def test_an_array_without_axes(cuda):
     assert cuda.relu(np.float32(-3)).shape == ()
 
 
+@pytest.mark.parametrize("where", ["aligned", "x", "gy", "results"])
+def test_arrays_that_begin_anywhere(
+    checked, twin, numbers, same, dtype, unaligned, anywhere, where
+):
+    x, gy = numbers(2, 1031, dtype=dtype)
+    x, gy = (
+        unaligned(x) if where == "x" else x.copy(),
+        unaligned(gy) if where == "gy" else gy.copy(),
+    )
+    if where == "results":
+        anywhere(checked)
+    same(checked.relu(x), twin.relu(x))
+    same(checked.relu_grad(gy, x), twin.relu_grad(gy, x))
+
+
 def test_every_access_is_allowed(checked, twin, numbers, same, dtype):
     x, gy = numbers(2, 3, 29, 7, dtype=dtype), numbers(2, 3, 29, 7, dtype=dtype)
     same(checked.relu(x), twin.relu(x))  # more elements than threads, so that each takes several

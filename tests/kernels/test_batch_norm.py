@@ -151,6 +151,23 @@ def test_a_block_that_takes_a_channel_gives_the_same_bits(cuda, numbers, dtype, 
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("where", ["aligned", "x", "gy", "y", "results"])
+def test_arrays_that_begin_anywhere(
+    checked, twin, numbers, dtype, unaligned, anywhere, where, monkeypatch
+):
+    monkeypatch.setattr(normalization, "WHOLE", 0)
+    arrays = dict(zip(("x", "gy", "y"), numbers(3, 2, 3, 4, 5, dtype=dtype), strict=True))
+    x, gy, y = (unaligned(a) if n == where else a.copy() for n, a in arrays.items())
+    if where == "results":
+        anywhere(checked)
+    mean, invstd, weight, bias = numbers(4, 3, dtype=dtype)
+    given = x, mean, invstd, weight, bias, True
+    np.testing.assert_allclose(checked.batch_norm(*given), twin.batch_norm(*given), 1e-4, 1e-5)
+    given = gy, x, mean, invstd, weight, 0.1, y
+    found, expected = checked.batch_norm_grad(*given), twin.batch_norm_grad(*given)
+    np.testing.assert_allclose(found[0], expected[0], 1e-3, 1e-4)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 2, 64, 65)])
 def test_every_access_is_allowed(checked, twin, numbers, close, dtype, shape, whole):
     x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)

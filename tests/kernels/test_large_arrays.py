@@ -146,21 +146,27 @@ def test_planes_of_unpooling(launch, large):
 
 def test_a_loop_over_elements(launch):
     """That of FOR_EACH, in a grid of so many threads that 32 bits do not count them."""
-    blocks, x = 2**24, zeros(2**32 + 1)
-    x[0], x[2**32] = -1, -2
+    blocks, x, y = 2**24, zeros(2**32 + 1), zeros(2**32 + 1)
+    x[0], x[2**32] = 1, 2
     with only(launch, 0):  # whose first thread has both
-        launch("relu", blocks, 256, x, x, 2**32 + 1)
-    assert x[0] == x[2**32] == 0
-    x[0], x[2**32] = -1, -2
+        launch("sum_parts", blocks, 256, x, y, 1, 2**32 + 1)
+    assert y[0] == 1 and y[2**32] == 2
+    y[0] = y[2**32] = 0
     with only(launch, blocks):
-        launch("relu", blocks + 1, 256, x, x, 2**32 + 1)
-    assert x[0] == -1 and x[2**32] == 0
+        launch("sum_parts", blocks + 1, 256, x, y, 1, 2**32 + 1)
+    assert y[0] == 0 and y[2**32] == 2
 
 
 def test_planes_of_pooling_and_resampling(launch, large):
     y, where = new(), new(dtype="int32")
     launch.each("max_pool2d", 3, large, y, where, SIDE, SIDE, 1, 1, *WINDOW)
     assert y.tolist() == [1, 2, 300] and not where.any()
+    x, pooled = zeros(2 * HALF + 2 * SIDE), zeros(3 * HALF // 4)
+    x[2 * HALF], pairs = 300, (SIDE // 2, SIDE // 2, 2, 2, 2, 2, 0, 0, 1, 1)
+    with only(launch, HALF // 1024):  # 256 threads of two windows each
+        grid = 3 * HALF // 2048
+        launch("max_pool2d", grid, 256, x, pooled, None, SIDE, SIDE, *pairs, pooled.size)
+    assert pooled[2 * HALF // 4] == 300
     y = new()
     launch.each("gather_plane", 3, large, np.zeros(3, "int32"), y, HALF, 1)
     assert y.tolist() == [1, 2, 300]

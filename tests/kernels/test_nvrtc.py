@@ -89,6 +89,17 @@ def test_asynchronous_copies_are_waited_for_by_group():
     assert "cp.async" not in older
 
 
+@pytest.mark.parametrize(
+    "file, name",
+    [("activation.cu", "relu"), ("activation.cu", "relu_grad"), ("batch_norm.cu", "batch_norm"),
+     ("batch_norm.cu", "batch_norm_grad"), ("max_pool.cu", "max_pool2d")],
+)  # fmt: skip
+def test_memory_bound_kernels_read_by_128_bits(file, name):
+    code = {usage.kernel: usage.ptx for usage in compiled(file, "sm_80")}
+    for T, load in (("float", r"v4\.[fbu]32"), ("double", r"v2\.[fbu]64")):
+        assert re.search(rf"ld\.global(\.nc)?\.{load}", code[f"{name}<{T}>"])
+
+
 def test_warnings_errors_and_spills_are_found(tmp_path):
     source = tmp_path / "bad.cu"
     source.write_text("__global__ void bad(float* x) {\n    int unused;\n    x[0] = 1;\n}\n")

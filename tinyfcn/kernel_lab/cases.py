@@ -181,7 +181,7 @@ def of(primitive: str, arrays: str = "image", *options: Any) -> Case:
     return work
 
 
-def sums(b: Any, inputs: Inputs, n: int = 2, c: int = 3, h: int = 64, w: int = 96) -> Any:
+def sums(b: Any, inputs: Inputs, n: int = 3, c: int = 3, h: int = 64, w: int = 96) -> Any:
     """The sum of every channel."""
     return b.sum_pixels(inputs.normal(n, c, h, w))
 

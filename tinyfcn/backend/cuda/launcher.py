@@ -19,7 +19,9 @@ import numpy as np
 from tinyfcn.backend.cuda.kernels import Kernel, Parameter
 
 THREADS = 256  # of a block, where a kernel has no shape of its own
-LARGEST_GRID = 1 << 16  # blocks of a kernel that loops over its elements
+LARGEST_GRID = (
+    1 << 12
+)  # blocks of a kernel that loops over its elements: an H200 has 1056 at a time
 
 # What a parameter may be, or an array of it; T besides, the type of the instance.
 TYPES = {
