@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -162,12 +163,22 @@ def test_only_this_machine_is_listened_to(server):
     assert server.socket.getsockname()[0] == "127.0.0.1"
 
 
-def explore(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def explore(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, which does not outlive its block; Ctrl-C reaches it also from a shell's
+    background, where it would be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
         [sys.executable, "-m", "tinyfcn", "explore", *arguments], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_the_command_says_where_and_ends_with_ctrl_c():
