@@ -32,7 +32,7 @@ from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, multiply_adds, sizes
 from tinyfcn.kernel_lab.work import exact, verdicts, work
 from tinyfcn.training.run_folder import environment
 
-LIMIT = 270  # seconds, after which nothing new is begun
+LIMIT = 240  # seconds, after which nothing new is begun
 SIDES = 4096, 2048, 1024
 NETWORKS = "train fcn8s/4 8x256x256", "train fcn8s 256x256", "train deeplabv3 513x513"
 COPIED = 1 << 26  # floats
@@ -74,6 +74,8 @@ def run(engine: Any, words: Sequence[str], quick: bool, folder: Path) -> None:
         print(line, flush=True)
         lines.append(line)
 
+    folder.mkdir(parents=True, exist_ok=True)  # before anything is measured
+    (path,), note = Outputs([], MARK).free(folder, "benchmark-gpu", ".txt")
     gpu, torch = engine.gpu(), pytorch()
     named = [
         job for job in jobs(engine, gpu, torch, quick)
@@ -101,8 +103,6 @@ def run(engine: Any, words: Sequence[str], quick: bool, folder: Path) -> None:
             say(f"\nleft out, for lack of time: {', '.join(left)}")
     finally:  # what is known so far, also at Ctrl-C
         lines.append(f"\n{json.dumps(environment())}")
-        (path,), note = Outputs([], MARK).free(folder, "benchmark-gpu", ".txt")
-        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(path, "\n".join([*lines, ""]).encode())
         print(f"\n{path} has this table{note}: no GPU was at hand, so please send it in")
 
