@@ -17,3 +17,21 @@
         int PW, int DH, int DW, int G
 
 __device__ inline bool within(int i, int size) { return (unsigned)i < (unsigned)size; }
+
+// The input gradient under a stride S falls into S * S smaller problems, its phases. Along one
+// axis, pixel h met tap k in output (h + P - k * D) / S, if that is an integer; so pixels a,
+// a + S, a + 2 S, .. met the same taps, `first`, `first + step`, .., and pixel a + S * u met tap
+// number i of them in output start + u - i * apart. Without a stride one phase has all taps.
+struct Phase {
+    int first, step, taps, start, apart, pixels;
+    __device__ Phase(int a, int size, int K, int S, int P, int D) {
+        step = 1;
+        while (step * D % S != 0) step++;
+        first = 0;
+        while (first < step && (a + P - first * D) % S != 0) first++;
+        taps = first < step && first < K ? (K - first + step - 1) / step : 0;
+        start = (a + P - first * D) / S;
+        apart = step * D / S;
+        pixels = a < size ? (size - a + S - 1) / S : 0;
+    }
+};

@@ -14,7 +14,7 @@
 #pragma once
 #include "pipeline.cuh"
 
-constexpr int TENSOR_THREADS = 128;
+constexpr int TENSOR_THREADS = LINES;
 constexpr int DOWN = 4, ACROSS = 8;  // results of instructions that a warp has, 16 x 8 each
 
 typedef float Sums[DOWN][ACROSS][4];

@@ -3,6 +3,24 @@
 LARGE = "test_large_arrays.py"
 
 MISTAKES = [
+    ("conv2d_tensor.cu", "index < count ? top + row * down : OUTSIDE", "top + row * down",
+        "ImageAxis", "guard of windows and taps dropped"),
+    ("conv2d_tensor.cu", "per_row - axis.columns * axis.per_column;", "per_row;", "ImageAxis",
+        "not back to the first column"),
+    ("conv2d_tensor.cu", "KW == 1 && SW == 1 && PW == 0 &&", "KW == 1 && PW == 0 &&",
+        "conv2d_tensor_weight_grad", "windows a stride apart copied as a vector"),
+    ("conv2d_tensor.cu", "pixels % 4 == 0 && aligned(grad)", "aligned(grad)",
+        "conv2d_tensor_weight_grad", "a vector beyond the last pixel"),
+    ("conv2d_tensor.cu", "taps_down = terms ? down.taps : 1", "taps_down = down.taps",
+        "conv2d_tensor_input_grad", "a phase without taps"),
+    ("conv2d_tensor.cu", "terms - from < share ? terms : from + share", "terms",
+        "end_of", "every share to the end of the sum"),
+    ("conv2d_tensor.cu", "bias[quotient(i, pixels) % channels]", "bias[i % channels]",
+        "finish_parts", "bias of another channel"),
+    ("conv2d_tensor.cu", "relu && sum < 0 ? 0 : sum", "sum", "finish_parts", "ReLU dropped"),
+    ("conv2d_tensor.cu", "((i64)(p / pixels) * OC + row) * pixels",
+        "((p / pixels) * OC + row) * pixels", "conv2d_tensor", "int overflow", LARGE),
+
     ("gemm.cu", "if (m >= M || n >= N) return;", "if (m > M || n > N) return;",
         "gemm_1", "off-by-one guard"),
     ("gemm.cu", "right[y][x] = k0 + y < K &&", "right[y][x] = k0 + y <= K &&",

@@ -8,24 +8,34 @@ from hypothesis import strategies as st
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution
 from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes
+from tinyfcn.backend.cuda.gemm import products
 
-ALGORITHMS = ["auto", "direct", "implicit", "im2col"]
+ALGORITHMS = ["auto", "direct", "implicit", "im2col", "tensor"]
 TWIN = Backend()
 
 
 class Case:
-    """A convolution with its arrays, and the exact results of its three primitives."""
+    """A convolution with its arrays, and the exact results of its three primitives.
+
+    Arrays of float32 have the digits of TF32, so that tensor cores round nothing.
+    """
 
     def __init__(self, x, weight, stride=1, padding=0, dilation=1, groups=1, dtype=np.float32):
         rng = np.random.default_rng(0)
+
+        def drawn(*shape):
+            array = rng.standard_normal(shape).astype(dtype)
+            if dtype == np.float32:
+                array.view(np.uint32)[...] &= 0xFFFFE000
+            return array
+
         pairs = ((v, v) if isinstance(v, int) else v for v in (stride, padding, dilation))
         self.window = (*pairs, groups)
         self.size, self.kernel = x[2:], weight[2:]
-        self.x, self.weight = (rng.standard_normal(s).astype(dtype) for s in (x, weight))
-        self.bias = rng.standard_normal(weight[0]).astype(dtype)
-        self.input_bias = rng.standard_normal(x[1]).astype(dtype)
+        self.x, self.weight = drawn(*x), drawn(*weight)
+        self.bias, self.input_bias = drawn(weight[0]), drawn(x[1])
         y = TWIN.conv2d(self.x, self.weight, None, *self.window)
-        self.gy = rng.standard_normal(y.shape).astype(dtype)
+        self.gy = drawn(*y.shape)
 
     def run(self, backend, change=lambda a: a):
         """Output, input gradient and weight gradient by ``backend``, of changed arrays."""
@@ -215,6 +225,11 @@ def test_the_rule(cuda, monkeypatch):
     assert chosen((1, 9, 8, 8), (9, 1, 3, 3), groups=9) == few
     assert chosen((1, 14, 8, 8), (14, 7, 1, 1), groups=2) == few
     assert chosen((1, 16, 8, 8), (16, 8, 1, 1), groups=2) == implicit
+    with products.using("bf16"):
+        tensor = [name.replace("conv2d", "conv2d_tensor") + "<Bf16>" for name in implicit]
+        assert chosen(*plain) == chosen((1, 9, 8, 8), (9, 9, 3, 3)) == tensor
+        assert chosen((1, 9, 8, 8), (9, 9, 3, 3), dtype=np.float64) == implicit
+        assert chosen((1, 9, 8, 8), (9, 1, 3, 3), groups=9) == few
     monkeypatch.setenv("TINYFCN_CUDA_CONV", "direct")
     passes = ["conv2d_direct", "conv2d_direct_input_grad", "conv2d_direct_weight_grad"]
     assert chosen(*plain) == passes

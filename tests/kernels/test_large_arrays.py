@@ -9,6 +9,7 @@ import pytest
 
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.backend.cuda.gemm import VERSIONS
 
 HALF, SIDE = 2**30, 2**15  # element 2 · HALF is the first that an int cannot count
 NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # has no name before Python 3.13
@@ -51,10 +52,11 @@ def new(count=3, dtype="float32"):
     return np.full(count, np.nan if dtype == "float32" else -1, dtype)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_rows_of_a_matrix(launch, large, version):
-    c, threads = new(), 128 if version == 4 else (16, 16)
-    launch(f"gemm_{version}", 1, threads, large, HALF, 1, ONE, 1, 1, c, 3, 1, 1)
+    c, (_, threads) = new(), VERSIONS[version]
+    name, share = ("gemm_7<Tf32>", [16]) if version == "7" else (f"gemm_{version}", [])
+    launch(name, 1, threads, large, HALF, 1, ONE, 1, 1, c, 3, 1, 1, *share)
     assert c.tolist() == [1, 2, 300]
 
 
@@ -72,11 +74,17 @@ def test_images_of_a_convolution(launch, large):
     launch("conv2d", 1, 128, large, ONE, None, y, *CONV, 0)
     assert y.tolist() == [1, 2, 300]
     y = new()
+    launch("conv2d_tensor<Tf32>", 1, 128, large, ONE, None, y, *CONV, 0, 16)
+    assert y.tolist() == [1, 2, 300]
+    y = new()
     launch.each("conv2d_direct", 3, large, ONE, None, y, *CONV, 0)
     assert y.tolist() == [1, 2, 300]
     gy = np.array([1, 10, 0.5], "float32")
     gw = new(1)
     launch("conv2d_weight_grad", 1, 128, large, gy, gw, *CONV, 16)
+    assert gw[0] == 171
+    gw = new(1)
+    launch("conv2d_tensor_weight_grad<Tf32>", 1, 128, large, gy, gw, *CONV, 16)
     assert gw[0] == 171
     gw = new(1)
     launch("depthwise_weight_grad", 1, 128, large, gy, gw, *CONV, 16)
@@ -99,6 +107,10 @@ def test_pixels_of_a_convolution(launch, large):
     with only(launch, THIRD // 64):
         launch("conv2d", grid, 128, x, weight, None, y, *WIDE, 0)
     assert y[2 * HALF] == 7 and y[2 * HALF + PIXELS] == 70
+    y[2 * HALF :: PIXELS], grid = 0, (3 * PIXELS // 128, 1, 1)
+    with only(launch, THIRD // 128):
+        launch("conv2d_tensor<Tf32>", grid, 128, x, weight, None, y, *WIDE, 0, 16)
+    assert y[2 * HALF] == 7 and y[2 * HALF + PIXELS] == 70
 
 
 def test_input_gradients(launch, large):
@@ -107,6 +119,10 @@ def test_input_gradients(launch, large):
     gx = zeros()
     with only(launch, THIRD // 64):
         launch("conv2d_input_grad", (3 * PIXELS // 64, 1, 1), 128, gy, weight, None, gx, *WIDE)
+    assert gx[THIRD] == 75
+    gx[THIRD], name, grid = 0, "conv2d_tensor_input_grad<Tf32>", (3 * PIXELS // 128, 1, 1)
+    with only(launch, THIRD // 128):
+        launch(name, grid, 128, gy, weight, None, gx, *WIDE, 0, 16)
     assert gx[THIRD] == 75
     gx = zeros()
     with only(launch, THIRD // 256):

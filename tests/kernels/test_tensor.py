@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import gemm
+from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes, flat
 from tinyfcn.backend.errors import BackendError
 
 PRODUCTS = ["tf32", "bf16", "fp16"]
@@ -61,7 +63,7 @@ def test_long_sums_are_cut_where_blocks_are_few(cuda, rng, product, monkeypatch)
     a, b = rng.standard_normal((70, 1100), np.float32), rng.standard_normal((1100, 131), np.float32)
     exact, absolute = a.astype(float) @ b, np.abs(a).astype(float) @ np.abs(b)
     results = []
-    for processors in (1, 4, 132):
+    for processors in (1, 16, 132):
         monkeypatch.setattr(cuda.engine, "processors", processors, raising=False)
         results.append(multiply(cuda, a, b, product))
         check(results[-1], exact, absolute, 1100, product)
@@ -113,5 +115,90 @@ def test_every_access_is_allowed_and_cheap(checked, product, rng, unaligned):
     check(multiply(checked, a, b.copy("F"), product), exact, absolute, 48, product)
     check(multiply(checked, unaligned(a), a.T[:, :5], product)[:1], (a.astype(float) @ a.T)[:1, :5],
           (np.abs(a).astype(float) @ np.abs(a).T)[:1, :5], 48, product)  # fmt: skip
+    for cost in checked.engine.profile():
+        assert cost.memory == "global" or cost.factor == 1, cost
+
+
+# ---- convolutions ----
+
+
+def passes(backend, x, weight, bias, gy, window, relu=False):
+    """The three passes, with bias and ReLU in the first and bias in the second."""
+    kernel = weight.shape[2:]
+    return (
+        backend.conv2d(x, weight, bias, *window, relu=relu),
+        backend.conv2d_input_grad(gy, weight, np.resize(bias, x.shape[1]), x.shape[2:], *window),
+        backend.conv2d_weight_grad(x, gy, kernel, *window),
+    )
+
+
+def check_passes(cuda, x, weight, window, product, relu=False):
+    """Draws arrays of these shapes and holds the passes on tensor cores to the exact ones."""
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal(shape, np.float32) for shape in (x, weight))
+    bias = rng.standard_normal(len(weight), np.float32)
+    gy = rng.standard_normal(Backend().conv2d(x, weight, None, *window).shape, np.float32)
+    arrays = x, weight, bias, gy
+    exact = passes(Backend(), *(a.astype(float) for a in arrays), window, relu)
+    absolute = passes(Backend(), *(np.abs(a.astype(float)) for a in arrays), window)
+    area, groups = weight[0, 0].size, window[-1]
+    counts = weight[0].size, len(weight) // groups * area, gy.size // len(weight)
+    with gemm.products.using(product), algorithm.using("tensor"):
+        got = passes(cuda, *arrays, window, relu)
+    for result, *wanted, terms in zip(got, exact, absolute, counts, strict=True):
+        check(result, *wanted, terms + 1, product)
+    return got
+
+
+def test_convolutions_of_any_window(cuda):
+    def pair(low, high):
+        return st.tuples(*[st.integers(low, high)] * 2)
+
+    @given(st.data(), st.sampled_from(PRODUCTS), st.sampled_from([1, 2]), pair(1, 9))
+    def run(data, product, groups, channels):
+        ranges = (1, 4), (1, 3), (0, 2), (1, 2)
+        kernel, stride, padding, dilation = (data.draw(pair(*ends)) for ends in ranges)
+        n, size = data.draw(st.integers(1, 2)), data.draw(pair(1, 12))
+        for s, p, d, k in zip(size, padding, dilation, kernel, strict=True):
+            assume(s + 2 * p > d * (k - 1))
+        x, weight = (n, groups * channels[0], *size), (groups * channels[1], channels[0], *kernel)
+        check_passes(cuda, x, weight, (stride, padding, dilation, groups), product)
+
+    run()
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_long_sums_of_convolutions_are_cut(cuda, product, monkeypatch):
+    """All three passes, of which few blocks have many terms. The phases of a stride have fewer
+    terms than others, and none in some shares."""
+    launched = []
+    each = cuda.launch.each
+    monkeypatch.setattr(cuda.launch, "each", lambda *a: launched.append(a[0]) or each(*a))
+    arguments = (1, 70, 17, 18), (140, 70, 3, 3), ((2, 2), (1, 1), (1, 1), 1), product
+    first = check_passes(cuda, *arguments, relu=True)
+    assert launched == ["finish_parts", "finish_parts"]
+    monkeypatch.setattr(cuda.engine, "processors", 1, raising=False)
+    whole = check_passes(cuda, *arguments, relu=True)
+    assert launched == ["finish_parts", "finish_parts"]
+    assert first[0].min() == whole[0].min() == 0  # what ReLU cuts off
+    launched.clear()
+    monkeypatch.setattr(cuda.engine, "processors", 16, raising=False)
+    check_passes(cuda, (2, 9, 18, 20), (9, 9, 3, 3), ((1, 1), (1, 1), (1, 1), 1), product)
+    assert launched == ["sum_parts"]
+
+
+def test_a_window_of_one_pixel_makes_an_image_a_row():
+    plain = checked_sizes("conv2d", (1, 2, 6, 8), (1, 3, 6, 8), (1, 1, 1, 1, 0, 0, 1, 1, 1))
+    assert flat(plain) == plain._replace(h=1, w=48, oh=1, ow=48)
+    for other in ({"kh": 3, "oh": 4}, {"sh": 2, "oh": 3}, {"ph": 1, "oh": 8}):
+        assert flat(plain._replace(**other)) == plain._replace(**other)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_every_access_of_convolutions_is_allowed_and_cheap(checked, product):
+    window = (1, 1), (1, 1), (1, 1), 1
+    check_passes(checked, (2, 6, 9, 7), (65, 6, 3, 3), window, product)
+    check_passes(checked, (1, 6, 8, 5), (10, 3, 2, 3), ((2, 3), (1, 2), (1, 2), 2), product)
+    check_passes(checked, (2, 16, 4, 6), (8, 16, 1, 1), ((1, 1), (0, 0), (1, 1), 1), product)
     for cost in checked.engine.profile():
         assert cost.memory == "global" or cost.factor == 1, cost

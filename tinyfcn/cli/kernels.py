@@ -43,8 +43,9 @@ from tinyfcn.training.report import bar
 
 FINAL = [
     "gemm_4", "gemm_5", "gemm_6", "gemm_7", "conv1x1", "conv2d", "conv2d_input_grad",
-    "conv2d_weight_grad", "conv2d_direct", "conv2d_direct_input_grad", "depthwise_weight_grad",
-    "max_pool2d", "any_foreign", "scatter_plane", "gather_plane",
+    "conv2d_weight_grad", "conv2d_tensor", "conv2d_tensor_input_grad", "conv2d_tensor_weight_grad",
+    "conv2d_direct", "conv2d_direct_input_grad", "depthwise_weight_grad", "max_pool2d",
+    "any_foreign", "scatter_plane", "gather_plane",
 ]  # fmt: skip
 SEEDS = 1, 2  # orders of threads and blocks
 DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sector explain

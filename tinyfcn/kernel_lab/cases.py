@@ -126,13 +126,13 @@ def wide_product(b: Any, inputs: Inputs, m: int = 128, n: int = 128, k: int = 64
     return product(b, inputs, m, n, k)
 
 
-def conv(algorithm: str, which: str, kernel: int = 3) -> Case:
+def conv(algorithm: str, which: str, kernel: int = 3, channels: int = 16) -> Case:
     """One of the three primitives of convolution, with padding that keeps the size."""
     usual = kernel
 
     def work(
-        b: Any, inputs: Inputs, n: int = 1, c: int = 16, h: int = 16, w: int = 32, oc: int = 64,
-        kernel: int = usual, stride: int = 1,
+        b: Any, inputs: Inputs, n: int = 1, c: int = channels, h: int = 16, w: int = 32,
+        oc: int = 64, kernel: int = usual, stride: int = 1,
     ) -> Any:  # fmt: skip
         pad = kernel // 2
         oh, ow = ((size + 2 * pad - kernel) // stride + 1 for size in (h, w))
@@ -258,7 +258,7 @@ def of_images() -> dict[str, Case]:
 
 def rounding(name: str) -> float:
     """The relative error with which a kernel takes operands of its products; 0 if it takes all."""
-    on_tensor_cores = declared()[name].types == PRODUCTS
+    on_tensor_cores = name == "finish_parts" or declared()[name].types == PRODUCTS
     return gemm.ROUNDING[gemm.tensor_product()] if on_tensor_cores else 0.0
 
 
@@ -281,6 +281,8 @@ CASES: dict[str, Case] = {
     **{name.replace("conv2d", "conv2d_direct"): conv("direct", name) for name in PASSES},
     "depthwise_weight_grad": depthwise,
     "sum_parts": conv("implicit", "conv2d_weight_grad"),
+    **{name.replace("conv2d", "conv2d_tensor"): conv("tensor", name) for name in PASSES},
+    "finish_parts": conv("tensor", "conv2d", channels=64),
     "conv1x1": conv("auto", "conv2d", kernel=1),
     "im2col": conv("im2col", "conv2d"),
     "col2im": conv("im2col", "conv2d_input_grad"),

@@ -4,10 +4,12 @@
     implicit    ``kernels/conv2d.cu``: a matrix product that looks its columns up in the image
     im2col      ``kernels/im2col.cu``: the columns written out, then ``gemm.py``
     1×1         ``kernels/conv1x1.cu``: a plain product
+    tensor      ``kernels/conv2d_tensor.cu``: implicit, on tensor cores
 
-The rule: a 1×1 kernel on a map of at least one tile is a plain product, groups of a few channels
-are convolved directly, with the weight gradient of ``kernels/conv2d_depthwise.cu``, and everything
-else implicitly. ``TINYFCN_CUDA_CONV`` or ``algorithm.using`` names another one.
+The rule: groups of a few channels are convolved directly, with the weight gradient of
+``kernels/conv2d_depthwise.cu``; of what is left, float32 arrays go to tensor cores if ``products``
+of gemm.py say so, a 1×1 kernel on a map of at least one tile is a plain product, and everything
+else is convolved implicitly. ``TINYFCN_CUDA_CONV`` or ``algorithm.using`` names another one.
 """
 
 from __future__ import annotations
@@ -18,20 +20,22 @@ from collections import namedtuple
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from tinyfcn.backend.base import Array, Pair, conv_sizes
-from tinyfcn.backend.cuda.gemm import THREADS, TILE, Gemm, tiles
+from tinyfcn.backend.cuda.gemm import TENSOR, THREADS, TILE, Gemm, products, tiles
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.setting import Setting
 
 DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
 TAPS, FEW_THREADS = (constant("conv2d_depthwise.cu", name) for name in ("TAPS", "THREADS"))
 SHORTEST = 256  # pixels of a share of the weight gradient
-LARGEST = 2**31 - TILE  # what an int counts, with room for the last tile
+LARGEST = 2**31 - TENSOR  # what an int counts, with room for the last tile
 FEW_CHANNELS = 8  # below this, on both sides of a group, tiles of 64 are mostly empty
 ENOUGH_BLOCKS = 512  # keep a GPU busy: long sums are cut into so many shares
 LARGEST_AXIS = 2**16 - 1  # of a grid, but for the first
 
-algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col"))
+algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col", "tensor"))
 
 # The parameters CONV_SIZES of the kernels, see conv_sizes.cuh.
 ConvSizes = namedtuple("ConvSizes", "n c h w oc oh ow kh kw sh sw ph pw dh dw groups")
@@ -59,6 +63,14 @@ def checked_sizes(op: str, x: Any, y: Any, window: Any) -> ConvSizes:
     return g
 
 
+def flat(g: ConvSizes) -> ConvSizes:
+    """The same, with an image for a row where a window is a pixel."""
+    same = (g.h, g.w) == (g.oh, g.ow)
+    if same and (g.kh, g.kw, g.sh, g.sw, g.ph, g.pw) == (1, 1, 1, 1, 0, 0):
+        return g._replace(h=1, w=g.h * g.w, oh=1, ow=g.h * g.w)
+    return g
+
+
 class Convolution(Gemm):
     """Each primitive by the algorithm that the rule picks."""
 
@@ -73,9 +85,13 @@ class Convolution(Gemm):
         window = *kernel, *stride, *padding, *dilation, groups
         g = checked_sizes("conv2d", x.shape, y.shape, window)
         arrays = x, weight, bias, y
-        match self._choose(g):
+        match self._choose(g, x.dtype):
             case "1x1":
                 self._product(weight, (g.c, 1), x, bias, y, relu)
+            case "tensor":
+                terms = g.c // groups * g.kh * g.kw
+                over = tiles(g.n * g.oh * g.ow, TENSOR), tiles(g.oc // groups, TENSOR)
+                self._on_tensor_cores("conv2d_tensor", over, terms, *arrays, g, relu)
             case "direct":
                 self.launch.each("conv2d_direct", y.size, *arrays, *g, relu)
             case "im2col":
@@ -98,9 +114,16 @@ class Convolution(Gemm):
         window = *weight.shape[2:], *stride, *padding, *dilation, groups
         g = checked_sizes("conv2d_input_grad", gx.shape, gy.shape, window)
         arrays = gy, weight, bias, gx
-        match self._choose(g):
+        match self._choose(g, gy.dtype):
             case "1x1":
                 self._product(weight, (1, g.c), gy, bias, gx, relu=False)
+            case "tensor":
+                phase = g.n * tiles(g.h, g.sh) * tiles(g.w, g.sw)
+                axes = (g.kh, g.sh, g.dh), (g.kw, g.sw, g.dw)
+                taps = (tiles(k, s // math.gcd(s, d)) for k, s, d in axes)  # at most, of a phase
+                over = tiles(phase, TENSOR) * g.sh * g.sw, tiles(g.c // groups, TENSOR)
+                terms = g.oc // groups * math.prod(taps)
+                self._on_tensor_cores("conv2d_tensor_input_grad", over, terms, *arrays, g)
             case "direct":
                 self.launch.each("conv2d_direct_input_grad", gx.size, *arrays, *g)
             case "im2col":
@@ -122,6 +145,7 @@ class Convolution(Gemm):
         window = *kernel, *stride, *padding, *dilation, groups
         g = checked_sizes("conv2d_weight_grad", x.shape, gy.shape, window)
         shape = g.oc, g.c // groups, *kernel
+        chosen = self._choose(g, x.dtype)
         if algorithm() == "direct":
             return self.compute("conv2d_direct_weight_grad", shape, x, gy, *g)
         if algorithm() == "im2col":
@@ -130,17 +154,22 @@ class Convolution(Gemm):
                 self.launch.each("im2col", columns.size, image, columns, *g)
                 matrix += self.gemm(output, columns.T)
             return gw
-        if self._choose(g) == "direct":
-            name, threads = "depthwise_weight_grad", FEW_THREADS
-            grid = math.prod(shape[:2]), tiles(math.prod(kernel), TAPS), 1
-        else:
-            name, threads = "conv2d_weight_grad", THREADS
-            grid = tiles(math.prod(shape[1:])), tiles(g.oc // groups), groups
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
         pixels = g.n * g.oh * g.ow
-        shares = max(min(ENOUGH_BLOCKS // max(math.prod(grid), 1), pixels // SHORTEST), 1)
-        share = DEPTH * -(-pixels // (DEPTH * shares))
-        shares = max(-(-pixels // max(share, 1)), 1)  # those that have pixels
+        if chosen == "tensor":
+            name, threads, g = self.on_tensor_cores("conv2d_tensor_weight_grad"), TENSOR, flat(g)
+            grid = tiles(math.prod(shape[1:]), TENSOR), tiles(g.oc // groups, TENSOR), groups
+            shares, share = self.shares(math.prod(grid), pixels)
+        else:
+            if chosen == "direct":
+                name, threads = "depthwise_weight_grad", FEW_THREADS
+                grid = math.prod(shape[:2]), tiles(math.prod(kernel), TAPS), 1
+            else:
+                name, threads = "conv2d_weight_grad", THREADS
+                grid = tiles(math.prod(shape[1:])), tiles(g.oc // groups), groups
+            shares = max(min(ENOUGH_BLOCKS // max(math.prod(grid), 1), pixels // SHORTEST), 1)
+            share = DEPTH * -(-pixels // (DEPTH * shares))
+            shares = max(-(-pixels // max(share, 1)), 1)  # those that have pixels
         parts = self.empty((shares, *shape), x.dtype)
         self.launch(name, (*grid[:2], grid[2] * shares), threads, x, gy, parts, *g, share)
         return self.compute("sum_parts", shape, parts, shares) if shares > 1 else parts[0]
@@ -151,14 +180,37 @@ class Convolution(Gemm):
         x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
         return x, y, None if bias is None else bias.astype(dtype, copy=False)
 
-    def _choose(self, g: ConvSizes) -> str:
+    def _choose(self, g: ConvSizes, dtype: Any) -> str:
         wanted = algorithm()
+        rounded = dtype == np.float32 and products() != "float32"
+        if wanted == "tensor" and dtype != np.float32:
+            return "implicit"
         if wanted != "auto":
             return wanted
+        few = g.groups * FEW_CHANNELS > max(g.c, g.oc)
+        if rounded and not few:
+            return "tensor"
         pointwise = (g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.groups) == (1, 1, 1, 1, 0, 0, 1)
         if pointwise and (g.h, g.w) == (g.oh, g.ow) and g.h * g.w >= TILE and g.n <= LARGEST_AXIS:
             return "1x1"
-        return "direct" if g.groups * FEW_CHANNELS > max(g.c, g.oc) else "implicit"
+        return "direct" if few else "implicit"
+
+    def _on_tensor_cores(
+        self, kernel: str, over: Pair, terms: int, a: Array, weight: Array, bias: Array | None,
+        y: Array, g: ConvSizes, relu: bool = False,
+    ) -> None:  # fmt: skip
+        """Launch a kernel over so many tiles, with the sums in shares if these are few."""
+        name, size = self.on_tensor_cores(kernel), flat(g)
+        shares, share = self.shares(math.prod(over) * g.groups, terms)
+        grid = *over, g.groups * shares
+        if shares == 1:
+            arrays = a, weight, bias, y
+            self.launch(name, grid, TENSOR, *arrays, *size, relu, share)
+            return
+        parts = self.empty((shares, *y.shape), y.dtype)
+        self.launch(name, grid, TENSOR, a, weight, None, parts, *size, False, share)
+        channels, pixels = y.shape[1], math.prod(y.shape[2:])
+        self.launch.each("finish_parts", y.size, parts, bias, y, shares, channels, pixels, relu)
 
     def _product(
         self, weight: Array, strides: Pair, x: Array, bias: Array | None, y: Array, relu: bool

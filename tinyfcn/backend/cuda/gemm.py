@@ -15,8 +15,7 @@ from tinyfcn.backend.setting import Setting
 
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
 SIDE = constant("gemm.cu", "SIDE")
-TENSOR_TILE, STEP = constant("pipeline.cuh", "LINES"), constant("pipeline.cuh", "TERMS")
-TENSOR_THREADS = constant("tensor.cuh", "TENSOR_THREADS")
+TENSOR, STEP = constant("pipeline.cuh", "LINES"), constant("pipeline.cuh", "TERMS")  # and threads
 RESIDENT = 2  # blocks of tensor.cuh that a multiprocessor has room for
 SHORTEST = 256  # terms of a share of a sum
 
@@ -25,7 +24,7 @@ SQUARE = SIDE, SIDE
 VERSIONS: dict[str, tuple[int, Any]] = {
     "1": (SIDE, SQUARE), "2": (SIDE, SQUARE), "3": (TILE, SQUARE), "4": (TILE, THREADS),
     "5": (2 * TILE, 2 * THREADS), "6": (2 * TILE, 2 * THREADS),
-    "7": (TENSOR_TILE, TENSOR_THREADS),
+    "7": (TENSOR, TENSOR),
 }  # fmt: skip
 
 # "cublas" is the array module's own product; "auto" is that on a GPU, version 4 in the emulator.

@@ -59,7 +59,7 @@ class Emulator:
     name = "emulator"
     xp: Any = np
     eager = True
-    processors = 4  # few, so that there is no more to do than need be
+    processors = 16  # few, so that there is no more to do than need be
     capability = 80
 
     def __init__(

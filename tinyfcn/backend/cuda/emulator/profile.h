@@ -19,7 +19,7 @@ namespace watch {
 struct Visit {
     unsigned int code, thread;
     u64 address;
-    int size, kind;
+    int size, kind;       // size 0: a visit without an access
     bool shared;
     int step;             // of the trace, -1 if it is not recorded
     unsigned int number;  // of the thread's visits to this place in this block
@@ -85,7 +85,9 @@ private:
     std::map<unsigned int, Row> rows;
     int requests = 0;  // of the block
 
-    void add_request(const Visit* begin, const Visit* end) {
+    void add_request(Visit* begin, Visit* end) {
+        end = std::remove_if(begin, end, [](const Visit& visit) { return !visit.size; });
+        if (begin == end) return;
         Row& row = rows[begin->code];
         row.code = begin->code;
         row.kind = begin->kind;

@@ -208,7 +208,10 @@ void access(const char* at, int size, int kind, const void* code) {
 
 // An asynchronous copy writes when it begins, so that nobody may still read, and when it is done.
 void copy_begins(char* to, const char* from, int bytes, bool inside, const void* code) {
-    if (inside) access(from, bytes, READ, code);
+    if (inside)
+        access(from, bytes, READ, code);
+    else if (launched->profile)
+        profile.add({(u32)image.offset(code), (u32)current->thread, 0, 0, READ, false, -1, 0});
     access(to, bytes, WRITE, (const char*)code - 1);  // another place in the same call
     for (int i = 0; i < bytes; ++i) shared_cells[to - shared + i].awaited = true;
 }
