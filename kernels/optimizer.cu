@@ -5,6 +5,7 @@
 //                 (nesterov: step * (d + momentum * v); velocities null: step * d)
 //   adam_update   d = grad + decay * param;  m = beta1 * m + share1 * d;  v = beta2 * v + share2 * d^2;
 //                 param = shrink * param - step * m / (sqrt(v) / correction + eps)
+//   not_finite    found |= whether an element of any array is infinite or NaN (twin: all_finite)
 //
 // NumPy twins: the primitives of the same names. params, grads, ... are tables of pointers: array t of
 // each has sizes[t] elements, in one order, and the blocks from firsts[t] to firsts[t + 1]. The
@@ -76,4 +77,15 @@ __global__ void adam_update(T* const* params, const T* const* grads, T* const* f
         second[i] = v;
         param[i] = shrink * param[i] - step * m / (sqrt(v) / correction + eps);
     }
+}
+
+template <typename T>
+__global__ void not_finite(const T* const* tensors, const i64* sizes, const int* firsts, int arrays,
+                           int* found) {
+    const Share share(sizes, firsts, arrays);
+    const T* __restrict__ x = tensors[share.array];
+    bool bad = false;
+    for (i64 i = share.begin + threadIdx.x; i < share.end; i += blockDim.x)
+        if (!(x[i] - x[i] == 0)) bad = true;
+    if (bad) atomicOr(found, 1);
 }

@@ -206,7 +206,16 @@ ARGUMENTS |= {
     "sgd_update heavy_ball": lambda a: (*many(a, 3), 0.9, 1, 0.1, 0, False),
     "sgd_update without_momentum": lambda a: (*many(a, 2), [None] * 3, 0, 1, 0.1, 0.01, False),
 }
-NO_VALUES = {"as_array", "empty", "later", "synchronize", "to_numpy", "upload", "zeros"}
+NO_VALUES = {
+    "all_finite",
+    "as_array",
+    "empty",
+    "later",
+    "synchronize",
+    "to_numpy",
+    "upload",
+    "zeros",
+}
 
 
 def arrays_of(value):

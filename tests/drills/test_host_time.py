@@ -16,7 +16,7 @@ def null():
 
 @pytest.mark.parametrize(
     ("name", "size", "launches", "others"),
-    [("fcn8s", 64, 103, 15), ("fcn_resnet50", 64, 318, 97), ("fcn_resnet50", 500, 371, 97)],
+    [("fcn8s", 64, 99, 15), ("fcn_resnet50", 64, 318, 97), ("fcn_resnet50", 500, 371, 97)],
 )
 def test_launches_of_a_step(null, name, size, launches, others):
     step = host_time.training_step(name, size, null)

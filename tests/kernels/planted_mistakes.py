@@ -294,6 +294,7 @@ MISTAKES = [
         "sgd_update", "first block of an array taken for one of the array before"),
     Mistake("optimizer.cu", "rest < SHARE ? rest : SHARE", "rest",
         "adam_update", "blocks change elements twice"),
+    Mistake("optimizer.cu", "!(x[i] - x[i] == 0)", "x[i] != x[i]", "not_finite", "infinity passes"),
     Mistake("optimizer.cu", "share2 * d * d", "(1 - beta2) * d * d",
         "adam_update", "1 - beta taken in float"),
 

@@ -100,6 +100,22 @@ def test_every_access_is_allowed(checked, twin, numbers, dtype, name):
         np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_all_finite(cuda, checked, numbers, dtype, bad):
+    arrays = [
+        numbers(*shape, dtype=dtype) for shape in ((0,), (3,), (2 * SHARE + 7,), (2, 3, 4, 5))
+    ]
+    arrays[1][0], arrays[2][5] = np.finfo(dtype).max, np.finfo(dtype).tiny / 2
+    for used in (cuda, checked):
+        assert used.all_finite(arrays)
+        for array, place in ((1, 2), (2, SHARE), (2, -1), (3, 0)):
+            flat = arrays[array].reshape(-1)
+            spoiled = flat.copy()
+            spoiled[place] = bad
+            assert not used.all_finite([*arrays[:array], spoiled, *arrays[array + 1 :]])
+    assert not cuda.all_finite([np.full(2, bad, "float32"), np.ones(3, "float64")])
+
+
 @pytest.mark.parametrize("options", [{"mode": "check"}, {"guard": True}])
 def test_an_array_of_a_table_that_is_too_short_is_named(options):
     arrays = [[np.ones(9, "float32"), np.ones(5, "float32")] for _ in range(3)]

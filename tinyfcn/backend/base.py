@@ -42,8 +42,7 @@ class Backend:
     def as_array(self, data: Any) -> Array:
         """An array of this backend; Python floats become float32."""
         array = self.xp.asarray(data)
-        is_python = not hasattr(data, "dtype")
-        return array.astype(np.float32) if is_python and array.dtype == np.float64 else array
+        return array if hasattr(data, "dtype") or array.dtype != "f8" else array.astype(np.float32)
 
     def to_numpy(self, array: Array) -> Any:
         """A NumPy array with the same values."""
@@ -228,8 +227,7 @@ class Backend:
 
     def cross_entropy_grad(self, gy: Array, x: Array, labels: Array) -> Array:
         """gy · (softmax(x) − one-hot(label)): gy (N, …) → (N, C, …)."""
-        softmax = self.softmax(self._counted(x, labels), 1)
-        gx = self._counted(gy[:, None] * softmax, labels)
+        gx = self._counted(gy[:, None] * self.softmax(self._counted(x, labels), 1), labels)
         return gx - self.put_class(gy, labels, x.shape[1])
 
     def _counted(self, x: Array, labels: Array) -> Array:
@@ -328,11 +326,14 @@ class Backend:
         numbers = random_numbers(self.xp, seed, 0, (x.size + 1) // 2)[: x.size]
         keep = numbers >= np.uint32(min(round(p * 2**32), 2**32 - 1))
         if x.ndim == 4:
-            n, c, h, w = x.shape
-            keep = keep.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+            keep = self.xp.moveaxis(keep.reshape(len(x), *x.shape[2:], x.shape[1]), 3, 1)
         return self.xp.where(keep.reshape(x.shape), x, x.dtype.type(0)) * x.dtype.type(1 / (1 - p))
 
-    # ---- optimizers: in place, many parameters at once; the arrays of one have one shape ----
+    # ---- optimizers: many parameters at once, in place; the arrays of one have one shape ----
+
+    def all_finite(self, arrays: Arrays) -> Array:
+        """Whether there is neither infinity nor NaN in them: one bool."""
+        return self.xp.isfinite(self.xp.concatenate(arrays, axis=None)).all()
 
     def sgd_update(
         self, params: Arrays, grads: Arrays, velocities: Sequence[Array | None],

@@ -182,8 +182,11 @@ def of(primitive: str, arrays: str = "image", *options: Any) -> Case:
 
 
 def sums(b: Any, inputs: Inputs, n: int = 3, c: int = 3, h: int = 64, w: int = 96) -> Any:
-    """The sum of every channel."""
-    return b.sum_pixels(inputs.normal(n, c, h, w))
+    """The sum of every channel, in parts also where these are few."""
+    x = inputs.normal(n, c, h, w)
+    if not hasattr(b, "channel_parts"):
+        return b.sum_pixels(x)
+    return b.channel_totals(b.channel_parts("sum_pixels", 1, x, None, None), None, x.dtype)
 
 
 def pooled(
@@ -245,6 +248,13 @@ def adam(b: Any, inputs: Inputs, count: int = 3000) -> Any:
     return param, first, second
 
 
+def finite(b: Any, inputs: Inputs, count: int = 3000) -> Any:
+    """Whether numbers are finite; not all are."""
+    x, y = inputs.normal(count), inputs.normal(count)
+    y[-1:] = np.inf
+    return b.as_array([b.all_finite([x]), b.all_finite([x, y])]).astype(np.int32)
+
+
 def of_images() -> dict[str, Case]:
     """The kernels that have the name of a primitive which takes images alone, such as relu."""
     found = {}
@@ -301,6 +311,7 @@ CASES: dict[str, Case] = {
     "cross_entropy_grad": of("cross_entropy_grad", "pixels image labels"),
     "sgd_update": sgd,
     "adam_update": adam,
+    "not_finite": finite,
     "max_pool2d": pooled,
     "any_foreign": scattered,
     "scatter_plane": scattered,

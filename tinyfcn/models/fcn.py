@@ -45,7 +45,7 @@ from tinyfcn import functional as F
 from tinyfcn import nn
 from tinyfcn.functional.sizes import Pair, smaller
 from tinyfcn.models.backbones.alexnet import AlexNetBackbone, CaffeNetBackbone
-from tinyfcn.models.backbones.backbone import Backbone, check_choice, scaled
+from tinyfcn.models.backbones.backbone import Backbone, check_choice, rectified, scaled
 from tinyfcn.models.backbones.googlenet import GoogLeNetBackbone
 from tinyfcn.models.backbones.resnet import ResNetBackbone
 from tinyfcn.models.backbones.vgg import VGGBackbone
@@ -261,8 +261,8 @@ class FCN(SegmentationNetwork):
     def _hidden(self, x: Tensor) -> Tensor:
         """The classifier's layers between backbone and scores."""
         if hasattr(self, "fc6"):
-            x = self.dropout(F.relu(self.bn6(self.fc6(x))))
-            x = F.relu(self.bn7(self.fc7(x)))
+            x = self.dropout(rectified(self.fc6, self.bn6, x))
+            x = rectified(self.fc7, self.bn7, x)
         return self.dropout(x)
 
     def _upsample(self, name: str, y: Tensor) -> Tensor:

@@ -18,8 +18,7 @@ def in_gradients(model: Module) -> bool:
     """Whether gradients are not finite. Whatever spoils one spoils those of biases and norms, which
     are quick to look at."""
     small = [p.grad.data for p in model.parameters() if p.ndim < 2 and p.grad is not None]
-    xp = backend.active().xp
-    return bool(small and not xp.isfinite(xp.concatenate(small, axis=None)).all())
+    return bool(small and not backend.active().all_finite(small))
 
 
 def in_layer(loss: Callable[[], Tensor], check_inf: bool) -> str:

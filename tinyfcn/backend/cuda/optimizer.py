@@ -23,6 +23,13 @@ class Optimizer(Family):
         # each, on the device, and how many blocks there are.
         self._shares: dict[tuple[int, ...], tuple[Array, Array, int]] = {}
 
+    def all_finite(self, arrays: Arrays) -> Array:
+        if len({array.dtype for array in arrays}) > 1:
+            return super().all_finite(arrays)
+        found = self.zeros((1,), np.int32)
+        self._launch("not_finite", (arrays,), found)
+        return found[0] == 0
+
     def sgd_update(
         self, params: Arrays, grads: Arrays, velocities: Arrays,
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
@@ -39,11 +46,11 @@ class Optimizer(Family):
         tables = params, grads, firsts, seconds
         self._launch("adam_update", tables, step, *betas, correction, eps, weight_decay, shrink)
 
-    def _launch(self, name: str, tables: Any, *numbers: float) -> None:
+    def _launch(self, name: str, tables: Any, *others: Any) -> None:
         sizes = tuple([array.size for array in tables[0]])
         if sizes not in self._shares:
             firsts = np.cumsum([0, *(-(-size // SHARE) for size in sizes)])
             of_blocks = np.array(sizes), firsts[:-1].astype(np.int32)
             self._shares[sizes] = *map(self.placed, of_blocks), int(firsts[-1])
         *shares, blocks = self._shares[sizes]
-        self.launch(name, blocks, THREADS, *tables, *shares, len(sizes), *numbers)
+        self.launch(name, blocks, THREADS, *tables, *shares, len(sizes), *others)

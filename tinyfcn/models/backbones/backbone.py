@@ -106,6 +106,13 @@ def with_relu(
     return [convolution, *norm, nn.ReLU()]
 
 
+def rectified(convolution: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """max(norm(convolution(x)), 0), the ReLU in one step with what is before it; the norm may be
+    an ``nn.Identity``."""
+    plain = isinstance(norm, nn.Identity)
+    return convolution(x, relu=True) if plain else norm(convolution(x), relu=True)
+
+
 def check_choice(name: str, argument: str, value: object, choices: Iterable[object]) -> None:
     """Reject an argument that is none of some values.
 
