@@ -16,9 +16,10 @@
 template <typename T>
 __global__ void relu(const T* __restrict__ x, T* __restrict__ y, i64 count) {
     for_each_vector<T>(count, aligned(x) && aligned(y), [=](i64 i, auto v) {
-        v = load(x + i, v);
+        using V = decltype(v);
+        v = *(const V*)(x + i);
         for (T& e : v.at) e = e > 0 || e != e ? e : T(0);  // NaN stays, as in np.maximum
-        store(y + i, v);
+        *(V*)(y + i) = v;
     });
 }
 
@@ -26,10 +27,11 @@ template <typename T>
 __global__ void relu_grad(const T* __restrict__ gy, const T* __restrict__ y, T* __restrict__ gx,
                           i64 count) {
     for_each_vector<T>(count, aligned(gy) && aligned(y) && aligned(gx), [=](i64 i, auto v) {
-        auto g = load(gy + i, v);
-        v = load(y + i, v);
+        using V = decltype(v);
+        V g = *(const V*)(gy + i);
+        v = *(const V*)(y + i);
         int k = 0;
         for (T& e : g.at) e = v.at[k++] > 0 ? e : T(0);
-        store(gx + i, g);
+        *(V*)(gx + i) = g;
     });
 }

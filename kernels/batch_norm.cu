@@ -133,9 +133,10 @@ __global__ void batch_norm(const T* __restrict__ x, const T* __restrict__ mean,
     for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
         const int c = quotient(i, pixels) % channels;
         const T m = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
-        v = load(x + i, v);
+        using V = decltype(v);
+        v = *(const V*)(x + i);
         for (T& e : v.at) e = normalized(e, m, scale, shift, relu);
-        store(y + i, v);
+        *(V*)(y + i) = v;
     });
 }
 
@@ -212,14 +213,16 @@ __global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ 
     for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
         const int c = quotient(i, pixels) % channels;
         const T m = mean[c], s = invstd[c], w = weight[c], sum = sum_gy[c], product = sum_gy_xhat[c];
-        auto g = load(gy + i, v), cut = y ? load(y + i, v) : v;
-        v = load(x + i, v);
+        using V = decltype(v);
+        V g = *(const V*)(gy + i), cut = v;
+        if (y) cut = *(const V*)(y + i);
+        v = *(const V*)(x + i);
         int k = 0;
         for (T& e : g.at) {
             if (y && !(cut.at[k] > 0)) e = 0;
             e = input_gradient(e, v.at[k++], m, s, w, sum, product, share);
         }
-        store(gx + i, g);
+        *(V*)(gx + i) = g;
     });
 }
 

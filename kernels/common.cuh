@@ -29,8 +29,8 @@ template <typename T> struct alignas(16) Vector {
 };
 template <typename T> __device__ bool aligned(const T* data) { return (u64)data % 16 == 0; }
 
-// Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds,
-// which is a whole Vector, or, behind the last one, a single element.
+// Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds:
+// v is a Vector, or, behind the last whole one, a Single.
 template <typename T> struct Single {
     T at[1];
 };
@@ -40,10 +40,6 @@ __device__ void for_each_vector(i64 count, bool vectors, Work work) {
     FOR_EACH(i, whole) work(i * Vector<T>::SIZE, Vector<T>());
     FOR_EACH(i, count - rest) work(rest + i, Single<T>());
 }
-
-// As many elements as v holds, from `at` on.
-template <typename V, typename T> __device__ V load(const T* at, V) { return *(const V*)at; }
-template <typename V, typename T> __device__ void store(T* at, const V& v) { *(V*)at = v; }
 
 template <typename T> struct Limits;
 template <> struct Limits<float> {

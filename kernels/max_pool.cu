@@ -54,35 +54,68 @@ struct Windows {
     }
 };
 
-// Windows of 2 x 2, side by side: of two Vectors one below the other, a thread has half as many.
+// Windows of 2 x 2, side by side: a thread has those below a Vector of a line and the next line's.
+template <typename T> struct Twos {
+    static constexpr int V = Vector<T>::SIZE, EACH = V / 2;
+    struct alignas(EACH * sizeof(T)) Values { T at[EACH]; };
+    struct alignas(EACH * sizeof(int)) Places { int at[EACH]; };
+    i64 corner;  // the first pixel of the first window
+    int place;   // the same, in its plane
+    int w;
+
+    __device__ Twos(i64 i, int h, int w, int oh) : w(w) {
+        const i64 row = quotient(i, w / V), plane = quotient(row, oh);
+        place = 2 * (int)(row - plane * oh) * w + (int)(i - row * (w / V)) * V;
+        corner = plane * h * w + place;
+    }
+
+    // Pixel k of window e.
+    __device__ int pixel(int e, int k) const { return place + k / 2 * w + 2 * e + k % 2; }
+};
+
 template <typename T>
 __device__ void pool_by_twos(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
                              int h, int w, int oh, i64 count) {
-    constexpr int V = Vector<T>::SIZE, EACH = V / 2;
-    struct alignas(EACH * sizeof(T)) Values { T at[EACH]; };
-    struct alignas(EACH * sizeof(int)) Places { int at[EACH]; };
-    FOR_EACH(i, count / EACH) {
-        const i64 row = quotient(i, w / V), plane = quotient(row, oh);
-        const int r = 2 * (int)(row - plane * oh), c = (int)(i - row * (w / V)) * V;
-        const T* corner = x + (plane * h + r) * w + c;
+    FOR_EACH(i, count / Twos<T>::EACH) {
+        const Twos<T> at(i, h, w, oh);
+        const T* corner = x + at.corner;
         const Vector<T> lines[2] = {*(const Vector<T>*)corner, *(const Vector<T>*)(corner + w)};
-        Values values;
-        Places places;
+        typename Twos<T>::Values best;
+        typename Twos<T>::Places where;
 #pragma unroll
-        for (int e = 0; e < EACH; ++e) {
-            values.at[e] = -Limits<T>::infinity();
-            places.at[e] = r * w + c + 2 * e;  // if all are -inf
+        for (int e = 0; e < at.EACH; ++e) {
+            best.at[e] = -Limits<T>::infinity();
+            where.at[e] = at.pixel(e, 0);  // if all are -inf
 #pragma unroll
             for (int k = 0; k < 4; ++k) {
                 const T v = lines[k / 2].at[2 * e + k % 2];
-                if (v > values.at[e] || v != v) {
-                    values.at[e] = v;
-                    places.at[e] = (r + k / 2) * w + c + 2 * e + k % 2;
+                if (v > best.at[e] || v != v) {
+                    best.at[e] = v;
+                    where.at[e] = at.pixel(e, k);
                 }
             }
         }
-        *(Values*)(y + i * EACH) = values;
-        if (indices) *(Places*)(indices + i * EACH) = places;
+        *(typename Twos<T>::Values*)(y + i * at.EACH) = best;
+        if (indices) *(typename Twos<T>::Places*)(indices + i * at.EACH) = where;
+    }
+}
+
+template <typename T>
+__device__ void scatter_by_twos(const T* __restrict__ x, const int* __restrict__ indices,
+                                T* __restrict__ y, int h, int w, int oh, i64 windows) {
+    FOR_EACH(i, windows / Twos<T>::EACH) {
+        const Twos<T> at(i, h, w, oh);
+        const auto values = *(const typename Twos<T>::Values*)(x + i * at.EACH);
+        const auto where = *(const typename Twos<T>::Places*)(indices + i * at.EACH);
+        Vector<T> lines[2];
+#pragma unroll
+        for (int e = 0; e < at.EACH; ++e)
+#pragma unroll
+            for (int k = 0; k < 4; ++k)
+                lines[k / 2].at[2 * e + k % 2] =
+                    where.at[e] == at.pixel(e, k) ? values.at[e] : T(0);
+        *(Vector<T>*)(y + at.corner) = lines[0];
+        *(Vector<T>*)(y + at.corner + w) = lines[1];
     }
 }
 
@@ -148,6 +181,9 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
                               int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw,
                               int dh, int dw, i64 count) {
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
+    if (!foreign && rows.by_twos(h, oh) && columns.by_twos(w, ow) && 2 * oh == h &&
+        w % Vector<T>::SIZE == 0 && aligned(x) && aligned(indices) && aligned(y))
+        return scatter_by_twos(x, indices, y, h, w, oh, count / 4);
     FOR_EACH(i, count) {
         const i64 row = quotient(i, w), plane = quotient(row, h);
         const int r = (int)(row - plane * h), c = (int)(i - row * w);

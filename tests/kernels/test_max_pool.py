@@ -142,6 +142,11 @@ def test_arrays_that_begin_anywhere(
         same(got, expected)
     accesses = sum(c.accesses for c in checked.engine.profile() if c.access == "reads")
     assert accesses == x.nbytes // (16 if where == "aligned" else x.itemsize)
+    y, indices = twin.max_pool2d(x, *window)
+    y, indices = (unaligned(a) if where == "x" else a for a in (y, indices))
+    window = (6, 8), *window[1:5]
+    given = y, indices, *window
+    same(checked.scatter_plane(*given, own=True), twin.scatter_plane(*given))
 
 
 def test_planes_too_large_for_int32_are_rejected(cuda):

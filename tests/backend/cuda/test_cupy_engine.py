@@ -209,14 +209,16 @@ def test_time_is_that_between_events_which_the_device_comes_to_without_waiting(m
     done, cupy = [], sys.modules["cupy"]
 
     class Event:
-        def record(self):
+        def record(self, stream):
+            assert stream == "current"
             self.number = len(done)
             done.append("event")
 
         def synchronize(self):
             done.append("waited")
 
-    busy = types.SimpleNamespace(memset_async=lambda value, size: done.append("busy"))
+    busy = types.SimpleNamespace(memset_async=lambda value, size, stream: done.append("busy"))
+    cupy.cuda.get_current_stream = lambda: "current"
     cupy.empty = lambda *_: types.SimpleNamespace(data=busy)
     cupy.cuda.Event = Event
     cupy.cuda.get_elapsed_time = lambda a, b: 1000 * (b.number - a.number)

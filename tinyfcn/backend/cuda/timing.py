@@ -49,14 +49,14 @@ def by_events(cupy: Any, work: Callable[[], object], repeats: int) -> list[float
     The device has something else to do first, so that it need not wait for the host in between,
     which takes longer to launch a small kernel than the device to run it.
     """
-    busy = cupy.empty(BUSY, "u1")
+    busy, stream = cupy.empty(BUSY, "u1"), cupy.cuda.get_current_stream()
     for _ in range(HEAD_START):
-        busy.data.memset_async(0, BUSY)
+        busy.data.memset_async(0, BUSY, stream)
     events = [cupy.cuda.Event() for _ in range(repeats + 1)]
-    events[0].record()
+    events[0].record(stream)
     for event in events[1:]:
         work()
-        event.record()
+        event.record(stream)
     events[-1].synchronize()
     between = itertools.pairwise(events)
     return [cupy.cuda.get_elapsed_time(*pair) / 1000 for pair in between]
