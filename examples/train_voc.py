@@ -29,6 +29,7 @@ from tinyfcn.training.augmentation import augmentation
 from tinyfcn.training.class_weights import class_weights
 from tinyfcn.training.datasets import draw_scenes, open_datasets
 from tinyfcn.training.objective import Loss, loss_weight, named_loss, total_loss
+from tinyfcn.training.precision import Precision
 from tinyfcn.training.run import Run
 from tinyfcn.training.run_folder import RunFolder
 from tinyfcn.training.ways_of_learning import Average, clip_gradients, scale_lr, trunk
@@ -133,12 +134,15 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
     if options.warmup:
         schedule = optim.LinearWarmup(schedule, options.warmup)
 
+    precision = Precision(options.precision)
+    if precision.note:
+        print(f"note: {precision.note}")
     run = Run(
         model, optimizer, schedule, loader, validation, folder, iterations, options.accumulate,
         {"description": spec.to_dict(), "arguments": saved_options(options)},
         shards, weigh if options.loss_reduction == "mean" else None,
         options.clip_norm, still, Average(model, options.ema) if options.ema else None,
-        options.patience,
+        options.patience, precision,
     )  # fmt: skip
     if options.resume:
         run.load_state_dict(options.state)
@@ -154,20 +158,23 @@ def prepare(options: argparse.Namespace, folder: RunFolder, ranks: Group) -> tup
 def train(run: Run, pixel_loss: Loss) -> None:
     """The loop. What a long training needs besides is called by name, and stands in ``Run``."""
     model, optimizer, schedule = run.model, run.optimizer, run.schedule
+    precision, scaler = run.precision, run.precision.scaler  # it scales the loss of fp16 alone
 
     def loss_of(batch: Batch) -> Tensor:
-        return total_loss(model, Tensor(batch.images), batch.labels, pixel_loss)
+        return total_loss(model, precision.images(batch.images), batch.labels, pixel_loss)
 
     with run.safely(loss_of):  # whatever ends it, Ctrl-C or an error, what was learnt is saved
         for _ in run.epochs():
             for batches in run.steps():  # one batch a step, or --accumulate of them
                 for batch, share in batches:
-                    loss = loss_of(batch)
-                    run.note(loss)  # ends a run that diverged
-                    (loss * share).backward()
-                if run.clip_norm:
+                    with precision.used():
+                        loss = loss_of(batch)
+                        run.note(loss)  # ends a run that diverged
+                        scaler.scale(loss * share).backward()
+                if scaler.unscale_(optimizer) and run.clip_norm:
                     clip_gradients(model.parameters(), run.clip_norm)
-                optimizer.step()
+                scaler.step(optimizer)  # unless a gradient overflowed
+                scaler.update()
                 optimizer.zero_grad()
                 schedule.step()
                 run.after_step()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from tinyfcn import backend
 from tinyfcn.function import Edge, Elementwise, Function, Target, active, as_tensor, target
 from tinyfcn.tensor import Tensor, set_grad_enabled
@@ -76,7 +78,8 @@ class Cast(Elementwise):
         self.dtype = dtype
 
     def forward(self, x):
-        return x.astype(self.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            return x.astype(self.dtype, copy=False)
 
     def backward(self, gy):
         return gy  # the walk casts it back
@@ -143,7 +146,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
         raise ValueError(
             f"backward: gradient has shape {gradient.shape}, the result has {output.shape}"
         )
-    return _cast(gradient, output.dtype)
+    return cast(gradient, output.dtype)
 
 
 def _consumers_first(roots: list[Function]) -> list[Function]:
@@ -185,9 +188,10 @@ def _add(sums: dict[Target, Tensor], target: Target, g: Tensor) -> None:
     sums[target] = g if target not in sums else sums[target] + g
 
 
-def _cast(g: Tensor, dtype: Any) -> Tensor:
-    cast: Tensor = g if g.dtype == dtype else Cast(dtype)(g)
-    return cast
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """The same values in another dtype, as an op; x itself where it has it."""
+    found: Tensor = x if x.dtype == dtype else Cast(dtype)(x)
+    return found
 
 
 def _input_grads(node: Function, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -213,7 +217,7 @@ def _fitting(node: Function, to: Target, g: Any) -> Tensor:
             f"{type(node).__name__}.backward gave a gradient of shape {g.shape} for an input of "
             f"shape {shape}"
         )
-    return _cast(g, dtype)
+    return cast(g, dtype)
 
 
 def _own(results: dict[Target, Tensor], gradients: Sequence[Any]) -> dict[Target, Tensor]:

@@ -82,7 +82,7 @@ def test_the_rule_for_shares(cuda, monkeypatch):
 
 
 def test_float64_and_the_default_stay_as_they_are(cuda, rng, monkeypatch):
-    monkeypatch.delenv("TINYFCN_CUDA_PRODUCTS", raising=False)
+    monkeypatch.delenv("TINYFCN_PRODUCTS", raising=False)
     assert gemm.products() == "float32"
     launched = []
     monkeypatch.setattr(cuda, "launch", lambda name, *_: launched.append(name))
@@ -102,9 +102,7 @@ def test_older_gpus_have_no_such_tensor_cores(cuda, monkeypatch):
         BackendError, match=r"products in bf16: expected .* 8\.0 or later, got .* 7\.5"
     ):
         multiply(cuda, one, one, "bf16")
-    with pytest.raises(
-        ValueError, match="TINYFCN_CUDA_PRODUCTS: expected one of float32, tf32, bf16"
-    ):
+    with pytest.raises(ValueError, match="TINYFCN_PRODUCTS: expected one of float32, tf32, bf16"):
         multiply(cuda, one, one, "fp8")
 
 

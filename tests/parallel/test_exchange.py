@@ -10,8 +10,9 @@ from thread_group import on_ranks
 
 import tinyfcn
 from tinyfcn import nn
+from tinyfcn.backend.half import from_bfloat16, to_bfloat16
 from tinyfcn.parallel import exchange
-from tinyfcn.parallel.exchange import Exchange, from_bfloat16, to_bfloat16
+from tinyfcn.parallel.exchange import Exchange
 
 # As large as 1e8 beside 1: another order of adding gives other bits.
 MAGNITUDES = np.float32([1e8, -1e8, 1, 3e-5, 7])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tinyfcn import backend, models
+from tinyfcn.backend.half import products
 from tinyfcn.cli.class_options import byte, mask_values
 from tinyfcn.cli.parser import checked, integer, limits, number, one_of, sizes
 from tinyfcn.data import Preprocessing, Resize
@@ -118,6 +119,7 @@ OPTIONS = {
         Option("evaluate", None, str, "PATH", "only score a checkpoint; alone: OUT/best.npz"),
         Option("seed", 0, integer(0), "N", "of all random numbers"),
         Option("backend", None, one_of(backend.names()), "NAME", "what computes"),
+        _choice("precision", "float32", products.names, "of products and activations"),
         Option("same-bits", None, integer(1), "N",
                "for any number of processes up to N (alone: 4): batches are cut into N"),
         Option("sync-batch-norm", False, bool, "", "over all processes [no]"),
@@ -128,8 +130,8 @@ OPTIONS = {
 # These stand on the page of --help-all alone.
 RARE = {
     "accumulate", "at-once", "bias-lr", "data-root", "geometry", "half-exchange", "loss-reduction",
-    "momentum", "preprocessing", "recompute", "same-bits", "sbd-root", "sync-batch-norm",
-    "tensorboard", "warmup",
+    "momentum", "precision", "preprocessing", "recompute", "same-bits", "sbd-root",
+    "sync-batch-norm", "tensorboard", "warmup",
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     option.name.replace("-", "_"): option.default for group in OPTIONS.values() for option in group

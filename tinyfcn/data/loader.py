@@ -97,6 +97,10 @@ class DataLoader:
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + bool(rest and not self.drop_last)
 
+    def images(self, batches: int) -> int:
+        """How many images the first batches of an epoch have."""
+        return min(batches * self.batch_size, len(self.dataset))
+
     def state_dict(self) -> dict[str, int]:
         """The epoch and the position in it: the number of batches already handed out."""
         return {"epoch": self.epoch, "position": self.position}

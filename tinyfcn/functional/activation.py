@@ -11,6 +11,7 @@ from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.arithmetic import exp
 from tinyfcn.functional.comparison import Less, where
 from tinyfcn.functional.sizes import axis, floating
+from tinyfcn.graph import cast
 from tinyfcn.tensor import Tensor
 
 __all__ = ["elu", "leaky_relu", "log_softmax", "prelu", "relu", "sigmoid", "softmax"]
@@ -174,7 +175,7 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
         )
     slopes = weight.reshape(-1, *[1] * max(0, x.ndim - 2))
     positive = Less()(0.0, x)
-    return where(positive, x, where(positive, 0.0, x) * slopes)
+    return cast(where(positive, x, where(positive, 0.0, x) * slopes), x.dtype)
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:

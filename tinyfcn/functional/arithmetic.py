@@ -12,6 +12,7 @@ from tinyfcn import backend
 from tinyfcn.function import Elementwise, Function, as_tensor
 from tinyfcn.functional.reduction import sum_to
 from tinyfcn.functional.selection import Select
+from tinyfcn.graph import cast
 from tinyfcn.tensor import Tensor
 
 __all__ = ["add", "div", "exp", "log", "matmul", "mul", "neg", "pow", "sqrt", "sub", "tanh"]
@@ -157,8 +158,9 @@ class MatMul(Function):
     def backward(self, gy):
         a, b = self.saved_tensors
         need_a, need_b = self.needs_input_grad
-        ga = matmul(gy, b.transpose(-2, -1)) if need_a else None
-        gb = matmul(a.transpose(-2, -1), gy) if need_b else None
+        # In the dtype of what it is for: that of a float32 weight is not rounded to float16.
+        ga = matmul(cast(gy, a.dtype), cast(b.transpose(-2, -1), a.dtype)) if need_a else None
+        gb = matmul(cast(a.transpose(-2, -1), b.dtype), cast(gy, b.dtype)) if need_b else None
         return to_inputs(self, ga, gb)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinyfcn.function import as_tensor
 from tinyfcn.functional.arithmetic import matmul
 from tinyfcn.functional.sizes import check_dtype, optional_bias
+from tinyfcn.graph import cast
 from tinyfcn.tensor import Tensor
 
 __all__ = ["linear"]
@@ -44,5 +45,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     bias = optional_bias("linear", x, bias, outputs)
     y = matmul(x.reshape(-1, inputs), weight.transpose(0, 1))
     if bias is not None:
-        y = y + bias
+        y = cast(y + bias, y.dtype)
     return y.reshape(*x.shape[:-1], outputs)

@@ -19,6 +19,7 @@ from tinyfcn.functional.comparison import clamp
 from tinyfcn.functional.second_order import differentiate
 from tinyfcn.functional.selection import Select
 from tinyfcn.functional.sizes import at_least_zero, floating
+from tinyfcn.graph import cast
 from tinyfcn.tensor import Array, Tensor
 
 __all__ = ["cross_entropy", "dice_loss", "focal_loss", "nll_loss"]
@@ -256,6 +257,7 @@ def _arguments(
     """The logits, checked, and the labels and class weights."""
     xp = backend.active().xp
     x = floating(op, x)
+    x = cast(x, np.result_type(x.dtype, np.float32))  # of float16 no sum would be left
     on_host = isinstance(target, np.ndarray)  # so that looking at it waits for nothing
     target = target if on_host else as_tensor(target).data
     if target.dtype.kind not in "iu":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinyfcn import backend
 from tinyfcn.function import Function, as_tensor
 from tinyfcn.functional.padding import pad
@@ -43,8 +45,9 @@ class BatchNorm(Function):
             options = self.running, self.momentum, self.eps, self.relu, self.moments(x)
             y, mean, invstd = used.batch_norm_train(x, scale, shift, *options)
         else:
-            mean = self.running[0].astype(x.dtype)  # a copy: running values change in place
-            invstd = (1.0 / used.xp.sqrt(self.running[1] + self.eps)).astype(x.dtype)
+            dtype = np.result_type(x.dtype, np.float32)
+            mean = self.running[0].astype(dtype)  # a copy: running values change in place
+            invstd = (1.0 / used.xp.sqrt(self.running[1] + self.eps)).astype(dtype)
             y = used.batch_norm(x, mean, invstd, scale, shift, self.relu)
         self.save_for_backward(x, weight, mean, invstd, y if self.relu else None)
         return y

@@ -14,6 +14,8 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from tinyfcn.backend.base import Pair
 from tinyfcn.function import as_tensor
 from tinyfcn.tensor import Tensor
@@ -77,8 +79,8 @@ def axis(op: str, x: Tensor, dim: int, name: str = "dim") -> int:
 
 
 def check_dtype(op: str, x: Tensor, name: str, other: Tensor) -> None:
-    """Reject a weight or a bias of another dtype than x."""
-    if other.dtype != x.dtype:
+    """Reject a weight or a bias of another dtype than x, which may be float16 beside float32."""
+    if other.dtype not in (x.dtype, np.result_type(x.dtype, np.float32)):
         raise TypeError(f"{op}: x has dtype {x.dtype}, but {name} has {other.dtype}")
 
 

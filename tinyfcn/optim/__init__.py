@@ -3,6 +3,7 @@
 # ruff: noqa: F403  (a star takes what __all__ lists: no name is written twice)
 
 from tinyfcn.optim.adam import *
+from tinyfcn.optim.grad_scaler import *
 from tinyfcn.optim.groups import *
 from tinyfcn.optim.optimizer import *
 from tinyfcn.optim.schedule import *

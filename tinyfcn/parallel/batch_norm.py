@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinyfcn import backend, nn
 from tinyfcn.functional.normalization import BatchNorm, BatchTooSmall
 from tinyfcn.parallel.group import Group
@@ -85,7 +87,8 @@ class SyncBatchNorm(BatchNorm):
             )
         mean = sum(counts * means) / count
         var = sum(counts * (variances + (means - mean) ** 2)) / count
-        return count, mean.astype(x.dtype), var.astype(x.dtype)
+        dtype = np.result_type(x.dtype, np.float32)
+        return count, mean.astype(dtype), var.astype(dtype)
 
     def total(self, *sums: Array) -> Any:
         """The sums over this rank's values → those over all, a share for each of these."""

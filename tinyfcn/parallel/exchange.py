@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyfcn import backend
+from tinyfcn.backend.half import from_bfloat16, to_bfloat16
 from tinyfcn.function import Function, Hook
 from tinyfcn.nn import Parameter
 from tinyfcn.parallel.group import Group, Wait
@@ -85,7 +86,8 @@ class Exchange(Hook):
         xp, size, part = backend.active().xp, self.group.size, rows.shape[1] // self.group.size
         # Each rank adds one part of all shards, and gives the result to all.
         sent = rows.reshape(-1, size, part).swapaxes(0, 1).reshape(size, -1)
-        sent = to_bfloat16(sent) if half else xp.ascontiguousarray(sent)
+        sent = xp.ascontiguousarray(sent)
+        sent = to_bfloat16(sent) if half else sent
         received = xp.empty(sum(self.counts) * part, sent.dtype)
         counts = [count * part for count in self.counts]
         arrived = self.group.start_exchange(sent, received, counts)
@@ -182,22 +184,3 @@ def _as_in_memory(row: Array, p: Parameter) -> Array:
 
 def _order(array: Array) -> list[int]:
     return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
-
-
-def to_bfloat16(x: Array) -> Array:
-    """The upper halves of float32 numbers, rounded to the nearest, ties to even; as uint16.
-
-    Example:
-        >>> from_bfloat16(to_bfloat16(np.array([1.0, 3.14159, np.inf], np.float32)))
-        array([1.      , 3.140625,      inf], dtype=float32)
-    """
-    xp = backend.active().xp
-    x = xp.ascontiguousarray(x, np.float32)
-    bits = x.view(np.uint32)
-    rounded = bits + (0x7FFF + ((bits >> 16) & 1))
-    return xp.where(xp.isnan(x), 0x7FC0, rounded >> 16).astype(np.uint16)
-
-
-def from_bfloat16(x: Array) -> Array:
-    """float32 numbers, exactly."""
-    return (x.astype(np.uint32) << 16).view(np.float32)

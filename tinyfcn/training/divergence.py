@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from tinyfcn import AnomalyError, Tensor, backend, detect_anomaly
 from tinyfcn.nn import Module
+from tinyfcn.optim import GradScaler
+
+LEAST = 2.0**-14  # of a scale: beside smaller ones, a gradient of 1 loses digits in float16
 
 
 def in_weights(model: Module) -> str | None:
@@ -14,9 +17,11 @@ def in_weights(model: Module) -> str | None:
     return next((name for name, x in tensors.items() if not is_finite(x.data).all()), None)
 
 
-def in_gradients(model: Module) -> bool:
-    """Whether gradients are not finite. Whatever spoils one spoils those of biases and norms, which
-    are quick to look at."""
+def in_gradients(model: Module, scaler: GradScaler) -> bool:
+    """Whether gradients are not finite, or cannot be made so where a scaler skips such steps.
+    Whatever spoils one spoils those of biases and norms, which are quick to look at."""
+    if scaler.enabled:
+        return scaler.get_scale() < LEAST
     small = [p.grad.data for p in model.parameters() if p.ndim < 2 and p.grad is not None]
     return bool(small and not backend.active().all_finite(small))
 

@@ -9,11 +9,10 @@ Whatever is raised inside a step, the run goes back to the last whole one, and s
 is large, weights and what the optimizer remembers, there is no copy to go back to; but it changes
 only after the last backward pass, and from there to the end of the step nothing is saved.
 
-Of several ranks each does the same and has the same state; the first alone writes. They agree on
-whether to stop.
+Several ranks do the same, have the same state, and agree on whether to stop; the first writes.
 
-Weights come first: what cannot be written besides (screen, log, pictures) is said once, and tried
-again. So are checkpoints, but for the one at the end.
+Weights come first: what else cannot be written (screen, log, pictures), and checkpoints but for the
+one at the end, is said once, and tried again.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from tinyfcn.training import batch_statistics, checkpoint, divergence, report
 from tinyfcn.training.checkpoint import CheckpointError, Progress
 from tinyfcn.training.errors import Diverged, Interrupted, Stopped, sentence
 from tinyfcn.training.evaluation import Evaluation, evaluate
+from tinyfcn.training.precision import Precision
 from tinyfcn.training.run_folder import COLUMNS, Row, RunFolder
 from tinyfcn.training.saver import Attempts, Saver
 from tinyfcn.training.screen import for_watching
@@ -64,7 +64,7 @@ class Run:
             iter_size does; a rest at the end of an epoch makes a smaller group.
         about: what else the checkpoints hold, such as how to build the model again.
         shards: how batches are shared out to ranks; by default there is one.
-        weigh, clip_norm: see :meth:`Shards.of_step`, and :func:`clip_gradients` in the loop.
+        weigh, clip_norm, precision: see :meth:`Shards.of_step`, and how the loop uses them.
         still: parts of the model that are in evaluation mode while it learns.
         average: of the weights; scored, and saved as the model's.
         patience: epochs without a better one that end it (Prechelt, "Early stopping", 1998).
@@ -85,6 +85,7 @@ class Run:
     still: Sequence[Module] = ()
     average: Average | None = None
     patience: int | None = None
+    precision: Precision = field(default_factory=Precision)
 
     def __post_init__(self) -> None:
         self._shards = self.shards or Shards(self.model, Group())
@@ -145,15 +146,14 @@ class Run:
         self.group.barrier()  # all hear of it if that fails
 
     def steps(self) -> Iterator[Iterator[tuple[Batch, float]]]:
-        """The batches of each step that is left of this epoch, each with its share in the loss of
-        the step."""
+        """The batches of each step that is left of this epoch, with their shares in its loss."""
         if self.progress.trained:
             return
         self.model.train()
         for part in self.still:
             part.eval()
-        label, done = self._label(self.progress.epoch + 1), self._images(self.loader.position)
-        total = self._images(len(self.loader))
+        label, done = self._label(self.progress.epoch + 1), self.loader.images(self.loader.position)
+        total = self.loader.images(len(self.loader))
         with report.bar(total=total, initial=done, desc=f"epoch {label}") as self._bar:
             self._first = time.monotonic(), self.progress.iteration
             batches = iter(self.loader)
@@ -276,12 +276,13 @@ class Run:
             "loader": self.loader.state_dict(),
             "progress": asdict(self.progress),
             "log": self.rows,
+            **self.precision.state_dict(),
         }
 
     def _check_position(self, state: Mapping[str, Any]) -> None:
         row = dict.fromkeys(self._columns(), math.nan)
         for key, own in {**self._position(), "log": [row]}.items():
-            if key != "log" or state.get(key) is not None:
+            if key not in ("log", "scaler") or state.get(key) is not None:
                 checkpoint.check_like(own, state[key], f"its {key}")
 
     def _columns(self) -> list[str]:
@@ -293,6 +294,7 @@ class Run:
         self.loader.load_state_dict(position["loader"])
         self.progress = Progress(**position["progress"])
         self.rows = position.get("log")
+        self.precision.load_state_dict(position)
 
     def _mark(self) -> Any:
         """What a step changes before the weights."""
@@ -310,7 +312,7 @@ class Run:
         self._loss = losses / size
         self.progress.loss_sum += losses
         self.progress.losses += size
-        if divergence.in_gradients(self.model):
+        if divergence.in_gradients(self.model, self.precision.scaler):
             where = max(self.group.gather(self._in_which_layer()))
             raise self._diverged("the gradient is not finite", where)
         self._whole = None  # weights change from here to after_step
@@ -358,14 +360,15 @@ class Run:
             raise self._diverged(f"{name} holds values that are not finite")
 
     def _diverged(self, what: str, where: str = "") -> Diverged:
-        epoch, iteration = self.progress.epoch + 1, self.progress.iteration + 1
-        return Diverged(f"{what} in epoch {epoch}, iteration {iteration}{where}")
+        now, what = self.progress, self.precision.limits + what
+        return Diverged(f"{what} in epoch {now.epoch + 1}, iteration {now.iteration + 1}{where}")
 
     def _in_which_layer(self) -> str:
         """What anomaly mode says of the last batch."""
         self._shards.exchange.early = False  # nobody waits for these gradients
         random.set_state(self._drawn)
-        return divergence.in_layer(lambda: self._loss_of(self._batch), math.isinf(self._loss))
+        overflow = self.precision.overflows(self._loss)
+        return divergence.in_layer(lambda: self._loss_of(self._batch), overflow)
 
     def _write_records(self) -> None:
         if self.rows and self.group.rank == 0:
@@ -379,15 +382,12 @@ class Run:
         steps = math.ceil(len(self.loader) / self.accumulate)
         return f"{epoch}/{math.ceil(self.iterations / steps)}"
 
-    def _images(self, batches: int) -> int:
-        return min(batches * self.loader.batch_size, len(self.loader.dataset))
-
     def _move_bar(self) -> None:
         started, first = self._first
         pace = (time.monotonic() - started) / (self.progress.iteration - first)
         left = report.minutes(pace * (self.iterations - self.progress.iteration))
         self._bar.set_postfix_str(f"loss {self._loss:.4g}, {left} left in all", False)
-        self._bar.update(self._images(self.loader.position) - self._bar.n)
+        self._bar.update(self.loader.images(self.loader.position) - self._bar.n)
 
     def _where(self) -> str:
         done = self.progress.iteration

@@ -24,9 +24,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.backend.half import from_bfloat16
 from tinyfcn.weights import file, images, zipped
 from tinyfcn.weights.file import WeightFile, WeightsError, first_bytes, numbers, shaped
-from tinyfcn.weights.safetensors import bfloat16
 from tinyfcn.weights.unpickle import set_items, unpickle
 
 Order = Literal["little", "big"]  # of the bytes of a number
@@ -210,7 +210,7 @@ def _numbers(storage: _Storage, data: Data, order: Order) -> NDArray[Any]:
     dtype = np.dtype(DTYPES[storage.kind]).newbyteorder(order)
     name = f"storage {storage.key[:40]!r}"
     flat = shaped(name, numbers(name, data, dtype), (storage.count,))
-    return bfloat16(flat) if storage.kind == "BFloat16Storage" else flat
+    return from_bfloat16(flat) if storage.kind == "BFloat16Storage" else flat
 
 
 def _view(name: str, tensor: _Tensor, flat: NDArray[Any]) -> NDArray[Any]:

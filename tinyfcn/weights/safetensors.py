@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfcn.backend.half import from_bfloat16
 from tinyfcn.data.preprocessing import Preprocessing
 from tinyfcn.weights import images
 from tinyfcn.weights.file import (
@@ -64,7 +65,7 @@ def read(path: Path) -> WeightFile:
     arrays = {}
     for name, (kind, shape, begin, end) in places.items():
         flat = numbers(name, data[begin:end], np.dtype(DTYPES[kind]))
-        arrays[name] = shaped(name, bfloat16(flat) if kind == "BF16" else flat, shape)
+        arrays[name] = shaped(name, from_bfloat16(flat) if kind == "BF16" else flat, shape)
     preprocessing, about = _metadata(metadata)
     return WeightFile(arrays, preprocessing or images.pytorch(arrays), about)
 
@@ -109,13 +110,6 @@ def dump(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return [len(text).to_bytes(8, "little"), text, *pieces]
-
-
-def bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """The upper halves of float32 numbers, completed."""
-    whole = bits.astype(np.uint32)
-    whole <<= 16
-    return whole.view(np.float32)
 
 
 def _header(text: bytes) -> dict[str, Any]:

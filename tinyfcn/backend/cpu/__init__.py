@@ -11,6 +11,7 @@ from tinyfcn.backend.cpu import layout, memory, threads
 from tinyfcn.backend.cpu.activation import Activation
 from tinyfcn.backend.cpu.conv import Convolution
 from tinyfcn.backend.cpu.dropout import Dropout
+from tinyfcn.backend.cpu.half import Half
 from tinyfcn.backend.cpu.loss import Loss
 from tinyfcn.backend.cpu.matmul import MatMul
 from tinyfcn.backend.cpu.normalization import Normalization
@@ -22,6 +23,7 @@ from tinyfcn.backend.setting import steady
 
 
 class NumpyBackend(
+    Half,
     Activation,
     Convolution,
     Dropout,

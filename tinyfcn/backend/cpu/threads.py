@@ -16,6 +16,7 @@ state may be met half changed by the same thread.
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import os
 import queue
@@ -114,6 +115,7 @@ class _Job:
         self.closed = False
         self.done = False  # if it has one item
         self.process = os.getpid()
+        self.context = contextvars.copy_context()  # such as of np.errstate
         self.finished = threading.Condition(threading.Lock())
 
     def work(self) -> None:
@@ -134,7 +136,7 @@ class _Job:
             if self.closed:
                 return
             self.helping += 1
-        self.work()
+        self.context.copy().run(self.work)
         with self.finished:
             self.helping -= 1
             self.finished.notify()

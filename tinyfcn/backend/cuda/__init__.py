@@ -14,12 +14,15 @@ from tinyfcn.backend.cuda.normalization import Normalization
 from tinyfcn.backend.cuda.optimizer import Optimizer
 from tinyfcn.backend.cuda.pooling import Pooling
 from tinyfcn.backend.cuda.resample import Resample
+from tinyfcn.backend.half import Half
 
 
 class CudaBackend(
-    Activation, Convolution, Dropout, Loss, Normalization, Optimizer, Pooling, Resample
+    Half, Activation, Convolution, Dropout, Loss, Normalization, Optimizer, Pooling, Resample
 ):
     """Computes with hand-written kernels what they are worth; the plain bodies do the rest."""
+
+    rounds = False  # its products do
 
 
 def on_cupy() -> CudaBackend:

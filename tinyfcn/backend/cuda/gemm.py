@@ -11,6 +11,7 @@ from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.errors import BackendError
+from tinyfcn.backend.half import products
 from tinyfcn.backend.setting import Setting
 
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
@@ -30,10 +31,8 @@ VERSIONS: dict[str, tuple[int, Any]] = {
 # "cublas" is the array module's own product; "auto" is that on a GPU, version 4 in the emulator.
 algorithm = Setting("TINYFCN_CUDA_GEMM", ("auto", *VERSIONS, "cublas"))
 
-# How products of float32 arrays take their operands: as they are, or rounded, for tensor cores,
-# which add up in float32 too. ROUNDING is the relative error that an operand has then.
+# The relative error that an operand has which is rounded so; sums are of float32 in each.
 ROUNDING = {"float32": 0.0, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
-products = Setting("TINYFCN_CUDA_PRODUCTS", (*ROUNDING,))
 
 
 def tensor_product() -> str:

@@ -1,0 +1,116 @@
+"""Half precision: activations are stored in 16 bits, and computed with in 32.
+
+The dtype of an activation decides. A primitive that is given float16 computes in float32, sums
+included, and rounds what it gives to float16; the gradients of weights, sums and statistics stay
+float32, and weights are float32 and are rounded only where they are multiplied. This is written
+once, around the primitives that a backend has; a kernel that reads and writes float16 itself can
+take the place of any of them.
+
+NumPy has no bfloat16. Inside ``products.using("bf16")`` what primitives give is rounded to it, and
+so are the operands of products, but arrays are float32: the arithmetic of bfloat16, not its memory.
+
+Source: Micikevicius et al., "Mixed precision training", ICLR 2018, sections 3.1 and 3.3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyfcn.backend.base import Array, Backend
+from tinyfcn.backend.setting import Setting
+
+HALF = np.dtype(np.float16)
+
+# How products of float32 arrays take their operands: as they are, or rounded. Kernels do that on
+# tensor cores; what is said of bf16 above holds elsewhere.
+products = Setting("TINYFCN_PRODUCTS", ("float32", "tf32", "bf16", "fp16"))
+
+PRODUCTS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "matmul")
+# Those that give activations, alone or first, and those that give none.
+ACTIVATIONS = (
+    "conv2d", "conv2d_input_grad", "matmul", "max_pool2d", "scatter_plane", "gather_plane",
+    "resample2d", "relu", "relu_grad", "relu_bias_grad", "softmax", "log_softmax", "batch_norm",
+    "batch_norm_train", "batch_norm_grad", "local_response_norm", "local_response_norm_grad",
+    "dropout",
+)  # fmt: skip
+SUMS = ("conv2d_weight_grad", "sum", "sum_pixels", "batch_norm_stats")
+
+
+class Half(Backend):
+    """Stands before the classes that compute in float32, and hands them float32.
+
+    Attributes:
+        rounds: whether it rounds to bfloat16 itself.
+    """
+
+    rounds = True
+
+    def cast(self, x: Array, dtype: Any) -> Array:
+        """x as float32 or float16; what is too large for that becomes ∞."""
+        with np.errstate(over="ignore"):
+            return x.astype(dtype)
+
+    def round_to_bfloat16(self, x: Array) -> None:
+        """Round float32 numbers in place."""
+        x[...] = from_bfloat16(to_bfloat16(x))
+
+
+def _primitive(name: str) -> Any:
+    gives, multiplies = name in ACTIVATIONS, name in PRODUCTS
+
+    def primitive(self: Half, *arguments: Any, **options: Any) -> Any:
+        run = getattr(super(Half, self), name)
+        half = any(getattr(a, "dtype", None) == HALF for a in arguments[:2])
+        if not half and not (self.rounds and products() == "bf16"):
+            return run(*arguments, **options)
+
+        def taken(a: Any) -> Any:
+            kind = getattr(a, "dtype", None)
+            if kind == HALF:
+                return self.cast(a, np.float32)
+            if multiplies and kind == np.float32 and a.ndim > 1:
+                return self.cast(self.cast(a, HALF), np.float32) if half else rounded(a.copy("K"))
+            return a
+
+        def rounded(y: Any) -> Any:
+            if half:
+                return self.cast(y, HALF)
+            if y.dtype == np.float32:
+                self.round_to_bfloat16(y)
+            return y
+
+        result = run(*map(taken, arguments), **options)
+        if not gives or (name == "matmul" and not half):  # that may be the gradient of a weight
+            return result
+        return (rounded(result[0]), *result[1:]) if isinstance(result, tuple) else rounded(result)
+
+    return primitive
+
+
+for _name in (*ACTIVATIONS, *SUMS):
+    setattr(Half, _name, _primitive(_name))
+
+
+def to_bfloat16(x: Array) -> Array:
+    """The upper halves of float32 numbers, rounded to the nearest, ties to even; as uint16.
+
+    Example:
+        >>> from_bfloat16(to_bfloat16(np.array([1.0, 3.14159, np.inf], np.float32)))
+        array([1.      , 3.140625,      inf], dtype=float32)
+    """
+    x = x.astype(np.float32, copy=False)
+    bits = x.view(np.uint32)
+    rounded, is_nan = bits + (0x7FFF + ((bits >> 16) & 1)), x != x
+    rounded >>= 16
+    rounded *= ~is_nan
+    rounded += is_nan * np.uint32(0x7FC0)
+    return rounded.astype(np.uint16)
+
+
+def from_bfloat16(x: Array) -> Array:
+    """float32 numbers, exactly."""
+    whole = x.astype(np.uint32)
+    whole <<= 16
+    return whole.view(np.float32)
