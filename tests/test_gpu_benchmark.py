@@ -36,6 +36,9 @@ class Timed(Emulator):
         return Gpu("A GPU", "90", 1, 1.0, 0.1)
 
 
+NETWORK, PYTORCH = gpu.network, gpu.pytorch
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tiny sizes, few kernels, no PyTorch, an empty folder."""
@@ -156,3 +159,33 @@ def test_beside_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asked["conv2d", tf32] == [x, weight, None, *rest]
         assert asked["conv2d_input", tf32] == [x, weight, gy, *rest]
         assert asked["conv2d_weight", tf32] == [x, weight, gy, *rest]
+
+
+def test_networks_are_measured_as_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a process of its own, beside two ways of PyTorch."""
+    asked: list[Any] = []
+
+    def measure(line: Work, ours: Any, peers: Any, seconds: float, least: int) -> Any:
+        asked.extend([line.name, ours.backend, [side.name for ways in peers for side in ways]])
+        sides = [ours, *(side for ways in peers for side in ways)]
+        times = zip(sides, (0.3, 0.5, 0.2), strict=False)
+        return [SimpleNamespace(side=side, seconds=[time]) for side, time in times], []
+
+    monkeypatch.setattr(gpu, "measure", measure)
+    monkeypatch.setattr(gpu.Worker, "median", lambda worker: worker.seconds[0])
+    assert NETWORK(LINES[1], None) == gpu.Figures(0.3, theirs={})
+    assert NETWORK(LINES[1], "torch") == gpu.Figures(0.3, theirs={"torch channels_last": 0.2})
+    ways = ["torch eager", "torch channels_last"]
+    assert asked == ["a network", "cupy", [], "a network", "cupy", ways]
+
+
+@pytest.mark.parametrize("finds", [None, False, True])
+def test_pytorch_counts_where_it_finds_the_gpu(monkeypatch: pytest.MonkeyPatch, finds: Any) -> None:
+    torch = SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: finds),
+        backends=SimpleNamespace(cudnn=SimpleNamespace(benchmark=False)),
+    )
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: finds is not None)
+    monkeypatch.setattr(gpu.importlib, "import_module", lambda name: torch)
+    assert PYTORCH() is (torch if finds else None)
+    assert torch.backends.cudnn.benchmark == (finds is not None)
