@@ -69,10 +69,13 @@ __global__ void gemm_3(const T* __restrict__ a, i64 a_row, i64 a_column, const T
             right[y][column] = k0 + y < K && n < N ? b[(k0 + y) * b_row + n * b_column] : T(0);
         }
         __syncthreads();
-        for (int k = 0; k < SIDE; k++)
+        for (int k = 0; k < SIDE; k++) {
+            T rows[EACH], columns[EACH];
+            for (int i = 0; i < EACH; i++) rows[i] = left[k][y + i * SIDE];
+            for (int j = 0; j < EACH; j++) columns[j] = right[k][x + j * SIDE];
             for (int i = 0; i < EACH; i++)
-                for (int j = 0; j < EACH; j++)
-                    sum[i][j] += left[k][y + i * SIDE] * right[k][x + j * SIDE];
+                for (int j = 0; j < EACH; j++) sum[i][j] += rows[i] * columns[j];
+        }
         __syncthreads();
     }
     for (int i = 0; i < EACH; i++)

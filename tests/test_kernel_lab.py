@@ -20,8 +20,9 @@ from tinyfcn.backend.cuda.emulator import Emulator
 from tinyfcn.backend.cuda.kernels import declared, folder
 from tinyfcn.backend.cuda.timing import Gpu
 from tinyfcn.cli import kernels
-from tinyfcn.cli.kernels import FINAL, parse, size_of
+from tinyfcn.cli.kernels import FINAL, _speed, parse, size_of
 from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, larger, multiply_adds
+from tinyfcn.kernel_lab.work import Launch
 
 KERNELS = declared()
 ROOT = Path(__file__).resolve().parents[1]
@@ -215,6 +216,29 @@ def test_no_bank_conflict_of_the_final_versions_is_above_two_ways(call: Call) ->
     # The lesson quotes every line that is marked, and has the reason.
     for text in re.findall(r"^\S+:\d+ .* ! (.*)$", said, re.MULTILINE):
         assert f"`{text}" in LESSON
+
+
+def test_the_roofline_of_the_lesson_is_what_the_profile_says(call: Call) -> None:
+    status, said = call("roofline")
+    assert status == 0
+    assert said in LESSON
+    # 64 x 4 reads and 64 x 2 writes of a step, for its 128 x 128 x 16 products.
+    turns = 64 * 4 + 64 * 2
+    assert f"`gemm_7<Tf32>` | {128 * 128 * 16 / turns:.0f} | {2 * 128 / 8:.1f} | 100%" in said
+
+
+@pytest.mark.parametrize(
+    "function, capability, share",
+    [("gemm_6", "75", "100%"), ("gemm_4<float>", "90", "100%"), ("gemm_4<double>", "90", ""),
+     ("gemm_7<Tf32>", "90", "12%"), ("gemm_7<Bf16>", "80", "6%"), ("gemm_7<Bf16>", "120", "")],
+)  # fmt: skip
+def test_the_share_of_the_peak_is_that_of_the_type(
+    function: str, capability: str, share: str
+) -> None:
+    gpu = Gpu("a GPU", capability, 1, gflops=1000.0, gbytes=0.0)
+    launch = Launch(function, (1, 1, 1), (1, 1, 1), 2e-3, 0)
+    said = _speed(launch, gpu, function.split("<")[0], (100, 100, 10**5))
+    assert said == ", 1,000 GFLOP/s" + (f", {share} of its peak" if share else "")
 
 
 def test_resources(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

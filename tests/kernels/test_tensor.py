@@ -197,6 +197,7 @@ def test_every_access_of_convolutions_is_allowed_and_cheap(checked, product):
     window = (1, 1), (1, 1), (1, 1), 1
     check_passes(checked, (2, 6, 9, 7), (65, 6, 3, 3), window, product)
     check_passes(checked, (1, 6, 8, 5), (10, 3, 2, 3), ((2, 3), (1, 2), (1, 2), 2), product)
+    check_passes(checked, (1, 5, 3, 8), (6, 5, 1, 1), ((1, 2), (0, 0), (1, 1), 1), product)
     check_passes(checked, (2, 16, 4, 6), (8, 16, 1, 1), ((1, 1), (0, 0), (1, 1), 1), product)
     for cost in checked.engine.profile():
         assert cost.memory == "global" or cost.factor == 1, cost

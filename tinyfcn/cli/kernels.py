@@ -10,6 +10,7 @@ tinyfcn kernels check gemm_2 --sizes 17   the same in every size up to 17
 tinyfcn kernels profile gemm_4      what the accesses of each line would cost
 tinyfcn kernels profile --all       the same for GEMM, convolution and pooling
 tinyfcn kernels resources           registers, shared memory and spills, by NVRTC
+tinyfcn kernels roofline            how near the peak of two GPUs these may bring a product
 tinyfcn kernels debug gemm_4        how to stop gdb in one thread of it
 tinyfcn kernels run --help          the options
 """
@@ -38,6 +39,7 @@ from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.parser import Parser, did_you_mean, integer
 from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, larger, multiply_adds, rounding, sizes
 from tinyfcn.kernel_lab.every_size import LEAST, look, ranges, shells, within
+from tinyfcn.kernel_lab.roofline import HEADINGS, table
 from tinyfcn.kernel_lab.work import Launch, exact, verdicts, work
 from tinyfcn.training.report import bar
 
@@ -47,6 +49,9 @@ FINAL = [
     "conv2d_direct", "conv2d_direct_input_grad", "depthwise_weight_grad", "max_pool2d",
     "any_foreign", "scatter_plane", "gather_plane",
 ]  # fmt: skip
+# Of a type of products, how many times that of float32 the peak is; 0 if it is not known. On tensor
+# cores that is for compute capability 8.0 and 9.0 alone.
+PEAKS = {"double": 0, "Tf32": 8, "Bf16": 16, "Fp16": 16}
 SEEDS = 1, 2  # orders of threads and blocks
 DEAR = 1.3  # times the least sectors: more than arrays that begin inside a sector explain
 WAYS = 2  # of a bank conflict
@@ -165,7 +170,9 @@ def _speed(launch: Launch, gpu: Gpu, name: str, size: tuple[int, ...]) -> str:
     done, unit, most = launch.bytes / 1e9, "GB/s", gpu.gbytes
     if own and (count := multiply_adds(name, size)):
         done, unit, most = 2 * count / 1e9, "GFLOP/s", gpu.gflops
-        most *= "double" not in launch.function
+        most *= PEAKS.get(launch.function.partition("<")[2].rstrip(">"), 1)
+        if name == "gemm_7" or "tensor" in name:
+            most *= gpu.capability in ("80", "90")
     reached = done / launch.seconds
     return f", {reached:,.0f} {unit}" + (f", {reached / most:.0%} of its peak" if most else "")
 
@@ -264,6 +271,11 @@ def resources(options: argparse.Namespace) -> int:
     return 1 if spilled else 0
 
 
+def roofline(options: argparse.Namespace) -> None:
+    """How near each version of the product comes to the peak of two GPUs at best."""
+    print(*HEADINGS, *table(), sep="\n")
+
+
 def debug(options: argparse.Namespace) -> int:
     """How to stop gdb in one thread of a kernel."""
     name, size = options.kernel, size_of(options.kernel, options.size)
@@ -316,5 +328,5 @@ def _axes(sizes: Sequence[int]) -> str:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "list": list_kernels, "run": run, "check": check, "profile": profile, "resources": resources,
-    "debug": debug,
+    "roofline": roofline, "debug": debug,
 }  # fmt: skip
