@@ -74,8 +74,8 @@ class Precision:
 
     @property
     def limits(self) -> str:
-        """What to say before an error of numbers that are not finite."""
-        return "in fp16, whose numbers end at 65504 (try bf16), " * self.scaler.enabled
+        """What to say after an error of numbers that are not finite."""
+        return "; numbers of fp16 end at 65504, those of bf16 do not" * self.scaler.enabled
 
     @property
     def note(self) -> str:

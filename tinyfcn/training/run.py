@@ -360,7 +360,7 @@ class Run:
             raise self._diverged(f"{name} holds values that are not finite")
 
     def _diverged(self, what: str, where: str = "") -> Diverged:
-        now, what = self.progress, self.precision.limits + what
+        now, where = self.progress, where + self.precision.limits
         return Diverged(f"{what} in epoch {now.epoch + 1}, iteration {now.iteration + 1}{where}")
 
     def _in_which_layer(self) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 from tinyfcn.backend import half
 from tinyfcn.backend.cpu.elementwise import in_blocks
 
-BLOCK = 1 << 17  # elements; each is passed over a dozen times
-SIGN, MIDDLE, DOWN = np.int32(-(1 << 31)), np.int32(0xFFF), np.int32(112 << 10)
+BLOCK = 1 << 16  # elements; each is passed over a dozen times
+SIGN, MIDDLE, DOWN = np.int32(-(1 << 31)), np.int32(0xFFF), np.int32(112 << 23)
 SMALLEST = np.float32(2**-14)  # that has all its digits in float16
 ONE_HALF = np.float32(0.5)  # added to smaller ones, it rounds them to as many as are left
 
@@ -62,9 +62,8 @@ def _narrow(y: Any, x: Any) -> bool:
     odd = bits >> 13
     odd &= 1
     bits += odd
-    bits += MIDDLE
+    bits += MIDDLE - DOWN
     bits >>= 13
-    bits -= DOWN
     np.maximum(bits, few, out=bits)
     np.right_shift(x.view(np.int32) & SIGN, 16, out=few)
     bits |= few

@@ -15,6 +15,9 @@ BLOCK = 1 << 18  # elements; fewer than elsewhere, as each is passed over a doze
 class Optimizer(Backend):
     """In place, so that no array of the size of a parameter is made."""
 
+    def all_finite(self, arrays: Any) -> Any:
+        return all(np.isfinite(a).all() for a in arrays)
+
     def sgd_update(
         self, params: Any, grads: Any, velocities: Any,
         momentum: float, gain: float, step: float, weight_decay: float, nesterov: bool,
