@@ -15,6 +15,7 @@ from tinyfcn import cli
 from tinyfcn.backend.cuda.emulator import Emulator
 from tinyfcn.backend.cuda.timing import Gpu
 from tinyfcn.benchmark import gpu, work
+from tinyfcn.benchmark.measure import Side
 from tinyfcn.benchmark.work import Work
 from tinyfcn.cli import benchmark
 from tinyfcn.kernel_lab.cases import sizes
@@ -34,6 +35,13 @@ class Timed(Emulator):
 
     def gpu(self) -> Gpu:
         return Gpu("A GPU", "90", 1, 1.0, 0.1)
+
+
+class Done(gpu.Worker):
+    """A process that has measured."""
+
+    def __init__(self, side: Side, seconds: list[float]) -> None:
+        self.side, self.seconds = side, seconds
 
 
 NETWORK, PYTORCH = gpu.network, gpu.pytorch
@@ -169,10 +177,9 @@ def test_networks_are_measured_as_on_the_cpu(monkeypatch: pytest.MonkeyPatch) ->
         asked.extend([line.name, ours.backend, [side.name for ways in peers for side in ways]])
         sides = [ours, *(side for ways in peers for side in ways)]
         times = zip(sides, (0.3, 0.5, 0.2), strict=False)
-        return [SimpleNamespace(side=side, seconds=[time]) for side, time in times], []
+        return [Done(side, [time]) for side, time in times], []
 
     monkeypatch.setattr(gpu, "measure", measure)
-    monkeypatch.setattr(gpu.Worker, "median", lambda worker: worker.seconds[0])
     assert NETWORK(LINES[1], None) == gpu.Figures(0.3, theirs={})
     assert NETWORK(LINES[1], "torch") == gpu.Figures(0.3, theirs={"torch channels_last": 0.2})
     ways = ["torch eager", "torch channels_last"]

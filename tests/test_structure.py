@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
 CORE_LINES = 3364
-ALL_LINES = 24_618
+ALL_LINES = 24_617
 FILE_LINES = 400
 
 

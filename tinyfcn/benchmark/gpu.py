@@ -212,8 +212,7 @@ def network(line: Work, torch: Any) -> Figures:
     peers = [ways("torch", ours, sys.executable, quick=True)[::2]] if torch else []
     (own, *others), _ = measure(line, ours, peers, 1.0, 5)
     best = sorted(others, key=Worker.median)[:1]
-    theirs = {worker.side.name: Worker.median(worker) for worker in best}
-    return Figures(Worker.median(own), theirs=theirs)
+    return Figures(own.median(), theirs={worker.side.name: worker.median() for worker in best})
 
 
 def normal(backend: Any, *shape: int) -> Any:
