@@ -21,8 +21,8 @@ CORE = [
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
-CORE_LINES = 3364
-ALL_LINES = 24_617
+CORE_LINES = 3366
+ALL_LINES = 24_620
 FILE_LINES = 400
 
 

@@ -128,8 +128,8 @@ OPS = {
 # What belongs to training: gradients, losses, dropout.
 NOT_EXPORTED = {
     "BatchNormGrad", "ChannelSums", "Conv2dWeightGrad", "CrossEntropy", "CrossEntropyGrad",
-    "Dropout", "GatherPlane", "LocalResponseNormGrad", "PutClass", "PutItem", "ReLUGrad", "Select",
-    "TakeClass",
+    "Dropout", "GatherPlane", "LocalResponseNormGrad", "PutClass", "PutItem",
+    "ReLUBiasGrad", "ReLUGrad", "Select", "TakeClass",
 }  # fmt: skip
 
 

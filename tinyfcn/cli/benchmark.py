@@ -9,17 +9,12 @@ sgemm    the same as a share of what a 2048³ float32 matrix product reaches at 
 MB       peak memory of the whole process, interpreter and libraries included; not that of a GPU
 ratios   ours / the peer's; below 1 is faster, or smaller
 
-Of a peer's ways the best is shown. PyTorch is eager, channels_last or, without --quick, compiled,
-the latter two with fused optimizers; each as installed and "+malloc", keeping freed memory as we
-do. onnxruntime and OpenVINO infer from our ONNX file; "one-thread" is tinyfcn itself.
-
-With --scaling, training steps are measured, and what many such ranks would make of them over links
-of an assumed speed is computed: ms of a step; throughput as a share of that many ranks alone,
-"over" if gradients are sent while backward goes on, "end" if after it; when it is under 80 %.
-
-With --backend cupy it is the kernels that are timed, by the GPU's clock, beside cuBLAS and cuDNN,
-and training steps, in less than five minutes, and benchmark-gpu.txt has the table, to be sent in;
-with --against or --conv the table is the one of above, computed on the GPU.
+Of a peer's ways the best is shown: PyTorch eager, channels_last or, without --quick, compiled, as
+installed and "+malloc", keeping freed memory as we do; onnxruntime and OpenVINO on our ONNX file.
+With --scaling, the share of many ranks' throughput is computed from training steps and links of an
+assumed speed: "over" if gradients are sent while backward goes on, "end" if after it. On a GPU, its
+clock times the kernels, beside cuBLAS and cuDNN, and training steps, in less than five minutes, and
+benchmark-gpu.txt has the table, to be sent in; with --against or --conv it is the one of above.
 
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute

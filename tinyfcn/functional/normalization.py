@@ -33,7 +33,8 @@ class BatchNorm(Function):
     def __init__(
         self, eps: float, relu: bool, running: Sequence[Any], momentum: float | None = None
     ) -> None:
-        self.eps, self.relu, self.running, self.momentum = eps, relu, running, momentum or 0.0
+        self.eps, self.relu, self.momentum = eps, relu, momentum or 0.0
+        self.running_mean, self.running_var = running
         self.training = momentum is not None
         self.share = 0.0  # of each value in the mean
 
@@ -42,12 +43,13 @@ class BatchNorm(Function):
         shift = used.zeros(x.shape[1:2], x.dtype) if bias is None else bias
         scale = _or_ones(weight, x)
         if self.training:
-            options = self.running, self.momentum, self.eps, self.relu, self.moments(x)
+            running = self.running_mean, self.running_var
+            options = running, self.momentum, self.eps, self.relu, self.moments(x)
             y, mean, invstd = used.batch_norm_train(x, scale, shift, *options)
         else:
             dtype = np.result_type(x.dtype, np.float32)
-            mean = self.running[0].astype(dtype)  # a copy: running values change in place
-            invstd = (1.0 / used.xp.sqrt(self.running[1] + self.eps)).astype(dtype)
+            mean = self.running_mean.astype(dtype)  # a copy: running values change in place
+            invstd = (1.0 / used.xp.sqrt(self.running_var + self.eps)).astype(dtype)
             y = used.batch_norm(x, mean, invstd, scale, shift, self.relu)
         self.save_for_backward(x, weight, mean, invstd, y if self.relu else None)
         return y

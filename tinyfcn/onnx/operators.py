@@ -90,7 +90,7 @@ def _max_unpool2d(graph: Graph, op: Any, x: Value, indices: Value) -> str:
 
 
 def _batch_norm(graph: Graph, op: Any, x: Value, weight: Value | None, bias: Value | None) -> str:
-    mean, var = map(graph.value, op.running)
+    mean, var = map(graph.value, (op.running_mean, op.running_var))
     scale = weight or graph.constant(np.ones(mean.shape, np.float32))
     shift = bias or graph.constant(np.zeros(mean.shape, np.float32))
     y = graph.node("BatchNormalization", [x, scale, shift, mean, var], epsilon=op.eps)
