@@ -73,9 +73,7 @@ def drill(mistake: Mistake, cache: Path) -> Outcome:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for folder in ("kernels", "tinyfcn", "tests"):
-            shutil.copytree(
-                ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            shutil.copytree(ROOT / folder, root / folder)
         shutil.copy(ROOT / "setup.cfg", root)
         plant(mistake, root)
         report = root / "report.xml"
