@@ -8,7 +8,8 @@ MISTAKES = [
     ("conv2d_tensor.cu", "per_row - axis.columns * axis.per_column;", "per_row;", "ImageAxis",
         "not back to the first column"),
     ("conv2d_tensor.cu", "KW == 1 && SW == 1 && PW == 0 &&", "KW == 1 && PW == 0 &&",
-        "conv2d_tensor_weight_grad", "windows a stride apart copied as a vector"),
+        "conv2d_tensor_weight_grad", "windows a stride apart copied as a vector",
+        "test_tensor.py::test_every_access_of_convolutions_is_allowed_and_cheap"),
     ("conv2d_tensor.cu", "pixels % 4 == 0 && aligned(grad)", "aligned(grad)",
         "conv2d_tensor_weight_grad", "a vector beyond the last pixel"),
     ("conv2d_tensor.cu", "taps_down = terms ? down.taps : 1", "taps_down = down.taps",
@@ -34,9 +35,11 @@ MISTAKES = [
     ("gemm.cu", "N % Vector<T>::SIZE == 0 && aligned(c)", "N % Vector<T>::SIZE == 0",
         "gemm_4", "misaligned vector store"),
     ("gemm.cu", "N % 2 == 0 && aligned(parts)", "aligned(parts)",
-        "gemm_7", "misaligned pairs stored", "test_tensor.py"),
+        "gemm_7", "misaligned pairs stored",
+        "test_tensor.py::test_every_access_is_allowed_and_cheap"),
     ("gemm.cu", "K - from < share ? K : from + share", "K",
-        "gemm_7", "every share to the end of the sum", "test_tensor.py"),
+        "gemm_7", "every share to the end of the sum",
+        "test_tensor.py::test_long_sums_are_cut_where_blocks_are_few"),
 
     ("pipeline.cuh", "wait_for_copies<STAGES - 2>();", "",
         "pipeline", "wait for the copies removed"),
@@ -58,9 +61,12 @@ MISTAKES = [
         "{index * apart, 0, 0};", "MatrixAxis", "guard of the lines dropped"),
 
     ("ptx.cuh", "cp.async.wait_group %0;", "cp.async.wait_group 2;",
-        "wait_for_copies", "another group than was asked for"),
+        "wait_for_copies", "another group than was asked for",
+        "test_nvrtc.py::test_asynchronous_copies_are_waited_for_by_group"),
     ("ptx.cuh", "m16n8k16.row.col.f32.bf16.bf16", "m16n8k16.row.col.f32.f16.f16",
-        "mma_bf16", "words of another type multiplied"),
+        "mma_bf16", "words of another type multiplied",
+        "test_nvrtc.py::test_tensor_cores_multiply_in_the_inner_loop"
+        "[Bf16-m16n8k16.row.col.f32.bf16.bf16.f32-2048-gemm.cu-gemm_7]"),
 
     ("tensor.cuh", "{upper[w], lower[w], upper[w + 1], lower[w + 1]}",
         "{upper[w], upper[w + 1], lower[w], lower[w + 1]}",
