@@ -11,6 +11,8 @@ from tinyfcn.backend import half
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cpu import NumpyBackend
 from tinyfcn.backend.cpu import half as fast
+from tinyfcn.parallel import Group
+from tinyfcn.parallel.batch_norm import sync_batch_norm
 
 HALVES = [name for name in ARGUMENTS if name.split()[0] in (*half.ACTIVATIONS, *half.SUMS)]
 PLAIN = half.Half()
@@ -156,14 +158,47 @@ def test_the_loss_and_what_is_learned_from_is_float32():
     assert norm.running_var.dtype == np.float32
 
 
-def test_a_batch_norm_of_large_activations_does_not_overflow():
-    """Their squares are beyond float16, and so is their sum."""
-    x = np.full((1, 1, 64, 64), 400.0, np.float16)
-    x[..., ::2] = 440
-    norm = nn.BatchNorm2d(1)
-    y = norm(Tensor(x))
+@pytest.mark.parametrize("over_ranks", [False, True])
+def test_a_batch_norm_of_large_activations_does_not_overflow(over_ranks):
+    """Their squares are beyond float16, and so are their sum and their variance."""
+    x = np.full((1, 1, 64, 64), 1000.0, np.float16)
+    x[..., ::2] = -600
+    model = nn.Sequential(nn.BatchNorm2d(1))
+    if over_ranks:
+        sync_batch_norm(model, Group())
+    y = model(Tensor(x))
     np.testing.assert_allclose(np.unique(y.numpy()), [-1, 1], rtol=2**-11)
-    assert norm.running_mean.data.item() == pytest.approx(42)
+    assert model[0].running_mean.data.item() == pytest.approx(20)
+    model.eval()
+    model[0].running_var.data[...] = 1e12
+    np.testing.assert_allclose(np.unique(model(Tensor(x)).numpy()), [-6.2e-4, 9.8e-4], rtol=2**-10)
+
+
+def test_gradients_of_fully_connected_weights_are_float32():
+    """Larger than float16, and in bfloat16 with more digits than that has."""
+    layer, x = nn.Linear(2, 3), np.full((64, 2), 300, np.float16)
+    (layer(Tensor(x)).sum() * 300.0).backward()
+    np.testing.assert_array_equal(layer.weight.grad.numpy(), 64 * 300 * 300)
+    np.testing.assert_array_equal(layer.bias.grad.numpy(), 64 * 300)
+    layer.weight.grad = None
+    with half.products.using("bf16"):
+        layer(Tensor(np.ones((257, 2), np.float32))).sum().backward()
+    np.testing.assert_array_equal(layer.weight.grad.numpy(), 257)
+
+
+def test_half_on_either_side_of_a_product():
+    x, w = np.ones((2, 3), np.float16), np.full((3, 2), 1.001, np.float32)
+    used = NumpyBackend()
+    assert used.matmul(w, x).dtype == used.matmul(x, w).dtype == np.float16
+
+
+def test_a_gradient_that_is_too_large_is_infinite_without_a_warning():
+    weight = tinyfcn.tensor([[[[1.0]], [[1.0]]]], requires_grad=True)
+    y = F.conv2d(Tensor(np.ones((1, 2, 1, 1), np.float16)), weight)
+    (y.sum() * 6e4).backward(retain_graph=True)
+    np.testing.assert_array_equal(weight.grad.numpy(), 6e4)
+    (y.sum() * 6e5).backward()
+    assert np.isinf(weight.grad.numpy()).all()
 
 
 def test_float64_weights_are_rejected_beside_float16():
