@@ -43,6 +43,25 @@ def alone(model, **how):
     return {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
 
 
+def test_gradients_of_half_precision_travel_in_float32():
+    def rank(group):
+        model = made()
+        with Shards(model, group) as shards:
+            for _ in range(2):  # in the second while the backward pass goes on
+                batch = Batch(("",), IMAGES[2 * group.rank :][:2], np.zeros((2, 1, 1), "u1"))
+                for own, share in shards.of_step(iter([batch]), 1):
+                    y = model(tinyfcn.tensor(own.images, dtype="f2"))
+                    (y.sum() * share).backward()
+        assert y.dtype == np.float16
+        return {name: p.grad.numpy() for name, p in model.named_parameters()}
+
+    expected = alone(made())
+    for found in on_ranks(2, rank):
+        for name, g in expected.items():
+            assert found[name].dtype == np.float32
+            np.testing.assert_allclose(found[name], g, rtol=2**-7, atol=2**-8)
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_gradients_from_before_a_step_are_forgotten(ranks):
     def rank(group):

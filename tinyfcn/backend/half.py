@@ -54,7 +54,7 @@ class Half(Backend):
 
     def round_to_bfloat16(self, x: Array) -> None:
         """Round float32 numbers in place."""
-        x[...] = from_bfloat16(to_bfloat16(x))
+        round_to_bfloat16(x)
 
 
 def _primitive(name: str) -> Any:
@@ -62,7 +62,8 @@ def _primitive(name: str) -> Any:
 
     def primitive(self: Half, *arguments: Any, **options: Any) -> Any:
         run = getattr(super(Half, self), name)
-        half = any(getattr(a, "dtype", None) == HALF for a in arguments[:2])
+        first, second = arguments[0], arguments[min(1, len(arguments) - 1)]
+        half = first.dtype == HALF or getattr(second, "dtype", None) == HALF
         if not half and not (self.rounds and products() == "bf16"):
             return run(*arguments, **options)
 
@@ -100,13 +101,20 @@ def to_bfloat16(x: Array) -> Array:
         >>> from_bfloat16(to_bfloat16(np.array([1.0, 3.14159, np.inf], np.float32)))
         array([1.      , 3.140625,      inf], dtype=float32)
     """
-    x = x.astype(np.float32, copy=False)
-    bits = x.view(np.uint32)
-    rounded, is_nan = bits + (0x7FFF + ((bits >> 16) & 1)), x != x
-    rounded >>= 16
-    rounded *= ~is_nan
-    rounded += is_nan * np.uint32(0x7FC0)
-    return rounded.astype(np.uint16)
+    rounded = x.astype(np.float32)
+    round_to_bfloat16(rounded)
+    return (rounded.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def round_to_bfloat16(x: Array) -> None:
+    """The same as float32 numbers, in place."""
+    bits, is_nan = x.view(np.uint32), x != x
+    odd = bits >> 16
+    odd &= 1
+    odd += 0x7FFF
+    bits += odd
+    bits &= 0xFFFF0000
+    x[is_nan] = np.nan
 
 
 def from_bfloat16(x: Array) -> Array:
