@@ -117,10 +117,10 @@ conv2d_tensor(const float* __restrict__ x, const float* __restrict__ weight,
     const int oc0 = group * rows + row0;
     finish_tensor(sum, bias ? bias + oc0 : bias, rows - row0, relu);
     float* own = y + ((i64)part * N * OC + oc0) * pixels;
-    write_tensor(sum, rows - row0, columns - column0, pixels % 2 == 0 && aligned(y),
-                 [&](int row, int column) {
+    write_tensor(sum, rows - row0, columns - column0, pixels % 2 == 0 && aligned(y), pixels,
+                 [&](int column) {
                      const int p = column0 + column;
-                     return own + ((i64)(p / pixels) * OC + row) * pixels + p % pixels;
+                     return own + (i64)(p / pixels) * OC * pixels + p % pixels;
                  });
 }
 
@@ -161,11 +161,11 @@ conv2d_tensor_input_grad(const float* __restrict__ gy, const float* __restrict__
     finish_tensor(sum, bias ? bias + c0 : bias, rows - row0, relu);
     float* own = gx + ((i64)part * N * C + c0) * H * W;
     write_tensor(sum, rows - row0, columns - column0, SH * SW == 1 && pixels % 2 == 0 && aligned(gx),
-                 [&](int row, int column) {
+                 (i64)H * W, [&](int column) {
                      const int p = column0 + column, q = p % pixels;
                      const int h = phase / SW + q / across.pixels * SH;
                      const int w = phase % SW + q % across.pixels * SW;
-                     return own + (((i64)(p / pixels) * C + row) * H + h) * W + w;
+                     return own + ((i64)(p / pixels) * C * H + h) * W + w;
                  });
 }
 
@@ -189,8 +189,8 @@ conv2d_tensor_weight_grad(const float* __restrict__ x, const float* __restrict__
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms), sum);
     float* corner = parts + ((i64)part * OC + group * rows + row0) * columns + column0;
-    write_tensor(sum, rows - row0, columns - column0, columns % 2 == 0 && aligned(parts),
-                 [&](int row, int column) { return corner + (i64)row * columns + column; });
+    write_tensor(sum, rows - row0, columns - column0, columns % 2 == 0 && aligned(parts), columns,
+                 [&](int column) { return corner + column; });
 }
 
 // y (N, channels, pixels): the parts of each element, first to last.

@@ -169,6 +169,6 @@ gemm_7(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, K - from < share ? K : from + share, sum);
     float* corner = parts + ((i64)blockIdx.z * M + m0) * N + n0;
-    write_tensor(sum, M - m0, N - n0, N % 2 == 0 && aligned(parts),
-                 [&](int row, int column) { return corner + (i64)row * N + column; });
+    write_tensor(sum, M - m0, N - n0, N % 2 == 0 && aligned(parts), N,
+                 [&](int column) { return corner + column; });
 }

@@ -95,23 +95,29 @@ __device__ void multiply_tensor(Panels (&panels)[STAGES], OperandA& a, OperandB&
     });
 }
 
-// As in tile.cuh: place(row, column) is where an element goes; with `pairs` two columns lie side by
-// side there, aligned, and none is cut by the edge of C.
+// place(column) is where the first element of a column goes, and those below lie `down` elements from
+// each other; with `pairs` two columns lie side by side, aligned, and none is cut by the edge of C.
+// A place takes divisions, so each is found once.
 template <typename Place>
-__device__ void write_tensor(const Sums& sum, int rows, int columns, bool pairs, Place place) {
+__device__ void write_tensor(const Sums& sum, int rows, int columns, bool pairs, i64 down,
+                             Place place) {
 #pragma unroll
-    for (int i = 0; i < 2 * DOWN; i++) {
-        const int row = tensor_row(i / 2) + i % 2 * 8;
-        if (row >= rows) continue;
+    for (int j = 0; j < ACROSS; j++) {
+        const int column = tensor_column(j);
+        if (column >= columns) continue;
+        float* left = place(column);
+        float* right = column + 1 < columns && !pairs ? place(column + 1) : left + 1;
 #pragma unroll
-        for (int j = 0; j < ACROSS; j++) {
-            const int column = tensor_column(j);
-            const float *of = &sum[i / 2][j][i % 2 * 2];
-            if (pairs && column < columns)
-                *(float2*)place(row, column) = make_float2(of[0], of[1]);
-            else
-                for (int e = 0; e < 2; e++)
-                    if (column + e < columns) *place(row, column + e) = of[e];
+        for (int i = 0; i < 2 * DOWN; i++) {
+            const int row = tensor_row(i / 2) + i % 2 * 8;
+            if (row >= rows) continue;
+            const float* of = &sum[i / 2][j][i % 2 * 2];
+            if (pairs)
+                *(float2*)(left + row * down) = make_float2(of[0], of[1]);
+            else {
+                left[row * down] = of[0];
+                if (column + 1 < columns) right[row * down] = of[1];
+            }
         }
     }
 }

@@ -77,8 +77,10 @@ MISTAKES = [
         "multiply_tensor", "places of vectors not followed"),
     ("tensor.cuh", "tensor_row(i / 2) + i % 2 * 8", "tensor_row(i / 2) + i % 2 * 4",
         "write_tensor", "rows of the lower sums"),
-    ("tensor.cuh", "if (pairs && column < columns)", "if (pairs)",
+    ("tensor.cuh", "if (column >= columns) continue;", "",
         "write_tensor", "a pair beyond the last column"),
+    ("tensor.cuh", "&& !pairs ? place(column + 1) : left + 1", "&& pairs ? left : left + 1",
+        "write_tensor", "the next column taken to lie beside, across images too"),
 
     ("tile.cuh", "ACROSS = Sizes<COLUMNS>::TILE / ROWS;", "ACROSS = TILE / ROWS;",
         "gemm_5", "rows of a thread as far apart as in a smaller tile"),
