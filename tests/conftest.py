@@ -1,6 +1,7 @@
 """What all tests share: the hypothesis profile, a fresh random state for each test, and scripts."""
 
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,14 @@ settings.load_profile("tinyfcn")
 @pytest.fixture(autouse=True)
 def _same_random_numbers_for_every_test():
     tinyfcn.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard():
+    """Also behind a shell's &, where SIGINT is ignored: here, and by what tests start."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The backend "meta": shapes without values."""
 
 import copy
+import itertools
 import resource
 
 import numpy as np
@@ -12,7 +13,7 @@ import tinyfcn
 import tinyfcn.functional as F
 from tinyfcn import backend, models, nn, optim
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.meta import NoValues
+from tinyfcn.backend.meta import NoValues, empty
 from tinyfcn.multiply_adds import MultiplyAdds
 
 
@@ -117,3 +118,24 @@ def test_windows_have_the_sizes_that_the_plain_body_gives(size, kernel, stride, 
                 means = F.avg_pool2d(x, kernel, stride, halves, ceil_mode)
                 shapes.append((pooled.shape, at.shape, at.dtype, means.shape))
         assert shapes[0] == shapes[1]
+
+
+def test_shapes_of_what_is_indexed_with_arrays_are_numpys():
+    array, mask, rows = np.array([0, 2]), np.array([True, False, True]), np.array([[0], [1], [1]])
+    kinds = slice(1, None), -1, None, ..., array, mask, rows, [1, 0], np.array([], int)
+    compared = 0
+    for index in itertools.chain.from_iterable(
+        itertools.product(kinds, repeat=n) for n in (1, 2, 3)
+    ):
+        if any(isinstance(part, np.ndarray | list) for part in index):
+            try:
+                expected = np.zeros((3, 3, 3))[index].shape
+            except IndexError:
+                with pytest.raises(IndexError):
+                    empty((3, 3, 3), np.float32)[index]
+            else:
+                assert empty((3, 3, 3), np.float32)[index].shape == expected
+                compared += 1
+    assert compared > 400
+    with pytest.raises(IndexError, match="index 3 is out of bounds for axis 1 with size 3"):
+        empty((3, 3), np.float32)[:, [3]]

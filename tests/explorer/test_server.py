@@ -165,15 +165,12 @@ def test_only_this_machine_is_listened_to(server):
 
 @contextlib.contextmanager
 def explore(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The command, which does not outlive its block; Ctrl-C reaches it also from a shell's
-    background, where it would be ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """The command, which does not outlive its block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tinyfcn", "explore", *arguments], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    signal.signal(signal.SIGINT, before)
     with process:
         try:
             yield process

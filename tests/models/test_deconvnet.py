@@ -9,10 +9,7 @@ from tinyfcn.models.unpooling import convolutions, encode
 TINY = 1 / 64
 
 
-def test_numbers_of_parameters_are_the_published_ones(monkeypatch):
-    # Without random numbers nothing touches the gigabyte of memory.
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
-    monkeypatch.setattr(nn.init, "normal_", lambda tensor, **_: tensor)
+def test_numbers_of_parameters_are_the_published_ones(without_values):
     model = models.deconvnet()
     assert nn.count_parameters(model) == 251_772_245
     counts = {name: nn.count_parameters(part) for name, part in model.named_children()}

@@ -13,8 +13,7 @@ from tinyfcn.models.geometry import coordinate_map, output_size
 TINY = 1 / 64
 
 
-def test_numbers_of_parameters_are_the_published_ones(monkeypatch):
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+def test_numbers_of_parameters_are_the_published_ones(without_values):
     model = models.deeplab_largefov()
     assert nn.count_parameters(model.backbone) == 14_714_688
     assert nn.count_parameters(model) == 20_505_429

@@ -167,9 +167,7 @@ def test_a_skip_is_added_over_the_same_pixels(rng):
 # ---- parameters ----
 
 
-def test_numbers_of_parameters_are_the_published_ones(monkeypatch):
-    # Without the random numbers, which take seconds for half a gigabyte.
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+def test_numbers_of_parameters_are_the_published_ones(without_values):
     model = models.fcn8s()
     counts = {name: nn.count_parameters(part) for name, part in model.named_children()}
     assert counts["backbone"] == 14_714_688

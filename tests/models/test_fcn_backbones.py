@@ -54,8 +54,7 @@ def test_the_published_fcn_alexnet(backbone):
         assert output_size([model.upscore], fc6) == upsampled == n + 18 + cut
 
 
-def test_numbers_of_parameters_are_the_published_ones(monkeypatch):
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+def test_numbers_of_parameters_are_the_published_ones(without_values):
     assert nn.count_parameters(models.fcn32s("caffenet")) == 56_954_261
     assert nn.count_parameters(models.fcn32s("googlenet")) == 5_995_077
     resnet = models.fcn8s("resnet50")

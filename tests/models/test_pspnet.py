@@ -8,10 +8,9 @@ from tinyfcn import models, nn
 from tinyfcn.models.pspnet import PyramidPooling
 
 
-def test_numbers_of_parameters(monkeypatch):
+def test_numbers_of_parameters(without_values):
     """ResNet without its last layer, four 1 x 1 convolutions to 512 channels, 3 x 3 from 4096 to
     512, scores; the second head has a quarter of layer3's 1024 channels."""
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     head = 4 * (2048 * 512 + 2 * 512) + 4096 * 9 * 512 + 2 * 512 + 512 * 21 + 21
     aux = 1024 * 9 * 256 + 2 * 256 + 256 * 21 + 21
     for depth, backbone in ((50, 23_508_032), (101, 42_500_160)):

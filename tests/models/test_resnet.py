@@ -51,8 +51,7 @@ def shapes_of(model):
 
 
 @pytest.mark.parametrize("depth", TABLE)
-def test_keys_shapes_and_counts_are_torchvisions(monkeypatch, depth):
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+def test_keys_shapes_and_counts_are_torchvisions(without_values, depth):
     model = MAKERS[depth]()
     expected = backbone_shapes(depth)
     features = 512 if depth < 50 else 2048

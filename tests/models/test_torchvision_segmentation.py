@@ -52,8 +52,7 @@ def deeplab_head():
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_keys_shapes_and_counts_are_torchvisions(monkeypatch, name):
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+def test_keys_shapes_and_counts_are_torchvisions(without_values, name):
     model = MAKERS[name]()
     expected = resnet.backbone_shapes(101 if "101" in name else 50, "backbone.")
     expected.update(fcn_head("classifier", 2048) if name.startswith("fcn") else deeplab_head())

@@ -30,9 +30,8 @@ def shapes(width=1.0):
     return expected
 
 
-def test_keys_and_shapes_are_torchvisions(monkeypatch):
+def test_keys_and_shapes_are_torchvisions(without_values):
     # The shapes of full width need no half a gigabyte of random numbers.
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     model = models.vgg16()
     assert {name: p.shape for name, p in model.named_parameters()} == shapes()
     assert nn.count_parameters(model) == 138_357_544
@@ -62,8 +61,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize(("depth", "batch_norm"), PARAMETERS)
-def test_every_depth_has_torchvisions_keys_and_count(monkeypatch, depth, batch_norm):
-    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
+def test_every_depth_has_torchvisions_keys_and_count(without_values, depth, batch_norm):
     model = getattr(models, f"vgg{depth}" + "_bn" * batch_norm)()
     expected, index, before = {}, 0, 3
     for item in CONFIGURATIONS[depth].split():

@@ -80,7 +80,10 @@ class MetaArray(np.ndarray[Any, Any]):
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, np.ndarray | list) for part in parts):  # a copy, not a view
-            return _meta(np.broadcast_to(self.dtype.type(0), self.shape)[_plain(index)])
+            # With a last axis of no elements, nothing but the shape is found.
+            nothing = np.broadcast_to(self.dtype.type(0), (*self.shape, 0))
+            last = (slice(None),) * any(part is Ellipsis for part in parts)
+            return empty(nothing[(*_plain(parts), *last)].shape[:-1], self.dtype)
         picked = super().__getitem__(index)
         return picked if isinstance(picked, MetaArray) else empty((), self.dtype)
 

@@ -71,8 +71,10 @@ def export(
     first = trace(model, size)
     if first.images.dtype != np.float32:
         raise CannotExport(f"onnx: parameters must be float32, not {first.images.dtype}")
-    others = list(_on_other_sizes(model, size)) if dynamic else []
-    differing = Dynamic().union(*(_differing(first, other) for other in others))
+    others, differing = [], Dynamic()
+    for other in _on_other_sizes(model, size) if dynamic else ():
+        differing = Dynamic(differing | _differing(first, other))
+        others.append(other)
     constants: Constants = {}
     graph = _written(first, differing, constants)
     for other in others:
