@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
 CORE_LINES = 3366
-ALL_LINES = 24_624
+ALL_LINES = 24_628
 FILE_LINES = 400
 
 
