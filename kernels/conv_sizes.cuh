@@ -15,6 +15,7 @@
 #define CONV_SIZES                                                                           \
     int N, int C, int H, int W, int OC, int OH, int OW, int KH, int KW, int SH, int SW, int PH, \
         int PW, int DH, int DW, int G
+#define CONV_GIVEN N, C, H, W, OC, OH, OW, KH, KW, SH, SW, PH, PW, DH, DW, G
 
 __device__ inline bool within(int i, int size) { return (unsigned)i < (unsigned)size; }
 

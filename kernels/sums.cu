@@ -3,7 +3,7 @@
 //   kernel             NumPy twin       in                         out
 //   sum_pixels         sum_pixels       x (N, C, ...)              sums (C, parts)
 //   channel_totals                      sums (C, parts), factors   totals (C,)
-//   sum_pixels_whole   relu_bias_grad   x (N, C, ...)              totals (C,), of few parts
+//   sum_pixels_whole   sum_pixels       x (N, C, ...)              totals (C,), of few parts
 //
 // The gradient of a bias is these. With an output y of a ReLU, x counts as 0 where y <= 0, and is
 // written to gx so. Batch normalisation has parts of its own, of two sums at once, and adds them up by

@@ -21,8 +21,8 @@ CORE = [
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
     *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
 ]
-CORE_LINES = 3366
-ALL_LINES = 24_628
+CORE_LINES = 3356
+ALL_LINES = 24_679
 FILE_LINES = 400
 
 

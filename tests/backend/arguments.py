@@ -165,7 +165,6 @@ ARGUMENTS = {
     "matmul": lambda a: (a.image(), a.image().swapaxes(2, 3)),
     "max_pool2d": max_pool2d,
     "relu": lambda a: (a.image(),),
-    "relu_bias_grad": lambda a: (a.image(), a.image()),
     "relu_grad": lambda a: (a.image(), a.image()),
     "resample2d": resample2d,
     "scatter_plane": scatter_plane,

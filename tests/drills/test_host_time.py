@@ -16,14 +16,15 @@ def null():
 
 @pytest.mark.parametrize(
     ("name", "size", "launches", "others"),
-    [("fcn8s", 64, 99, 15), ("fcn_resnet50", 64, 318, 97), ("fcn_resnet50", 500, 371, 97)],
-)
+    [("fcn8s", 64, 65, 15), ("fcn8s", 500, 73, 21),
+     ("fcn_resnet50", 64, 299, 97), ("fcn_resnet50", 500, 352, 97)],
+)  # fmt: skip
 def test_launches_of_a_step(null, name, size, launches, others):
     step = host_time.training_step(name, size, null)
     found, made, copies = host_time.counted(step, null)
     assert sum(found.values()) <= launches, found
     assert sum(made.values()) <= others, made
-    assert copies == [(1, size, size)]  # of no parameter: the gradient of the mean, one number
+    assert all(shape[0] == 1 and shape[-1] == size for shape in copies)  # of no parameter
 
 
 def test_what_lies_otherwise_is_counted(null):

@@ -1,8 +1,40 @@
 """Mistakes in matrix products and in what all products share: rows of ``planted_mistakes.py``."""
 
 LARGE = "test_large_arrays.py"
+GRADS = "test_conv2d.py::test_all_gradients_at_once test_conv2d.py::test_every_access_is_allowed"
 
 MISTAKES = [
+    ("conv2d.cu", "passes > 0 ? v", "passes >= 0 ? v", "rectified",
+        ">= for >: a gradient where the ReLU gave 0", GRADS),
+    ("conv2d.cu", "if (inside && output) passes", "if (output) passes", "rectified",
+        "outputs read where there are none", GRADS),
+    ("conv2d.cu", "y ? y + corner : y", "y", "weight_grad", "outputs of other channels", GRADS),
+    ("conv2d.cu", "y ? y + image : y", "y", "input_grad", "outputs of another image", GRADS),
+    ("conv2d.cu", "    if (column0 > 0) kept = nullptr, sums = nullptr;\n", "", "weight_grad",
+        "every column of blocks writes the sums", GRADS),
+    ("conv2d.cu", "left.add_up();\n    __syncthreads();", "left.add_up();", "weight_grad",
+        "barrier before the sums are read removed", GRADS),
+    ("conv2d.cu", "    left.add_up();\n", "", "weight_grad",
+        "the last terms of a sum left out", GRADS),
+    ("conv2d.cu", "            few[s] = 0;\n", "", "GradLoader",
+        "terms added again and again", GRADS),
+    ("conv2d.cu", "size = weights + (sums ? OC : 0);", "size = weights;", "weight_grad",
+        "the next part begins in the sums of this one", GRADS),
+    ("conv2d.cu", "own[weights + oc0 +", "own[weights + row0 +", "weight_grad",
+        "sums of a group written to the first", GRADS),
+    ("conv2d.cu", "&& row0 + (int)threadIdx.x < rows)", ")", "weight_grad",
+        "guard of the sums dropped", GRADS),
+    ("conv2d.cu", "[own_line(s)] = 0;", "[own_line(s)] = 1;", "weight_grad",
+        "sums that do not begin at 0", GRADS),
+    ("conv2d.cu", "if (block < 0) {", "if (block <= 0) {", "conv2d_grads",
+        "off by one: the first tile of weights", GRADS),
+    ("conv2d.cu", "N * ((H + SH - 1) / SH) *", "N * (H / SH) *", "phase_tiles",
+        "the last row of a phase forgotten", GRADS),
+    ("conv2d.cu", "const i64 first = p", "const int first = p", "GradLoader",
+        "int overflow", LARGE),
+    ("convolution.py", "gy if kept is None else kept, None", "gy, None", "conv2d_grads",
+        "gradients that the ReLU stops", GRADS),
+
     ("conv2d_tensor.cu", "index < count ? top + row * down : OUTSIDE", "top + row * down",
         "ImageAxis", "guard of windows and taps dropped"),
     ("conv2d_tensor.cu", "per_row - axis.columns * axis.per_column;", "per_row;", "ImageAxis",

@@ -48,6 +48,24 @@ class Case:
             backend.conv2d_weight_grad(x, gy, self.kernel, *self.window),
         )
 
+    def check_together(self, backend, within_rounding, change=lambda a: a, wanted=(True,) * 3):
+        """All gradients at once have the bits of one after the other, with and without a ReLU."""
+        x, weight, gy = (change(a) for a in (self.x, self.weight, self.gy))
+        y = change(np.maximum(self.gy[::-1, ::-1], 0))  # half of it is 0
+        for output, passed in ((None, self.gy), (y, TWIN.relu_grad(self.gy, y))):
+            gx, gw, gbias = backend.conv2d_grads(gy, output, x, weight, wanted, *self.window)
+            assert wanted == tuple(g is not None for g in (gx, gw, gbias))
+            if wanted[0]:
+                alone = backend.conv2d_input_grad(passed, weight, None, self.size, *self.window)
+                np.testing.assert_array_equal(gx, alone)
+            if wanted[1]:
+                alone = backend.conv2d_weight_grad(x, passed, self.kernel, *self.window)
+                np.testing.assert_array_equal(gw, alone)
+            if wanted[2]:
+                exact, axes = passed.astype(np.float64), (0, 2, 3)
+                # one rounding of each share, and of 16 terms of a thread
+                within_rounding(gbias, exact.sum(axes), np.abs(exact).sum(axes), 16)
+
     def check(self, backend, within_rounding, change=lambda a: a):
         got = self.run(backend, change)
         exact = self.run(TWIN, lambda a: a.astype(np.float64))
@@ -81,6 +99,41 @@ def test_any_window(cuda, name, within_rounding, data):
     )  # fmt: skip
     with algorithm.using(name):
         case.check(cuda, within_rounding)
+
+
+TOGETHER = [
+    ((2, 6, 9, 7), (65, 6, 3, 3), 1, 1),
+    ((2, 9, 31, 29), (9, 9, 3, 3), 1, 1),  # seven shares
+    ((1, 20, 9, 12), (16, 10, 2, 3), (2, 3), (1, 2), (1, 2), 2),
+    ((1, 9, 8, 9), (8, 9, 1, 1)),  # a plain product
+    ((2, 2, 12, 13), (4, 1, 2, 5), 1, 2, 1, 2),  # directly
+    ((1, 66, 40, 9), (3, 66, 3, 3), 1, 1),  # 360 terms of a sum
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shapes", TOGETHER, ids=str)
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_all_gradients_at_once(cuda, name, shapes, dtype, within_rounding, unaligned):
+    case = Case(*shapes, dtype=dtype)
+    with algorithm.using(name):
+        case.check_together(cuda, within_rounding)
+        case.check_together(cuda, within_rounding, unaligned, (False, True, True))
+        case.check_together(cuda, within_rounding, np.asfortranarray, (True, True, False))
+        case.check_together(cuda, within_rounding, wanted=(True, False, True))
+
+
+def test_an_output_that_is_nan_stops_the_gradient(cuda):
+    case = Case((1, 3, 5, 5), (4, 3, 3, 3))
+    y = np.full_like(case.gy, np.nan)
+    for g in cuda.conv2d_grads(case.gy, y, case.x, case.weight, (True,) * 3, *case.window):
+        assert not g.any()
+
+
+def test_of_half_precision_no_gradients_at_once(cuda):
+    case = Case((1, 3, 5, 5), (4, 3, 3, 3))
+    arrays = case.gy.astype("float16"), None, case.x.astype("float16"), case.weight
+    assert cuda.conv2d_grads(*arrays, (True,) * 3, *case.window) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -211,6 +264,16 @@ def test_the_rule(cuda, monkeypatch):
         names, launched[:] = launched[:], []
         return names
 
+    def together(*arguments):
+        case = Case(*arguments)
+        arrays = case.gy, case.gy, case.x, case.weight
+        cuda.conv2d_grads(*arrays, (True,) * 3, *case.window)
+        names, launched[:] = launched[:], []
+        return names
+
+    assert together((1, 9, 8, 8), (9, 9, 3, 3)) == ["conv2d_grads"]
+    assert together((1, 9, 8, 8), (9, 9, 1, 1)) == ["conv2d_grads", "conv1x1"]
+
     plain = ((1, 9, 8, 8), (9, 9, 1, 1))
     assert chosen(*plain) == ["conv1x1", "conv1x1", "conv2d_weight_grad"]
     implicit = ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
@@ -269,13 +332,15 @@ def test_every_access_is_allowed(checked, dtype, name, within_rounding, unaligne
             Case((2, 2, 12, 13), (4, 1, 2, 5), 1, 2, groups=2, dtype=dtype),
             Case((1, 9, 8, 9), (8, 9, 1, 1), dtype=dtype),
         ]
-        for case in cases:
+        for case in [*cases, Case((1, 8, 27, 40), (8, 8, 3, 3), padding=1, dtype=dtype)]:
             case.check(checked, within_rounding)
+            case.check_together(checked, within_rounding)
         monkeypatch.setattr(
             checked, "empty", lambda shape, dtype: unaligned(np.full(shape, np.nan, dtype))
         )
         for case in [Case((1, 6, 8, 8), (4, 6, 3, 3), padding=1, dtype=dtype), cases[-1]]:
             case.check(checked, within_rounding, unaligned)
+            case.check_together(checked, within_rounding, unaligned)
     shared = [cost for cost in checked.engine.profile() if cost.memory == "shared"]
     for cost in shared:
         assert cost.factor <= (1 if cost.access == "reads" else 2), cost

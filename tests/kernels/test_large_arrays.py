@@ -137,6 +137,14 @@ def test_input_gradients(launch, large):
     assert gx[2 * HALF] == 3 and gx[2 * HALF + PIXELS] == 30
 
 
+def test_all_gradients_at_once(launch, large):
+    kept, parts, x = zeros(3 * HALF), zeros(), np.array([1, 10, 0.5], "float32")
+    sizes = 3, 1, 1, 1, HALF, 1, 1, *WINDOW, 1  # so many channels there, of which one block sees 64
+    arrays = large, None, x, ONE, None, kept, parts
+    launch("conv2d_grads", 1, 128, *arrays, *sizes, 0, 16, 1)
+    assert parts[0] == 171 and parts[HALF] == 303 and kept[2 * HALF] == 300
+
+
 def test_channels_of_columns(launch, large):
     sizes = (1, 3, SIDE, SIDE, 1, SIDE, SIDE, *WINDOW, 1)
     for kernel in ("im2col", "col2im"):

@@ -129,7 +129,7 @@ OPS = {
 NOT_EXPORTED = {
     "BatchNormGrad", "ChannelSums", "Conv2dWeightGrad", "CrossEntropy", "CrossEntropyGrad",
     "Dropout", "GatherPlane", "LocalResponseNormGrad", "PutClass", "PutItem",
-    "ReLUBiasGrad", "ReLUGrad", "Select", "TakeClass",
+    "ReLUGrad", "Select", "TakeClass",
 }  # fmt: skip
 
 

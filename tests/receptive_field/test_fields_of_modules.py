@@ -147,7 +147,7 @@ def ops_of(kind):
 # Nobody asks what gradients depend on.
 OF_GRADIENTS = {
     "BatchNormGrad", "ChannelSums", "Conv2dWeightGrad", "CrossEntropyGrad", "GatherPlane",
-    "LocalResponseNormGrad", "PutClass", "PutItem", "ReLUBiasGrad",
+    "LocalResponseNormGrad", "PutClass", "PutItem",
 }  # fmt: skip
 
 

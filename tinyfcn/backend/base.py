@@ -119,6 +119,10 @@ class Backend:
             matrices[...] = (pixels @ met.swapaxes(2, 3)).sum(0)
         return gw
 
+    def conv2d_grads(self, *arguments: Any) -> Any:
+        """The gradients of x, weight and bias from gy, y (None without ReLU), x, weight, which are
+        wanted, and the window; None where it is no faster to compute them together."""
+
     def sum(self, x: Array, axes: tuple[int, ...]) -> Array:
         """The sum over ``axes``, each kept as size 1, of a floating x; no worse than pairwise."""
         return x.sum(axes, keepdims=True, dtype=np.float64).astype(x.dtype)
@@ -203,11 +207,6 @@ class Backend:
     def relu_grad(self, gy: Array, y: Array) -> Array:
         """gy where the output y > 0, else 0."""
         return self.xp.where(y > 0, gy, gy.dtype.type(0))
-
-    def relu_bias_grad(self, gy: Array, y: Array) -> tuple[Array, Array]:
-        """relu_grad and, of what it gives, sum_pixels: of a ReLU behind a bias."""
-        gx = self.relu_grad(gy, y)
-        return gx, self.sum_pixels(gx)
 
     def softmax(self, x: Array, dim: int) -> Array:
         """exp(x) / Σ exp(x) along ``dim`` ≥ 0, without overflow."""

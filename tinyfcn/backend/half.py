@@ -31,7 +31,7 @@ PRODUCTS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad", "matmul")
 # Those that give activations, alone or first, and those that give none.
 ACTIVATIONS = (
     "conv2d", "conv2d_input_grad", "matmul", "max_pool2d", "scatter_plane", "gather_plane",
-    "resample2d", "relu", "relu_grad", "relu_bias_grad", "softmax", "log_softmax", "batch_norm",
+    "resample2d", "relu", "relu_grad", "softmax", "log_softmax", "batch_norm",
     "batch_norm_train", "batch_norm_grad", "local_response_norm", "local_response_norm_grad",
     "dropout",
 )  # fmt: skip

@@ -36,7 +36,10 @@ LIMIT = 240  # seconds, after which nothing new is begun
 SIDES = 4096, 2048, 1024
 NETWORKS = "train fcn8s/4 8x256x256", "train fcn8s 256x256", "train deeplabv3 513x513"
 COPIED = 1 << 26  # floats
-PASSES = {"conv2d": "forward", "conv2d_input_grad": "input", "conv2d_weight_grad": "weights"}
+PASSES = {
+    "conv2d": "forward", "conv2d_input_grad": "input", "conv2d_weight_grad": "weights",
+    "conv2d_grads": "input and weights",
+}  # fmt: skip
 HEAD = (
     "ms          median, by the GPU's clock; of networks a training step, by the host's\n"
     "of peak     of float32 without tensor cores, or of memory, at the highest clocks\n"
@@ -173,6 +176,7 @@ def convolution(backend: Any, gpu: Gpu, torch: Any, line: Work, which: str) -> F
     arguments: dict[str, Any] = {
         "conv2d": (x, weight, None), "conv2d_input_grad": (gy, weight, None, (h, w)),
         "conv2d_weight_grad": (x, gy, (k, k)),
+        "conv2d_grads": (gy, None, x, weight, (True, True, False)),
     }  # fmt: skip
     primitive = getattr(backend, which)
     ours = median_seconds(backend.engine, lambda: primitive(*arguments[which], *window, groups))
@@ -184,11 +188,12 @@ def convolution(backend: Any, gpu: Gpu, torch: Any, line: Work, which: str) -> F
             "conv2d": lambda *rest: F.conv2d(x, weight, None, *rest),
             "conv2d_input_grad": lambda *rest: grad.conv2d_input(x.shape, weight, gy, *rest),
             "conv2d_weight_grad": lambda *rest: grad.conv2d_weight(x, weight.shape, gy, *rest),
-        }[which]
+        }
+        step["conv2d_grads"] = lambda *rest: [step[which](*rest) for which in [*step][1:3]]
         for name, allowed in (("cuDNN", False), ("TF32", True)):
             torch.backends.cudnn.allow_tf32 = allowed
-            theirs[name] = median_seconds(backend.engine, lambda: step(*window, groups))
-    done = 2 * n * oc * (c // groups) * k * k * oh * ow / 1e9
+            theirs[name] = median_seconds(backend.engine, lambda: step[which](*window, groups))
+    done = 2 * (1 + (which == "conv2d_grads")) * n * oc * (c // groups) * k * k * oh * ow / 1e9
     return Figures(ours, done, "GFLOP/s", gpu.gflops, theirs)
 
 

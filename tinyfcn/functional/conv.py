@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from tinyfcn import backend
 from tinyfcn.backend.base import conv_size
-from tinyfcn.function import Function, as_tensor
+from tinyfcn.function import Function, active, as_tensor
 from tinyfcn.functional.activation import ReLUGrad
 from tinyfcn.functional.reduction import broadcast_to
 from tinyfcn.functional.sizes import (
@@ -31,7 +31,7 @@ from tinyfcn.functional.sizes import (
     optional_bias,
     pair,
 )
-from tinyfcn.tensor import Tensor
+from tinyfcn.tensor import Tensor, is_grad_enabled
 
 __all__ = ["conv2d", "conv_transpose2d"]
 
@@ -63,11 +63,13 @@ class Conv2d(Function):
     def backward(self, gy):
         x, weight, y = self.saved_tensors
         need_x, need_weight, need_bias = self.needs_input_grad
-        gbias = None
-        if self.relu:
-            gy, gbias = ReLUBiasGrad()(gy, y.detach())
-        elif need_bias:
-            gbias = self.gradient(2, ChannelSums(), gy)
+        if not (is_grad_enabled() or active.hooks):
+            arrays = (t if t is None else t.data for t in (gy, y, x, weight))
+            grads = backend.active().conv2d_grads(*arrays, self.needs_input_grad, *self.window)
+            if grads:
+                return tuple(g if g is None else Tensor(g) for g in grads)
+        gy = ReLUGrad()(gy, y.detach()) if self.relu else gy
+        gbias = self.gradient(2, ChannelSums(), gy) if need_bias else None
         gx = Conv2dInputGrad(self.window, x.shape[2:])(gy, weight, None) if need_x else None
         weight_grad = Conv2dWeightGrad(self.window, weight.shape[2:])
         long = gy.size * weight.size > LONG * weight.shape[0]
@@ -124,21 +126,6 @@ class ChannelSums(Function):
 
     def backward(self, gbias):
         return broadcast_to(gbias.reshape(1, -1, 1, 1), self.input_shapes[0])
-
-
-class ReLUBiasGrad(Function):
-    """gy where y > 0, and its sums (C,): the gradient of a bias that a ReLU stands behind."""
-
-    def forward(self, gy, y):
-        self.save_for_backward(y)
-        return backend.active().relu_bias_grad(gy, y)
-
-    def backward(self, ggx, ggbias):
-        (y,) = self.saved_tensors
-        if ggbias is not None:
-            spread = broadcast_to(ggbias.reshape(1, -1, 1, 1), y.shape)
-            ggx = spread if ggx is None else ggx + spread
-        return ReLUGrad()(ggx, y), None
 
 
 def _crop(y: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -73,7 +73,8 @@ def multiply_adds(name: str, size: tuple[int, ...]) -> int:
         return math.prod(size)
     kernel, stride, oc = given["KERNEL"], given["STRIDE"], given.get("OC", 1)
     h, w = ((given[a] + kernel // 2 * 2 - kernel) // stride + 1 for a in "HW")
-    return given["N"] * given["C"] * oc * kernel**2 * h * w
+    passes = 2 if name == "conv2d_grads" else 1
+    return passes * given["N"] * given["C"] * oc * kernel**2 * h * w
 
 
 class Inputs:
@@ -142,10 +143,20 @@ def conv(algorithm: str, which: str, kernel: int = 3, channels: int = 16) -> Cas
             "conv2d": (x, weight, inputs.normal(oc)),
             "conv2d_input_grad": (gy, weight, inputs.normal(c), (h, w)),
             "conv2d_weight_grad": (x, gy, (kernel, kernel)),
+            "conv2d_grads": (gy, inputs.normal(*gy.shape), x, weight, (True, True, True)),
         }
-        return getattr(b, which)(*arguments[which], (stride, stride), (pad, pad), ONE, 1)
+        window = (stride, stride), (pad, pad), ONE, 1
+        found = getattr(b, which)(*arguments[which], *window)
+        return one_by_one(b, *arguments[which][:4], *window) if found is None else found
 
     return convolution.algorithm.using(algorithm)(work)
+
+
+def one_by_one(b: Any, gy: Any, y: Any, x: Any, weight: Any, *window: Any) -> Any:
+    """What ``conv2d_grads`` gives together, of a convolution with bias and ReLU."""
+    gy = b.relu_grad(gy, y)
+    gx = b.conv2d_input_grad(gy, weight, None, x.shape[2:], *window)
+    return gx, b.conv2d_weight_grad(x, gy, weight.shape[2:], *window), b.sum_pixels(gy)
 
 
 def depthwise(
@@ -290,6 +301,7 @@ CASES: dict[str, Case] = {
     **{name: conv("implicit", name) for name in PASSES},
     **{name.replace("conv2d", "conv2d_direct"): conv("direct", name) for name in PASSES},
     "depthwise_weight_grad": depthwise,
+    "conv2d_grads": conv("implicit", "conv2d_grads"),
     "sum_parts": conv("implicit", "conv2d_weight_grad"),
     **{name.replace("conv2d", "conv2d_tensor"): conv("tensor", name) for name in PASSES},
     "finish_parts": conv("tensor", "conv2d", channels=64),
@@ -298,7 +310,7 @@ CASES: dict[str, Case] = {
     "col2im": conv("im2col", "conv2d_input_grad"),
     "sum_pixels": sums,
     "channel_totals": sums,
-    "sum_pixels_whole": of("relu_bias_grad", "image image"),
+    "sum_pixels_whole": of("sum_pixels"),
     "dropout": of("dropout", "image", 0.4, 7),
     **{
         f"gemm_{version}": gemm.algorithm.using(version)(product if tile <= TILE else wide_product)

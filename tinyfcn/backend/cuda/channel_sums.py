@@ -23,6 +23,7 @@ class ChannelSums(Family):
         return self._sum_pixels(x, None, None)
 
     def relu_bias_grad(self, gy: Array, y: Array) -> tuple[Array, Array]:
+        """relu_grad and, of what it gives, sum_pixels."""
         gx = self.empty(gy.shape, gy.dtype)
         return gx, self._sum_pixels(gy, y, gx)
 

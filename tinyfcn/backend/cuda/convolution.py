@@ -17,14 +17,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinyfcn.backend.base import Array, Pair, conv_sizes
+from tinyfcn.backend.cuda.channel_sums import ChannelSums
 from tinyfcn.backend.cuda.gemm import TENSOR, THREADS, TILE, Gemm, products, tiles
 from tinyfcn.backend.cuda.kernels import constant
+from tinyfcn.backend.half import HALF
 from tinyfcn.backend.setting import Setting
 
 DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
@@ -71,7 +73,23 @@ def flat(g: ConvSizes) -> ConvSizes:
     return g
 
 
-class Convolution(Gemm):
+def _input_tiles(g: ConvSizes) -> tuple[int, int, int]:
+    phase = g.n * -(-g.h // g.sh) * -(-g.w // g.sw)  # pixels of the largest
+    return tiles(phase) * g.sh * g.sw, tiles(g.c // g.groups), g.groups
+
+
+def _weight_tiles(g: ConvSizes) -> tuple[int, int, int]:
+    return tiles(g.c // g.groups * g.kh * g.kw), tiles(g.oc // g.groups), g.groups
+
+
+def _shares(grid: tuple[int, int, int], pixels: int) -> tuple[int, int]:
+    """How many shares of the pixels there are for a grid of weights, and how many each has."""
+    shares = max(min(ENOUGH_BLOCKS // max(math.prod(grid), 1), pixels // SHORTEST), 1)
+    share = DEPTH * -(-pixels // (DEPTH * shares))
+    return max(-(-pixels // max(share, 1)), 1), share  # those that have pixels
+
+
+class Convolution(ChannelSums, Gemm):
     """Each primitive by the algorithm that the rule picks."""
 
     def conv2d(
@@ -132,9 +150,7 @@ class Convolution(Gemm):
                     self.launch.each("col2im", image.size, columns, image, *g)
                 gx += 0 if bias is None else bias[:, None, None]
             case _:
-                phase = g.n * -(-g.h // g.sh) * -(-g.w // g.sw)  # pixels of the largest
-                grid = tiles(phase) * g.sh * g.sw, tiles(g.c // groups), groups
-                self.launch("conv2d_input_grad", grid, THREADS, *arrays, *g)
+                self.launch("conv2d_input_grad", _input_tiles(g), THREADS, *arrays, *g)
         return gx
 
     def conv2d_weight_grad(
@@ -165,14 +181,55 @@ class Convolution(Gemm):
                 name, threads = "depthwise_weight_grad", FEW_THREADS
                 grid = math.prod(shape[:2]), tiles(math.prod(kernel), TAPS), 1
             else:
-                name, threads = "conv2d_weight_grad", THREADS
-                grid = tiles(math.prod(shape[1:])), tiles(g.oc // groups), groups
-            shares = max(min(ENOUGH_BLOCKS // max(math.prod(grid), 1), pixels // SHORTEST), 1)
-            share = DEPTH * -(-pixels // (DEPTH * shares))
-            shares = max(-(-pixels // max(share, 1)), 1)  # those that have pixels
+                name, threads, grid = "conv2d_weight_grad", THREADS, _weight_tiles(g)
+            shares, share = _shares(grid, pixels)
         parts = self.empty((shares, *shape), x.dtype)
         self.launch(name, (*grid[:2], grid[2] * shares), threads, x, gy, parts, *g, share)
         return self.compute("sum_parts", shape, parts, shares) if shares > 1 else parts[0]
+
+    def conv2d_grads(
+        self, gy: Array, y: Array | None, x: Array, weight: Array, wanted: Sequence[bool],
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> tuple[Array | None, ...] | None:  # fmt: skip
+        if x.dtype == HALF:
+            return None
+        rest = stride, padding, dilation, groups
+        window = *weight.shape[2:], *stride, *padding, *dilation, groups
+        g = checked_sizes("conv2d_grads", x.shape, gy.shape, window)
+        chosen, (want_x, want_weight, want_bias) = self._choose(g, x.dtype), wanted
+        if chosen in ("implicit", "1x1") and want_weight and gy.size and weight.size:
+            return self._together(chosen, gy, y, x, weight, want_x, want_bias, g)
+        gx = gw = gbias = None
+        if y is not None:
+            gy, gbias = self.relu_bias_grad(gy, y)
+        elif want_bias:
+            gbias = self.sum_pixels(gy)
+        if want_x:
+            gx = self.conv2d_input_grad(gy, weight, None, x.shape[2:], *rest)
+        if want_weight:
+            gw = self.conv2d_weight_grad(x, gy, weight.shape[2:], *rest)
+        return gx, gw, gbias if want_bias else None
+
+    def _together(
+        self, chosen: str, gy: Array, y: Array | None, x: Array, weight: Array, want_x: bool,
+        want_bias: bool, g: ConvSizes,
+    ) -> tuple[Array | None, ...]:  # fmt: skip
+        """conv2d_grads in one launch; but a 1×1 kernel has its own for the input gradient."""
+        gx = self.empty(x.shape, x.dtype) if want_x else None
+        apart = want_x and chosen == "1x1"
+        kept = self.empty(gy.shape, gy.dtype) if apart and y is not None else None
+        inputs = math.prod(_input_tiles(g)) if want_x and not apart else 0
+        grid = _weight_tiles(g)
+        shares, share = _shares(grid, g.n * g.oh * g.ow)
+        size = weight.size + (g.oc if want_bias else 0)
+        parts = self.empty((shares, size), x.dtype)
+        blocks, arrays = inputs + math.prod(grid) * shares, (gy, y, x, weight, gx, kept, parts)
+        self.launch("conv2d_grads", blocks, THREADS, *arrays, *g, inputs, share, want_bias)
+        if apart:
+            self._product(weight, (1, g.c), gy if kept is None else kept, None, gx, relu=False)
+        sums = self.compute("sum_parts", (size,), parts, shares) if shares > 1 else parts[0]
+        gw, gbias = sums[: weight.size].reshape(weight.shape), sums[weight.size :]
+        return gx, gw, gbias if want_bias else None
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
         """All of the dtype of the result."""
