@@ -19,10 +19,10 @@ PACKAGE = ROOT / "tinyfcn"
 CORE = [
     *(PACKAGE / name for name in ("tensor.py", "function.py", "graph.py", "random.py")),
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
-    *(PACKAGE / "backend" / n for n in ("__init__.py", "base.py", "splitmix.py", "errors.py")),
+    *(PACKAGE / "backend" / f"{n}.py" for n in ["__init__", "base", "steps", "splitmix", "errors"]),
 ]
-CORE_LINES = 3356
-ALL_LINES = 24_679
+CORE_LINES = 3363
+ALL_LINES = 24_690
 FILE_LINES = 400
 
 

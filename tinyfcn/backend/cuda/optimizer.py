@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinyfcn.backend.base import Array, Arrays
+from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.launcher import THREADS, Engine
+from tinyfcn.backend.steps import Arrays
 
 SHARE = constant("optimizer.cu", "SHARE")
 
