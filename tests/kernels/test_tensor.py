@@ -60,13 +60,13 @@ def test_rounding_is_what_the_type_has_and_no_more(cuda, product):
 
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_long_sums_are_cut_where_blocks_are_few(cuda, rng, product, monkeypatch):
-    a, b = rng.standard_normal((70, 1100), np.float32), rng.standard_normal((1100, 131), np.float32)
+    a, b = rng.standard_normal((70, 790), np.float32), rng.standard_normal((790, 9), np.float32)
     exact, absolute = a.astype(float) @ b, np.abs(a).astype(float) @ np.abs(b)
     results = []
     for processors in (1, 16, 132):
         monkeypatch.setattr(cuda.engine, "processors", processors, raising=False)
         results.append(multiply(cuda, a, b, product))
-        check(results[-1], exact, absolute, 1100, product)
+        check(results[-1], exact, absolute, 790, product)
         np.testing.assert_array_equal(results[-1], multiply(cuda, a, b, product))
     assert not np.array_equal(results[0], results[-1])  # added up otherwise
 
@@ -172,7 +172,7 @@ def test_long_sums_of_convolutions_are_cut(cuda, product, monkeypatch):
     launched = []
     each = cuda.launch.each
     monkeypatch.setattr(cuda.launch, "each", lambda *a: launched.append(a[0]) or each(*a))
-    arguments = (1, 70, 17, 18), (140, 70, 3, 3), ((2, 2), (1, 1), (1, 1), 1), product
+    arguments = (1, 60, 9, 10), (130, 60, 3, 3), ((2, 2), (1, 1), (1, 1), 1), product
     first = check_passes(cuda, *arguments, relu=True)
     assert launched == ["finish_parts", "finish_parts"]
     monkeypatch.setattr(cuda.engine, "processors", 1, raising=False)

@@ -32,6 +32,7 @@ SMALL = {
     "fcn_resnet101": {"width": 1 / 16},
     "pspnet": {"width": 1 / 16},
     "same_resolution": {"width": 1 / 8},
+    **{name: {"width": 1 / 16} for name in models.names() if name.startswith(("resnet", "google"))},
     "segnet": {"width": 1 / 16},
     "segnet_basic": {"width": 1 / 8},
     "unet": {"width": 1 / 16, "geometry": "aligned"},
