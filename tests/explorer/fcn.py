@@ -64,7 +64,7 @@ class FCN8s:
                 for n in ("running_mean", "running_var", "weight", "bias")
             )
             y = (y - mean) / np.sqrt(var + 1e-5) * w + b
-            return keep(np.maximum(0, y if name[0] == "b" else keep(y)))  # ReLU is fused or not
+            return keep(np.maximum(0, y))  # one layer's step
 
         pools, i = [], 0
         for convolutions in VGG:
