@@ -29,6 +29,7 @@ def server() -> Iterator[Server]:
 def _browser() -> Iterator[Browser]:
     if not BROWSER:
         pytest.skip("needs Chromium")
+    pytest.importorskip("playwright", reason="needs playwright")
     browser = Browser()
     yield browser
     browser.close()
@@ -39,7 +40,7 @@ def browser(_browser: Browser) -> Iterator[Browser]:
     """A window of 1280 x 900, whose console has to stay quiet."""
     _browser.told.clear()
     _browser.size(1280, 900)
-    _browser.mouse("moved", 0, 0)
+    _browser.mouse("move", 0, 0)
     yield _browser
     _browser.run("localStorage.clear(); delete document.documentElement.dataset.theme")
     assert _browser.told == []

@@ -47,17 +47,13 @@ def entered(browser: Any, room: str, settings: dict[str, Any]) -> dict[str, Any]
 def typed(browser: Any, grid: str, index: int, text: str) -> dict[str, Any]:
     """Type into a cell; what is seen then."""
     browser.run(cell(grid, index) + ".focus()")
-    for key in text:
-        browser.press(key)
-    before = browser.run("document.body.dataset.ready")
-    browser.press("Enter")
-    browser.until(f"document.body.dataset.ready !== '{before}' && !page.asking")
+    browser.enter(text)
     return browser.run(SEEN)
 
 
 def pointed(browser: Any, grid: str, index: int) -> dict[str, Any]:
     """Point at a cell with the mouse; what is seen then."""
-    browser.mouse("moved", *browser.middle(cell(grid, index)))
+    browser.mouse("move", *browser.middle(cell(grid, index)))
     return browser.run(SEEN)
 
 

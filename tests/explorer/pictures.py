@@ -29,7 +29,7 @@ def main() -> None:
             browser.load(f"{server.url}#{address}")
             browser.until("[...document.images].every(image => image.complete)")
             browser.run("new Promise(done => setTimeout(done, 300))")  # canvases are drawn
-            browser.picture(FOLDER / name, whole=False)
+            browser.picture(FOLDER / name)
             Image.open(FOLDER / name).convert("RGB").save(FOLDER / name, optimize=True)
         browser.close()
         server.shutdown()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -55,11 +57,11 @@ def walked(room: Browser, rng: np.random.Generator, key: str) -> None:
     shape = np.shape(room.run(SEEN)[key]["text"])
     place = tuple(int(rng.integers(n)) for n in shape)
     index = int(np.ravel_multi_index(place, shape))
-    room.mouse("moved", *room.middle(CELL % (key, index)))
+    room.mouse("move", *room.middle(CELL % (key, index)))
     lit(room.run(SEEN), key, place)
     room.click(CELL % (key, index))
     assert f"at={key}.{index}" in room.run("location.hash")
-    room.mouse("moved", 0, 0)
+    room.mouse("move", 0, 0)
     lit(room.run(SEEN), key, place)
     room.press("Escape")
     assert "at=" not in room.run("location.hash")
@@ -107,22 +109,22 @@ def changed(room: Browser, rng: np.random.Generator) -> None:
         assert room.run(f"({CELL % (key, index)}).textContent") == str(value).replace("-", MINUS)
         is_right(room.run(SEEN))
     x, y = room.middle(CELL % (key, index))
-    room.mouse("moved", x, y)
-    room.mouse("pressed", x, y)
-    room.drag(x, y - 12)
-    room.mouse("released", x, y - 12)
+    room.mouse("move", x, y)
+    room.mouse("down")
+    room.mouse("move", x, y - 12)
+    room.mouse("up")
     step = 0.05 if room.run(f"page.answer.grids.{key}.picture") else 0.5
     shown = f"{value + 2 * step:g}".replace("-", MINUS)
     room.until(f"({CELL % (key, index)}).textContent === '{shown}' && !page.asking")
     is_right(room.run(SEEN))
     room.run("document.activeElement.blur()")
-    room.mouse("moved", 0, 0)
+    room.mouse("move", 0, 0)
 
 
 def test_pins_keys_and_escape(room):
     room.click(CELL % ("y", 5))
     assert "at=y.5" in room.run("location.hash")
-    room.mouse("moved", *room.middle(CELL % ("x", 0)))
+    room.mouse("move", *room.middle(CELL % ("x", 0)))
     lit(room.run(SEEN), "y", (0, 1, 1))  # pinned: pointing elsewhere changes nothing
     room.press("Escape")
     assert "at" not in room.run("location.hash")
@@ -173,10 +175,10 @@ def test_numbers_are_typed_and_dragged(room):
     assert numbers(room.run(SEEN)["x"])[0, 1, 1] == -2.5
     x, y = room.middle(CELL % ("w", 0))
     old = numbers(room.run(SEEN)["w"])[0, 0, 0]
-    room.mouse("moved", x, y)
-    room.mouse("pressed", x, y)
-    room.drag(x, y - 24)
-    room.mouse("released", x, y - 24)
+    room.mouse("move", x, y)
+    room.mouse("down")
+    room.mouse("move", x, y - 24)
+    room.mouse("up")
     room.until(f"({CELL % ('w', 0)}).textContent !== '{old:g}'.replace('-', '{MINUS}')")
     seen = room.run(SEEN)
     is_right(seen)
@@ -240,7 +242,7 @@ def test_sheets_are_linked_with_the_grids(room):
             f"(b => [b.left, b.top, b.width])({canvas}.getBoundingClientRect())"
         )
         cell = width // (36 if view == "matrix" else 16)
-        room.mouse("moved", left + (column + 0.5) * cell, top + (row + 0.5) * cell)
+        room.mouse("move", left + (column + 0.5) * cell, top + (row + 0.5) * cell)
         seen = room.run(SEEN)
         assert {key: marked(seen[key])[0] for key in "xwy"} == {k: {p} for k, p in expected.items()}
 
@@ -266,8 +268,12 @@ def test_an_address_that_makes_no_sense(server, browser):
 
 def test_slider_is_answered_at_once(room):
     """At the median under 100 ms, from the move to what is drawn."""
-    places = 0, 1, 2, 1, 0, 2, 1, 2, 0, 1, 2
-    assert room.fastest("kh", places) < 250  # a machine that is busy with other tests
+    times = []
+    for at in (0, 1, 2, 1, 0, 2, 1, 2, 0, 1, 2):
+        start = perf_counter()
+        room.slide("kh", at)
+        times.append(perf_counter() - start)
+    assert median(times) < 0.25  # a machine that is busy with other tests
 
 
 def test_tiles_share_what_their_windows_read(room):
@@ -282,7 +288,7 @@ def test_tiles_share_what_their_windows_read(room):
         if m == 4:
             room.run(f"({CELL % ('y', 11)}).focus()")
         else:
-            room.mouse("moved", *room.middle(CELL % ("y", 11)))
+            room.mouse("move", *room.middle(CELL % ("y", 11)))
         (i, j), size = first, m
         window = Counter(
             (a + k) * 6 + b + n for a in range(i, i + size) for b in range(j, j + size)
@@ -297,7 +303,7 @@ def test_tiles_share_what_their_windows_read(room):
         assert f"read {len(window)} numbers of x together, one by one {9 * m * m}: " in said
         assert room.run("document.querySelector('.sum').innerText").startswith("y[0, 2, 3] = ")
         room.run("document.activeElement.blur()")
-        room.mouse("moved", 0, 0)
+        room.mouse("move", 0, 0)
     assert room.run("document.querySelectorAll('.views table').length") == 1
     assert "tile=1&view=tiles" in room.run("location.hash")
 

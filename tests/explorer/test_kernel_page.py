@@ -191,10 +191,10 @@ def test_random_configurations(server, browser, name):
         "e => e.dataset.lanes.split(' ').map(Number))"
     )
     other = int(rng.choice(event["lanes"]))
-    browser.mouse("moved", *browser.middle(f"document.querySelectorAll('.lanes > *')[{other}]"))
+    browser.mouse("move", *browser.middle(f"document.querySelectorAll('.lanes > *')[{other}]"))
     lanes = browser.run(lit)
     assert lanes[0] == [other] and len(lanes) > 1 and all(other in each for each in lanes)
-    browser.mouse("moved", 0, 0)
+    browser.mouse("move", 0, 0)
     assert browser.run(lit) == []
 
 

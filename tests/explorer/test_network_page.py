@@ -90,10 +90,10 @@ def test_random_maps(room, seed):
         way = rng.choice(["mouse", "sliders", "keys"])
         if way == "mouse":
             place = at(room, int(rng.integers(2)), row, column)
-            for kind in ("moved", "pressed"):
-                room.mouse(kind, *place)
+            room.mouse("move", *place)
+            room.mouse("down")
             before = room.run("document.body.dataset.ready")
-            room.mouse("released", *place)
+            room.mouse("up")
             room.until(f"document.body.dataset.ready !== '{before}' && !page.asking")
             assert np.abs(np.subtract(picked(room), (row, column))).max() <= 1
         else:
@@ -128,7 +128,7 @@ def test_random_maps(room, seed):
         shows = "document.querySelector('.one-map').dataset.shows || ''"
         room.until(f"!page.asking && /{channel}.*layer={layer}(&|$)/.test({shows})")
         side = maps[layer].shape[1]
-        room.mouse("moved", *at(room, 2, place[1], place[2], side))
+        room.mouse("move", *at(room, 2, place[1], place[2], side))
         text = room.run(TEXT % "'.one-map .number'")
         where, found = text.split("] = ")
         shown = place[0], *(int(n) for n in where.split("[")[1].split(",")[1:])
@@ -273,7 +273,7 @@ def test_crops(room, server):
             )
         assert one[cell] == pytest.approx(y[0], rel=6e-3)
         x, y = room.middle(f"document.querySelectorAll('.of-y td')[{cell}]")
-        room.mouse("moved", x, y)
+        room.mouse("move", x, y)
         assert f"at {row}, {column}" in room.run(TEXT % "'.crops figcaption'")
     room.click("document.querySelectorAll('.of-x td')[8]")
     assert "cell=8" in room.run("location.hash")
