@@ -13,8 +13,8 @@ Of a peer's ways the best is shown: PyTorch eager, channels_last or, without --q
 installed and "+malloc", keeping freed memory as we do; onnxruntime and OpenVINO on our ONNX file.
 With --scaling, the share of many ranks' throughput is computed from training steps and links of an
 assumed speed: "over" if gradients are sent while backward goes on, "end" if after it. On a GPU, its
-clock times the kernels, beside cuBLAS and cuDNN, and training steps, in less than five minutes, and
-benchmark-gpu.txt has the table, to be sent in; with --against or --conv it is the one of above.
+clock times the kernels, beside cuBLAS and cuDNN, and training steps; nothing new begins after four
+minutes, and benchmark-gpu.txt has the table, to be sent in; not with --against or --conv.
 
 tinyfcn benchmark                            everything, a few minutes
 tinyfcn benchmark --quick                    the most telling part, half a minute
