@@ -112,7 +112,8 @@ conv2d_tensor(const float* __restrict__ x, const float* __restrict__ weight,
     Columns<Far, Near> right(x + (i64)group * (C / G) * H * W - PH * W - PW, WINDOWS, column0, TAPS,
                              from, H, W, false);
     Sums sum;
-    multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms), sum);
+    multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
+                             rows - row0, columns - column0, sum);
 
     const int oc0 = group * rows + row0;
     finish_tensor(sum, bias ? bias + oc0 : bias, rows - row0, relu);
@@ -155,7 +156,8 @@ conv2d_tensor_input_grad(const float* __restrict__ gy, const float* __restrict__
                               -down.apart, -across.apart, 0, 0},
                              from, OH, OW, false);
     Sums sum;
-    multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms), sum);
+    multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
+                             rows - row0, columns - column0, sum);
 
     const int c0 = group * rows + row0;
     finish_tensor(sum, bias ? bias + c0 : bias, rows - row0, relu);
@@ -187,7 +189,8 @@ conv2d_tensor_weight_grad(const float* __restrict__ x, const float* __restrict__
         KW == 1 && SW == 1 && PW == 0 && W % 4 == 0 && OW % 4 == 0 && aligned(image);
     Columns<Near, Far> right(image - PH * W - PW, TAPS, column0, WINDOWS, from, H, W, vectors);
     Sums sum;
-    multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms), sum);
+    multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
+                             rows - row0, columns - column0, sum);
     float* corner = parts + ((i64)part * OC + group * rows + row0) * columns + column0;
     write_tensor(sum, rows - row0, columns - column0, columns % 2 == 0 && aligned(parts), columns,
                  [&](int column) { return corner + column; });

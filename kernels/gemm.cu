@@ -167,7 +167,8 @@ gemm_7(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
     auto left = matrix<TENSOR_THREADS>(a, M, a_row, m0, K, a_column, from);
     auto right = matrix<TENSOR_THREADS>(b, N, b_column, n0, K, b_row, from);
     Sums sum;
-    multiply_tensor<Product>(panels, left, right, from, K - from < share ? K : from + share, sum);
+    multiply_tensor<Product>(panels, left, right, from, K - from < share ? K : from + share, M - m0,
+                             N - n0, sum);
     float* corner = parts + ((i64)blockIdx.z * M + m0) * N + n0;
     write_tensor(sum, M - m0, N - n0, N % 2 == 0 && aligned(parts), N,
                  [&](int column) { return corner + column; });

@@ -60,10 +60,11 @@ __device__ inline int tensor_column(int j) {
     return threadIdx.x / 32 % 2 * 64 + j * 8 + threadIdx.x % 4 * 2;
 }
 
-// sum = A B over terms from .. to.
+// sum = A B over terms from .. to; of rows and columns behind the last of C nothing is multiplied, by
+// strips of 16 rows, and by 64 columns.
 template <typename Product, typename OperandA, typename OperandB>
 __device__ void multiply_tensor(Panels (&panels)[STAGES], OperandA& a, OperandB& b, int from, int to,
-                                Sums& sum) {
+                                int rows_left, int columns_left, Sums& sum) {
     constexpr int WORDS = Product::WORDS;
 #pragma unroll
     for (int i = 0; i < DOWN; i++)
@@ -73,12 +74,15 @@ __device__ void multiply_tensor(Panels (&panels)[STAGES], OperandA& a, OperandB&
             for (int e = 0; e < 4; e++) sum[i][j][e] = 0;
     const int own = threadIdx.x % 32 / 4, v = place_of(own, threadIdx.x % 4);
     const int row = tensor_row(0), column = threadIdx.x / 32 % 2 * 64 + own;
+    const int strips = column - own < columns_left ? (rows_left - row + own + 15) / 16 : 0;
     pipeline(panels, a, b, from, to, [&](const Panel& rows, const Panel& columns) {
+        if (strips <= 0) return;
         u32 right[ACROSS][WORDS];
 #pragma unroll
         for (int j = 0; j < ACROSS; j++) Product::round(columns[column + j * 8][v], right[j]);
 #pragma unroll
         for (int i = 0; i < DOWN; i++) {
+            if (i >= strips) break;  // the same for all of a warp
             u32 upper[WORDS], lower[WORDS];
             Product::round(rows[row + i * 16][v], upper);
             Product::round(rows[row + i * 16 + 8][v], lower);

@@ -38,9 +38,9 @@ inline u32 to_fp16(float v) {
     return sign | nearest_even(size - 0x38000000, 13);  // an exponent counts from 15, not from 127
 }
 inline float from_fp16(u32 v) {
-    float size = bits<float>((v & 0x7fff) << 13) * 0x1p112f;
-    if ((v & 0x7c00) == 0x7c00) size = v & 0x3ff ? NAN : INFINITY;
-    return v & 0x8000 ? -size : size;
+    const u32 size = v & 0x7fff, sign = (v & 0x8000) << 16;
+    const u32 finite = size < 0x400 ? bits<u32>(size * 0x1p-24f) : (size << 13) + 0x38000000;
+    return bits<float>(sign | finite | (size < 0x7c00 ? 0 : 0x7f800000));
 }
 
 }  // namespace emulator
@@ -60,25 +60,32 @@ inline unsigned int to_fp16(float low, float high) {
 
 namespace emulator {
 
-// sum += A B by a warp; A is 16 x TERMS, B TERMS x 8. Of a line of four words, a lane holds one for
-// each four words of terms: lane 4 l + i word i of row l, of row l + 8, and of column l; and sums of
-// these rows and columns 2 i and 2 i + 1.
+// sum += A B by a warp; A is 16 x TERMS, B TERMS x 8. Of a line of eight words, a lane holds two: lane
+// 4 l + i words i and i + 4 of row l, of row l + 8, and of column l; and sums of these rows and
+// columns 2 i and 2 i + 1. It leaves its words as numbers, so that each becomes one once.
 template <int PER_WORD, float (*number)(u32)>
 inline void multiply(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2], int line) {
+    typedef float Numbers __attribute__((vector_size(16)));  // of two words; 0 where they hold fewer
+    const u32 words[6] = {a[0], a[2], a[1], a[3], b[0], b[1]};
     Value own;
-    memcpy(&own, a, 16);
-    memcpy(own.words + 2, b, 8);
+    Numbers numbers[3] = {};
+    static_assert(sizeof numbers <= sizeof own, "what a lane leaves");
+    for (int k = 0; k < 6 * PER_WORD; ++k)
+        numbers[k / (2 * PER_WORD)][k % (2 * PER_WORD)] =
+            number(words[k / PER_WORD] >> k % PER_WORD * (32 / PER_WORD));
+    memcpy(&own, numbers, sizeof numbers);
     const Value* all = exchange(0xffffffff, own, line);
-    const int upper = lane() / 4, left = lane() % 4 * 2;
-    for (int i = 0; i < 4; ++i)
-        for (int k = 0; k < 8 * PER_WORD; ++k) {
-            const int word = k / PER_WORD, shift = k % PER_WORD * (32 / PER_WORD);
-            u32 held[6], other[6];
-            memcpy(held, &all[upper * 4 + word % 4], sizeof held);
-            memcpy(other, &all[(left + i % 2) * 4 + word % 4], sizeof other);
-            sum[i] += number(held[i / 2 + word / 4 * 2] >> shift) *
-                      number(other[4 + word / 4] >> shift);
+    const Value *rows = all + lane() / 4 * 4, *columns = all + lane() % 4 * 8;
+    for (int i = 0; i < 4; ++i) {
+        Numbers total = {};
+        for (int k = 0; k < 4; ++k) {
+            Numbers row, column;
+            memcpy(&row, (const Numbers*)&rows[k] + i / 2, sizeof row);
+            memcpy(&column, (const Numbers*)&columns[i % 2 * 4 + k] + 2, sizeof column);
+            total += row * column;
         }
+        sum[i] += total[0] + total[1] + total[2] + total[3];
+    }
 }
 
 inline float from_tf32(u32 v) { return bits<float>(v & ~0x1fffu); }

@@ -25,7 +25,7 @@ INSIDE void wait_for_warp(unsigned int mask, int line);
 // Leaves a value for the other lanes named in the mask and waits for theirs; all 32 come back, and
 // those of lanes that took part are valid.
 struct Value {
-    u64 words[3];
+    u64 words[6];
 };
 INSIDE const Value* exchange(unsigned int mask, const Value& value, int line);
 
