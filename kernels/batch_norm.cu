@@ -131,7 +131,7 @@ __global__ void batch_norm(const T* __restrict__ x, const T* __restrict__ mean,
                            int relu, i64 count) {
     const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(x) && aligned(y);
     for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
-        const int c = quotient(i, pixels) % channels;
+        const int c = channel_of(i, channels, pixels);
         const T m = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
         using V = decltype(v);
         v = *(const V*)(x + i);
@@ -211,7 +211,7 @@ __global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ 
     const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(gy) && aligned(x) &&
                          aligned(y) && aligned(gx);
     for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
-        const int c = quotient(i, pixels) % channels;
+        const int c = channel_of(i, channels, pixels);
         const T m = mean[c], s = invstd[c], w = weight[c], sum = sum_gy[c], product = sum_gy_xhat[c];
         using V = decltype(v);
         V g = *(const V*)(gy + i), cut = v;

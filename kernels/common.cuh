@@ -29,6 +29,12 @@ template <typename T> struct alignas(16) Vector {
 };
 template <typename T> __device__ bool aligned(const T* data) { return (u64)data % 16 == 0; }
 
+// So many elements side by side, which are moved together where they lie at a multiple of their
+// size, or of 128 bits.
+template <typename T, int COUNT> struct alignas(COUNT * sizeof(T) < 16 ? COUNT * sizeof(T) : 16) Pack {
+    T at[COUNT];
+};
+
 // Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds:
 // v is a Vector, or, behind the last whole one, a Single.
 template <typename T> struct Single {
@@ -56,4 +62,10 @@ template <> struct Limits<double> {
 __device__ inline i64 quotient(i64 a, i64 b) {
     if (((u64)(a | b) >> 32) == 0) return (u32)a / (u32)b;
     return a / b;
+}
+
+// The channel of element i of (N, C, pixels).
+__device__ inline int channel_of(i64 i, int channels, i64 pixels) {
+    const i64 plane = quotient(i, pixels);
+    return (int)(plane - quotient(plane, channels) * channels);
 }

@@ -14,7 +14,7 @@
 // its own few windows; only in a plane with a foreign index, which nobody has who unpools what was
 // pooled, it looks at all.
 //
-// One version each, but that windows of 2 x 2, the usual ones, are read by 128 bits.
+// One version each, but that windows of 2 x 2, the usual ones, are read and written by 128 bits.
 //
 // Run:  tinyfcn kernels run max_pool2d
 
@@ -57,14 +57,16 @@ struct Windows {
 // Windows of 2 x 2, side by side: a thread has those below a Vector of a line and the next line's.
 template <typename T> struct Twos {
     static constexpr int V = Vector<T>::SIZE, EACH = V / 2;
-    struct alignas(EACH * sizeof(T)) Values { T at[EACH]; };
-    struct alignas(EACH * sizeof(int)) Places { int at[EACH]; };
+    using Values = Pack<T, EACH>;
+    using Places = Pack<int, EACH>;
+    i64 plane;
     i64 corner;  // the first pixel of the first window
     int place;   // the same, in its plane
     int w;
 
     __device__ Twos(i64 i, int h, int w, int oh) : w(w) {
-        const i64 row = quotient(i, w / V), plane = quotient(row, oh);
+        const i64 row = quotient(i, w / V);
+        plane = quotient(row, oh);
         place = 2 * (int)(row - plane * oh) * w + (int)(i - row * (w / V)) * V;
         corner = plane * h * w + place;
     }
@@ -102,18 +104,31 @@ __device__ void pool_by_twos(const T* __restrict__ x, T* __restrict__ y, int* __
 
 template <typename T>
 __device__ void scatter_by_twos(const T* __restrict__ x, const int* __restrict__ indices,
-                                T* __restrict__ y, int h, int w, int oh, i64 windows) {
+                                const int* __restrict__ foreign, T* __restrict__ y, int h, int w,
+                                int oh, i64 windows) {
     FOR_EACH(i, windows / Twos<T>::EACH) {
         const Twos<T> at(i, h, w, oh);
-        const auto values = *(const typename Twos<T>::Values*)(x + i * at.EACH);
-        const auto where = *(const typename Twos<T>::Places*)(indices + i * at.EACH);
-        Vector<T> lines[2];
+        Vector<T> lines[2] = {};
+        if (foreign && foreign[at.plane]) {
+            const int plane = oh * (w / 2);
+            const i64 start = at.plane * plane;
+            for (int o = 0; o < plane; ++o) {
+                const u32 beside = (u32)indices[start + o] - at.place;
 #pragma unroll
-        for (int e = 0; e < at.EACH; ++e)
+                for (int k = 0; k < 2 * at.V; ++k)
+                    if (beside == (u32)(k / at.V * w + k % at.V))
+                        lines[k / at.V].at[k % at.V] += x[start + o];
+            }
+        } else {
+            const auto values = *(const typename Twos<T>::Values*)(x + i * at.EACH);
+            const auto where = *(const typename Twos<T>::Places*)(indices + i * at.EACH);
 #pragma unroll
-            for (int k = 0; k < 4; ++k)
-                lines[k / 2].at[2 * e + k % 2] =
-                    where.at[e] == at.pixel(e, k) ? values.at[e] : T(0);
+            for (int e = 0; e < at.EACH; ++e)
+#pragma unroll
+                for (int k = 0; k < 4; ++k)
+                    if (where.at[e] == at.pixel(e, k))
+                        lines[k / 2].at[2 * e + k % 2] = values.at[e];
+        }
         *(Vector<T>*)(y + at.corner) = lines[0];
         *(Vector<T>*)(y + at.corner + w) = lines[1];
     }
@@ -159,8 +174,8 @@ __global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ f
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
     const int* plane = indices + (i64)blockIdx.x * oh * ow;
     int mine = 0;
-    for (i64 i = threadIdx.x; i < (i64)oh * ow; i += THREADS) {
-        const int o = (int)quotient(i, ow), p = (int)(i - (i64)o * ow);
+    for (u32 i = threadIdx.x; i < (u32)(oh * ow); i += THREADS) {
+        const int o = i / ow, p = i - o * ow;
         const int r = plane[i] / w, c = plane[i] % w;
         const bool inside = o >= rows.from(r) && o < rows.to(r, oh) &&
                             p >= columns.from(c) && p < columns.to(c, ow);
@@ -181,9 +196,9 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
                               int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw,
                               int dh, int dw, i64 count) {
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
-    if (!foreign && rows.by_twos(h, oh) && columns.by_twos(w, ow) && 2 * oh == h &&
+    if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && 2 * oh == h &&
         w % Vector<T>::SIZE == 0 && aligned(x) && aligned(indices) && aligned(y))
-        return scatter_by_twos(x, indices, y, h, w, oh, count / 4);
+        return scatter_by_twos(x, indices, foreign, y, h, w, oh, count / 4);
     FOR_EACH(i, count) {
         const i64 row = quotient(i, w), plane = quotient(row, h);
         const int r = (int)(row - plane * h), c = (int)(i - row * w);
@@ -194,7 +209,7 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
         T sum = 0;
         for (int o = top; o < bottom; ++o) {
             for (int p = left; p < right; ++p) {
-                const i64 at = start + o * ow + p;
+                const i64 at = start + (o * ow + p);
                 if (indices[at] == r * w + c) sum += x[at];
             }
         }
@@ -205,7 +220,7 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
 template <typename T>
 __global__ void gather_plane(const T* __restrict__ x, const int* __restrict__ indices,
                              T* __restrict__ y, i64 input_plane, i64 output_plane, i64 count) {
-    FOR_EACH(i, count) {
+    FOR_EACH(i, count) {  // by vectors, a warp would read from twice as many sectors
         const int index = indices[i];
         const bool inside = 0 <= index && index < input_plane;  // nobody looked, so as not to wait
         y[i] = inside ? x[quotient(i, output_plane) * input_plane + index] : Limits<T>::nan();

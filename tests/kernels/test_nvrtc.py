@@ -106,7 +106,8 @@ def test_asynchronous_copies_are_waited_for_by_group():
 @pytest.mark.parametrize(
     "file, name",
     [("activation.cu", "relu"), ("activation.cu", "relu_grad"), ("batch_norm.cu", "batch_norm"),
-     ("batch_norm.cu", "batch_norm_grad"), ("max_pool.cu", "max_pool2d")],
+     ("batch_norm.cu", "batch_norm_grad"), ("max_pool.cu", "max_pool2d"),
+     ("local_response_norm.cu", "local_response_norm_grad")],
 )  # fmt: skip
 def test_memory_bound_kernels_read_by_128_bits(file, name):
     code = {usage.kernel: usage.ptx for usage in compiled(file, "sm_80")}
