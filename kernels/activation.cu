@@ -13,25 +13,25 @@
 
 #include "common.cuh"
 
-template <typename T>
-__global__ void relu(const T* __restrict__ x, T* __restrict__ y, i64 count) {
-    for_each_vector<T>(count, aligned(x) && aligned(y), [=](i64 i, auto v) {
+template <typename Stored>
+__global__ void relu(const Stored* __restrict__ x, Stored* __restrict__ y, i64 count) {
+    for_each_vector<Stored>(count, aligned(x) && aligned(y), [=](i64 i, auto v) {
         using V = decltype(v);
         v = *(const V*)(x + i);
-        for (T& e : v.at) e = e > 0 || e != e ? e : T(0);  // NaN stays, as in np.maximum
+        for (Stored& e : v.at) e = e > 0 || e != e ? e : Stored(0);  // NaN stays, as in np.maximum
         *(V*)(y + i) = v;
     });
 }
 
-template <typename T>
-__global__ void relu_grad(const T* __restrict__ gy, const T* __restrict__ y, T* __restrict__ gx,
-                          i64 count) {
-    for_each_vector<T>(count, aligned(gy) && aligned(y) && aligned(gx), [=](i64 i, auto v) {
+template <typename Stored>
+__global__ void relu_grad(const Stored* __restrict__ gy, const Stored* __restrict__ y,
+                          Stored* __restrict__ gx, i64 count) {
+    for_each_vector<Stored>(count, aligned(gy) && aligned(y) && aligned(gx), [=](i64 i, auto v) {
         using V = decltype(v);
         V g = *(const V*)(gy + i);
         v = *(const V*)(y + i);
         int k = 0;
-        for (T& e : g.at) e = v.at[k++] > 0 ? e : T(0);
+        for (Stored& e : g.at) e = v.at[k++] > 0 ? e : Stored(0);
         *(V*)(gx + i) = g;
     });
 }

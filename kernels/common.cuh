@@ -2,6 +2,8 @@
 //
 // Conventions
 //   T            float or double, the type of the arrays; sums of T are taken in T
+//   Stored       the same or half, the type of activations; what is computed with them, and what is
+//                no activation, is wide<Stored>: T, or float for half
 //   N C H W      images, channels, rows, columns of an input; OC OH OW of an output
 //   arrays       C-contiguous: (N, C, H, W) has pixel (n, c, h, w) at ((n * C + c) * H + h) * W + w
 //   i64          every index that counts elements of an array: there may be more than 2^31
@@ -15,6 +17,29 @@
 typedef long long i64;
 typedef unsigned long long u64;
 typedef unsigned int u32;
+
+// 16 bits: of float16, as activations may be stored. A kernel reads it as the float it stands for, and
+// half(v), which it stores, is v rounded to the nearest, ties to even, or infinity.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+#ifdef EMULATED
+    explicit half(float v) : bits(emulator::to_fp16(v)) {}
+    operator float() const { return emulator::from_fp16(bits); }
+#else
+    __device__ explicit half(float v) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v)); }
+    __device__ operator float() const {
+        float v;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits));
+        return v;
+    }
+#endif
+};
+
+template <typename T> struct Wide { typedef T type; };
+template <> struct Wide<half> { typedef float type; };
+template <typename Stored> using wide = typename Wide<Stored>::type;
 
 // One thread for each element, in a loop: right for any number of blocks, so that a launcher may cap
 // their number. Neighbouring threads take neighbouring elements. `count` is a kernel's last parameter.

@@ -160,7 +160,7 @@ def test_sizes_for_a_gpu() -> None:
 
 
 def test_a_wrong_answer_is_called_wrong(call: Call, copy: Path) -> None:
-    replace(copy / "activation.cu", "? e :", "? e + 1 :", of="relu")
+    replace(copy / "activation.cu", "Stored(0)", "Stored(1)", of="relu")
     status, said = call("run", "relu", "--kernels", copy)
     assert status == 1
     assert "result (2, 8, 16, 24): WRONG, largest error 1," in said

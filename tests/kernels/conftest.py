@@ -43,6 +43,12 @@ def dtype(request):
     return request.param
 
 
+@pytest.fixture(params=["float16", "float32", "float64"])
+def stored(request):
+    """The dtype of activations."""
+    return request.param
+
+
 @pytest.fixture
 def numbers(rng):
     """numbers(*shape, dtype=…): normal ones; 4-D arrays lie in memory channels last."""

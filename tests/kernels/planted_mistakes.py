@@ -77,8 +77,8 @@ MISTAKES = [
         "relu", "misaligned vector store"),
     Mistake("activation.cu", "aligned(gy) && aligned(y) && aligned(gx)", "aligned(gy)",
         "relu_grad", "misaligned vector load"),
-    Mistake("activation.cu", "e > 0 || e != e ? e : T(0)", "e > 0 ? e : T(0)", "relu", "NaN lost"),
-    Mistake("activation.cu", "v.at[k++] > 0 ? e : T(0)", "v.at[k++] >= 0 ? e : T(0)",
+    Mistake("activation.cu", "e > 0 || e != e ?", "e > 0 ?", "relu", "NaN lost"),
+    Mistake("activation.cu", "v.at[k++] > 0 ?", "v.at[k++] >= 0 ?",
         "relu_grad", ">= for >: a gradient where y is 0"),
 
     Mistake("channel_sums.cuh", "shared[threadIdx.x] = value;\n    __syncthreads();",

@@ -27,7 +27,7 @@ def emulator():
 
 def types(kernel, T):
     """The C++ type of an instance: "void(const float*, int)"."""
-    names = {**TYPES, "T": T}
+    names = {**TYPES, "T": T, "wide<T>": "float" if T == "half" else T}
     found = []
     for parameter in kernel.parameters:
         element = parameter.type.rstrip("*")
@@ -107,6 +107,8 @@ void __launch_bounds__(128, 2)
     printf("// no comment: __global__\n");
 }
 template <typename T> __global__ void before(T* x) { x[0] = SQUARE(x[0]); }
+template <typename Stored>
+__global__ void stored(const Stored* x, wide<Stored>* __restrict__ y, wide< Stored > by) {}
 __launch_bounds__(64) __global__ void ahead(const float* x, const int count) {}
 __global__ void nothing(void) {}
 __global__ void empty() {}
@@ -120,13 +122,14 @@ def test_odd_ways_to_write_a_declaration(tmp_path):
     assert [str(kernel) for kernel in kernels.values()] == [
         "spread(const T* x, const T* y, T* z, int H, int W, u64 seed, T scale, i64 count)",
         "before(T* x)",
+        "stored(const T* x, wide<T>* y, wide<T> by)",
         "ahead(const float* x, int count)",
         "nothing()",
         "empty()",
     ]
     assert instances(kernels, "odd.cu") == [
         "spread<float>", "spread<double>", "before<float>", "before<double>",
-        "ahead", "nothing", "empty",
+        "stored<half>", "stored<float>", "stored<double>", "ahead", "nothing", "empty",
     ]  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 The dtype of an activation decides. A primitive that is given float16 computes in float32, sums
 included, and rounds what it gives to float16; the gradients of weights, sums and statistics stay
 float32, and weights are float32 and are rounded only where they are multiplied. This is written
-once, around the primitives that a backend has; a kernel that reads and writes float16 itself can
-take the place of any of them.
+once, around the primitives that a backend has; those that read and write float16 themselves, as
+kernels do, are let through.
 
 NumPy has no bfloat16. Inside ``products.using("bf16")`` what primitives give is rounded to it, and
 so are the operands of products, but arrays are float32: the arithmetic of bfloat16, not its memory.
@@ -43,9 +43,14 @@ class Half(Backend):
 
     Attributes:
         rounds: whether it rounds to bfloat16 itself.
+        native: the primitives that take float16, and compute in float32. A class names its own.
     """
 
     rounds = True
+    native: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        cls.native = frozenset().union(*(vars(base).get("native", ()) for base in cls.__mro__))
 
     def cast(self, x: Array, dtype: Any) -> Array:
         """x as float32 or float16; what is too large for that becomes ∞."""
@@ -64,7 +69,8 @@ def _primitive(name: str) -> Any:
         run = getattr(super(Half, self), name)
         first, second = arguments[0], arguments[min(1, len(arguments) - 1)]
         half = first.dtype == HALF or getattr(second, "dtype", None) == HALF
-        if not half and not (self.rounds and products() == "bf16"):
+        rounds = self.rounds and products() == "bf16"
+        if name in self.native if half else not rounds:
             return run(*arguments, **options)
 
         def taken(a: Any) -> Any:
@@ -92,6 +98,19 @@ def _primitive(name: str) -> Any:
 
 for _name in (*ACTIVATIONS, *SUMS):
     setattr(Half, _name, _primitive(_name))
+
+
+def wide(dtype: Any) -> Any:
+    """What sums of an array of this dtype are, and what is computed with it."""
+    return np.dtype(np.float32) if dtype == HALF else dtype
+
+
+def alike(*arrays: Array) -> tuple[Array, ...]:
+    """The activations that a native primitive takes: all float16 where one is."""
+    if all(array.dtype != HALF for array in arrays):
+        return arrays
+    with np.errstate(over="ignore"):
+        return tuple([array.astype(HALF, copy=False) for array in arrays])
 
 
 def to_bfloat16(x: Array) -> Array:

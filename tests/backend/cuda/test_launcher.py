@@ -21,6 +21,8 @@ __global__ void turn(const float* x, float* y) {
     __syncthreads();
     y[threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
 }
+template <typename Stored>
+__global__ void scale_wide(const Stored* x, wide<Stored>* y, wide<Stored> by) { y[0] = x[0] * by; }
 """
 X = np.arange(6, dtype="float32")
 
@@ -30,6 +32,16 @@ def launch(tmp_path):
     (tmp_path / "scale.cu").write_text('#include "common.cuh"\n' + SOURCE)
     (tmp_path / "common.cuh").write_text((Emulator().folder / "common.cuh").read_text())
     return Launcher(Emulator(folder=tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_is_computed_with_float16_is_float32(launch, dtype):
+    kind = {"float16": "float32"}.get(dtype, dtype)
+    y = np.zeros(1, kind)
+    launch("scale_wide", 1, 1, X[3:].astype(dtype), y, 0.1)
+    assert y[0] == 3 * np.dtype(kind).type(0.1)
+    with pytest.raises(TypeError, match=rf"scale_wide: wide<T>\* y: expected {kind}, got int32"):
+        launch("scale_wide", 1, 1, X.astype(dtype), y.astype("int32"), 0.1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -100,8 +112,10 @@ def test_what_does_not_fit_the_declaration_is_rejected(launch, arguments, messag
 def test_what_no_kernel_takes_is_rejected(launch):
     with pytest.raises(ValueError, match="has a kernel scael; there are scale, bytes"):
         launch("scael", 1, 32, X)
-    with pytest.raises(TypeError, match="kernels work in float32 and float64, got float16"):
+    with pytest.raises(TypeError, match="scale: expected arrays of float32 or float64, got f"):
         launch("scale", 1, 32, X.astype("f2"), X, 2.0, 6)
+    with pytest.raises(TypeError, match="arrays of float16 or float32 or float64, got int32"):
+        launch("scale_wide", 1, 32, X.astype("i4"), X, 2.0)
     for grid, block in [
         ((1, 2**16, 1), (32, 1, 1)), ((1, 1, 2**16), (32, 1, 1)), ((2**31, 1, 1), (32, 1, 1)),
         ((1, 1, 1), (1025, 1, 1)), ((1, 1, 1), (32, 33, 1)),
@@ -110,5 +124,5 @@ def test_what_no_kernel_takes_is_rejected(launch):
             ValueError, match=re.escape(f"no GPU has a grid of {grid} blocks of {block}")
         ):
             launch("scale", grid, block, X, X, 2.0, 6)
-    with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, int, i64"):
+    with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, wide<T>, int"):
         launch("bytes", 1, 32, X)

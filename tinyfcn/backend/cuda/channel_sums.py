@@ -9,6 +9,7 @@ import numpy as np
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family, image_size
 from tinyfcn.backend.cuda.kernels import constant
+from tinyfcn.backend.half import wide
 
 PART, THREADS, FEW = (
     constant("channel_sums.cuh", name) for name in ("PART", "PART_THREADS", "WHOLE")
@@ -50,10 +51,10 @@ class ChannelSums(Family):
         return sums
 
     def channel_totals(self, sums: Array, factors: Array | None, dtype: Any) -> Array:
-        """Add up the parts of each channel: (results, C, parts) float64 → (results · C,) of dtype;
-        those of the last result times factors (C,)."""
+        """Add up the parts of each channel: (results, C, parts) float64 → (results · C,), ``wide``
+        of a dtype; those of the last result times factors (C,)."""
         results, channels, parts = sums.shape
-        totals = self.empty((results * channels,), dtype)
+        totals = self.empty((results * channels,), wide(dtype))
         plain = len(totals) - (0 if factors is None else channels)
         self.launch("channel_totals", len(totals), THREADS, sums, factors, totals, plain, parts)
         return totals

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyfcn.backend.base import Array, Backend
 from tinyfcn.backend.cuda.launcher import Engine, Launcher
+from tinyfcn.backend.half import wide
 
 
 class Family(Backend):
@@ -22,13 +23,16 @@ class Family(Backend):
         self.launch = Launcher(engine)
 
     def compute(self, name: str, shape: Sequence[int], *arguments: Any) -> Array:
-        """A new array of the dtype of the first argument; a thread computes an element.
+        """A new array of the dtype of the first argument, or ``wide`` where the kernel writes that;
+        a thread computes an element.
 
         The arguments are those of the kernel, but for the new array, which is the first that it
         writes, and ``count``.
         """
-        y = self.empty(shape, arguments[0].dtype)
-        place = [p.const for p in self.engine.kernels[name].parameters].index(False)
+        parameters = self.engine.kernels[name].parameters
+        place = [p.const for p in parameters].index(False)
+        dtype = arguments[0].dtype
+        y = self.empty(shape, wide(dtype) if parameters[place].type == "wide<T>*" else dtype)
         self.launch.each(name, y.size, *arguments[:place], y, *arguments[place:])
         return y
 

@@ -33,7 +33,7 @@ _NAMES = {"long long": "i64", "unsigned long long": "u64", "unsigned int": "u32"
 class Parameter(NamedTuple):
     """Of a kernel: ``const T* x``."""
 
-    type: str  # without const: "T*", "i64"
+    type: str  # without const: "T*", "wide<T>", "i64"
     name: str
     const: bool
 
@@ -43,11 +43,14 @@ class Parameter(NamedTuple):
 
 # How the products of a kernel round their operands, where its template has a type called Product.
 PRODUCTS = "Tf32", "Bf16", "Fp16"
+# What the arrays of others are of: where the type is called Stored, and where it is not.
+STORED = "half", "float", "double"
+FLOATING = STORED[1:]
 
 
 class Kernel(NamedTuple):
-    """A ``__global__`` function, or a template of one: over the type T of its arrays, or over
-    ``PRODUCTS``."""
+    """A ``__global__`` function, or a template of one: over the type T of its arrays, with wide<T>
+    that of what it computes, or over ``PRODUCTS``."""
 
     file: str
     name: str
@@ -144,13 +147,13 @@ def _read(path: Path) -> Iterator[Kernel]:
         parts = [part for part in listed.split(",") if part.split() not in ([], ["void"])]
         parameters = tuple(_parameter(part, found["T"]) for part in parts)
         body = code[: head.end()].count("\n") + 2
-        types = {None: (), "Product": PRODUCTS}.get(found["T"], ("float", "double"))
+        types = {None: (), "Product": PRODUCTS, "Stored": STORED}.get(found["T"], FLOATING)
         yield Kernel(path.name, found["name"], parameters, types, body)
 
 
 def _parameter(text: str, T: str | None) -> Parameter:
     """Of "const float* __restrict__ x"."""
-    element, *stars = text.split("*")
+    element, *stars = re.sub(rf"\bwide\s*<\s*{T}\s*>", "wide<T>", text).split("*")
     words = [word for part in (element, *stars) for word in part.split() if word not in _QUALIFIERS]
     plain = " ".join(words[:-1])
     plain = "T" if plain == T else _NAMES.get(plain, plain)

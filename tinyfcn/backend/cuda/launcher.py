@@ -17,17 +17,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tinyfcn.backend.cuda.kernels import Kernel, Parameter
+from tinyfcn.backend.half import wide
 
 THREADS = 256  # of a block, where a kernel has no shape of its own
 LARGEST_GRID = (
     1 << 12
 )  # blocks of a kernel that loops over its elements: an H200 has 1056 at a time
 
-# What a parameter may be, or an array of it; T besides, the type of the instance.
+# What a parameter may be, or an array of it; T and wide<T> besides, by the instance.
 TYPES = {
     "int": np.int32, "i64": np.int64, "u32": np.uint32, "u64": np.uint64,
     "float": np.float32, "double": np.float64,
 }  # fmt: skip
+# What T may be.
+DTYPES = {"half": np.dtype("f2"), "float": np.dtype("f4"), "double": np.dtype("f8")}
 
 
 MOST_KNOWN = 256  # of a kernel
@@ -125,7 +128,8 @@ class Launcher:
                 dtype = found
                 break
         if dtype not in plan.packing:
-            raise TypeError(f"{name}: kernels work in float32 and float64, got {dtype}")
+            taken = " or ".join(map(str, plan.packing))
+            raise TypeError(f"{name}: expected arrays of {taken}, got {dtype}")
         function, packing, known = plan.packing[dtype]
         packed = [*arguments]
         for i in plan.arrays:
@@ -165,11 +169,13 @@ class Launcher:
             raise ValueError(f"no .cu file has a kernel {name}; there are {known}")
         parameters = [*enumerate(kernel.parameters)]
         packing: dict[Any, Any] = {}
-        for T in (np.float32, np.float64):
-            named = name if "<" in name else kernel.instances[0]
-            function = named.replace("<float>", "<double>") if T is np.float64 else named
-            packers = [self._packer(f"{name}: {p}", p, {"T": T, **TYPES}) for _, p in parameters]
-            packing[np.dtype(T)] = function, packers, {}
+        functions = {DTYPES[T]: f"{kernel.name}<{T}>" for T in kernel.types if T in DTYPES}
+        if not functions:
+            functions = {_FLOAT: name if "<" in name else kernel.instances[0]}
+        for T, function in functions.items():
+            types = {"T": T, "wide<T>": wide(T), **TYPES}
+            packers = [self._packer(f"{name}: {p}", p, types) for _, p in parameters]
+            packing[T] = function, packers, {}
         typed = [i for i, p in parameters if p.type in ("T*", "T**")]
         arrays = [i for i, p in parameters if p.type.endswith("*")]
         numbers = [i for i, p in parameters if not p.type.endswith("*")]
