@@ -22,32 +22,29 @@
 
 #include "channel_sums.cuh"
 
-__device__ inline int part_size(int part, i64 count) {
-    const i64 rest = count - (i64)part * PART;
-    return rest < PART ? (int)rest : PART;
-}
-
 // A part of x, the same for all threads of its block.
-template <typename T>
-__device__ void part_moments(const T* __restrict__ x, PartWalk at, int size, i64 count,
+template <typename V, typename T>
+__device__ void part_moments(const T* __restrict__ x, PartWalk<V::SIZE> at, int size,
                              double* shared, double* mean, double* square) {
-    T values[PART_ITEMS];
+    V values[at.STEPS];
     T sum = 0;
-    const i64 first = at.number;
+    const int first = at.number;
 #pragma unroll
-    for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
-        values[k] = at.number < count ? x[at.offset] : T(0);
-        sum += values[k];
+    for (int k = 0; k < at.STEPS; ++k, at.next()) {
+        values[k] = at.number < size ? *(const V*)(x + at.offset) : V();
+        for (const T v : values[k].at) sum += v;
     }
     const T guess = (T)(block_sum(sum, shared) / size);
 
     T deviations = 0, squared = 0;
 #pragma unroll
-    for (int k = 0; k < PART_ITEMS; ++k) {
-        if (first + k * PART_THREADS < count) {
-            const T d = values[k] - guess;
-            deviations += d;
-            squared += d * d;
+    for (int k = 0; k < at.STEPS; ++k) {
+        if (first + k * at.STEP < size) {
+            for (const T v : values[k].at) {
+                const T d = v - guess;
+                deviations += d;
+                squared += d * d;
+            }
         }
     }
     const double rest = block_sum(deviations, shared);  // what rounding took from the guess
@@ -64,8 +61,12 @@ __global__ void batch_norm_parts(const T* __restrict__ x, double* __restrict__ m
                                  double* __restrict__ squares, int channels, i64 pixels, i64 count,
                                  int parts) {
     __shared__ double shared[PART_THREADS];
-    part_moments(x, PartWalk(channels, pixels, parts), part_size(blockIdx.x % parts, count), count,
-                 shared, means + blockIdx.x, squares + blockIdx.x);
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    by_groups<T>(pixels, [=](auto v) {
+        const PartWalk<v.SIZE> at(channels, pixels, channel, part);
+        part_moments<decltype(v)>(x, at, part_size(part, count), shared, means + blockIdx.x,
+                                  squares + blockIdx.x);
+    }, x);
 }
 
 // What is kept of a channel besides its mean. Any of the arrays may be null.
@@ -150,30 +151,43 @@ __global__ void batch_norm_whole(const T* __restrict__ x, const T* __restrict__ 
                                  int parts, int relu) {
     __shared__ double shared[PART_THREADS], means[WHOLE], squares[WHOLE];
     const int c = blockIdx.x;
-    for (int part = 0; part < parts; ++part)
-        part_moments(x, PartWalk(channels, pixels, c, part), part_size(part, count), count, shared,
-                     means + part, squares + part);
-    __syncthreads();
-    const Kept<T> kept{nullptr, invstd, running_mean, running_var, keep, momentum, eps, unbiased};
-    T m, s;
-    channel_moments(means, squares, kept, count, parts, shared, &m, &s);
-    if (threadIdx.x == 0) mean[c] = m;
-    const T scale = s * weight[c], shift = bias[c];
-    for (PartWalk at(channels, pixels, c, 0); at.number < count; at.next())
-        y[at.offset] = normalized(x[at.offset], m, scale, shift, relu);
+    by_groups<T>(pixels, [&](auto v) {
+        using V = decltype(v);
+        for (int part = 0; part < parts; ++part)
+            part_moments<V>(x, PartWalk<v.SIZE>(channels, pixels, c, part), part_size(part, count),
+                            shared, means + part, squares + part);
+        __syncthreads();
+        const Kept<T> kept{nullptr, invstd, running_mean, running_var, keep, momentum, eps, unbiased};
+        T m, s;
+        channel_moments(means, squares, kept, count, parts, shared, &m, &s);
+        if (threadIdx.x == 0) mean[c] = m;
+        const T scale = s * weight[c], shift = bias[c];
+        for (PartWalk<v.SIZE> at(channels, pixels, c, 0); at.number < (int)count; at.next()) {
+            v = *(const V*)(x + at.offset);
+            for (T& e : v.at) e = normalized(e, m, scale, shift, relu);
+            *(V*)(y + at.offset) = v;
+        }
+    }, x, y);
 }
 
 // A part of gy, the same for all threads of its block; y may be null.
-template <typename T>
+template <typename V, typename T>
 __device__ void part_gradients(const T* __restrict__ gy, const T* __restrict__ x, T mean,
-                               const T* __restrict__ y, PartWalk at, i64 count, double* shared,
-                               double* sums, double* products) {
+                               const T* __restrict__ y, PartWalk<V::SIZE> at, int size,
+                               double* shared, double* sums, double* products) {
     T sum = 0, product = 0;
 #pragma unroll
-    for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
-        if (at.number < count && (!y || y[at.offset] > 0)) {
-            sum += gy[at.offset];
-            product += gy[at.offset] * (x[at.offset] - mean);
+    for (int k = 0; k < at.STEPS; ++k, at.next()) {
+        if (at.number < size) {
+            const V g = *(const V*)(gy + at.offset), v = *(const V*)(x + at.offset);
+            V cut = {};
+            if (y) cut = *(const V*)(y + at.offset);
+            for (int e = 0; e < V::SIZE; ++e) {
+                if (!y || cut.at[e] > 0) {
+                    sum += g.at[e];
+                    product += g.at[e] * (v.at[e] - mean);
+                }
+            }
         }
     }
     const double part_sum = block_sum(sum, shared);
@@ -191,15 +205,33 @@ __global__ void batch_norm_grad_parts(const T* __restrict__ gy, const T* __restr
                                       double* __restrict__ sums, double* __restrict__ products,
                                       int channels, i64 pixels, i64 count, int parts) {
     __shared__ double shared[PART_THREADS];
-    part_gradients(gy, x, mean[blockIdx.x / parts], y, PartWalk(channels, pixels, parts), count,
-                   shared, sums + blockIdx.x, products + blockIdx.x);
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    by_groups<T>(pixels, [=](auto v) {
+        const PartWalk<v.SIZE> at(channels, pixels, channel, part);
+        part_gradients<decltype(v)>(gy, x, mean[channel], y, at, part_size(part, count), shared,
+                                    sums + blockIdx.x, products + blockIdx.x);
+    }, gy, x, y);
 }
 
+// What a channel has besides its pixels.
 template <typename T>
-__device__ T input_gradient(T gy, T x, T mean, T invstd, T weight, T sum_gy, T sum_gy_xhat,
-                            T share) {
-    const T xhat = (x - mean) * invstd;
-    return weight * invstd * (gy - share * (sum_gy + xhat * sum_gy_xhat));
+struct Channel {
+    T mean, invstd, weight, sum_gy, sum_gy_xhat, share;
+};
+
+// Of the elements from i on; y may be null.
+template <typename V, typename T>
+__device__ V input_gradients(const T* __restrict__ gy, const T* __restrict__ x,
+                             const T* __restrict__ y, i64 i, const Channel<T>& of) {
+    V g = *(const V*)(gy + i), cut = {};
+    const V v = *(const V*)(x + i);
+    if (y) cut = *(const V*)(y + i);
+    for (int e = 0; e < V::SIZE; ++e) {
+        if (y && !(cut.at[e] > 0)) g.at[e] = 0;
+        const T xhat = (v.at[e] - of.mean) * of.invstd;
+        g.at[e] = of.weight * of.invstd * (g.at[e] - of.share * (of.sum_gy + xhat * of.sum_gy_xhat));
+    }
+    return g;
 }
 
 template <typename T>
@@ -212,17 +244,9 @@ __global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ 
                          aligned(y) && aligned(gx);
     for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
         const int c = channel_of(i, channels, pixels);
-        const T m = mean[c], s = invstd[c], w = weight[c], sum = sum_gy[c], product = sum_gy_xhat[c];
+        const Channel<T> of{mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c], share};
         using V = decltype(v);
-        V g = *(const V*)(gy + i), cut = v;
-        if (y) cut = *(const V*)(y + i);
-        v = *(const V*)(x + i);
-        int k = 0;
-        for (T& e : g.at) {
-            if (y && !(cut.at[k] > 0)) e = 0;
-            e = input_gradient(e, v.at[k++], m, s, w, sum, product, share);
-        }
-        *(V*)(gx + i) = g;
+        *(V*)(gx + i) = input_gradients<V>(gy, x, y, i, of);
     });
 }
 
@@ -237,18 +261,20 @@ __global__ void batch_norm_grad_whole(const T* __restrict__ gy, const T* __restr
     __shared__ double shared[PART_THREADS], sums[WHOLE], products[WHOLE];
     const int c = blockIdx.x;
     const T m = mean[c], s = invstd[c], w = weight[c];
-    for (int part = 0; part < parts; ++part)
-        part_gradients(gy, x, m, y, PartWalk(channels, pixels, c, part), count, shared, sums + part,
-                       products + part);
-    __syncthreads();
-    const T sum = (T)parts_sum(sums, parts, shared);
-    const T product = (T)(parts_sum(products, parts, shared) * s);
-    if (threadIdx.x == 0) {
-        sum_gy[c] = sum;
-        sum_gy_xhat[c] = product;
-    }
-    for (PartWalk at(channels, pixels, c, 0); at.number < count; at.next()) {
-        const T g = !y || y[at.offset] > 0 ? gy[at.offset] : T(0);
-        gx[at.offset] = input_gradient(g, x[at.offset], m, s, w, sum, product, share);
-    }
+    by_groups<T>(pixels, [&](auto v) {
+        using V = decltype(v);
+        for (int part = 0; part < parts; ++part)
+            part_gradients<V>(gy, x, m, y, PartWalk<v.SIZE>(channels, pixels, c, part),
+                              part_size(part, count), shared, sums + part, products + part);
+        __syncthreads();
+        const T sum = (T)parts_sum(sums, parts, shared);
+        const T product = (T)(parts_sum(products, parts, shared) * s);
+        if (threadIdx.x == 0) {
+            sum_gy[c] = sum;
+            sum_gy_xhat[c] = product;
+        }
+        const Channel<T> of{m, s, w, sum, product, share};
+        for (PartWalk<v.SIZE> at(channels, pixels, c, 0); at.number < (int)count; at.next())
+            *(V*)(gx + at.offset) = input_gradients<V>(gy, x, y, at.offset, of);
+    }, gy, x, y, gx);
 }

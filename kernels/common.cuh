@@ -57,19 +57,18 @@ template <typename T> __device__ bool aligned(const T* data) { return (u64)data 
 // So many elements side by side, which are moved together where they lie at a multiple of their
 // size, or of 128 bits.
 template <typename T, int COUNT> struct alignas(COUNT * sizeof(T) < 16 ? COUNT * sizeof(T) : 16) Pack {
+    static constexpr int SIZE = COUNT;
     T at[COUNT];
+    static __device__ bool fits(const T* data) { return (u64)data % alignof(Pack) == 0; }
 };
 
 // Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds:
-// v is a Vector, or, behind the last whole one, a Single.
-template <typename T> struct Single {
-    T at[1];
-};
+// v is a Vector, or, behind the last whole one, a Pack of one.
 template <typename T, typename Work>
 __device__ void for_each_vector(i64 count, bool vectors, Work work) {
     const i64 whole = vectors ? count / Vector<T>::SIZE : 0, rest = whole * Vector<T>::SIZE;
     FOR_EACH(i, whole) work(i * Vector<T>::SIZE, Vector<T>());
-    FOR_EACH(i, count - rest) work(rest + i, Single<T>());
+    FOR_EACH(i, count - rest) work(rest + i, Pack<T, 1>());
 }
 
 template <typename T> struct Limits;

@@ -16,17 +16,20 @@
 #include "channel_sums.cuh"
 
 // The sum of a part, for each thread of its block; y and gx may be null.
-template <typename T>
+template <typename V, typename T>
 __device__ double part_sum(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ gx,
-                           PartWalk at, i64 count, double* shared) {
+                           PartWalk<V::SIZE> at, int size, double* shared) {
     T sum = 0;
 #pragma unroll
-    for (int k = 0; k < PART_ITEMS; ++k, at.next()) {
-        if (at.number < count) {
-            T v = x[at.offset];
-            if (y && !(y[at.offset] > 0)) v = 0;
-            if (gx) gx[at.offset] = v;
-            sum += v;
+    for (int k = 0; k < at.STEPS; ++k, at.next()) {
+        if (at.number < size) {
+            V v = *(const V*)(x + at.offset), cut = {};
+            if (y) cut = *(const V*)(y + at.offset);
+            for (int e = 0; e < V::SIZE; ++e) {
+                if (y && !(cut.at[e] > 0)) v.at[e] = 0;
+                sum += v.at[e];
+            }
+            if (gx) *(V*)(gx + at.offset) = v;
         }
     }
     return block_sum(sum, shared);
@@ -38,8 +41,12 @@ __global__ void sum_pixels(const T* __restrict__ x, const T* __restrict__ y, T* 
                            double* __restrict__ sums, int channels, i64 pixels, i64 count,
                            int parts) {
     __shared__ double shared[PART_THREADS];
-    const double sum = part_sum(x, y, gx, PartWalk(channels, pixels, parts), count, shared);
-    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    by_groups<T>(pixels, [=](auto v) {
+        const PartWalk<v.SIZE> at(channels, pixels, channel, part);
+        const double sum = part_sum<decltype(v)>(x, y, gx, at, part_size(part, count), shared);
+        if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+    }, x, y, gx);
 }
 
 // A block a channel, of at most WHOLE parts.
@@ -48,11 +55,13 @@ __global__ void sum_pixels_whole(const T* __restrict__ x, const T* __restrict__ 
                                  T* __restrict__ gx, T* __restrict__ totals, int channels,
                                  i64 pixels, i64 count, int parts) {
     __shared__ double shared[PART_THREADS], sums[WHOLE];
-    for (int part = 0; part < parts; ++part) {
-        const PartWalk at(channels, pixels, blockIdx.x, part);
-        const double sum = part_sum(x, y, gx, at, count, shared);
-        if (threadIdx.x == 0) sums[part] = sum;
-    }
+    by_groups<T>(pixels, [=](auto v) {
+        for (int part = 0; part < parts; ++part) {
+            const PartWalk<v.SIZE> at(channels, pixels, blockIdx.x, part);
+            const double sum = part_sum<decltype(v)>(x, y, gx, at, part_size(part, count), shared);
+            if (threadIdx.x == 0) sums[part] = sum;
+        }
+    }, x, y, gx);
     __syncthreads();
     const double sum = parts_sum(sums, parts, shared);
     if (threadIdx.x == 0) totals[blockIdx.x] = (T)sum;

@@ -221,8 +221,8 @@ def test_classes_of_a_pixel(launch, large):
 
 def test_channels_of_normalization(launch, large):
     means, squares = np.empty(3), np.empty(3)
-    launch("batch_norm_parts", 3, 256, large, means, squares, 3, HALF, 1, 1)
-    assert means.tolist() == [1, 2, 300] and not squares.any()
+    launch("batch_norm_parts", 3, 256, large, means, squares, 3, HALF, 4, 1)
+    assert means.tolist() == [0.25, 0.5, 75] and squares.tolist() == [0.75, 3, 67500]
     y = new(1)
     launch.each("local_response_norm", 1, large, y, 3, HALF, 5, 0.5, 1.0, 1.0)
     np.testing.assert_allclose(y, 1 / (1 + 0.5 * (1 + 4 + 300**2)), rtol=1e-6)
@@ -230,5 +230,10 @@ def test_channels_of_normalization(launch, large):
 
 def test_channels_of_a_sum(launch, large):
     sums = np.empty(3)
-    launch("sum_pixels", 3, 256, large, None, None, sums, 3, HALF, 1, 1)
+    launch("sum_pixels", 3, 256, large, None, None, sums, 3, HALF, 4, 1)
     assert sums.tolist() == [1, 2, 300]
+    pixels = 2**31 + 2**12
+    x, sums = zeros(2 * pixels), np.empty(2)
+    x[1024] = 7  # of thread 0, after a step
+    launch("sum_pixels", 2, 256, x, None, None, sums, 2, pixels, 2048, 1)
+    assert sums.tolist() == [7, 0]

@@ -109,7 +109,8 @@ def test_asynchronous_copies_are_waited_for_by_group():
     "file, name",
     [("activation.cu", "relu"), ("activation.cu", "relu_grad"), ("batch_norm.cu", "batch_norm"),
      ("batch_norm.cu", "batch_norm_grad"), ("max_pool.cu", "max_pool2d"),
-     ("local_response_norm.cu", "local_response_norm_grad")],
+     ("local_response_norm.cu", "local_response_norm_grad"),
+     ("batch_norm.cu", "batch_norm_parts"), ("batch_norm.cu", "batch_norm_grad_whole")],
 )  # fmt: skip
 def test_memory_bound_kernels_read_by_128_bits(file, name):
     code = {usage.kernel: usage.ptx for usage in compiled(file, "sm_80")}
