@@ -2,8 +2,8 @@
 //
 // The count = N * pixels elements of a channel are numbered image by image and cut into parts
 // of PART. A block has one part: each thread adds PART_ITEMS elements in T, the block adds its threads
-// as a tree in double, and writes one number. A second kernel adds the parts. So no sum in float has
-// more than PART_ITEMS terms. A thread has GROUP elements side by side, then others; or single ones,
+// in double, and writes one number. A second kernel adds the parts. So no sum in float has more
+// than PART_ITEMS terms. A thread has GROUP elements side by side, then others; or single ones,
 // where images are no multiple of GROUP, or an array begins where no GROUP may be read at once.
 
 #pragma once
@@ -14,6 +14,7 @@ constexpr int PART = 4096;  // elements
 constexpr int PART_THREADS = 256;
 constexpr int PART_ITEMS = PART / PART_THREADS;
 constexpr int GROUP = 4;
+constexpr int ADDERS = 16;
 constexpr int WHOLE = 4;  // parts of a channel that are few: then one block may do them all
 
 __device__ inline int part_size(int part, i64 count) {
@@ -66,15 +67,18 @@ template <int COUNT> struct PartWalk {
     static __device__ int at_most_far(i64 pixels) { return pixels < 1 << 30 ? (int)pixels : 1 << 30; }
 };
 
-// The sum of the values of all PART_THREADS threads, for each of them. `shared` has as many places.
+// The sum of the values of all PART_THREADS threads, for each of them: some threads add every
+// ADDERS-th, then all add what these have. `shared` has a place for each thread.
 __device__ inline double block_sum(double value, double* shared) {
     shared[threadIdx.x] = value;
     __syncthreads();
-    for (u32 half = PART_THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-        __syncthreads();
+    if (threadIdx.x < ADDERS) {
+        for (int t = threadIdx.x + ADDERS; t < PART_THREADS; t += ADDERS) value += shared[t];
+        shared[threadIdx.x] = value;
     }
-    const double sum = shared[0];
+    __syncthreads();
+    double sum = 0;
+    for (int t = 0; t < ADDERS; t++) sum += shared[t];
     __syncthreads();  // nobody writes the next values before all have read
     return sum;
 }

@@ -76,16 +76,19 @@ inline void multiply(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2], int 
     memcpy(&own, numbers, sizeof numbers);
     const Value* all = exchange(0xffffffff, own, line);
     const Value *rows = all + lane() / 4 * 4, *columns = all + lane() % 4 * 8;
-    for (int i = 0; i < 4; ++i) {
-        Numbers total = {};
-        for (int k = 0; k < 4; ++k) {
-            Numbers row, column;
-            memcpy(&row, (const Numbers*)&rows[k] + i / 2, sizeof row);
-            memcpy(&column, (const Numbers*)&columns[i % 2 * 4 + k] + 2, sizeof column);
-            total += row * column;
-        }
-        sum[i] += total[0] + total[1] + total[2] + total[3];
+    Numbers totals[4] = {};
+    for (int k = 0; k < 4; ++k) {
+        Numbers row[2], column[2];
+        memcpy(row, &rows[k], sizeof row);
+        memcpy(&column[0], (const Numbers*)&columns[k] + 2, sizeof column[0]);
+        memcpy(&column[1], (const Numbers*)&columns[4 + k] + 2, sizeof column[1]);
+        totals[0] += row[0] * column[0];
+        totals[1] += row[0] * column[1];
+        totals[2] += row[1] * column[0];
+        totals[3] += row[1] * column[1];
     }
+    for (int i = 0; i < 4; ++i)
+        sum[i] += (totals[i][0] + totals[i][1]) + (totals[i][2] + totals[i][3]);
 }
 
 inline float from_tf32(u32 v) { return bits<float>(v & ~0x1fffu); }
