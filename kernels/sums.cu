@@ -16,17 +16,17 @@
 #include "channel_sums.cuh"
 
 // The sum of a part, for each thread of its block; y and gx may be null.
-template <typename V, typename T>
-__device__ double part_sum(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ gx,
-                           PartWalk<V::SIZE> at, int size, double* shared) {
-    T sum = 0;
+template <typename V, typename Stored>
+__device__ double part_sum(const Stored* __restrict__ x, const Stored* __restrict__ y,
+                           Stored* __restrict__ gx, PartWalk<V::SIZE> at, int size, double* shared) {
+    wide<Stored> sum = 0;
 #pragma unroll
     for (int k = 0; k < at.STEPS; ++k, at.next()) {
         if (at.number < size) {
             V v = *(const V*)(x + at.offset), cut = {};
             if (y) cut = *(const V*)(y + at.offset);
             for (int e = 0; e < V::SIZE; ++e) {
-                if (y && !(cut.at[e] > 0)) v.at[e] = 0;
+                if (y && !(cut.at[e] > 0)) v.at[e] = Stored(0);
                 sum += v.at[e];
             }
             if (gx) *(V*)(gx + at.offset) = v;
@@ -36,13 +36,13 @@ __device__ double part_sum(const T* __restrict__ x, const T* __restrict__ y, T* 
 }
 
 // A block a part.
-template <typename T>
-__global__ void sum_pixels(const T* __restrict__ x, const T* __restrict__ y, T* __restrict__ gx,
-                           double* __restrict__ sums, int channels, i64 pixels, i64 count,
-                           int parts) {
+template <typename Stored>
+__global__ void sum_pixels(const Stored* __restrict__ x, const Stored* __restrict__ y,
+                           Stored* __restrict__ gx, double* __restrict__ sums, int channels,
+                           i64 pixels, i64 count, int parts) {
     __shared__ double shared[PART_THREADS];
     const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
-    by_groups<T>(pixels, [=](auto v) {
+    by_groups<Stored>(pixels, [=](auto v) {
         const PartWalk<v.SIZE> at(channels, pixels, channel, part);
         const double sum = part_sum<decltype(v)>(x, y, gx, at, part_size(part, count), shared);
         if (threadIdx.x == 0) sums[blockIdx.x] = sum;
@@ -50,12 +50,12 @@ __global__ void sum_pixels(const T* __restrict__ x, const T* __restrict__ y, T* 
 }
 
 // A block a channel, of at most WHOLE parts.
-template <typename T>
-__global__ void sum_pixels_whole(const T* __restrict__ x, const T* __restrict__ y,
-                                 T* __restrict__ gx, T* __restrict__ totals, int channels,
-                                 i64 pixels, i64 count, int parts) {
+template <typename Stored>
+__global__ void sum_pixels_whole(const Stored* __restrict__ x, const Stored* __restrict__ y,
+                                 Stored* __restrict__ gx, wide<Stored>* __restrict__ totals,
+                                 int channels, i64 pixels, i64 count, int parts) {
     __shared__ double shared[PART_THREADS], sums[WHOLE];
-    by_groups<T>(pixels, [=](auto v) {
+    by_groups<Stored>(pixels, [=](auto v) {
         for (int part = 0; part < parts; ++part) {
             const PartWalk<v.SIZE> at(channels, pixels, blockIdx.x, part);
             const double sum = part_sum<decltype(v)>(x, y, gx, at, part_size(part, count), shared);
@@ -64,7 +64,7 @@ __global__ void sum_pixels_whole(const T* __restrict__ x, const T* __restrict__ 
     }, x, y, gx);
     __syncthreads();
     const double sum = parts_sum(sums, parts, shared);
-    if (threadIdx.x == 0) totals[blockIdx.x] = (T)sum;
+    if (threadIdx.x == 0) totals[blockIdx.x] = (wide<Stored>)sum;
 }
 
 // A block a channel. Those from `plain` on are multiplied by factors, of the first of these on.

@@ -320,7 +320,8 @@ MISTAKES = [
     Mistake("resample.cu", "x + (plane * h + r) * w", "x + (int)(plane * h + r) * w",
         "resample2d", "int overflow", LARGE),
 
-    Mistake("sums.cu", "T sum = 0;", "T sum;", "sum_pixels", "uninitialised accumulator"),
+    Mistake("sums.cu", "wide<Stored> sum = 0;", "wide<Stored> sum;",
+        "sum_pixels", "uninitialised accumulator"),
     Mistake("sums.cu", "if (at.number < size) {", "if (at.number <= size) {",
         "sum_pixels", "<= for <: an element of the next channel"),
     Mistake("sums.cu", "sums[blockIdx.x] = sum;", "sums[blockIdx.x] = (float)sum;",

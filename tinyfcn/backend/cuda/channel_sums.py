@@ -9,7 +9,7 @@ import numpy as np
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family, image_size
 from tinyfcn.backend.cuda.kernels import constant
-from tinyfcn.backend.half import wide
+from tinyfcn.backend.half import alike, wide
 
 PART, THREADS, FEW = (
     constant("channel_sums.cuh", name) for name in ("PART", "PART_THREADS", "WHOLE")
@@ -20,11 +20,14 @@ WHOLE = PART * FEW  # elements of a channel that one block takes
 class ChannelSums(Family):
     """``sum_pixels``, and what other families need to sum over pixels."""
 
+    native = frozenset({"sum_pixels"})
+
     def sum_pixels(self, x: Array) -> Array:
         return self._sum_pixels(x, None, None)
 
     def relu_bias_grad(self, gy: Array, y: Array) -> tuple[Array, Array]:
         """relu_grad and, of what it gives, sum_pixels."""
+        gy, y = alike(gy, y)
         gx = self.empty(gy.shape, gy.dtype)
         return gx, self._sum_pixels(gy, y, gx)
 
@@ -34,7 +37,7 @@ class ChannelSums(Family):
         channels, pixels = image_size(x)
         if (count := len(x) * pixels) > WHOLE:
             return self.channel_totals(self.channel_parts("sum_pixels", 1, *arrays), None, x.dtype)
-        totals = self.empty((channels,), x.dtype)
+        totals = self.empty((channels,), wide(x.dtype))
         sizes = channels, pixels, count, -(-count // PART)
         self.launch("sum_pixels_whole", channels, THREADS, *arrays, totals, *sizes)
         return totals

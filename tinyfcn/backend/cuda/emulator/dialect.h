@@ -23,8 +23,9 @@
 #define __CUDA_ARCH__ 750
 
 // Blocks run one after the other on one thread of the system, so what is thread-local is the
-// block's; and nothing else in a library is, so that its TLS segment is the shared memory.
-#define __shared__ thread_local
+// block's; and nothing else in a library is, so that its TLS segment is the shared memory. What only a
+// lambda uses counts as unused for g++.
+#define __shared__ thread_local __attribute__((unused))
 
 // ---- vectors ----
 
