@@ -118,6 +118,44 @@ def test_memory_bound_kernels_read_by_128_bits(file, name):
         assert re.search(rf"ld\.global(\.nc)?\.{load}", code[f"{name}<{T}>"])
 
 
+def test_what_the_lesson_says_of_occupancy_is_what_is_compiled():
+    lesson = (folder() / "README.md").read_text("utf-8")
+    usages = [*compiled("activation.cu", "sm_80"), *compiled("gemm.cu", "sm_80")]
+    of = {usage.kernel.removesuffix("<float>"): usage for usage in usages}
+    relu, fifth, sixth, last = (of[name] for name in ("relu", "gemm_5", "gemm_6", "gemm_7<Tf32>"))
+    assert re.findall(r"^.* registers +\d+ bytes .*$", lesson, re.MULTILINE) == [
+        str(relu),
+        str(last),
+    ]
+    lesson, most, each = " ".join(lesson.split()), 64, -(-last.registers // 8) * 8
+    assert {nvrtc.ROOM[name].warps for name in ("sm_80", "sm_90")} == {most}
+    assert (relu.blocks * relu.threads, 8 * last.blocks * last.threads) == (32 * most, 32 * most)
+    assert (fifth.blocks, sixth.blocks, last.blocks) == (1, 2, 2)
+    code = of["gemm_4"].ptx
+    loads, products = (len(re.findall(word, code)) for word in (r"ld\.shared", r"fma\.rn"))
+    for words in (
+        f"of the {most} that", f"Its {4 * nvrtc.REGISTERS:,} registers", f"has all {most},",
+        f"takes {each} registers", f"a block {each * last.threads:,}: two have room, 8 warps",
+        f"{fifth.registers} registers of `gemm_5` let one block in, its {sixth.registers} let two",
+        f"{loads} loads for {products} of them", f"{products / (products + loads):.0%} is the most",
+    ):  # fmt: skip
+        assert words in lesson, words
+
+
+def test_blocks_have_room_by_warps_registers_and_shared_memory():
+    def blocks(architecture, threads, registers, shared=0):
+        return nvrtc.Usage("k", architecture, threads, registers, shared, 0, 0, "").blocks
+
+    assert blocks("sm_80", 256, 32) == 8  # all 64 warps
+    assert blocks("sm_80", 32, 16) == 32  # as many blocks as there may be
+    assert blocks("sm_80", 256, 33) == 6  # 40 registers: 12 warps in a quarter, 48 in all
+    assert blocks("sm_80", 128, 205) == 2  # 208: 2 in a quarter, 8 in all
+    assert blocks("sm_80", 256, 128, 80 << 10) == 2  # 2 x 81 of 164 KiB
+    assert blocks("sm_80", 128, 32, 48 << 10) == 3 and blocks("sm_90", 128, 32, 48 << 10) == 4
+    assert blocks("sm_75", 128, 32, 32 << 10) == 2 and blocks("sm_75", 256, 32) == 4
+    assert blocks("sm_120", 1024, 42) == 1 and blocks("sm_0", 32, 32) == 0
+
+
 def test_warnings_errors_and_spills_are_found(tmp_path):
     source = tmp_path / "bad.cu"
     source.write_text("__global__ void bad(float* x) {\n    int unused;\n    x[0] = 1;\n}\n")

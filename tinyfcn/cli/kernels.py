@@ -39,7 +39,7 @@ from tinyfcn.cli.errors import UsageError
 from tinyfcn.cli.parser import Parser, did_you_mean, integer
 from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, larger, multiply_adds, rounding, sizes
 from tinyfcn.kernel_lab.every_size import LEAST, look, ranges, shells, within
-from tinyfcn.kernel_lab.roofline import HEADINGS, table
+from tinyfcn.kernel_lab.roofline import HEADINGS, ridges, table
 from tinyfcn.kernel_lab.work import Launch, exact, verdicts, work
 from tinyfcn.training.report import bar
 
@@ -262,7 +262,7 @@ def _row(cost: Cost, folder: Path) -> str:
 
 
 def resources(options: argparse.Namespace) -> int:
-    """Registers, shared memory and spills of every kernel, by NVRTC."""
+    """Registers, shared memory, spills and resident blocks of every kernel, by NVRTC."""
     usages = nvrtc.compile_all(options.arch)
     print(*usages, sep="\n")
     spilled = [usage for usage in usages if usage.spills]
@@ -273,7 +273,7 @@ def resources(options: argparse.Namespace) -> int:
 
 def roofline(options: argparse.Namespace) -> None:
     """How near each version of the product comes to the peak of two GPUs at best."""
-    print(*HEADINGS, *table(), sep="\n")
+    print(*HEADINGS, *table(), *ridges(), sep="\n")
 
 
 def debug(options: argparse.Namespace) -> int:

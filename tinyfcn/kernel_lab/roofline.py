@@ -28,6 +28,10 @@ class Machine(NamedTuple):
     tflops: tuple[float, ...]  # without sparsity
     gbytes: float  # of memory in a second
 
+    def ridge(self, kind: str) -> float:
+        """Operations for each byte for which arithmetic takes as long as memory."""
+        return 1000 * self.tflops[KINDS.index(kind)] / self.gbytes
+
 
 HEADINGS = (
     "| kernel | products a turn | operations a byte | A100: turns | A100: memory | H200: turns | "
@@ -53,6 +57,14 @@ def per_turn_and_byte(costs: list[Cost]) -> tuple[float, float]:
     return m * n * k / turns, 2 * m * n * k / (SECTOR * sum(c.cost for c in read))
 
 
+def ridges() -> Iterator[str]:
+    """A row of Markdown for each GPU."""
+    yield f"\n| ridge, operations a byte | {' | '.join(KINDS)} |\n|---|---|---|---|"
+    for machine in MACHINES:
+        cells = (f"{machine.ridge(kind):.1f}" for kind in KINDS)
+        yield f"| {machine.name} | {' | '.join(cells)} |"
+
+
 def table() -> Iterator[str]:
     """A row of Markdown for every version of the matrix product."""
     for version, kind in [*itertools.product("123456", KINDS[:1]), ("7", "tf32"), ("7", "bf16")]:
@@ -64,7 +76,7 @@ def table() -> Iterator[str]:
         turn, byte = per_turn_and_byte(costs)
         cells = [f"`{launch.function.replace('<float>', '')}`", f"{turn:.0f}", f"{byte:.1f}"]
         for machine in MACHINES:
-            most, tflops = (of[KINDS.index(kind)] for of in (machine.products, machine.tflops))
-            inside, memory = min(turn / most, 1), min(byte * machine.gbytes / tflops / 1000, 1)
+            inside = min(turn / machine.products[KINDS.index(kind)], 1)
+            memory = min(byte / machine.ridge(kind), 1)
             cells += [f"{inside:.0%}", f"{memory:.0%}"]
         yield f"| {' | '.join(cells)} |"

@@ -2,7 +2,7 @@
 
 It is the compiler and these are the options that CuPy uses on a GPU; a warning is an error. The
 emulator's g++ cannot stand in for it: it accepts what a GPU has not, such as the headers of the
-system. ``tinyfcn kernels resources`` prints what comes out.
+system. ``tinyfcn kernels resources`` prints what comes out, and how many blocks have room.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinyfcn.backend.cuda.kernels import declared, folder, instances
+from tinyfcn.backend.cuda.launcher import THREADS
 from tinyfcn.backend.errors import BackendError
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
@@ -29,21 +30,52 @@ class NvrtcError(BackendError):
     """The NVRTC library is missing on this machine, or does not accept a file, or warns."""
 
 
+class Room(NamedTuple):
+    """What a multiprocessor holds at a time, besides four times ``REGISTERS``."""
+
+    warps: int
+    blocks: int
+    shared: int  # bytes, of which each block has some kept for the system
+    kept: int = 1024
+
+
+REGISTERS = 1 << 14  # of a quarter of a multiprocessor, which every fourth warp has for its own
+ROOM = {
+    "sm_75": Room(32, 16, 64 << 10, kept=0), "sm_80": Room(64, 32, 164 << 10),
+    "sm_86": Room(48, 16, 100 << 10), "sm_89": Room(48, 24, 100 << 10),
+    "sm_90": Room(64, 32, 228 << 10), "sm_100": Room(64, 32, 228 << 10),
+    "sm_120": Room(48, 24, 100 << 10),
+}  # fmt: skip
+
+
 class Usage(NamedTuple):
     """What one kernel takes of a multiprocessor, and its code."""
 
     kernel: str
     architecture: str
+    threads: int  # of a block
     registers: int  # of a thread
     shared: int  # bytes of a block, without dynamic shared memory
     spills: int  # bytes that did not fit into registers, stored and loaded
     stack: int  # bytes of a thread
     ptx: str  # its body in NVIDIA's portable assembly language
 
+    @property
+    def blocks(self) -> int:
+        """How many a multiprocessor has room for; 0 if it is not known (``ROOM``)."""
+        room = ROOM.get(self.architecture, Room(0, 0, 0))
+        warps = -(-self.threads // 32)
+        quarter = REGISTERS // (32 * -(-self.registers // 8) * 8)  # given out by eight
+        return min(
+            room.blocks, room.warps // warps, 4 * quarter // warps,
+            room.shared // max(self.shared + room.kept, 1),
+        )  # fmt: skip
+
     def __str__(self) -> str:
         return (
             f"{self.kernel:32} {self.architecture} {self.registers:4} registers "
-            f"{self.shared:6} bytes shared {self.stack:4} stack {self.spills:4} spilled"
+            f"{self.shared:6} bytes shared {self.stack:4} stack {self.spills:4} spilled "
+            f"{self.blocks or '?':>3} x {self.threads} threads"
         )
 
 
@@ -106,6 +138,7 @@ def compile_file(source: Path, names: Sequence[str], architecture: str) -> list[
     return [
         Usage(
             lowered.get(symbol, symbol), architecture,
+            threads=_total(r"\.maxntid (\d+)", bodies[symbol]) or THREADS,
             registers=_total(r"Used (\d+) registers", report),
             shared=_total(r"(\d+) bytes smem", report),
             spills=_total(r"(\d+) bytes spill", report),
