@@ -309,8 +309,8 @@ def test_one_sentence_says_what_is_wrong(call: Call, words: str, sentence: str) 
 
 
 def test_what_does_not_compile_is_an_error(call: Call, copy: Path) -> None:
-    replace(copy / "sums.cu", "T sum = 0;", "T sum = nothing;", of="part_sum")
-    status, said = call("run", "sum_pixels", "--kernels", copy)
+    replace(copy / "activation.cu", "e > 0", "e > nothing", of="relu")
+    status, said = call("run", "relu", "--kernels", copy)
     assert status == 2
     assert "'nothing' was not declared" in said
 
