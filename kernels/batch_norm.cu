@@ -23,9 +23,10 @@
 #include "channel_sums.cuh"
 
 // A part of x, the same for all threads of its block.
-template <typename V, typename T>
-__device__ void part_moments(const T* __restrict__ x, PartWalk<V::SIZE> at, int size,
+template <typename V, typename Stored>
+__device__ void part_moments(const Stored* __restrict__ x, PartWalk<V::SIZE> at, int size,
                              double* shared, double* mean, double* square) {
+    using T = wide<Stored>;
     V values[at.STEPS];
     T sum = 0;
     const int first = at.number;
@@ -56,13 +57,13 @@ __device__ void part_moments(const T* __restrict__ x, PartWalk<V::SIZE> at, int 
 }
 
 // A block a part; means and squares are (channels, parts).
-template <typename T>
-__global__ void batch_norm_parts(const T* __restrict__ x, double* __restrict__ means,
+template <typename Stored>
+__global__ void batch_norm_parts(const Stored* __restrict__ x, double* __restrict__ means,
                                  double* __restrict__ squares, int channels, i64 pixels, i64 count,
                                  int parts) {
     __shared__ double shared[PART_THREADS];
     const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
-    by_groups<T>(pixels, [=](auto v) {
+    by_groups<Stored>(pixels, [=](auto v) {
         const PartWalk<v.SIZE> at(channels, pixels, channel, part);
         part_moments<decltype(v)>(x, at, part_size(part, count), shared, means + blockIdx.x,
                                   squares + blockIdx.x);
@@ -125,33 +126,38 @@ __device__ T normalized(T x, T mean, T scale, T bias, int relu) {
     return relu && v <= 0 ? T(0) : v;
 }
 
-template <typename T>
-__global__ void batch_norm(const T* __restrict__ x, const T* __restrict__ mean,
-                           const T* __restrict__ invstd, const T* __restrict__ weight,
-                           const T* __restrict__ bias, T* __restrict__ y, int channels, i64 pixels,
-                           int relu, i64 count) {
-    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(x) && aligned(y);
-    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
+template <typename Stored>
+__global__ void batch_norm(const Stored* __restrict__ x, const wide<Stored>* __restrict__ mean,
+                           const wide<Stored>* __restrict__ invstd,
+                           const wide<Stored>* __restrict__ weight,
+                           const wide<Stored>* __restrict__ bias, Stored* __restrict__ y,
+                           int channels, i64 pixels, int relu, i64 count) {
+    using T = wide<Stored>;
+    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(y);
+    for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
         const int c = channel_of(i, channels, pixels);
         const T m = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
         using V = decltype(v);
         v = *(const V*)(x + i);
-        for (T& e : v.at) e = normalized(e, m, scale, shift, relu);
+        for (Stored& e : v.at) e = Stored(normalized<T>(e, m, scale, shift, relu));
         *(V*)(y + i) = v;
     });
 }
 
 // A block a channel, of at most WHOLE parts.
-template <typename T>
-__global__ void batch_norm_whole(const T* __restrict__ x, const T* __restrict__ weight,
-                                 const T* __restrict__ bias, T* __restrict__ y,
-                                 T* __restrict__ mean, T* __restrict__ invstd,
-                                 T* __restrict__ running_mean, T* __restrict__ running_var, T keep,
-                                 T momentum, T eps, T unbiased, int channels, i64 pixels, i64 count,
-                                 int parts, int relu) {
+template <typename Stored>
+__global__ void batch_norm_whole(const Stored* __restrict__ x,
+                                 const wide<Stored>* __restrict__ weight,
+                                 const wide<Stored>* __restrict__ bias, Stored* __restrict__ y,
+                                 wide<Stored>* __restrict__ mean, wide<Stored>* __restrict__ invstd,
+                                 wide<Stored>* __restrict__ running_mean,
+                                 wide<Stored>* __restrict__ running_var, wide<Stored> keep,
+                                 wide<Stored> momentum, wide<Stored> eps, wide<Stored> unbiased,
+                                 int channels, i64 pixels, i64 count, int parts, int relu) {
+    using T = wide<Stored>;
     __shared__ double shared[PART_THREADS], means[WHOLE], squares[WHOLE];
     const int c = blockIdx.x;
-    by_groups<T>(pixels, [&](auto v) {
+    by_groups<Stored>(pixels, [&](auto v) {
         using V = decltype(v);
         for (int part = 0; part < parts; ++part)
             part_moments<V>(x, PartWalk<v.SIZE>(channels, pixels, c, part), part_size(part, count),
@@ -164,18 +170,19 @@ __global__ void batch_norm_whole(const T* __restrict__ x, const T* __restrict__ 
         const T scale = s * weight[c], shift = bias[c];
         for (PartWalk<v.SIZE> at(channels, pixels, c, 0); at.number < (int)count; at.next()) {
             v = *(const V*)(x + at.offset);
-            for (T& e : v.at) e = normalized(e, m, scale, shift, relu);
+            for (Stored& e : v.at) e = Stored(normalized<T>(e, m, scale, shift, relu));
             *(V*)(y + at.offset) = v;
         }
     }, x, y);
 }
 
 // A part of gy, the same for all threads of its block; y may be null.
-template <typename V, typename T>
-__device__ void part_gradients(const T* __restrict__ gy, const T* __restrict__ x, T mean,
-                               const T* __restrict__ y, PartWalk<V::SIZE> at, int size,
-                               double* shared, double* sums, double* products) {
-    T sum = 0, product = 0;
+template <typename V, typename Stored>
+__device__ void part_gradients(const Stored* __restrict__ gy, const Stored* __restrict__ x,
+                               wide<Stored> mean, const Stored* __restrict__ y,
+                               PartWalk<V::SIZE> at, int size, double* shared, double* sums,
+                               double* products) {
+    wide<Stored> sum = 0, product = 0;
 #pragma unroll
     for (int k = 0; k < at.STEPS; ++k, at.next()) {
         if (at.number < size) {
@@ -199,14 +206,15 @@ __device__ void part_gradients(const T* __restrict__ gy, const T* __restrict__ x
 }
 
 // A block a part.
-template <typename T>
-__global__ void batch_norm_grad_parts(const T* __restrict__ gy, const T* __restrict__ x,
-                                      const T* __restrict__ mean, const T* __restrict__ y,
-                                      double* __restrict__ sums, double* __restrict__ products,
-                                      int channels, i64 pixels, i64 count, int parts) {
+template <typename Stored>
+__global__ void batch_norm_grad_parts(const Stored* __restrict__ gy, const Stored* __restrict__ x,
+                                      const wide<Stored>* __restrict__ mean,
+                                      const Stored* __restrict__ y, double* __restrict__ sums,
+                                      double* __restrict__ products, int channels, i64 pixels,
+                                      i64 count, int parts) {
     __shared__ double shared[PART_THREADS];
     const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
-    by_groups<T>(pixels, [=](auto v) {
+    by_groups<Stored>(pixels, [=](auto v) {
         const PartWalk<v.SIZE> at(channels, pixels, channel, part);
         part_gradients<decltype(v)>(gy, x, mean[channel], y, at, part_size(part, count), shared,
                                     sums + blockIdx.x, products + blockIdx.x);
@@ -220,48 +228,55 @@ struct Channel {
 };
 
 // Of the elements from i on; y may be null.
-template <typename V, typename T>
-__device__ V input_gradients(const T* __restrict__ gy, const T* __restrict__ x,
-                             const T* __restrict__ y, i64 i, const Channel<T>& of) {
+template <typename V, typename Stored, typename T>
+__device__ V input_gradients(const Stored* __restrict__ gy, const Stored* __restrict__ x,
+                             const Stored* __restrict__ y, i64 i, const Channel<T>& of) {
     V g = *(const V*)(gy + i), cut = {};
     const V v = *(const V*)(x + i);
     if (y) cut = *(const V*)(y + i);
     for (int e = 0; e < V::SIZE; ++e) {
-        if (y && !(cut.at[e] > 0)) g.at[e] = 0;
+        const T own = !y || cut.at[e] > 0 ? T(g.at[e]) : T(0);
         const T xhat = (v.at[e] - of.mean) * of.invstd;
-        g.at[e] = of.weight * of.invstd * (g.at[e] - of.share * (of.sum_gy + xhat * of.sum_gy_xhat));
+        const T rest = own - of.share * (of.sum_gy + xhat * of.sum_gy_xhat);
+        g.at[e] = Stored(of.weight * of.invstd * rest);
     }
     return g;
 }
 
-template <typename T>
-__global__ void batch_norm_grad(const T* __restrict__ gy, const T* __restrict__ x,
-                                const T* __restrict__ mean, const T* __restrict__ invstd,
-                                const T* __restrict__ weight, const T* __restrict__ sum_gy,
-                                const T* __restrict__ sum_gy_xhat, const T* __restrict__ y,
-                                T* __restrict__ gx, T share, int channels, i64 pixels, i64 count) {
-    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(gy) && aligned(x) &&
+template <typename Stored>
+__global__ void batch_norm_grad(const Stored* __restrict__ gy, const Stored* __restrict__ x,
+                                const wide<Stored>* __restrict__ mean,
+                                const wide<Stored>* __restrict__ invstd,
+                                const wide<Stored>* __restrict__ weight,
+                                const wide<Stored>* __restrict__ sum_gy,
+                                const wide<Stored>* __restrict__ sum_gy_xhat,
+                                const Stored* __restrict__ y, Stored* __restrict__ gx,
+                                wide<Stored> share, int channels, i64 pixels, i64 count) {
+    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(gy) && aligned(x) &&
                          aligned(y) && aligned(gx);
-    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
+    for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
         const int c = channel_of(i, channels, pixels);
-        const Channel<T> of{mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c], share};
+        const Channel<wide<Stored>> of{mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c], share};
         using V = decltype(v);
         *(V*)(gx + i) = input_gradients<V>(gy, x, y, i, of);
     });
 }
 
 // A block a channel, of at most WHOLE parts.
-template <typename T>
-__global__ void batch_norm_grad_whole(const T* __restrict__ gy, const T* __restrict__ x,
-                                      const T* __restrict__ mean, const T* __restrict__ invstd,
-                                      const T* __restrict__ weight, const T* __restrict__ y,
-                                      T* __restrict__ gx, T* __restrict__ sum_gy,
-                                      T* __restrict__ sum_gy_xhat, T share, int channels,
-                                      i64 pixels, i64 count, int parts) {
+template <typename Stored>
+__global__ void batch_norm_grad_whole(const Stored* __restrict__ gy, const Stored* __restrict__ x,
+                                      const wide<Stored>* __restrict__ mean,
+                                      const wide<Stored>* __restrict__ invstd,
+                                      const wide<Stored>* __restrict__ weight,
+                                      const Stored* __restrict__ y, Stored* __restrict__ gx,
+                                      wide<Stored>* __restrict__ sum_gy,
+                                      wide<Stored>* __restrict__ sum_gy_xhat, wide<Stored> share,
+                                      int channels, i64 pixels, i64 count, int parts) {
+    using T = wide<Stored>;
     __shared__ double shared[PART_THREADS], sums[WHOLE], products[WHOLE];
     const int c = blockIdx.x;
     const T m = mean[c], s = invstd[c], w = weight[c];
-    by_groups<T>(pixels, [&](auto v) {
+    by_groups<Stored>(pixels, [&](auto v) {
         using V = decltype(v);
         for (int part = 0; part < parts; ++part)
             part_gradients<V>(gy, x, m, y, PartWalk<v.SIZE>(channels, pixels, c, part),

@@ -29,76 +29,82 @@ struct Neighbours {
     }
 };
 
-// s of the elements from i on, as many as `scale` holds.
-template <typename V, typename T>
-__device__ V window_scale(const T* __restrict__ x, i64 i, int channels, i64 pixels, int size,
-                          T share, T k) {
+// s of the elements from i on, as many as a V has.
+template <typename V, typename Stored, typename T = wide<Stored>>
+__device__ Pack<T, V::SIZE> window_scale(const Stored* __restrict__ x, i64 i, int channels,
+                                         i64 pixels, int size, T share, T k) {
     const Neighbours near(i, channels, pixels, size / 2, (size - 1) / 2);
-    V sum = {};
+    Pack<T, V::SIZE> sum = {};
     for (i64 j = near.start; j < near.stop; j += pixels) {
         const V v = *(const V*)(x + j);
-        int e = 0;
-        for (T& s : sum.at) s += v.at[e] * v.at[e], ++e;
+        for (int e = 0; e < V::SIZE; ++e) sum.at[e] += (T)v.at[e] * (T)v.at[e];
     }
     for (T& s : sum.at) s = k + share * s;
     return sum;
 }
 
 // share is alpha / size
-template <typename T>
-__global__ void local_response_norm(const T* __restrict__ x, T* __restrict__ y, int channels,
-                                    i64 pixels, int size, T share, T beta, T k, i64 count) {
-    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(x) && aligned(y);
-    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
+template <typename Stored>
+__global__ void local_response_norm(const Stored* __restrict__ x, Stored* __restrict__ y,
+                                    int channels, i64 pixels, int size, wide<Stored> share,
+                                    wide<Stored> beta, wide<Stored> k, i64 count) {
+    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(y);
+    for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
         using V = decltype(v);
-        const V scale = window_scale<V>(x, i, channels, pixels, size, share, k);
+        const auto scale = window_scale<V>(x, i, channels, pixels, size, share, k);
         v = *(const V*)(x + i);
-        int e = 0;
-        for (T& y : v.at) y *= pow(scale.at[e++], -beta);
+        for (int e = 0; e < V::SIZE; ++e) v.at[e] = Stored(v.at[e] * pow(scale.at[e], -beta));
         *(V*)(y + i) = v;
     });
 }
 
-template <typename T>
-__global__ void local_response_norm_terms(const T* __restrict__ gy, const T* __restrict__ x,
-                                          T* __restrict__ direct, T* __restrict__ spread,
-                                          int channels, i64 pixels, int size, T share, T beta, T k,
-                                          i64 count) {
-    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(gy) && aligned(x) &&
+template <typename Stored>
+__global__ void local_response_norm_terms(const Stored* __restrict__ gy,
+                                          const Stored* __restrict__ x,
+                                          wide<Stored>* __restrict__ direct,
+                                          wide<Stored>* __restrict__ spread, int channels,
+                                          i64 pixels, int size, wide<Stored> share,
+                                          wide<Stored> beta, wide<Stored> k, i64 count) {
+    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(gy) && aligned(x) &&
                          aligned(direct) && aligned(spread);
-    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
+    for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
         using V = decltype(v);
-        const V scale = window_scale<V>(x, i, channels, pixels, size, share, k);
-        V g = *(const V*)(gy + i);
+        const auto scale = window_scale<V>(x, i, channels, pixels, size, share, k);
+        const V g = *(const V*)(gy + i);
         v = *(const V*)(x + i);
-        for (int e = 0; e < (int)(sizeof(V) / sizeof(T)); ++e) {
-            g.at[e] *= pow(scale.at[e], -beta);
-            v.at[e] = g.at[e] * v.at[e] / scale.at[e];
+        Pack<wide<Stored>, V::SIZE> own, other;
+        for (int e = 0; e < V::SIZE; ++e) {
+            own.at[e] = g.at[e] * pow(scale.at[e], -beta);
+            other.at[e] = own.at[e] * v.at[e] / scale.at[e];
         }
-        *(V*)(direct + i) = g;
-        *(V*)(spread + i) = v;
+        *(decltype(own)*)(direct + i) = own;
+        *(decltype(own)*)(spread + i) = other;
     });
 }
 
 // factor is 2 alpha beta / size
-template <typename T>
-__global__ void local_response_norm_grad(const T* __restrict__ direct, const T* __restrict__ spread,
-                                         const T* __restrict__ x, T* __restrict__ gx, int channels,
-                                         i64 pixels, int size, T factor, i64 count) {
-    const bool vectors = pixels % Vector<T>::SIZE == 0 && aligned(direct) && aligned(spread) &&
-                         aligned(x) && aligned(gx);
-    for_each_vector<T>(count, vectors, [=](i64 i, auto v) {
+template <typename Stored>
+__global__ void local_response_norm_grad(const Stored* __restrict__ x,
+                                         const wide<Stored>* __restrict__ direct,
+                                         const wide<Stored>* __restrict__ spread,
+                                         Stored* __restrict__ gx,
+                                         int channels, i64 pixels, int size, wide<Stored> factor,
+                                         i64 count) {
+    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(direct) &&
+                         aligned(spread) && aligned(gx);
+    for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
         using V = decltype(v);
+        using Sums = Pack<wide<Stored>, V::SIZE>;
         const Neighbours near(i, channels, pixels, (size - 1) / 2, size / 2);
-        V sum = {}, g = *(const V*)(direct + i);
-        v = *(const V*)(x + i);
+        Sums sum = {};
         for (i64 j = near.start; j < near.stop; j += pixels) {
-            const V term = *(const V*)(spread + j);
-            int e = 0;
-            for (T& s : sum.at) s += term.at[e++];
+            const Sums term = *(const Sums*)(spread + j);
+            for (int e = 0; e < V::SIZE; ++e) sum.at[e] += term.at[e];
         }
-        int e = 0;
-        for (T& s : sum.at) g.at[e] -= factor * s * v.at[e], ++e;
-        *(V*)(gx + i) = g;
+        const Sums own = *(const Sums*)(direct + i);
+        v = *(const V*)(x + i);
+        for (int e = 0; e < V::SIZE; ++e)
+            v.at[e] = Stored(own.at[e] - factor * sum.at[e] * v.at[e]);
+        *(V*)(gx + i) = v;
     });
 }

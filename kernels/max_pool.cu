@@ -55,9 +55,9 @@ struct Windows {
 };
 
 // Windows of 2 x 2, side by side: a thread has those below a Vector of a line and the next line's.
-template <typename T> struct Twos {
-    static constexpr int V = Vector<T>::SIZE, EACH = V / 2;
-    using Values = Pack<T, EACH>;
+template <typename Stored> struct Twos {
+    static constexpr int V = Vector<Stored>::SIZE, EACH = V / 2;
+    using Values = Pack<Stored, EACH>;
     using Places = Pack<int, EACH>;
     i64 plane;
     i64 corner;  // the first pixel of the first window
@@ -75,40 +75,42 @@ template <typename T> struct Twos {
     __device__ int pixel(int e, int k) const { return place + k / 2 * w + 2 * e + k % 2; }
 };
 
-template <typename T>
-__device__ void pool_by_twos(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
-                             int h, int w, int oh, i64 count) {
-    FOR_EACH(i, count / Twos<T>::EACH) {
-        const Twos<T> at(i, h, w, oh);
-        const T* corner = x + at.corner;
-        const Vector<T> lines[2] = {*(const Vector<T>*)corner, *(const Vector<T>*)(corner + w)};
-        typename Twos<T>::Values best;
-        typename Twos<T>::Places where;
+template <typename Stored>
+__device__ void pool_by_twos(const Stored* __restrict__ x, Stored* __restrict__ y,
+                             int* __restrict__ indices, int h, int w, int oh, i64 count) {
+    using T = wide<Stored>;
+    FOR_EACH(i, count / Twos<Stored>::EACH) {
+        const Twos<Stored> at(i, h, w, oh);
+        const Vector<Stored>* corner = (const Vector<Stored>*)(x + at.corner);
+        const Vector<Stored> lines[2] = {*corner, corner[w / at.V]};
+        typename Twos<Stored>::Values best;
+        typename Twos<Stored>::Places where;
 #pragma unroll
         for (int e = 0; e < at.EACH; ++e) {
-            best.at[e] = -Limits<T>::infinity();
+            T largest = -Limits<T>::infinity();
             where.at[e] = at.pixel(e, 0);  // if all are -inf
 #pragma unroll
             for (int k = 0; k < 4; ++k) {
                 const T v = lines[k / 2].at[2 * e + k % 2];
-                if (v > best.at[e] || v != v) {
-                    best.at[e] = v;
+                if (v > largest || v != v) {
+                    largest = v;
                     where.at[e] = at.pixel(e, k);
                 }
             }
+            best.at[e] = Stored(largest);
         }
-        *(typename Twos<T>::Values*)(y + i * at.EACH) = best;
-        if (indices) *(typename Twos<T>::Places*)(indices + i * at.EACH) = where;
+        *(typename Twos<Stored>::Values*)(y + i * at.EACH) = best;
+        if (indices) *(typename Twos<Stored>::Places*)(indices + i * at.EACH) = where;
     }
 }
 
-template <typename T>
-__device__ void scatter_by_twos(const T* __restrict__ x, const int* __restrict__ indices,
-                                const int* __restrict__ foreign, T* __restrict__ y, int h, int w,
-                                int oh, i64 windows) {
-    FOR_EACH(i, windows / Twos<T>::EACH) {
-        const Twos<T> at(i, h, w, oh);
-        Vector<T> lines[2] = {};
+template <typename Stored>
+__device__ void scatter_by_twos(const Stored* __restrict__ x, const int* __restrict__ indices,
+                                const int* __restrict__ foreign, Stored* __restrict__ y, int h,
+                                int w, int oh, i64 windows) {
+    FOR_EACH(i, windows / Twos<Stored>::EACH) {
+        const Twos<Stored> at(i, h, w, oh);
+        Pack<wide<Stored>, at.V> sums[2] = {};
         if (foreign && foreign[at.plane]) {
             const int plane = oh * (w / 2);
             const i64 start = at.plane * plane;
@@ -117,35 +119,40 @@ __device__ void scatter_by_twos(const T* __restrict__ x, const int* __restrict__
 #pragma unroll
                 for (int k = 0; k < 2 * at.V; ++k)
                     if (beside == (u32)(k / at.V * w + k % at.V))
-                        lines[k / at.V].at[k % at.V] += x[start + o];
+                        sums[k / at.V].at[k % at.V] += x[start + o];
             }
         } else {
-            const auto values = *(const typename Twos<T>::Values*)(x + i * at.EACH);
-            const auto where = *(const typename Twos<T>::Places*)(indices + i * at.EACH);
+            const auto values = *(const typename Twos<Stored>::Values*)(x + i * at.EACH);
+            const auto where = *(const typename Twos<Stored>::Places*)(indices + i * at.EACH);
 #pragma unroll
             for (int e = 0; e < at.EACH; ++e)
 #pragma unroll
                 for (int k = 0; k < 4; ++k)
                     if (where.at[e] == at.pixel(e, k))
-                        lines[k / 2].at[2 * e + k % 2] = values.at[e];
+                        sums[k / 2].at[2 * e + k % 2] = values.at[e];
         }
-        *(Vector<T>*)(y + at.corner) = lines[0];
-        *(Vector<T>*)(y + at.corner + w) = lines[1];
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            Vector<Stored> line;
+            for (int e = 0; e < at.V; ++e) line.at[e] = Stored(sums[k].at[e]);
+            *(Vector<Stored>*)(y + at.corner + k * w) = line;
+        }
     }
 }
 
-template <typename T>
-__global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ indices,
-                           int h, int w, int oh, int ow, int kh, int kw, int sh, int sw, int ph,
-                           int pw, int dh, int dw, i64 count) {
+template <typename Stored>
+__global__ void max_pool2d(const Stored* __restrict__ x, Stored* __restrict__ y,
+                           int* __restrict__ indices, int h, int w, int oh, int ow, int kh, int kw,
+                           int sh, int sw, int ph, int pw, int dh, int dw, i64 count) {
+    using T = wide<Stored>;
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
-    if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && w % Vector<T>::SIZE == 0 && aligned(x) &&
-        aligned(y) && aligned(indices))
+    if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && w % Vector<Stored>::SIZE == 0 &&
+        aligned(x) && aligned(y) && aligned(indices))
         return pool_by_twos(x, y, indices, h, w, oh, count);
     FOR_EACH(i, count) {
         const i64 row = quotient(i, ow), plane = quotient(row, oh);
         const int o = (int)(row - plane * oh), p = (int)(i - row * ow);
-        const T* image = x + plane * h * w;
+        const Stored* image = x + plane * h * w;
         const int top = rows.first_inside(o), left = columns.first_inside(p);
         const int bottom = rows.stop(o, h), right = columns.stop(p, w);
         T best = -Limits<T>::infinity();
@@ -159,7 +166,7 @@ __global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __re
                 }
             }
         }
-        y[i] = best;
+        y[i] = Stored(best);
         if (indices) indices[i] = where;
     }
 }
@@ -190,14 +197,14 @@ __global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ f
     if (threadIdx.x == 0) foreign[blockIdx.x] = found[0];
 }
 
-template <typename T>
-__global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ indices,
-                              const int* __restrict__ foreign, T* __restrict__ y, int h, int w,
-                              int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw,
-                              int dh, int dw, i64 count) {
+template <typename Stored>
+__global__ void scatter_plane(const Stored* __restrict__ x, const int* __restrict__ indices,
+                              const int* __restrict__ foreign, Stored* __restrict__ y, int h,
+                              int w, int oh, int ow, int kh, int kw, int sh, int sw, int ph,
+                              int pw, int dh, int dw, i64 count) {
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
     if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && 2 * oh == h &&
-        w % Vector<T>::SIZE == 0 && aligned(x) && aligned(indices) && aligned(y))
+        w % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(indices) && aligned(y))
         return scatter_by_twos(x, indices, foreign, y, h, w, oh, count / 4);
     FOR_EACH(i, count) {
         const i64 row = quotient(i, w), plane = quotient(row, h);
@@ -206,23 +213,24 @@ __global__ void scatter_plane(const T* __restrict__ x, const int* __restrict__ i
         const int top = all ? 0 : rows.from(r), bottom = all ? oh : rows.to(r, oh);
         const int left = all ? 0 : columns.from(c), right = all ? ow : columns.to(c, ow);
         const i64 start = plane * oh * ow;
-        T sum = 0;
+        wide<Stored> sum = 0;
         for (int o = top; o < bottom; ++o) {
             for (int p = left; p < right; ++p) {
                 const i64 at = start + (o * ow + p);
                 if (indices[at] == r * w + c) sum += x[at];
             }
         }
-        y[i] = sum;
+        y[i] = Stored(sum);
     }
 }
 
-template <typename T>
-__global__ void gather_plane(const T* __restrict__ x, const int* __restrict__ indices,
-                             T* __restrict__ y, i64 input_plane, i64 output_plane, i64 count) {
+template <typename Stored>
+__global__ void gather_plane(const Stored* __restrict__ x, const int* __restrict__ indices,
+                             Stored* __restrict__ y, i64 input_plane, i64 output_plane, i64 count) {
     FOR_EACH(i, count) {  // by vectors, a warp would read from twice as many sectors
         const int index = indices[i];
         const bool inside = 0 <= index && index < input_plane;  // nobody looked, so as not to wait
-        y[i] = inside ? x[quotient(i, output_plane) * input_plane + index] : Limits<T>::nan();
+        y[i] = inside ? x[quotient(i, output_plane) * input_plane + index]
+                      : Stored(Limits<wide<Stored>>::nan());
     }
 }

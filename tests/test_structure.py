@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / f"{n}.py" for n in ["__init__", "base", "steps", "splitmix", "errors"]),
 ]
 CORE_LINES = 3363
-ALL_LINES = 24_749
+ALL_LINES = 24_758
 FILE_LINES = 400
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tinyfcn.backend import half
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend, launcher
 from tinyfcn.backend.cuda.emulator import Emulator
@@ -67,15 +68,18 @@ def close():
     """close(actual, expected, terms, scale): holds a float result to one computed in float64.
 
     A sum of ``terms`` numbers whose absolute values add up to ``scale`` (by default the result) is
-    off by about eps · √terms · scale; 4 more for the operations around it.
+    off by about eps · √terms · scale; 4 more for the operations around it. A result in float16 is
+    one in float32 that was rounded, by at most half of its last digit.
     """
 
     def check(actual, expected, terms=1, scale=None):
         assert actual.shape == np.shape(expected)
         assert actual.flags.c_contiguous
-        eps = np.finfo(actual.dtype).eps
-        scale = np.abs(expected) if scale is None else scale
-        tolerance = eps * (4 + np.sqrt(terms)) * scale + np.finfo(actual.dtype).tiny
+        size, computed = np.abs(expected), np.finfo(half.wide(actual.dtype))
+        scale = size if scale is None else scale
+        tolerance = computed.eps * (4 + np.sqrt(terms)) * scale + computed.tiny
+        if actual.dtype == half.HALF:
+            tolerance += np.maximum((size + tolerance) * 2.0**-11, 2.0**-25)
         error = np.abs(actual.astype("float64") - expected)
         assert (error <= tolerance).all(), f"{(error / tolerance).max()} times the tolerance"
 

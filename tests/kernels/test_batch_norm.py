@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tinyfcn.backend import half
 from tinyfcn.backend.cuda import normalization
 
 # A part has 4096 elements of a channel.
@@ -14,15 +15,16 @@ SHAPES = [
     (2, 2, 64, 65),
     (5000, 2),
     (9, 1, 31, 37),
+    (2, 5, 3, 4),
 ]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_statistics(cuda, twin, numbers, close, dtype, shape):
-    x = numbers(*shape, dtype=dtype)
+def test_statistics(cuda, twin, numbers, close, stored, shape):
+    x = numbers(*shape, dtype=stored)
     mean, var = cuda.batch_norm_stats(x)
     expected_mean, expected_var = twin.batch_norm_stats(x.astype("float64"))
-    terms = 16 if dtype == "float32" else x.size // shape[1]  # of the twin, one after the other
+    terms = 16 if stored != "float64" else x.size // shape[1]  # of the twin, one after the other
     close(mean, expected_mean, terms, 1.0)
     close(var, expected_var, terms)
 
@@ -68,9 +70,9 @@ def test_nan_stays(cuda, numbers, relu):
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 2, 2)])
-def test_forward_and_backward(cuda, twin, numbers, close, dtype, shape, relu):
-    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
-    mean, invstd, weight, bias = numbers(4, shape[1], dtype=dtype)
+def test_forward_and_backward(cuda, twin, numbers, close, stored, shape, relu):
+    x, gy = numbers(*shape, dtype=stored), numbers(*shape, dtype=stored)
+    mean, invstd, weight, bias = numbers(4, shape[1], dtype=half.wide(stored))
     invstd = np.abs(invstd) + 1
     share = shape[1] / max(1, x.size)
     y = cuda.batch_norm(x, mean, invstd, weight, bias, relu)
@@ -120,13 +122,16 @@ def vectors(numbers, channels, dtype):
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_training(cuda, twin, numbers, close, dtype, shape, relu, whole):
-    x, (weight, bias, running) = numbers(*shape, dtype=dtype), vectors(numbers, shape[1], dtype)
+def test_training(cuda, twin, numbers, close, stored, shape, relu, whole):
+    x, (weight, bias, running) = (
+        numbers(*shape, dtype=stored),
+        vectors(numbers, shape[1], half.wide(stored)),
+    )
     wide = [a.astype("float64") for a in (x, weight, bias, *running)]
     y, mean, invstd = cuda.batch_norm_train(x, weight, bias, running, 0.3, 1e-3, relu)
     options = wide[3:], 0.3, 1e-3, relu
     expected_y, expected_mean, expected_invstd = twin.batch_norm_train(*wide[:3], *options)
-    terms = 16 if dtype == "float32" else x.size // shape[1]
+    terms = 16 if stored != "float64" else x.size // shape[1]
     close(mean, expected_mean, terms, 1.0)
     close(invstd, expected_invstd, terms)
     close(running[0], wide[3], terms, 1 + np.abs(wide[3]))
@@ -136,9 +141,11 @@ def test_training(cuda, twin, numbers, close, dtype, shape, relu, whole):
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 3, 128, 128), (1, 2, 1, 16385)])
-def test_a_block_that_takes_a_channel_gives_the_same_bits(cuda, numbers, dtype, shape, monkeypatch):
-    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
-    weight, bias, (mean, var) = vectors(numbers, shape[1], dtype)
+def test_a_block_that_takes_a_channel_gives_the_same_bits(
+    cuda, numbers, stored, shape, monkeypatch
+):
+    x, gy = numbers(*shape, dtype=stored), numbers(*shape, dtype=stored)
+    weight, bias, (mean, var) = vectors(numbers, shape[1], half.wide(stored))
     found = []
     for largest in (normalization.WHOLE, 0):
         monkeypatch.setattr(normalization, "WHOLE", largest)
@@ -153,31 +160,34 @@ def test_a_block_that_takes_a_channel_gives_the_same_bits(cuda, numbers, dtype, 
 
 @pytest.mark.parametrize("where", ["aligned", "x", "gy", "y", "results"])
 def test_arrays_that_begin_anywhere(
-    checked, twin, numbers, dtype, unaligned, anywhere, where, monkeypatch
+    checked, twin, numbers, stored, unaligned, anywhere, where, monkeypatch
 ):
     monkeypatch.setattr(normalization, "WHOLE", 0)
-    arrays = dict(zip(("x", "gy", "y"), numbers(3, 2, 3, 4, 5, dtype=dtype), strict=True))
+    arrays = dict(zip(("x", "gy", "y"), numbers(3, 2, 3, 4, 6, dtype=stored), strict=True))
     x, gy, y = (unaligned(a) if n == where else a.copy() for n, a in arrays.items())
     if where == "results":
         anywhere(checked)
-    mean, invstd, weight, bias = numbers(4, 3, dtype=dtype)
-    given = x, mean, invstd, weight, bias, True
-    np.testing.assert_allclose(checked.batch_norm(*given), twin.batch_norm(*given), 1e-4, 1e-5)
-    given = gy, x, mean, invstd, weight, 0.1, y
-    found, expected = checked.batch_norm_grad(*given), twin.batch_norm_grad(*given)
-    np.testing.assert_allclose(found[0], expected[0], 1e-3, 1e-4)
+    mean, invstd, weight, bias = numbers(4, 3, dtype=half.wide(stored))
+    rounded = 2.0**-11 if stored == "float16" else 0
+    given = mean, invstd, weight, bias, True
+    found, expected = checked.batch_norm(x, *given), twin.batch_norm(x.astype("f8"), *given)
+    np.testing.assert_allclose(found, expected, 1e-4 + rounded, 1e-5)
+    given = mean, invstd, weight, 0.1
+    found = checked.batch_norm_grad(gy, x, *given, y)
+    expected = twin.batch_norm_grad(gy.astype("f8"), x.astype("f8"), *given, y)
+    np.testing.assert_allclose(found[0], expected[0], 1e-3 + rounded, 1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 2, 64, 65)])
-def test_every_access_is_allowed(checked, twin, numbers, close, dtype, shape, whole):
-    x, gy = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+def test_every_access_is_allowed(checked, twin, numbers, close, stored, shape, whole):
+    x, gy = numbers(*shape, dtype=stored), numbers(*shape, dtype=stored)
     mean, var = checked.batch_norm_stats(x)
     expected_mean, expected_var = twin.batch_norm_stats(x.astype("float64"))
-    terms = 16 if dtype == "float32" else x.size // shape[1]
+    terms = 16 if stored != "float64" else x.size // shape[1]
     close(mean, expected_mean, terms, 1.0)
     close(var, expected_var, terms)
-    weight, bias, running = vectors(numbers, shape[1], dtype)
+    weight, bias, running = vectors(numbers, shape[1], half.wide(stored))
     y, mean, invstd = checked.batch_norm_train(x, weight, bias, running, 0.3, 1e-3, True)
     _, sum_gy, _ = checked.batch_norm_grad(gy, x, mean, invstd, weight, 1e-3, y)
-    wide = np.where(y > 0, gy, 0).astype("float64")
-    close(sum_gy, wide.sum((0, 2, 3)), 16, np.abs(wide).sum((0, 2, 3)))
+    cut = np.where(y > 0, gy, 0).astype("float64")
+    close(sum_gy, cut.sum((0, 2, 3)), 16, np.abs(cut).sum((0, 2, 3)))

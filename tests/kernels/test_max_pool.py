@@ -31,10 +31,10 @@ def output_size(shape, kernel, stride, padding, dilation, ceil_mode):
 
 
 @pytest.mark.parametrize("case", WINDOWS)
-def test_pool_scatter_and_gather(cuda, twin, numbers, rng, close, same, dtype, case):
+def test_pool_scatter_and_gather(cuda, twin, numbers, rng, close, same, stored, case):
     shape, *window, ceil_mode = case
     size = output_size(*case)
-    x = numbers(*shape, dtype=dtype)
+    x = numbers(*shape, dtype=stored)
     x = np.round(x * 2)  # with ties
     expected, where = twin.max_pool2d(x, size, *window, True)
     y, indices = cuda.max_pool2d(x, size, *window, True)
@@ -44,7 +44,7 @@ def test_pool_scatter_and_gather(cuda, twin, numbers, rng, close, same, dtype, c
     same(y, expected)
     assert none is None
 
-    g = numbers(*y.shape, dtype=dtype)
+    g = numbers(*y.shape, dtype=stored)
     wide = twin.scatter_plane(g.astype("float64"), where, shape[2:], *window)
     scale = twin.scatter_plane(np.abs(g, dtype="float64"), where, shape[2:], *window)
     scattered = cuda.scatter_plane(g, where, shape[2:], *window)
@@ -54,15 +54,15 @@ def test_pool_scatter_and_gather(cuda, twin, numbers, rng, close, same, dtype, c
 
 
 @pytest.mark.parametrize("case", WINDOWS)
-def test_scatter_of_any_indices(cuda, twin, numbers, rng, close, dtype, case):
+def test_scatter_of_any_indices(cuda, twin, numbers, rng, close, stored, case):
     shape, *window, ceil_mode = case
-    g = numbers(*shape[:2], *output_size(*case), dtype=dtype)
+    g = numbers(*shape[:2], *output_size(*case), dtype=stored)
     indices = rng.integers(0, shape[2] * shape[3], g.shape)  # int64, as a user's may be
     indices[:, -1] //= 4  # often one pixel for many
     wide = twin.scatter_plane(g.astype("float64"), indices, shape[2:], *window)
     scale = twin.scatter_plane(np.abs(g, dtype="float64"), indices, shape[2:], *window)
     close(cuda.scatter_plane(g, indices, shape[2:], *window), wide, g.size, scale)
-    x = numbers(*shape, dtype=dtype)
+    x = numbers(*shape, dtype=stored)
     np.testing.assert_array_equal(cuda.gather_plane(x, indices), twin.gather_plane(x, indices))
 
 
@@ -113,8 +113,8 @@ def foreign_planes(cuda, where, width, window):
     return foreign
 
 
-def test_not_finite(cuda, twin, numbers, same, dtype):
-    x = numbers(1, 4, 6, 8, dtype=dtype)
+def test_not_finite(cuda, twin, numbers, same, stored):
+    x = numbers(1, 4, 6, 8, dtype=stored)
     x[0, 0, 1, 1] = x[0, 0, 2, 2] = x[0, 0, 0, 1] = np.nan
     x[0, 1] = -np.inf
     x[0, 2, ::2] = np.inf
@@ -130,10 +130,10 @@ def test_not_finite(cuda, twin, numbers, same, dtype):
 
 @pytest.mark.parametrize("where", ["aligned", "x", "results"])
 def test_arrays_that_begin_anywhere(
-    checked, twin, numbers, same, dtype, unaligned, anywhere, where
+    checked, twin, numbers, same, stored, unaligned, anywhere, where
 ):
     """Windows of 2 × 2 are read by 128 bits."""
-    x = np.ascontiguousarray(numbers(2, 3, 6, 8, dtype=dtype))
+    x = np.ascontiguousarray(numbers(2, 3, 6, 8, dtype=stored))
     x, window = unaligned(x) if where == "x" else x, ((3, 4), (2, 2), (2, 2), (0, 0), (1, 1), True)
     if where == "results":
         anywhere(checked)
@@ -157,9 +157,9 @@ def test_planes_too_large_for_int32_are_rejected(cuda):
 
 
 @pytest.mark.parametrize("case", [*WINDOWS[:5], *WINDOWS[-6:-1]])
-def test_every_access_is_allowed(checked, twin, numbers, same, case):
+def test_every_access_is_allowed(checked, twin, numbers, same, stored, case):
     shape, *window, ceil_mode = case
-    x, size = numbers(*shape), output_size(*case)
+    x, size = numbers(*shape, dtype=stored), output_size(*case)
     y, where = checked.max_pool2d(x, size, *window, True)
     same(where, twin.max_pool2d(x, size, *window, True)[1])
     same(checked.gather_plane(x, where), y)

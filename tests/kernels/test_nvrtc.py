@@ -114,7 +114,9 @@ def test_asynchronous_copies_are_waited_for_by_group():
 )  # fmt: skip
 def test_memory_bound_kernels_read_by_128_bits(file, name):
     code = {usage.kernel: usage.ptx for usage in compiled(file, "sm_80")}
-    for T, load in (("float", r"v4\.[fbu]32"), ("double", r"v2\.[fbu]64")):
+    for T, load in (
+        ("half", r"v4\.[bu](16|32)"), ("float", r"v4\.[fbu]32"), ("double", r"v2\.[fbu]64"),
+    ):  # fmt: skip
         assert re.search(rf"ld\.global(\.nc)?\.{load}", code[f"{name}<{T}>"])
 
 

@@ -272,7 +272,7 @@ class Backend(Steps):
             if values is not None:
                 values *= 1 - momentum
                 values += momentum * new
-        invstd = (1 / self.xp.sqrt(var + eps)).astype(x.dtype)
+        invstd = (1 / self.xp.sqrt(var + eps)).astype(mean.dtype)
         return self.batch_norm(x, mean, invstd, weight, bias, relu), mean, invstd
 
     def batch_norm_grad(

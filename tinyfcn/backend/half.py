@@ -106,11 +106,11 @@ def wide(dtype: Any) -> Any:
 
 
 def alike(*arrays: Array) -> tuple[Array, ...]:
-    """The activations that a native primitive takes: all float16 where one is."""
-    if all(array.dtype != HALF for array in arrays):
+    """The activations that a native primitive takes: all float16 where one is; None stays."""
+    if all(a is None or a.dtype != HALF for a in arrays):
         return arrays
     with np.errstate(over="ignore"):
-        return tuple([array.astype(HALF, copy=False) for array in arrays])
+        return tuple([a if a is None else a.astype(HALF, copy=False) for a in arrays])
 
 
 def to_bfloat16(x: Array) -> Array:

@@ -8,15 +8,21 @@ from typing import Any
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.channel_sums import PART, THREADS, WHOLE, ChannelSums
 from tinyfcn.backend.cuda.family import image_size
+from tinyfcn.backend.half import HALF, alike, wide
 
 
 class Normalization(ChannelSums):
     """Batch normalization with statistics in one pass over x; local response normalization."""
 
+    native = frozenset({
+        "batch_norm_stats", "batch_norm_train", "batch_norm", "batch_norm_grad",
+        "local_response_norm", "local_response_norm_grad",
+    })  # fmt: skip
+
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         channels, pixels = image_size(x)
         means, squares = self.channel_parts("batch_norm_parts", 2, x)
-        mean, var = self.empty((2, channels), x.dtype)
+        mean, var = self.empty((2, channels), wide(x.dtype))
         arrays = means, squares, mean, var, None, None, None
         sizes = len(x) * pixels, means.shape[1]
         self.launch("batch_norm_stats", channels, THREADS, *arrays, 0, 0, 0, 0, *sizes)
@@ -26,12 +32,14 @@ class Normalization(ChannelSums):
         self, x: Array, weight: Array, bias: Array, running: Sequence[Array | None],
         momentum: float, eps: float, relu: bool = False, moments: Any = None,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
-        if moments or any(r is not None and r.dtype != x.dtype for r in running):
+        dtype = wide(x.dtype)
+        if moments or any(r is not None and r.dtype != dtype for r in running):
             options = running, momentum, eps, relu, moments
             return super().batch_norm_train(x, weight, bias, *options)
         channels, pixels = image_size(x)
         count = len(x) * pixels
-        mean, invstd = self.empty((2, channels), x.dtype)
+        weight, bias = _widened(weight, bias)
+        mean, invstd = self.empty((2, channels), dtype)
         numbers = 1 - momentum, momentum, eps, count / (count - 1)
         if count <= WHOLE:
             y = self.empty(x.shape, x.dtype)
@@ -47,7 +55,7 @@ class Normalization(ChannelSums):
     def batch_norm(
         self, x: Array, mean: Array, invstd: Array, weight: Array, bias: Array, relu: bool = False
     ) -> Array:
-        arrays = x, mean, invstd, weight, bias
+        arrays = x, *_widened(mean, invstd, weight, bias)
         return self.compute("batch_norm", x.shape, *arrays, *image_size(x), relu)
 
     def batch_norm_grad(
@@ -56,8 +64,10 @@ class Normalization(ChannelSums):
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         channels, pixels = image_size(x)
         count = len(x) * pixels
+        gy, x, y = alike(gy, x, y)
+        mean, invstd, weight = _widened(mean, invstd, weight)
         if count <= WHOLE and not total:
-            sum_gy, sum_gy_xhat = self.empty((2, channels), x.dtype)
+            sum_gy, sum_gy_xhat = self.empty((2, channels), wide(x.dtype))
             gx = self.empty(x.shape, x.dtype)
             arrays = gy, x, mean, invstd, weight, y, gx, sum_gy, sum_gy_xhat
             sizes = channels, pixels, count, -(-count // PART)
@@ -79,9 +89,15 @@ class Normalization(ChannelSums):
     def local_response_norm_grad(
         self, gy: Array, x: Array, size: int, alpha: float, beta: float, k: float
     ) -> Array:
-        direct, spread = self.empty((2, *x.shape), x.dtype)
+        gy, x = alike(gy, x)
+        direct, spread = self.empty((2, *x.shape), wide(x.dtype))
         sizes = *image_size(x), size
         terms = *sizes, alpha / size, beta, k
         self.launch.each("local_response_norm_terms", x.size, gy, x, direct, spread, *terms)
         options = *sizes, 2 * alpha * beta / size
-        return self.compute("local_response_norm_grad", x.shape, direct, spread, x, *options)
+        return self.compute("local_response_norm_grad", x.shape, x, direct, spread, *options)
+
+
+def _widened(*vectors: Array) -> list[Array]:
+    """Vectors beside activations as kernels take them."""
+    return [v.astype(wide(HALF)) if v.dtype == HALF else v for v in vectors]

@@ -14,6 +14,8 @@ THREADS = constant("max_pool.cu", "THREADS")  # of any_foreign
 class Pooling(Family):
     """Planes have fewer than 2³¹ pixels here; larger ones would need indices of 64 bits."""
 
+    native = frozenset({"max_pool2d", "scatter_plane", "gather_plane"})
+
     def max_pool2d(
         self, x: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
         indices: bool,
