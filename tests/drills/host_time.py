@@ -33,8 +33,9 @@ import tinyfcn.functional as F
 from tinyfcn import backend, models, optim
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.kernels import declared
+from tinyfcn.backend.half import products
 from tinyfcn.nn import init
-from tinyfcn.tensor import Tensor
+from tinyfcn.training.precision import Precision
 
 MODELS = {"fcn8s": 5.0, "fcn_resnet50": 15.0}  # and how many ms a step may take
 SIZES = 64, 500
@@ -127,6 +128,7 @@ class NullEngine:
     name = "null"
     xp: Any = NullNumpy()
     eager = False
+    processors, capability = 132, 90  # of an H200
 
     def __init__(self) -> None:
         self.kernels = declared()
@@ -148,8 +150,11 @@ class NullEngine:
         self.launches[function] += 1
 
 
-def training_step(name: str, size: int, used: CudaBackend, **options: Any) -> Callable[[], None]:
+def training_step(
+    name: str, size: int, used: CudaBackend, precision: str = "float32", **options: Any
+) -> Callable[[], None]:
     """A function that makes one step of a network with 21 classes on one image."""
+    kind = Precision(precision)
     with mock.patch.object(init, "_draw", lambda tensor, *_: tensor):  # nobody looks at weights
         model = getattr(models, name)(num_classes=21, **options)
     groups = optim.parameter_groups(model, 1e-3, 1e-4)
@@ -158,8 +163,9 @@ def training_step(name: str, size: int, used: CudaBackend, **options: Any) -> Ca
     labels = np.zeros((1, size, size), np.uint8)
 
     def step() -> None:
-        loss = F.cross_entropy(model(Tensor(images)), labels, ignore_index=255)
-        loss.backward()
+        with kind.used():
+            loss = F.cross_entropy(model(kind.images(images)), labels, ignore_index=255)
+            loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -202,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--precision", choices=products.names, default="float32")
     parser.add_argument("--repeats", type=int, default=15, metavar="N")
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="print N functions")
     parser.add_argument("--kernels", action="store_true", help="print how often each is launched")
@@ -210,7 +217,7 @@ def main() -> None:
     with backend.using(used):
         for name in MODELS:
             for size in SIZES:
-                step = training_step(name, size, used)
+                step = training_step(name, size, used, options.precision)
                 launches, others, copies = counted(step, used)
                 median, best = milliseconds(step, options.repeats)
                 print(
