@@ -92,6 +92,12 @@ class Browser:
         self._wait(self._page.goto("about:blank"))
         self._wait(self._page.goto(url))
 
+    def leave_and_return(self) -> None:
+        """Open another page, and press Back."""
+        self._wait(self._page.goto("about:blank"))
+        self._wait(self._page.go_back())
+        self.until("document.body.dataset.ready")
+
     def load(self, url: str) -> None:
         """Open the explorer, and wait until it has drawn its first answer."""
         self.open(url)
@@ -103,7 +109,12 @@ class Browser:
         if page != self._page.url.partition("#")[0]:
             return self.load(url)
         here = json.dumps(f"#{place}")
+        self.run("settleAddress()")
         self.ask(f"page.room = ''; history.replaceState(null, '', {here}); page.enter()")
+
+    def address(self) -> str:
+        """What stands behind the #, when the page has come to rest."""
+        return self.run("settleAddress(); location.hash")
 
     def slide(self, name: str, at: int) -> None:
         """Move a slider, or choose of a list, and wait for the answer."""

@@ -26,7 +26,7 @@ SEEN = """(() => {
     pressed: [...document.querySelectorAll(".passes [aria-pressed=true]")].map(
       e => e.dataset.value),
     sum: document.querySelector(".sum").innerText,
-    address: decodeURIComponent(location.hash),
+    address: decodeURIComponent((settleAddress(), location.hash)),
   } })()"""
 MINUS = "\u2212"
 CONTROL = (

@@ -60,11 +60,11 @@ def walked(room: Browser, rng: np.random.Generator, key: str) -> None:
     room.mouse("move", *room.middle(CELL % (key, index)))
     lit(room.run(SEEN), key, place)
     room.click(CELL % (key, index))
-    assert f"at={key}.{index}" in room.run("location.hash")
+    assert f"at={key}.{index}" in room.address()
     room.mouse("move", 0, 0)
     lit(room.run(SEEN), key, place)
     room.press("Escape")
-    assert "at=" not in room.run("location.hash")
+    assert "at=" not in room.address()
     room.run(f"document.activeElement.blur(); ({CELL % (key, index)}).focus()")
     plane, row, column = place
     arrow, step = (("ArrowDown", (1, 0)), ("ArrowRight", (0, 1)))[rng.integers(2)]
@@ -123,11 +123,11 @@ def changed(room: Browser, rng: np.random.Generator) -> None:
 
 def test_pins_keys_and_escape(room):
     room.click(CELL % ("y", 5))
-    assert "at=y.5" in room.run("location.hash")
+    assert "at=y.5" in room.address()
     room.mouse("move", *room.middle(CELL % ("x", 0)))
     lit(room.run(SEEN), "y", (0, 1, 1))  # pinned: pointing elsewhere changes nothing
     room.press("Escape")
-    assert "at" not in room.run("location.hash")
+    assert "at" not in room.address()
     assert all(marked(room.run(SEEN)[key]) == (set(), set()) for key in "xwy")
     room.run(f"document.activeElement.blur(); ({CELL % ('y', 5)}).focus()")
     lit(room.run(SEEN), "y", (0, 1, 1))
@@ -149,7 +149,7 @@ def test_pins_keys_and_escape(room):
     ]
     assert sum(products) == pytest.approx(numbers(seen["y"])[0, 1, 3])
     room.press(" ")
-    assert room.run("location.hash").endswith("at=y.7")
+    assert room.address().endswith("at=y.7")
     address = room.run("location.href")
     room.load(address)  # a link shows exactly this
     lit(room.run(SEEN), "y", (0, 1, 3))
@@ -184,7 +184,7 @@ def test_numbers_are_typed_and_dragged(room):
     is_right(seen)
     assert numbers(seen["w"])[0, 0, 0] == old + 2
     room.ask("document.querySelector('[data-value=reset]').click()")
-    assert room.run("location.hash") == "#convolution"
+    assert room.address() == "#convolution"
     room.run(f"({CELL % ('y', 0)}).focus()")  # a result is not typed over
     room.press("5")
     assert room.run("document.querySelector('.stage td input')") is None
@@ -207,7 +207,7 @@ def test_steps_gather_and_scatter(room):
     expected = F.conv2d(tinyfcn.tensor(x[None]), tinyfcn.tensor(w[None])).numpy()[0]
     np.testing.assert_allclose(numbers(seen["y"]), expected, atol=1e-3)
     room.run("document.querySelector('[aria-label=\"Step back\"]').click()")
-    assert "step=3" in room.run("location.hash")
+    assert "step=3" in room.address()
     room.run(moved("speed", 4))
     room.run("document.querySelector('[aria-label=Play]').click()")
     room.until("document.querySelector('[name=step]').value === '35'")
@@ -305,7 +305,7 @@ def test_tiles_share_what_their_windows_read(room):
         room.run("document.activeElement.blur()")
         room.mouse("move", 0, 0)
     assert room.run("document.querySelectorAll('.views table').length") == 1
-    assert "tile=1&view=tiles" in room.run("location.hash")
+    assert "tile=1&view=tiles" in room.address()
 
 
 @pytest.fixture(scope="module", autouse=True)

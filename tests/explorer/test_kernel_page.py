@@ -29,7 +29,7 @@ SEEN = """(() => {
     turns: all(".part", e => Math.max(...[...e.children].map(bank => bank.children.length - 1))),
     costs: all(".costs tbody tr", e => [...e.cells].map(cell => cell.innerText)),
     bad: all(".race td.bad", e => e.innerText), race: text(".race"),
-    address: decodeURIComponent(location.hash),
+    address: decodeURIComponent((settleAddress(), location.hash)),
   } })()"""
 MINUS = "\u2212"
 
@@ -209,7 +209,7 @@ def test_steps_and_keys(room):
     room.run("document.querySelector('[name=step]').focus()")
     for _ in range(3):
         room.press("ArrowRight")
-    assert "step=3" in room.run("location.hash")
+    assert "step=3" in room.address()
     is_right(room.run(SEEN))
     room.press("ArrowLeft")
     is_right(room.run(SEEN))
@@ -217,11 +217,11 @@ def test_steps_and_keys(room):
     for key in ("ArrowRight", "ArrowRight", "ArrowDown", "End", "ArrowLeft"):
         room.press(key)
         is_right(room.run(SEEN))
-    assert "lane=30" in room.run("location.hash")
+    assert "lane=30" in room.address()
     room.run("document.querySelector('.threads').focus()")
     room.press("ArrowDown")
     room.until("location.hash.includes('warp=1') && !page.asking")
-    assert "warp=1" in room.run("location.hash") and "lane=30" in room.run("location.hash")
+    assert "warp=1" in room.address() and "lane=30" in room.address()
     is_right(room.run(SEEN))
     room.go(room.run("location.href"))  # a link shows exactly this
     is_right(room.run(SEEN))
@@ -258,7 +258,7 @@ def test_a_barrier_is_deleted(room):
     seen = room.run(SEEN)
     assert "seed=" in seen["address"] and is_right(seen)["race"]["seed"] != 1
     room.ask(f"{switches}[1].click()")
-    assert not room.run(SEEN)["racing"] and "cut" not in room.run("location.hash")
+    assert not room.run(SEEN)["racing"] and "cut" not in room.address()
 
 
 def test_without_a_compiler(server, browser, monkeypatch):

@@ -147,13 +147,13 @@ def test_random_maps(room, seed):
 
 def test_a_map_is_opened_by_mouse_and_by_key(room):
     room.click("document.querySelectorAll('.layers .map img')[3]")
-    assert "at=3." in room.run("location.hash")
+    assert "at=3." in room.address()
     room.run("document.querySelectorAll('.layers .map')[7].focus()")
     room.press("Enter")
-    assert "at=7.0" in room.run("location.hash")
+    assert "at=7.0" in room.address()
     room.run("document.querySelector('.one-map [name=channel]').focus()")
     room.press("ArrowRight")
-    assert "at=7.1" in room.run("location.hash")
+    assert "at=7.1" in room.address()
     room.until("document.querySelector('.one-map').dataset.shows?.includes('channel=1')")
     room.run("document.querySelector('.one-map canvas').focus()")
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
@@ -276,7 +276,7 @@ def test_crops(room, server):
         room.mouse("move", x, y)
         assert f"at {row}, {column}" in room.run(TEXT % "'.crops figcaption'")
     room.click("document.querySelectorAll('.of-x td')[8]")
-    assert "cell=8" in room.run("location.hash")
+    assert "cell=8" in room.address()
     assert "at 32, 64" in room.run(TEXT % "'.crops figcaption'")
     room.press("ArrowRight")
     assert "at 32, 96" in room.run(TEXT % "'.crops figcaption'")
@@ -303,7 +303,7 @@ def test_a_link_shows_its_view(browser, server, view):
     browser.ask(
         "document.querySelector('.stage .segments button:not([aria-pressed=true])').click()"
     )
-    assert browser.run(pressed) != view and f"view={view}" not in browser.run("location.hash")
+    assert browser.run(pressed) != view and f"view={view}" not in browser.address()
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -151,7 +151,7 @@ def test_keys_alone(room):
         room.press(key)
         linked(room.run(SEEN), p, x)
     room.press(" ")
-    assert room.run("location.hash").endswith("at=y.5")
+    assert room.address().endswith("at=y.5")
     room.go(room.run("location.href"))  # a link shows exactly this
     linked(room.run(SEEN), (1, 2), x)
     reached, wanted = room.tab()

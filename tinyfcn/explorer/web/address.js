@@ -3,8 +3,13 @@
 
 /** @typedef {Record<string, string>} Settings */
 
+/** Milliseconds between two changes: browsers allow 200 in ten seconds, Safari 100 in half a minute. */
+const PAUSE = 400;
+const address = { wanted: "", from: "", timer: 0, last: -PAUSE };
+
 /** @returns {{room: string, settings: Settings}} */
 function readAddress() {
+  settleAddress();
   const [room, query = ""] = location.hash.slice(1).split("?");
   /** @type {Settings} */
   const settings = {};
@@ -28,12 +33,26 @@ function written(settings) {
 }
 
 /**
+ * At once, or when the pause is over.
  * @param {string} room
  * @param {Settings} settings
  */
 function writeAddress(room, settings) {
   const query = encodeURI(written(settings)).replaceAll("#", "%23");
-  history.replaceState(null, "", `#${room}${query ? "?" + query : ""}`);
+  Object.assign(address, { wanted: `#${room}${query ? "?" + query : ""}`, from: location.href });
+  const rest = address.last + PAUSE - performance.now();
+  if (rest <= 0) settleAddress();
+  else address.timer ||= window.setTimeout(settleAddress, rest);
+}
+
+/** Write what waits for the end of the pause, unless a link was followed meanwhile. */
+function settleAddress() {
+  window.clearTimeout(address.timer);
+  if (address.wanted && address.from === location.href) {
+    history.replaceState(null, "", address.wanted);
+    address.last = performance.now();
+  }
+  Object.assign(address, { wanted: "", timer: 0 });
 }
 
 /**

@@ -219,7 +219,11 @@ const page = new Page();
 document.addEventListener("DOMContentLoaded", () => {
   theme();
   const link = byId("link");
-  link.addEventListener("click", () => copy(link, location.href));
+  link.addEventListener("click", () => {
+    settleAddress();
+    copy(link, location.href);
+  });
+  window.addEventListener("pagehide", settleAddress);
   window.addEventListener("hashchange", () => page.enter());
   window.addEventListener("resize", () => page.answer && page.draw(page.answer));
   page.enter();
