@@ -158,6 +158,30 @@ def test_a_block_that_takes_a_channel_gives_the_same_bits(
     assert found[0] == found[1]
 
 
+def test_half_beside_float32(cuda, numbers, same):
+    """Activations of which one is float32, and vectors and running values that are float16."""
+    halves = [*numbers(3, 2, 3, 4, 6, dtype="float16")]
+    weight, bias, mean, var = (np.abs(v) + 1 for v in numbers(4, 3, dtype="float16"))
+    vectors = [v.astype("float32") for v in (mean, var, weight)]
+    expected = cuda.batch_norm_grad(*halves[:2], *vectors, 0.1, halves[2])
+    assert [a.dtype for a in expected] == ["float16", "float32", "float32"]
+    for i in range(3):
+        mixed = [a.astype("float32") if i == k else a for k, a in enumerate(halves)]
+        found = cuda.batch_norm_grad(*mixed[:2], mean, var, weight, 0.1, mixed[2])
+        for one, other in zip(found, expected, strict=True):
+            same(one, other)
+    for moments in (None, (48, *vectors[:2])):
+        made = [
+            cuda.batch_norm_train(
+                x, weight, bias, (mean.copy(), var.copy()), 0.3, 1e-3, True, moments
+            )
+            for x in (halves[0], halves[0].astype("float32"))
+        ]
+        for one, other in zip(*made, strict=True):
+            same(one, other.astype(one.dtype))
+        assert [a.dtype for a in made[0]] == ["float16", "float32", "float32"]
+
+
 @pytest.mark.parametrize("where", ["aligned", "x", "gy", "y", "results"])
 def test_arrays_that_begin_anywhere(
     checked, twin, numbers, stored, unaligned, anywhere, where, monkeypatch

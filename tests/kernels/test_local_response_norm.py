@@ -23,6 +23,14 @@ def test_local_response_norm(cuda, twin, numbers, close, stored, shape, size):
     )
 
 
+def test_half_beside_float32(cuda, numbers, same):
+    x, gy = numbers(2, 2, 7, 4, 6, dtype="float16")
+    options = 4, 0.7, 0.75, 1.5
+    expected = cuda.local_response_norm_grad(gy, x, *options)
+    same(cuda.local_response_norm_grad(gy.astype("float32"), x, *options), expected)
+    same(cuda.local_response_norm_grad(gy, x.astype("float32"), *options), expected)
+
+
 @pytest.mark.parametrize("where", ["aligned", "x", "results"])
 def test_every_access_is_allowed(checked, twin, numbers, close, stored, unaligned, anywhere, where):
     x, gy = (np.ascontiguousarray(numbers(2, 7, 4, 6, dtype=stored)) for _ in range(2))
