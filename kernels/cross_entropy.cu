@@ -16,8 +16,8 @@
 
 // The largest x of a pixel and the sum of exp(x - largest). Where the first misses a NaN, the sum
 // finds it.
-template <typename T>
-__device__ void largest_and_sum(const T* __restrict__ x, int classes, i64 pixels, T& largest,
+template <typename Stored, typename T>
+__device__ void largest_and_sum(const Stored* __restrict__ x, int classes, i64 pixels, T& largest,
                                 T& sum) {
     largest = x[0];
     for (int c = 1; c < classes; ++c) {
@@ -33,29 +33,30 @@ __device__ inline i64 first_class(i64 i, int classes, i64 pixels) {
     return image * classes * pixels + (i - image * pixels);
 }
 
-template <typename T>
-__global__ void cross_entropy(const T* __restrict__ x, const int* __restrict__ labels,
-                              T* __restrict__ loss, int classes, i64 pixels, i64 count) {
+template <typename Stored>
+__global__ void cross_entropy(const Stored* __restrict__ x, const int* __restrict__ labels,
+                              wide<Stored>* __restrict__ loss, int classes, i64 pixels, i64 count) {
     FOR_EACH(i, count) {
         const int label = labels[i];
         loss[i] = 0;
         if (label < 0) continue;
-        const T* logits = x + first_class(i, classes, pixels);
-        T largest, sum;
+        const Stored* logits = x + first_class(i, classes, pixels);
+        wide<Stored> largest, sum;
         largest_and_sum(logits, classes, pixels, largest, sum);
         loss[i] = log(sum) - (logits[label * pixels] - largest);
     }
 }
 
-template <typename T>
-__global__ void cross_entropy_grad(const T* __restrict__ gy, const T* __restrict__ x,
-                                   const int* __restrict__ labels, T* __restrict__ gx, int classes,
-                                   i64 pixels, i64 count) {
+template <typename Stored>
+__global__ void cross_entropy_grad(const wide<Stored>* __restrict__ gy,
+                                   const Stored* __restrict__ x, const int* __restrict__ labels,
+                                   Stored* __restrict__ gx, int classes, i64 pixels, i64 count) {
+    using T = wide<Stored>;
     FOR_EACH(i, count) {
         const int label = labels[i];
         const i64 start = first_class(i, classes, pixels);
         if (label < 0) {
-            for (int c = 0; c < classes; ++c) gx[start + c * pixels] = 0;
+            for (int c = 0; c < classes; ++c) gx[start + c * pixels] = Stored(0);
             continue;
         }
         T largest, sum;
@@ -63,7 +64,7 @@ __global__ void cross_entropy_grad(const T* __restrict__ gy, const T* __restrict
         const T scale = gy[i] / sum;
         for (int c = 0; c < classes; ++c) {
             const T g = exp(x[start + c * pixels] - largest) * scale;
-            gx[start + c * pixels] = c == label ? g - gy[i] : g;
+            gx[start + c * pixels] = Stored(c == label ? g - gy[i] : g);
         }
     }
 }

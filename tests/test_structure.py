@@ -21,8 +21,8 @@ CORE = [
     *(path for name in ("functional", "nn", "optim") for path in (PACKAGE / name).rglob("*.py")),
     *(PACKAGE / "backend" / f"{n}.py" for n in ["__init__", "base", "steps", "splitmix", "errors"]),
 ]
-CORE_LINES = 3363
-ALL_LINES = 24_758
+CORE_LINES = 3367
+ALL_LINES = 24_767
 FILE_LINES = 400
 
 

@@ -54,6 +54,22 @@ def test_a_primitive_computes_in_float32_and_rounds_once(name, which):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("which", ["reference", *BACKENDS])
+def test_cross_entropy_is_computed_in_float32_and_its_gradient_rounded_once(which):
+    x, labels = ARGUMENTS["cross_entropy"](Draw((3, 2, 40, 33), "float16", "channels last"))
+    wide, gy = x.astype("f4"), np.full(labels.shape, 1e5, "f4")
+    with backend.using(which) as used:
+        np.testing.assert_array_equal(
+            used.cross_entropy(x, labels), used.cross_entropy(wide, labels), strict=True
+        )
+        with np.errstate(over="ignore"):
+            expected = used.cross_entropy_grad(gy, wide, labels).astype("f2")
+        with np.errstate(over="warn" if which in ("numpy", "emulator") else "ignore"):
+            found = used.cross_entropy_grad(gy, x, labels)
+    assert np.isinf(found).any() and not np.isinf(found).all()
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_input_grad", "matmul"])
 def test_float32_weights_are_rounded_where_they_are_multiplied(name):
     x, weight, *more = ARGUMENTS[name](Draw((2, 6, 9, 8), "float32", "C"))

@@ -219,6 +219,7 @@ class Backend(Steps):
         return x - self.xp.log(self.sum(self.xp.exp(x), (dim,)))
 
     # ---- losses: x (N, C, …); labels int32 (N, …) in [0, C), or −1 for a pixel without loss ----
+    # Of float16 losses are float32, and computed so: in float16 no sum of them would be left.
 
     def cross_entropy(self, x: Array, labels: Array) -> Array:
         """log Σ exp(x) − x[label] for each pixel, without overflow: (N, …)."""
@@ -227,10 +228,11 @@ class Backend(Steps):
     def cross_entropy_grad(self, gy: Array, x: Array, labels: Array) -> Array:
         """gy · (softmax(x) − one-hot(label)): gy (N, …) → (N, C, …)."""
         gx = self._counted(gy[:, None] * self.softmax(self._counted(x, labels), 1), labels)
-        return gx - self.put_class(gy, labels, x.shape[1])
+        return (gx - self.put_class(gy, labels, x.shape[1])).astype(x.dtype, copy=False)
 
     def _counted(self, x: Array, labels: Array) -> Array:
-        """x, but 0 where a pixel does not count, whatever it holds there."""
+        """x, but 0 where a pixel does not count, whatever it holds there; float32 of float16."""
+        x = x.astype(np.result_type(x.dtype, np.float32), copy=False)
         return self.xp.where(labels[:, None] < 0, x.dtype.type(0), x)
 
     def take_class(self, x: Array, labels: Array) -> Array:

@@ -49,7 +49,7 @@ class CrossEntropyGrad(Function):
     def backward(self, ggx):
         def formula(x: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
             counted = Select()(x, labels.data[:, None] >= 0)
-            return -TakeClass()(log_softmax(counted, 1), labels), [x]
+            return -TakeClass()(log_softmax(cast(counted, _wide(x)), 1), labels), [x]
 
         return differentiate(formula, self.saved_tensors, self.needs_input_grad, (ggx,))
 
@@ -142,6 +142,7 @@ def nll_loss(
         Tensor([0.5, 1.5], dtype=float32)
     """
     x, pixels = _arguments("nll_loss", x, target, weight, ignore_index, reduction)
+    x = cast(x, _wide(x))
     return _reduce(-TakeClass()(x, pixels.labels), pixels, reduction)
 
 
@@ -175,7 +176,7 @@ def focal_loss(
     x, pixels = _arguments("focal_loss", x, target, weight, ignore_index, reduction)
     losses = CrossEntropy()(x, pixels.labels)
     # 1 − e^−loss without cancellation, and not 0, where a power below 1 is infinitely steep.
-    wrong = clamp(-elu(-losses), float(np.finfo(x.dtype).eps))
+    wrong = clamp(-elu(-losses), float(np.finfo(losses.dtype).eps))
     losses = Select()(losses * wrong**gamma, pixels.labels >= 0)
     return _reduce(losses, pixels, reduction)
 
@@ -221,6 +222,7 @@ def dice_loss(
         array([0. , 0.5], dtype=float32)
     """
     x, pixels = _arguments("dice_loss", x, target, weight, ignore_index, reduction)
+    x = cast(x, _wide(x))
     xp, (n, classes), size = backend.active().xp, x.shape[:2], math.prod(x.shape[2:])
     p = softmax(Select()(x, pixels.labels[:, None] >= 0), 1).reshape(n, classes, size)
     of_class = pixels.labels.reshape(n, size, 1) == xp.arange(classes, dtype=np.int32)
@@ -257,7 +259,6 @@ def _arguments(
     """The logits, checked, and the labels and class weights."""
     xp = backend.active().xp
     x = floating(op, x)
-    x = cast(x, np.result_type(x.dtype, np.float32))  # of float16 no sum would be left
     on_host = isinstance(target, np.ndarray)  # so that looking at it waits for nothing
     target = target if on_host else as_tensor(target).data
     if target.dtype.kind not in "iu":
@@ -280,7 +281,7 @@ def _arguments(
     if on_host:
         target, ignored = (backend.active().as_array(a) for a in (target, ignored))
     labels = xp.where(ignored if look else ignored | wrong, xp.int32(-1), target.astype(xp.int32))
-    weights = None if weight is None else as_tensor(weight).data.astype(x.dtype)
+    weights = None if weight is None else as_tensor(weight).data.astype(_wide(x))
     if weights is not None:
         if weights.shape != (classes,):
             raise ValueError(
@@ -288,6 +289,11 @@ def _arguments(
             )
         labels = xp.where(weights[labels] == 0, xp.int32(-1), labels)  # 0 · ∞ would not be 0
     return x, _Pixels(labels, weights, None if look else wrong)
+
+
+def _wide(x: Tensor) -> Any:
+    """The dtype of losses: of float16 no sum would be left."""
+    return np.result_type(x.dtype, np.float32)
 
 
 def _reduce(losses: Tensor, pixels: _Pixels, reduction: str) -> Tensor:

@@ -21,7 +21,7 @@ class Loss(Backend):
     """Cross-entropy, a block of pixels at a time."""
 
     def cross_entropy(self, x: Any, labels: Any) -> Any:
-        loss = np.empty(labels.size, x.dtype)
+        loss = np.empty(labels.size, _wide(x))
 
         def task(rows: Any, labels: Any, pixels: Any) -> None:
             columns = _shifted(rows, labels)
@@ -44,10 +44,11 @@ class Loss(Backend):
             columns = _shifted(rows, labels)
             np.exp(columns, out=columns)
             columns *= g / sum_axis(columns, 0)[0]
-            block[...] = columns.T
-            position = np.arange(0, block.size, block.shape[1])
-            position += np.maximum(labels, 0)  # for label −1 some place of the same pixel: g is 0
-            block.reshape(-1)[position] -= g
+            position = np.arange(labels.size)
+            position += np.maximum(labels, 0) * position.size  # any class for label −1: g is 0
+            columns.reshape(-1)[position] -= g
+            with np.errstate(over="ignore"):
+                block[...] = columns.T
 
         by_rows(task, rows_of(x), labels.reshape(-1), gy, out, block=BLOCK)
         return gx
@@ -55,8 +56,8 @@ class Loss(Backend):
 
 def _shifted(rows: Any, labels: Any) -> Any:
     """The logits of a pixel in a column, less the largest; 0 where one that does not count has ∞ or
-    NaN, which times a gradient of 0 would not be 0."""
-    columns = rows.T.copy()
+    NaN, which times a gradient of 0 would not be 0. Of float16 they are float32."""
+    columns = rows.T.astype(_wide(rows), order="C")
     largest = columns.max(0)
     finite = np.isfinite(largest)
     if not finite.all():
@@ -65,3 +66,7 @@ def _shifted(rows: Any, labels: Any) -> Any:
     with np.errstate(over="ignore"):
         columns -= largest
     return columns
+
+
+def _wide(x: Any) -> Any:
+    return np.result_type(x.dtype, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family, image_size
+from tinyfcn.backend.half import wide
 
 
 class Loss(Family):
@@ -14,5 +15,6 @@ class Loss(Family):
 
     def cross_entropy_grad(self, gy: Array, x: Array, labels: Array) -> Array:
         gx = self.empty(x.shape, x.dtype)
+        gy = gy.astype(wide(x.dtype), copy=False)
         self.launch.each("cross_entropy_grad", labels.size, gy, x, labels, gx, *image_size(x))
         return gx
