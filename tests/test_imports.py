@@ -23,7 +23,7 @@ ORDER = [
     {"functional"},
     {"function", "tensor", "graph"},
     {"backend"},
-    {"decorating", "kernels", "random", "files", "page"},
+    {"decorating", "kernels", "random", "files", "page", "starting"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 

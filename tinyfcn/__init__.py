@@ -1,5 +1,7 @@
 """tinyfcn: fully convolutional networks from scratch, on NumPy and hand-written CUDA kernels."""
 
+from tinyfcn import starting as starting  # isort: split
+
 from tinyfcn import backend, data, functional, metrics, models, nn, optim, random, weights
 from tinyfcn.anomaly import AnomalyError, detect_anomaly
 from tinyfcn.function import Function, Hook

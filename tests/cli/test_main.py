@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,23 @@ def test_help_is_one_screen_and_ends_with_examples(
     examples = lines[lines.index("examples:") + 1 :]
     assert examples and all(" tinyfcn " in line for line in examples)
     assert str(cli.load(module).__doc__).startswith(f"{summary}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [(["-m", "tinyfcn"], 130, "stopped\n"), (["tinyfcn"], 130, "stopped\n"),
+     (["mine.py"], -signal.SIGINT, "KeyboardInterrupt\n")],
+)  # fmt: skip
+def test_ctrl_c_while_it_is_imported(
+    tmp_path: Path, words: list[str], status: int, said: str
+) -> None:
+    """Of the command; scripts of others hear of it as always."""
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    for name in ("tinyfcn", "mine.py"):
+        (tmp_path / name).write_text("from tinyfcn.cli import main\nraise SystemExit(main())\n")
+    done = subprocess.run(
+        [sys.executable, *words, "models"], cwd=tmp_path, text=True, capture_output=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    assert (done.stderr if status == 130 else done.stderr.splitlines(keepends=True)[-1]) == said

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tinyfcn
+from tinyfcn import starting
 
 COMMANDS = {
     "train": ("tinyfcn.examples.train_voc", "Train a network that labels pixels."),
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     with plain_errors():
+        starting.started()
         if command in ("-h", "--help"):
             print(overview())
             return 0
