@@ -1,16 +1,13 @@
-"""The pages in a real browser: whole, quiet, and readable on a phone as on a desk."""
+"""The pages of runs in a real browser: whole, quiet, and readable on a phone as on a desk."""
 
 from __future__ import annotations
 
 import html
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import Browser
 
 from tinyfcn import cli
 from tinyfcn.data import write_voc_tree
@@ -19,26 +16,21 @@ from tinyfcn.page import page
 from tinyfcn.training.evaluation import Evaluation
 from tinyfcn.training.results import curves, evaluation, settings
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
 WIDTHS = (390, 1280)
 # Of each frame: what is wider than it, pictures that are not there, what was fetched, the smallest
 # letters, also of those in plots, and the narrowest cell.
-SCRIPT = """<script>onload = () => {
-  const of = frame => {
-    const d = frame.contentDocument, all = (what, f) => [...d.querySelectorAll(what)].map(f);
-    const size = element => parseFloat(getComputedStyle(element).fontSize);
-    return {
-      wider: d.documentElement.scrollWidth - d.documentElement.clientWidth,
-      missing: [...d.images].filter(image => !image.naturalWidth).length,
-      pictures: d.images.length,
-      fetched: frame.contentWindow.performance.getEntriesByType("resource").map(one => one.name),
-      letters: Math.min(...all("td, th, figcaption, h3", size)),
-      plotted: Math.min(99, ...all(".plots img", e => 20 * e.clientWidth / e.naturalWidth)),
-      cell: Math.min(...all("td", e => e.clientWidth)),
-    } }
-  document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(of)) }</script>"""
+SEEN = """[...document.querySelectorAll("iframe")].map(frame => {
+  const d = frame.contentDocument, all = (what, f) => [...d.querySelectorAll(what)].map(f);
+  const size = element => parseFloat(getComputedStyle(element).fontSize);
+  return {
+    wider: d.documentElement.scrollWidth - d.documentElement.clientWidth,
+    missing: [...d.images].filter(image => !image.naturalWidth).length,
+    pictures: d.images.length,
+    fetched: frame.contentWindow.performance.getEntriesByType("resource").map(one => one.name),
+    letters: Math.min(...all("td, th, figcaption, h3", size)),
+    plotted: Math.min(99, ...all(".plots img", e => 20 * e.clientWidth / e.naturalWidth)),
+    cell: Math.min(...all("td", e => e.clientWidth)),
+  } })"""
 
 
 def hostile(classes: list[str], *sizes: tuple[int, int]) -> str:
@@ -59,8 +51,7 @@ def hostile(classes: list[str], *sizes: tuple[int, int]) -> str:
     return page("run <1>", curves(log), evaluation(found, classes), told)
 
 
-@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
-def test_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser) -> None:
     monkeypatch.chdir(tmp_path)
     write_voc_tree("data", train=4, val=3, size=32, diameter=(10.0, 20.0))
     Path("data/classes.txt").write_text(
@@ -83,17 +74,9 @@ def test_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for text in pages.values() for width in WIDTHS
     ]  # fmt: skip
     path = tmp_path / "all.html"
-    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{''.join(frames)}{SCRIPT}", "utf-8")
-    done = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
-         path.as_uri()],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title, done.stderr
-    seen = json.loads(html.unescape(title[1]))
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{''.join(frames)}", "utf-8")
+    browser.open(path.as_uri())
+    seen = browser.run(SEEN)
     assert len(seen) == len(frames)
     for number, one in enumerate(seen):
         where = [*pages][number // 2], WIDTHS[number % 2], one
