@@ -63,12 +63,20 @@ template <typename T, int COUNT> struct alignas(COUNT * sizeof(T) < 16 ? COUNT *
 };
 
 // Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds:
-// v is a Vector, or, behind the last whole one, a Pack of one.
+// v is a Vector, or, behind the last whole one, a Pack of one. This thread is one of `threads`, and
+// an I counts what they go over.
+template <typename T, typename I, typename Work>
+__device__ void by_vectors(I thread, I threads, I count, bool vectors, Work work) {
+    const I whole = vectors ? count / Vector<T>::SIZE : 0;
+    for (I i = thread; i < whole; i += threads) work(i * Vector<T>::SIZE, Vector<T>());
+    for (I i = whole * Vector<T>::SIZE + thread; i < count; i += threads) work(i, Pack<T, 1>());
+}
+
+// The same by all threads of the grid. 64 bits cost a loop two instructions more: no copy of it for 32.
 template <typename T, typename Work>
 __device__ void for_each_vector(i64 count, bool vectors, Work work) {
-    const i64 whole = vectors ? count / Vector<T>::SIZE : 0, rest = whole * Vector<T>::SIZE;
-    FOR_EACH(i, whole) work(i * Vector<T>::SIZE, Vector<T>());
-    FOR_EACH(i, count - rest) work(rest + i, Pack<T, 1>());
+    by_vectors<T, i64>((i64)blockIdx.x * blockDim.x + threadIdx.x, (i64)gridDim.x * blockDim.x, count,
+                       vectors, work);
 }
 
 template <typename T> struct Limits;

@@ -6,8 +6,8 @@
 // Elements are numbered pixels first and channels fastest, (n, h, w, c), whatever the order in memory:
 // so the mask is the twin's, bit by bit. Where x is no image, channels is 1 and pixels the count.
 //
-// One version: no mask is stored or read, only x is. Two elements share a hash, and each makes it for
-// itself, since in this order of memory they lie a plane apart.
+// One version: no mask is stored or read, only x is, by 128 bits. Two elements share a hash, and each
+// makes it for itself, since in this order of memory they lie a plane apart.
 //
 // Run:  tinyfcn kernels run dropout
 
@@ -23,13 +23,24 @@ __device__ inline u32 random_bits(u64 seed, u64 i) {
     return (u32)(i % 2 ? z >> 32 : z);
 }
 
-template <typename T>
-__global__ void dropout(const T* __restrict__ x, T* __restrict__ y, u64 seed, u32 threshold,
-                        T scale, int channels, i64 pixels, i64 count) {
-    FOR_EACH(i, count) {
+template <typename Stored>
+__global__ void dropout(const Stored* __restrict__ x, Stored* __restrict__ y, u64 seed,
+                        u32 threshold, wide<Stored> scale, int channels, i64 pixels, i64 count) {
+    for_each_vector<Stored>(count, aligned(x) && aligned(y), [=](i64 i, auto v) {
+        using V = decltype(v);
+        v = *(const V*)(x + i);
         const i64 plane = quotient(i, pixels), image = quotient(plane, channels);
-        const i64 channel = plane - image * channels, pixel = i - plane * pixels;
-        const u64 number = (image * pixels + pixel) * channels + channel;
-        y[i] = random_bits(seed, number) >= threshold ? x[i] * scale : T(0);
-    }
+        i64 pixel = i - plane * pixels, first = image * pixels * channels;
+        int channel = (int)(plane - image * channels);
+        u64 number = first + pixel * channels + channel;
+        for (Stored& e : v.at) {
+            e = random_bits(seed, number) >= threshold ? Stored(e * scale) : Stored(0);
+            number += channels;
+            if (++pixel < pixels) continue;
+            pixel = 0;  // of the next channel
+            if (++channel == channels) channel = 0, first += pixels * channels;
+            number = first + channel;
+        }
+        *(V*)(y + i) = v;
+    });
 }

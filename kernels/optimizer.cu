@@ -11,7 +11,8 @@
 // each has sizes[t] elements, in one order, and the blocks from firsts[t] to firsts[t + 1]. The
 // shares are 1 - beta, taken in double: in float 1 - 0.999f is off by 1e-5.
 //
-// One version each: every array is read and written once, in order, and no other memory is needed.
+// One version each: every array is read and written once, in order, by 128 bits, and no other memory
+// is needed.
 //
 // Run:  tinyfcn kernels run sgd_update
 
@@ -21,8 +22,8 @@ constexpr int SHARE = 4096;  // elements of an array that a block changes
 
 // Which array a block changes, and which of its elements.
 struct Share {
-    int array;
-    i64 begin, end;
+    int array, size;
+    i64 begin;
 
     __device__ Share(const i64* sizes, const int* firsts, int arrays) {
         array = 0;  // the last one whose first block is not behind this one
@@ -35,7 +36,17 @@ struct Share {
         }
         begin = (i64)((int)blockIdx.x - firsts[array]) * SHARE;
         const i64 rest = sizes[array] - begin;
-        end = begin + (rest < SHARE ? rest : SHARE);
+        size = rest < SHARE ? (int)rest : SHARE;
+    }
+
+    // Where it begins in the array; of no table, null.
+    template <typename T> __device__ T* of(T* const* table) const {
+        return table ? table[array] + begin : nullptr;
+    }
+
+    // work(i, v) as in for_each_vector, by the threads of the block.
+    template <typename T, typename Work> __device__ void each(bool vectors, Work work) const {
+        by_vectors<T, int>(threadIdx.x, blockDim.x, size, vectors, work);
     }
 };
 
@@ -44,19 +55,23 @@ __global__ void sgd_update(T* const* params, const T* const* grads, T* const* ve
                            const i64* sizes, const int* firsts, int arrays, T momentum, T gain,
                            T step, T decay, int nesterov) {
     const Share share(sizes, firsts, arrays);
-    T* __restrict__ param = params[share.array];
-    const T* __restrict__ grad = grads[share.array];
-    T* __restrict__ velocity = velocities ? velocities[share.array] : nullptr;
-    for (i64 i = share.begin + threadIdx.x; i < share.end; i += blockDim.x) {
-        const T d = grad[i] + decay * param[i];
-        T move = d;
-        if (velocity) {
-            const T v = momentum * velocity[i] + gain * d;
-            velocity[i] = v;
-            move = nesterov ? d + momentum * v : v;
+    T* __restrict__ param = share.of(params);
+    const T* __restrict__ grad = share.of(grads);
+    T* __restrict__ velocity = share.of(velocities);
+    share.each<T>(aligned(param) && aligned(grad) && aligned(velocity), [=](int i, auto p) {
+        using V = decltype(p);
+        p = *(V*)(param + i);
+        const V g = *(const V*)(grad + i);
+        V v = {};
+        if (velocity) v = *(V*)(velocity + i);
+        for (int e = 0; e < V::SIZE; ++e) {
+            const T d = g.at[e] + decay * p.at[e];
+            v.at[e] = momentum * v.at[e] + gain * d;
+            p.at[e] -= step * (!velocity ? d : nesterov ? d + momentum * v.at[e] : v.at[e]);
         }
-        param[i] -= step * move;
-    }
+        if (velocity) *(V*)(velocity + i) = v;
+        *(V*)(param + i) = p;
+    });
 }
 
 template <typename T>
@@ -65,27 +80,38 @@ __global__ void adam_update(T* const* params, const T* const* grads, T* const* f
                             int arrays, T step, T beta1, T share1, T beta2, T share2, T correction,
                             T eps, T decay, T shrink) {
     const Share share(sizes, firsts, arrays);
-    T* __restrict__ param = params[share.array];
-    const T* __restrict__ grad = grads[share.array];
-    T* __restrict__ first = first_moments[share.array];
-    T* __restrict__ second = second_moments[share.array];
-    for (i64 i = share.begin + threadIdx.x; i < share.end; i += blockDim.x) {
-        const T d = grad[i] + decay * param[i];
-        const T m = beta1 * first[i] + share1 * d;
-        const T v = beta2 * second[i] + share2 * d * d;
-        first[i] = m;
-        second[i] = v;
-        param[i] = shrink * param[i] - step * m / (sqrt(v) / correction + eps);
-    }
+    T* __restrict__ param = share.of(params);
+    const T* __restrict__ grad = share.of(grads);
+    T* __restrict__ first = share.of(first_moments);
+    T* __restrict__ second = share.of(second_moments);
+    const bool vectors = aligned(param) && aligned(grad) && aligned(first) && aligned(second);
+    share.each<T>(vectors, [=](int i, auto p) {
+        using V = decltype(p);
+        p = *(V*)(param + i);
+        const V g = *(const V*)(grad + i);
+        V m = *(V*)(first + i), v = *(V*)(second + i);
+        for (int e = 0; e < V::SIZE; ++e) {
+            const T d = g.at[e] + decay * p.at[e];
+            m.at[e] = beta1 * m.at[e] + share1 * d;
+            v.at[e] = beta2 * v.at[e] + share2 * d * d;
+            p.at[e] = shrink * p.at[e] - step * m.at[e] / (sqrt(v.at[e]) / correction + eps);
+        }
+        *(V*)(first + i) = m;
+        *(V*)(second + i) = v;
+        *(V*)(param + i) = p;
+    });
 }
 
 template <typename T>
 __global__ void not_finite(const T* const* tensors, const i64* sizes, const int* firsts, int arrays,
                            int* found) {
     const Share share(sizes, firsts, arrays);
-    const T* __restrict__ x = tensors[share.array];
+    const T* __restrict__ x = share.of(tensors);
     bool bad = false;
-    for (i64 i = share.begin + threadIdx.x; i < share.end; i += blockDim.x)
-        if (!(x[i] - x[i] == 0)) bad = true;
+    share.each<T>(aligned(x), [=, &bad](int i, auto v) {
+        v = *(const decltype(v)*)(x + i);
+        for (const T e : v.at)
+            if (!(e - e == 0)) bad = true;
+    });
     if (bad) atomicOr(found, 1);
 }

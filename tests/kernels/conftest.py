@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tinyfcn.backend import half
-from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend, launcher
 from tinyfcn.backend.cuda.emulator import Emulator
 
@@ -29,8 +28,8 @@ def checked():
 
 @pytest.fixture(scope="session")
 def twin():
-    """The plain bodies, the specification."""
-    return Backend()
+    """The plain bodies, the specification; of float16 in float32."""
+    return half.Half()
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ SHAPES = [
 
 @pytest.mark.parametrize("p", [0.5, 0.1, 1 - 1e-12])
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 2, 2)])
-def test_bits_of_the_twin(cuda, twin, numbers, same, dtype, shape, p):
-    x = numbers(*shape, dtype=dtype)
+def test_bits_of_the_twin(cuda, twin, numbers, same, stored, shape, p):
+    x = numbers(*shape, dtype=stored)
     for seed in (0, 1234567, 2**64 - 1):
         same(cuda.dropout(x, p, seed), twin.dropout(x, p, seed))
 
@@ -40,6 +40,9 @@ def test_what_is_dropped_is_zero_whatever_stood_there(cuda):
     assert np.isnan(y[y != 0]).all()
 
 
-def test_every_access_is_allowed(checked, twin, numbers, same, dtype):
-    x = numbers(2, 3, 13, 11, dtype=dtype)
-    same(checked.dropout(x, 0.3, 7), twin.dropout(x, 0.3, 7))
+@pytest.mark.parametrize("where", ["aligned", "x", "y"])
+def test_every_access_is_allowed(checked, twin, numbers, same, stored, unaligned, anywhere, where):
+    x = np.ascontiguousarray(numbers(2, 3, 13, 11, dtype=stored))
+    if where == "y":
+        anywhere(checked)
+    same(checked.dropout(unaligned(x) if where == "x" else x, 0.3, 7), twin.dropout(x, 0.3, 7))

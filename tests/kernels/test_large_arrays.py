@@ -195,7 +195,8 @@ def test_planes_of_pooling_and_resampling(launch, large):
     launch.each("gather_plane", 3, large, np.zeros(3, "int32"), y, HALF, 1)
     assert y.tolist() == [1, 2, 300]
     y = new()
-    launch.each("resample2d", 3, large, y, FIRST, ONE, 1, FIRST, ONE, 1, SIDE, SIDE, 1, 1)
+    bands = FIRST, ONE, 1, FIRST, ONE, 1
+    launch.each("resample2d", 3, large, None, y, None, *bands, SIDE, SIDE, 1, 1)
     assert y.tolist() == [1, 2, 300]
 
 

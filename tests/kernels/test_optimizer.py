@@ -89,6 +89,20 @@ def test_many_arrays_have_the_same_bits_as_one_by_one(cuda, numbers, dtype, name
 
 
 @pytest.mark.parametrize("name", UPDATES)
+def test_arrays_that_begin_anywhere(checked, numbers, dtype, unaligned, name):
+    """The same bits, and nothing beside an array; one of them begins where no vector may."""
+    count, options = UPDATES[name]
+    arrays = [np.abs(numbers(SHARE + 5, dtype=dtype)) for _ in range(count)]
+    aligned = [[a.copy()] for a in arrays]
+    getattr(checked, name)(*aligned, *options)
+    for k in range(count):
+        given = [[unaligned(a) if i == k else a.copy()] for i, a in enumerate(arrays)]
+        getattr(checked, name)(*given, *options)
+        for (one,), (other,) in zip(given, aligned, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", UPDATES)
 def test_every_access_is_allowed(checked, twin, numbers, dtype, name):
     count, options = UPDATES[name]
     shapes = [(3, 301), (0,), (SHARE + 5,), (7,)]

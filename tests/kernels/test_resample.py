@@ -47,8 +47,18 @@ def test_resample(cuda, numbers, close, dtype, name, adjoint):
     close(cuda.resample2d(x, rows, columns), expected, terms, scale)
 
 
-def test_picked_pixels_are_copies(cuda, numbers, same, dtype):
-    x = numbers(1, 2, 4, 5, dtype=dtype)
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("name", MATRICES)
+def test_float16_is_rounded_once(cuda, numbers, same, name, adjoint):
+    """Whatever lies between two passes is float32."""
+    rows, columns = (m.T if adjoint else m for m in MATRICES[name])
+    x = numbers(2, 3, rows.shape[1], columns.shape[1], dtype="float16")
+    y = cuda.resample2d(x.astype("float32"), rows, columns)
+    same(cuda.resample2d(x, rows, columns), y.astype("float16"))
+
+
+def test_picked_pixels_are_copies(cuda, numbers, same, stored):
+    x = numbers(1, 2, 4, 5, dtype=stored)
     x[0, 0, 1, 1], x[0, 1, 2, 3] = np.nan, np.inf
     rows, columns = MATRICES["reflect"]
     same(cuda.resample2d(x, rows, columns), x[:, :, [2, 1, 0, 1, 2, 3, 2]][..., [0, 0, 1, 2, 3, 4]])
@@ -71,8 +81,8 @@ def test_bands_are_kept_as_long_as_their_matrix(cuda):
 
 
 @pytest.mark.parametrize("name", ["bilinear", "with gaps", "wide"])
-def test_every_access_is_allowed(checked, numbers, close, name):
+def test_every_access_is_allowed(checked, numbers, close, stored, name):
     rows, columns = MATRICES[name]
-    x = numbers(2, 3, rows.shape[1], columns.shape[1])
+    x = numbers(2, 3, rows.shape[1], columns.shape[1], dtype=stored)
     expected, scale = exact(x, rows, columns)
     close(checked.resample2d(x, rows, columns), expected, 40, scale)

@@ -9,6 +9,8 @@ from tinyfcn.backend.cuda.family import Family, image_size
 class Dropout(Family):
     """No mask is stored: which elements are dropped is a hash of their numbers."""
 
+    native = frozenset({"dropout"})
+
     def dropout(self, x: Array, p: float, seed: int) -> Array:
         threshold = min(round(p * 2**32), 2**32 - 1)
         size = image_size(x) if x.ndim == 4 else (1, x.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from typing import Any, NamedTuple
 
@@ -10,9 +11,12 @@ import numpy as np
 
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
+from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.cuda.launcher import Engine
+from tinyfcn.backend.half import wide
 from tinyfcn.backend.sparse import Sparse
 
+ROWS = constant("resample.cu", "ROWS")  # outputs of a thread
 DIRECT = 16  # inputs of an output that are worth less than an array in between
 
 
@@ -27,6 +31,8 @@ class Bands(NamedTuple):
 class Resample(Family):
     """By the bands of the matrices, in one pass or in two."""
 
+    native = frozenset({"resample2d"})
+
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         # Matrices come again at every step; their bands stay on the device while they live.
@@ -36,7 +42,8 @@ class Resample(Family):
 
     def resample2d(self, x: Array, rows: Sparse, columns: Sparse) -> Array:
         (oh, h), (ow, w) = rows.shape, columns.shape
-        widths = [self._bands(matrix, x.dtype).width for matrix in (rows, columns)]
+        dtype = wide(x.dtype)
+        widths = [self._bands(matrix, dtype).width for matrix in (rows, columns)]
         # In two passes an output costs the sum of the widths and not their product. First comes
         # the pass that leaves less for the other.
         if 1 in widths or widths[0] * widths[1] <= DIRECT:
@@ -45,12 +52,18 @@ class Resample(Family):
             passes = [(rows, _identity(w)), (_identity(oh), columns)]
         else:
             passes = [(_identity(h), columns), (rows, _identity(ow))]
+        taken: Any = x, None  # an activation, or what lies between two passes
         for pair in passes:
-            down, across = (self._bands(matrix, x.dtype) for matrix in pair)
+            down, across = (self._bands(matrix, dtype) for matrix in pair)
             size = len(down.bounds), len(across.bounds)
-            shape = *x.shape[:2], *size
-            x = self.compute("resample2d", shape, x, *down, *across, *x.shape[2:], *size)
-        return x
+            last = pair is passes[-1]
+            y = self.empty((*x.shape[:2], *size), x.dtype if last else dtype)
+            given = (y, None) if last else (None, y)
+            count = math.prod(x.shape[:2]) * -(-size[0] // ROWS) * size[1]
+            sizes = pair[0].shape[1], pair[1].shape[1], *size
+            self.launch.each("resample2d", count, *taken, *given, *down, *across, *sizes)
+            taken = None, y
+        return y
 
     def _bands(self, matrix: Sparse, dtype: Any) -> Bands:
         known = self._bands_of.setdefault(matrix, {})
