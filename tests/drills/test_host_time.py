@@ -27,6 +27,20 @@ def test_launches_of_a_step(null, name, size, launches, others):
     assert all(shape[0] == 1 and shape[-1] == size for shape in copies)  # of no parameter
 
 
+@pytest.mark.parametrize(("name", "most"), [("fcn8s", 200), ("fcn_resnet50", 546)])
+def test_kernels_read_and_write_float16(null, monkeypatch, name, most):
+    """A cast is a pass over memory of its own; those that are left are around convolutions."""
+    step, casts = host_time.training_step(name, 64, null, "fp16"), []
+
+    def cast(_, x, dtype):
+        casts.append(x.shape)
+        return host_time.new(x.shape, dtype)
+
+    monkeypatch.setattr(CudaBackend, "cast", cast)
+    step()
+    assert len(casts) <= most
+
+
 def test_what_lies_otherwise_is_counted(null):
     x = null.empty((2, 3, 4, 5), np.float32)
     launches, others, copies = host_time.counted(
