@@ -19,10 +19,11 @@ constexpr int TAPS = 9;       // of a block
 constexpr int THREADS = 128;  // of a block
 
 // Grid: OC * C / G planes, KH * KW / 9, S. Block (_, _, s) has `share` of the pixels of all images.
-template <typename T>
+template <typename Stored>
 __global__ void __launch_bounds__(THREADS, 4)  // for fewer registers ptxas would spill
-depthwise_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restrict__ parts,
-                      CONV_SIZES, int share) {
+depthwise_weight_grad(const Stored* __restrict__ x, const Stored* __restrict__ gy,
+                      wide<Stored>* __restrict__ parts, CONV_SIZES, int share) {
+    typedef wide<Stored> T;
     __shared__ T sums[TAPS][THREADS + 1];  // + 1 against bank conflicts
     const int channels = C / G, oc = blockIdx.x / channels;
     const int c = oc / (OC / G) * channels + blockIdx.x % channels;
@@ -41,7 +42,7 @@ depthwise_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __re
         const u32 n = p / pixels, pixel = p % pixels;
         const int top = (int)(pixel / OW) * SH - PH, left = (int)(pixel % OW) * SW - PW;
         const T g = gy[((i64)n * OC + oc) * pixels + pixel];
-        const T* image = x + ((i64)n * C + c) * H * W;
+        const Stored* image = x + ((i64)n * C + c) * H * W;
 #pragma unroll
         for (int t = 0; t < TAPS; t++) {
             const int h = top + down[t], w = left + right[t];

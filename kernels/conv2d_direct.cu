@@ -15,37 +15,38 @@
 
 #include "conv_sizes.cuh"
 
-template <typename T>
-__global__ void conv2d_direct(const T* __restrict__ x, const T* __restrict__ weight,
-                              const T* __restrict__ bias, T* __restrict__ y, CONV_SIZES, int relu,
-                              i64 count) {
+template <typename Stored>
+__global__ void conv2d_direct(const Stored* __restrict__ x, const Stored* __restrict__ weight,
+                              const wide<Stored>* __restrict__ bias, Stored* __restrict__ y,
+                              CONV_SIZES, int relu, i64 count) {
     const int CG = C / G, OCG = OC / G;
     FOR_EACH(i, count) {
         const int ow = i % OW, oh = i / OW % OH, oc = i / ((i64)OW * OH) % OC;
         const i64 n = i / ((i64)OW * OH * OC);
-        const T* image = x + (n * C + oc / OCG * CG) * H * W;
-        const T* tap = weight + (i64)oc * CG * KH * KW;
-        T sum = bias ? bias[oc] : T(0);
+        const Stored* image = x + (n * C + oc / OCG * CG) * H * W;
+        const Stored* tap = weight + (i64)oc * CG * KH * KW;
+        wide<Stored> sum = bias ? bias[oc] : 0;
         for (int c = 0; c < CG; c++)
             for (int kh = 0; kh < KH; kh++)
                 for (int kw = 0; kw < KW; kw++, tap++) {
                     const int h = oh * SH - PH + kh * DH, w = ow * SW - PW + kw * DW;
                     if (within(h, H) && within(w, W)) sum += image[(c * H + h) * W + w] * *tap;
                 }
-        y[i] = relu && sum < 0 ? T(0) : sum;
+        y[i] = Stored(relu && sum < 0 ? 0 : sum);
     }
 }
 
 // Pixel h met tap kh in output (h + PH - kh * DH) / SH, where that is an integer.
-template <typename T>
-__global__ void conv2d_direct_input_grad(const T* __restrict__ gy, const T* __restrict__ weight,
-                                         const T* __restrict__ bias, T* __restrict__ gx,
-                                         CONV_SIZES, i64 count) {
+template <typename Stored>
+__global__ void conv2d_direct_input_grad(const Stored* __restrict__ gy,
+                                         const Stored* __restrict__ weight,
+                                         const wide<Stored>* __restrict__ bias,
+                                         Stored* __restrict__ gx, CONV_SIZES, i64 count) {
     const int CG = C / G, OCG = OC / G;
     FOR_EACH(i, count) {
         const int w = i % W, h = i / W % H, c = i / ((i64)W * H) % C;
         const i64 n = i / ((i64)W * H * C);
-        T sum = bias ? bias[c] : T(0);
+        wide<Stored> sum = bias ? bias[c] : 0;
         for (int kh = 0; kh < KH; kh++) {
             const int top = h + PH - kh * DH, oh = top / SH;
             if (top % SH != 0 || !within(oh, OH)) continue;
@@ -57,18 +58,19 @@ __global__ void conv2d_direct_input_grad(const T* __restrict__ gy, const T* __re
                            weight[((oc * CG + c % CG) * KH + kh) * KW + kw];
             }
         }
-        gx[i] = sum;
+        gx[i] = Stored(sum);
     }
 }
 
-template <typename T>
-__global__ void conv2d_direct_weight_grad(const T* __restrict__ x, const T* __restrict__ gy,
-                                          T* __restrict__ gw, CONV_SIZES, i64 count) {
+template <typename Stored>
+__global__ void conv2d_direct_weight_grad(const Stored* __restrict__ x,
+                                          const Stored* __restrict__ gy,
+                                          wide<Stored>* __restrict__ gw, CONV_SIZES, i64 count) {
     const int CG = C / G, OCG = OC / G;
     FOR_EACH(i, count) {
         const int kw = i % KW, kh = i / KW % KH, cg = i / (KW * KH) % CG;
         const int oc = i / ((i64)KW * KH * CG), c = oc / OCG * CG + cg;
-        T sum = 0;
+        wide<Stored> sum = 0;
         for (i64 n = 0; n < N; n++)
             for (int oh = 0; oh < OH; oh++)
                 for (int ow = 0; ow < OW; ow++) {

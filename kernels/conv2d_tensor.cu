@@ -1,5 +1,4 @@
-// Convolution on tensor cores: the products of conv2d.cu, in those of gemm_7. Operands are rounded,
-// arrays and sums float32.
+// Convolution on tensor cores: the products of conv2d.cu, in those of gemm_7.
 //
 //   kernel                      NumPy twin           rows     columns       summed over
 //   conv2d_tensor               conv2d               OC / G   N OH OW       C / G, KH, KW
@@ -8,8 +7,8 @@
 //   finish_parts                parts.sum(axis=0)    of the first two, with bias and ReLU
 //
 // Grid: columns / 128, rows / 128, G * S. Sums are cut into S shares of `share` terms, a multiple of
-// 16, where there are few blocks; with S > 1 results are parts (S, ...), and bias is null. For what is
-// not said here see conv2d.cu.
+// 32, where there are few blocks; with S > 1 results are parts (S, ...), and bias is null. Without
+// parts, results are rounded to half. For what is not said here see conv2d.cu.
 //
 // Over conv2d.cu it gains what gemm_7 gains over gemm_4. An operand is an array seen along two axes,
 // so that there is one loader: windows are the lines in conv2d, and the terms in its weight gradient.
@@ -19,64 +18,59 @@
 #include "conv_sizes.cuh"
 #include "tensor.cuh"
 
-// An axis whose index is (image, row, column), row by row: pixels, or the taps of a kernel in all
+// An axis whose index counts (image, row, column), row by row: pixels, or the taps of a kernel in all
 // channels. See MatrixAxis. Offsets on it fit into an int, if it is within an image, or the weights.
+struct Place {
+    int image, row, column;
+};
 template <typename Offset> struct ImageAxis {
-    int count, rows, columns;
-    Offset per_image, per_row, per_column;  // elements of the array from one index to the next
-    int down, right, top, left;             // rows and columns of an image; where index 0 is
+    int images, rows, columns;
+    int per_image, per_row, per_column;  // elements of the array from one to the next
+    int down, right, top, left;          // rows and columns of an image; where the first is
 
-    __device__ Point place(int index, Offset at, int row, int column) const {
-        return {at, index < count ? top + row * down : OUTSIDE, left + column * right};
+    __device__ Place place(int index) const {
+        return {index / columns / rows, index / columns % rows, index % columns};
     }
-    __device__ Offset at(int index) const {
-        const int row = index / columns % rows, column = index % columns;
-        return index / columns / rows * per_image + row * per_row + column * per_column;
+    __device__ Point<Offset> point(const Place& at) const {
+        return {(Offset)at.image * per_image + (at.row * per_row + at.column * per_column),
+                at.image < images ? top + at.row * down : OUTSIDE, left + at.column * right};
     }
-    __device__ Point point(int index) const {
-        return place(index, at(index), index / columns % rows, index % columns);
-    }
+    __device__ Point<Offset> point(int index) const { return point(place(index)); }
 
     struct Walk;
-    __device__ Walk along(int index, int step) const {
-        return {*this, index, step, index / columns % rows, index % columns,
-                step / columns % rows, step % columns, at(index), at(step)};
-    }
+    __device__ Walk along(int index, int step) const { return {*this, place(index), place(step)}; }
 };
 
 template <typename Offset> struct ImageAxis<Offset>::Walk {
     ImageAxis axis;
-    int index, step, row, column, row_step, column_step;
-    Offset at, at_step;
+    Place at, step;
 
-    __device__ Point next() {
-        const Point now = axis.place(index, at, row, column);
-        index += step;
-        at += at_step;
-        row += row_step;
-        column += column_step;
-        if (column >= axis.columns) {
-            column -= axis.columns;
-            row++;
-            at += axis.per_row - axis.columns * axis.per_column;
-        }
-        if (row >= axis.rows) {
-            row -= axis.rows;
-            at += axis.per_image - axis.rows * axis.per_row;
-        }
-        return now;
+    __device__ Point<Offset> next() {
+        const Place now = at;
+        at = behind(step);
+        return axis.point(now);
+    }
+    __device__ Point<Offset> beside() const { return axis.point(behind({0, 0, 1})); }
+
+private:
+    __device__ Place behind(const Place& by) const {
+        Place to = {at.image + by.image, at.row + by.row, at.column + by.column};
+        if (to.column >= axis.columns) to.column -= axis.columns, to.row++;
+        if (to.row >= axis.rows) to.row -= axis.rows, to.image++;
+        return to;
     }
 };
 
-template <typename Lines, typename Terms> using Columns = Operand<TENSOR_THREADS, Lines, Terms>;
-template <typename Terms> using Rows = Operand<TENSOR_THREADS, MatrixAxis, Terms>;
+template <typename T, typename Lines, typename Terms>
+using Columns = Operand<TENSOR_THREADS, T, Lines, Terms>;
+template <typename T, typename Terms> using Rows = Operand<TENSOR_THREADS, T, MatrixAxis<int>, Terms>;
 typedef ImageAxis<int> Near;
 typedef ImageAxis<i64> Far;
 
 // Where the windows of x begin, and the taps of a window; together x at (n, c, oh SH - PH + i DH, ..),
 // counted from before the padding.
-#define WINDOWS Far{N * OH * OW, OH, OW, (i64)C * H * W, SH * W, SW, SH, SW, -PH, -PW}
-#define TAPS Near{C / G * KH * KW, KH, KW, H * W, DH * W, DW, DH, DW, 0, 0}
+#define WINDOWS Far{N, OH, OW, C * H * W, SH * W, SW, SH, SW, -PH, -PW}
+#define TAPS Near{C / G, KH, KW, H * W, DH * W, DW, DH, DW, 0, 0}
 
 // The last term of a share, and one.
 __device__ inline int end_of(int from, int share, int terms) {
@@ -101,36 +95,44 @@ __device__ inline void finish_tensor(Sums& sum, const float* bias, int rows, boo
 
 template <typename Product>
 __global__ void __launch_bounds__(TENSOR_THREADS, 2)
-conv2d_tensor(const float* __restrict__ x, const float* __restrict__ weight,
-              const float* __restrict__ bias, float* __restrict__ y, CONV_SIZES, int relu, int share) {
+conv2d_tensor(const stored<Product>* __restrict__ x, const stored<Product>* __restrict__ weight,
+              const float* __restrict__ bias, stored<Product>* __restrict__ y,
+              float* __restrict__ parts, CONV_SIZES, int relu, int share) {
+    typedef stored<Product> T;
     __shared__ Panels panels[STAGES];
     const int rows = OC / G, terms = C / G * KH * KW, pixels = OH * OW, columns = N * pixels;
     const int row0 = blockIdx.y * LINES, column0 = blockIdx.x * LINES;
     const int group = blockIdx.z % G, part = blockIdx.z / G, from = part * share;
-    auto left = matrix<TENSOR_THREADS>(weight + (i64)group * rows * terms, rows, terms, row0, terms,
-                                       1, from);
-    Columns<Far, Near> right(x + (i64)group * (C / G) * H * W - PH * W - PW, WINDOWS, column0, TAPS,
-                             from, H, W, false);
+    auto left = matrix<TENSOR_THREADS, int>(weight + (i64)group * rows * terms, rows, terms, row0,
+                                            terms, 1, from);
+    Columns<T, Far, Near> right(x + (i64)group * (C / G) * H * W - PH * W - PW, WINDOWS, column0,
+                                TAPS, from, H, W, false);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
                              rows - row0, columns - column0, sum);
 
     const int oc0 = group * rows + row0;
     finish_tensor(sum, bias ? bias + oc0 : bias, rows - row0, relu);
-    float* own = y + ((i64)part * N * OC + oc0) * pixels;
-    write_tensor(sum, rows - row0, columns - column0, pixels % 2 == 0 && aligned(y), pixels,
-                 [&](int column) {
-                     const int p = column0 + column;
-                     return own + (i64)(p / pixels) * OC * pixels + p % pixels;
-                 });
+    const auto write = [&](auto* to) {
+        auto* own = to + ((i64)part * N * OC + oc0) * pixels;
+        write_tensor(sum, rows - row0, columns - column0, pixels % 2 == 0 && aligned(to), pixels,
+                     [=](int column) {
+                         const int p = column0 + column;
+                         return own + (i64)(p / pixels) * OC * pixels + p % pixels;
+                     });
+    };
+    parts ? write(parts) : write(y);
 }
 
 // Grid x: SH * SW * (columns of the largest phase) / 128.
 template <typename Product>
 __global__ void __launch_bounds__(TENSOR_THREADS, 2)
-conv2d_tensor_input_grad(const float* __restrict__ gy, const float* __restrict__ weight,
-                         const float* __restrict__ bias, float* __restrict__ gx, CONV_SIZES,
+conv2d_tensor_input_grad(const stored<Product>* __restrict__ gy,
+                         const stored<Product>* __restrict__ weight, const float* __restrict__ bias,
+                         stored<Product>* __restrict__ gx, float* __restrict__ parts, CONV_SIZES,
                          int relu, int share) {
+    typedef stored<Product> T;
+    constexpr bool TURNED = sizeof(T) == 2;
     __shared__ Panels panels[STAGES];
     const int rows = C / G, channels = OC / G;
     const int tiles = gridDim.x / (SH * SW), phase = blockIdx.x / tiles;
@@ -142,67 +144,76 @@ conv2d_tensor_input_grad(const float* __restrict__ gy, const float* __restrict__
     if (column0 >= columns) return;
 
     const int taps_down = terms ? down.taps : 1, taps_across = terms ? across.taps : 1;
-    const float* tap = weight + (i64)group * channels * rows * KH * KW;
-    const float* pixel = gy + (i64)group * channels * OH * OW;
-    Rows<Near> left(tap + down.first * KW + across.first, {rows, KH * KW}, row0,
-                    {terms, taps_down, taps_across, rows * KH * KW, down.step * KW, across.step,
-                     0, 0, 0, 0},
-                    from, 1, 1, false);
-    Columns<Far, Near> right(pixel + down.start * OW + across.start,
-                             {columns, down.pixels, across.pixels, (i64)OC * OH * OW, OW, 1,
-                              1, 1, down.start, across.start},
-                             column0,
-                             {terms, taps_down, taps_across, OH * OW, -down.apart * OW, -across.apart,
-                              -down.apart, -across.apart, 0, 0},
-                             from, OH, OW, false);
+    const T* tap = weight + (i64)group * channels * rows * KH * KW;
+    const T* pixel = gy + (i64)group * channels * OH * OW;
+    const bool vectors = TURNED && SH * SW == 1 && terms % Vector<T>::SIZE == 0 && aligned(tap);
+    Rows<T, Near> left(tap + down.first * KW + across.first,
+                       {rows, (TURNED ? channels : 1) * KH * KW}, row0,
+                       {channels, taps_down, taps_across, (TURNED ? 1 : rows) * KH * KW,
+                        down.step * KW, across.step, 0, 0, 0, 0},
+                       from, 1, 1, vectors);
+    Columns<T, Far, Near> right(pixel + down.start * OW + across.start,
+                                {N, down.pixels, across.pixels, OC * OH * OW, OW, 1,
+                                 1, 1, down.start, across.start},
+                                column0,
+                                {channels, taps_down, taps_across, OH * OW, -down.apart * OW,
+                                 -across.apart, -down.apart, -across.apart, 0, 0},
+                                from, OH, OW, false);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
                              rows - row0, columns - column0, sum);
 
     const int c0 = group * rows + row0;
     finish_tensor(sum, bias ? bias + c0 : bias, rows - row0, relu);
-    float* own = gx + ((i64)part * N * C + c0) * H * W;
-    write_tensor(sum, rows - row0, columns - column0, SH * SW == 1 && pixels % 2 == 0 && aligned(gx),
-                 (i64)H * W, [&](int column) {
-                     const int p = column0 + column, q = p % pixels;
-                     const int h = phase / SW + q / across.pixels * SH;
-                     const int w = phase % SW + q % across.pixels * SW;
-                     return own + ((i64)(p / pixels) * C * H + h) * W + w;
-                 });
+    const auto write = [&](auto* to) {
+        auto* own = to + ((i64)part * N * C + c0) * H * W;
+        write_tensor(sum, rows - row0, columns - column0,
+                     SH * SW == 1 && pixels % 2 == 0 && aligned(to), (i64)H * W, [=](int column) {
+                         const int p = column0 + column, q = p % pixels;
+                         const int h = phase / SW + q / across.pixels * SH;
+                         const int w = phase % SW + q % across.pixels * SW;
+                         return own + ((i64)(p / pixels) * C * H + h) * W + w;
+                     });
+    };
+    parts ? write(parts) : write(gx);
 }
 
 template <typename Product>
 __global__ void __launch_bounds__(TENSOR_THREADS, 2)
-conv2d_tensor_weight_grad(const float* __restrict__ x, const float* __restrict__ gy,
-                          float* __restrict__ parts, CONV_SIZES, int share) {
+conv2d_tensor_weight_grad(const stored<Product>* __restrict__ x,
+                          const stored<Product>* __restrict__ gy, float* __restrict__ parts,
+                          CONV_SIZES, int share) {
+    typedef stored<Product> T;
+    constexpr int V = Vector<T>::SIZE;
     __shared__ Panels panels[STAGES];
     const int rows = OC / G, pixels = OH * OW, columns = C / G * KH * KW, terms = N * pixels;
     const int row0 = blockIdx.y * LINES, column0 = blockIdx.x * LINES;
-    const int group = blockIdx.z % G, part = blockIdx.z / G, from = part * share;
-    const float* grad = gy + (i64)group * rows * pixels;
-    Rows<Far> left(grad, {rows, pixels}, row0,
-                   {terms, 1, pixels, (i64)OC * pixels, 0, 1, 0, 0, 0, 0}, from, 1, 1,
-                   pixels % 4 == 0 && aligned(grad));
-    // Four windows side by side see four pixels that are so too, if none reaches into the padding.
-    const float* image = x + (i64)group * (C / G) * H * W;
+    const int group = blockIdx.z % G, from = blockIdx.z / G * share;
+    const T* grad = gy + (i64)group * rows * pixels;
+    Rows<T, Far> left(grad, {rows, pixels}, row0,
+                      {N, 1, pixels, OC * pixels, 0, 1, 0, 0, 0, 0}, from, 1, 1,
+                      pixels % V == 0 && aligned(grad));
+    // Windows side by side see pixels that are so too, if none reaches into the padding.
+    const T* image = x + (i64)group * (C / G) * H * W;
     const bool vectors =
-        KW == 1 && SW == 1 && PW == 0 && W % 4 == 0 && OW % 4 == 0 && aligned(image);
-    Columns<Near, Far> right(image - PH * W - PW, TAPS, column0, WINDOWS, from, H, W, vectors);
+        KW == 1 && SW == 1 && PW == 0 && W % V == 0 && OW % V == 0 && aligned(image);
+    Columns<T, Near, Far> right(image - PH * W - PW, TAPS, column0, WINDOWS, from, H, W, vectors);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
                              rows - row0, columns - column0, sum);
-    float* corner = parts + ((i64)part * OC + group * rows + row0) * columns + column0;
+    float* corner = parts + ((i64)blockIdx.z * rows + row0) * columns + column0;  // z: (part, group)
     write_tensor(sum, rows - row0, columns - column0, columns % 2 == 0 && aligned(parts), columns,
                  [&](int column) { return corner + column; });
 }
 
 // y (N, channels, pixels): the parts of each element, first to last.
+template <typename Product>
 __global__ void finish_parts(const float* __restrict__ parts, const float* __restrict__ bias,
-                             float* __restrict__ y, int S, int channels, int pixels, int relu,
-                             i64 count) {
+                             stored<Product>* __restrict__ y, int S, int channels, int pixels,
+                             int relu, i64 count) {
     FOR_EACH(i, count) {
         float sum = bias ? bias[quotient(i, pixels) % channels] : 0;
         for (int s = 0; s < S; s++) sum += parts[s * count + i];
-        y[i] = relu && sum < 0 ? 0 : sum;
+        y[i] = stored<Product>(relu && sum < 0 ? 0 : sum);
     }
 }

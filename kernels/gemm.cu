@@ -125,21 +125,22 @@ gemm_6(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
        i64 b_row, i64 b_column, float* __restrict__ c, int M, int N, int K) {
     __shared__ Panels panels[STAGES];
     const int n0 = blockIdx.x * LINES, m0 = blockIdx.y * LINES;
-    auto left = matrix<256>(a, M, a_row, m0, K, a_column, 0);
-    auto right = matrix<256>(b, N, b_column, n0, K, b_row, 0);
+    auto left = matrix<256, i64>(a, M, a_row, m0, K, a_column, 0);
+    auto right = matrix<256, i64>(b, N, b_column, n0, K, b_row, 0);
     // A thread has every 16th row and column, so that its neighbours read the lines beside its own.
     const int y = threadIdx.x % 32 / 8 + threadIdx.x / 64 * 4;
     const int x = threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8;
     float sum[ROWS][WIDE] = {};
-    pipeline(panels, left, right, 0, K, [&](const Panel& rows, const Panel& columns) {
+    pipeline<1>(panels, left, right, 0, K, [&](const Panel& rows, const Panel& columns, int) {
 #pragma unroll 1  // not all at once: with 128 registers, two blocks have room on a multiprocessor
-        for (int v = 0; v < TERMS / 4; v++) {
+        for (int v = 0; v < LINE / 16; v++) {
             Vector<float> column[WIDE];
 #pragma unroll
-            for (int j = 0; j < WIDE; j++) column[j] = columns[x + j * 16][place_of(x, v)];
+            for (int j = 0; j < WIDE; j++)
+                column[j] = *held_in<Vector<float>>(columns, x + j * 16, place_of(x, v));
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
-                const Vector<float> row = rows[y + i * 16][place_of(y, v)];
+                const Vector<float> row = *held_in<Vector<float>>(rows, y + i * 16, place_of(y, v));
 #pragma unroll
                 for (int e = 0; e < 4; e++)
 #pragma unroll
@@ -156,20 +157,23 @@ gemm_6(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
         }
 }
 
-// Grid z: shares of the terms, `share` each, a multiple of 16; parts (S, M, N) is for sum_parts of
-// conv2d.cu to add up.
+// Grid z: shares of the terms, `share` each, a multiple of 32; parts (S, M, N) is for finish_parts of
+// conv2d_tensor.cu to add up. Without parts the one share goes to c.
 template <typename Product>
 __global__ void __launch_bounds__(TENSOR_THREADS, 2)
-gemm_7(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __restrict__ b,
-       i64 b_row, i64 b_column, float* __restrict__ parts, int M, int N, int K, int share) {
+gemm_7(const stored<Product>* __restrict__ a, i64 a_row, i64 a_column,
+       const stored<Product>* __restrict__ b, i64 b_row, i64 b_column,
+       stored<Product>* __restrict__ c, float* __restrict__ parts, int M, int N, int K, int share) {
     __shared__ Panels panels[STAGES];
     const int n0 = blockIdx.x * LINES, m0 = blockIdx.y * LINES, from = blockIdx.z * share;
-    auto left = matrix<TENSOR_THREADS>(a, M, a_row, m0, K, a_column, from);
-    auto right = matrix<TENSOR_THREADS>(b, N, b_column, n0, K, b_row, from);
+    auto left = matrix<TENSOR_THREADS, i64>(a, M, a_row, m0, K, a_column, from);
+    auto right = matrix<TENSOR_THREADS, i64>(b, N, b_column, n0, K, b_row, from);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, K - from < share ? K : from + share, M - m0,
                              N - n0, sum);
-    float* corner = parts + ((i64)blockIdx.z * M + m0) * N + n0;
-    write_tensor(sum, M - m0, N - n0, N % 2 == 0 && aligned(parts), N,
-                 [&](int column) { return corner + column; });
+    const auto write = [&](auto* to) {
+        write_tensor(sum, M - m0, N - n0, N % 2 == 0 && aligned(to), N,
+                     [=](int column) { return to + ((i64)blockIdx.z * M + m0) * N + n0 + column; });
+    };
+    parts ? write(parts) : write(c);
 }

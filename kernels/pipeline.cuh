@@ -1,147 +1,197 @@
 // The inner part of products with asynchronous copies: a block computes 128 x 128 elements of
 // C = A B.
 //
-// The sum goes 16 terms at a time. What a step needs of A (128 rows) and of B (128 columns) is a panel
-// of 128 lines each, copied from global to shared memory past registers. Three pairs of panels take
-// turns: while one is multiplied, the copies of the two next steps are under way.
+// The sum goes 64 bytes at a time, 16 terms of float or 32 of half. What a step needs of A (128 rows)
+// and of B (128 columns) is a panel of 128 lines each, copied from global to shared memory past
+// registers. Three pairs of panels take turns: while one is multiplied, the copies of the two next
+// steps are under way.
 //
-// Banks: a line is four vectors of four terms, 64 bytes without a gap, and vector v of line l lies in
-// place v ^ (l / 2 % 4). So what the threads of a warp touch together, vector v of eight lines side by
-// side or four vectors of two lines, is 128 bytes in different banks.
+// There is no such copy of 16 bits. Halves that are not copied by vectors are loaded to registers before
+// a part of the products and stored behind it, around each of eight parts a quarter of a panel: other
+// warps multiply while one waits.
+//
+// Banks: a line is four vectors without a gap, and vector v of line l lies in place v ^ s, where s is 0,
+// 2, 1, 3 for every two lines. So what the threads of a warp touch together, vector v of eight lines
+// side by side, four vectors of two lines, or two vectors of four, is 128 bytes in different banks.
 
 #pragma once
 #include "ptx.cuh"
 #include "tile.cuh"
 
 constexpr int LINES = 128;  // rows and columns of C a block computes
-constexpr int TERMS = 16;   // of the sum between two barriers
+constexpr int LINE = 64;    // bytes of the sum between two barriers
 constexpr int STAGES = 3;   // pairs of panels
 
-typedef Vector<float> Panel[LINES][TERMS / 4];
+typedef uint4 Panel[LINES][LINE / 16];  // of terms of any type
 struct Panels {
     Panel a, b;
 };
 
-__device__ inline int place_of(int line, int v) { return v ^ (line / 2 % 4); }
+// Where vector v of a line lies, the same for lines that are a multiple of 8 apart; and what lies in a
+// place, as a V or several.
+__device__ inline int place_of(int line, int v) { return v ^ ((line & 2) + (line >> 2 & 1)); }
+template <typename V> __device__ const V* held_in(const Panel& panel, int line, int place) {
+    return (const V*)&panel[line][place];
+}
 
 // An operand is an array seen along two axes, its lines and its terms: the element of a line and a
 // term stands where the offsets of both add up to, and is 0 unless their places in an image add up
 // to one inside of it. A matrix is an image of one pixel.
-struct Point {
-    i64 at;    // offset
+template <typename Offset> struct Point {
+    Offset at;
     int h, w;  // row and column in the image; OUTSIDE if there is no such line or term
 };
 constexpr int OUTSIDE = -(1 << 30);
 
 // An axis of a matrix: `count` lines or terms so far apart. An axis has point(index); and
-// along(index, step), a walk whose next() is that point at first, then one a step further each time.
-struct MatrixAxis {
+// along(index, step), a walk whose next() is that point at first, then one a step further each time,
+// and beside() the point after that which comes next.
+template <typename Offset> struct MatrixAxis {
     int count;
-    i64 apart;
+    Offset apart;
 
-    __device__ Point point(int index) const {
+    __device__ Point<Offset> point(int index) const {
         return {index * apart, index < count ? 0 : OUTSIDE, 0};
     }
 
     struct Walk {
         int index, step, count;
-        i64 at, at_step;
-        __device__ Point next() {
-            const Point now = {at, index < count ? 0 : OUTSIDE, 0};
+        Offset at, at_step, apart;
+        __device__ Point<Offset> next() {
+            const Point<Offset> now = {at, index < count ? 0 : OUTSIDE, 0};
             index += step;
             at += at_step;
             return now;
         }
+        __device__ Point<Offset> beside() const {
+            return {at + apart, index + 1 < count ? 0 : OUTSIDE, 0};
+        }
     };
     __device__ Walk along(int index, int step) const {
-        return {index, step, count, index * apart, step * apart};
+        return {index, step, count, index * apart, step * apart, apart};
     }
 };
 
-// Copies the panels of an operand, one after the other. The 32 threads of a warp copy 8 lines of four
-// vectors; or, where vectors cannot be copied as such, 8 lines of the four elements of one.
-template <int THREADS, typename Lines, typename Terms> struct Operand {
+// Fills the panels of an operand, one after the other. The 32 threads of a warp copy 8 lines of four
+// vectors; or, where vectors cannot be copied as such, 8 lines of the four words of one.
+template <int THREADS, typename T, typename Lines, typename Terms> struct Operand {
     static constexpr int EACH = 4 * LINES / THREADS;  // lines of a thread
-    const float* data;
+    static constexpr int TERMS = LINE / sizeof(T), VECTOR = 16 / sizeof(T), WORD = 4 / sizeof(T);
+    const T* data;
     int height, width;  // of an image
     bool vectors;
     typename Terms::Walk walk;
-    Point line[EACH];
+    decltype(Lines().point(0)) line[EACH];
+    struct {
+        T left, right;
+    } held[EACH];
 
-    // From line `first`; with `vectors`, four terms lie side by side, at a multiple of 16 bytes.
-    __device__ Operand(const float* data, const Lines& lines, int first, const Terms& terms,
-                       int from, int height, int width, bool vectors)
+    // From line `first`; with `vectors`, terms lie side by side, at a multiple of 16 bytes.
+    __device__ Operand(const T* data, const Lines& lines, int first, const Terms& terms, int from,
+                       int height, int width, bool vectors)
         : data(data), height(height), width(width), vectors(vectors),
-          walk(terms.along(from + (vectors ? own_vector() * 4 : own_element()),
-                           vectors ? TERMS : 4)) {
+          walk(terms.along(from + (vectors ? own_vector() * VECTOR : own_word() * WORD),
+                           vectors ? TERMS : VECTOR)) {
 #pragma unroll
         for (int i = 0; i < EACH; i++) line[i] = lines.point(first + own_line(i));
     }
 
     __device__ static int own_vector() { return threadIdx.x % 4; }
-    __device__ static int own_element() { return threadIdx.x % 32 / 8; }
+    __device__ static int own_word() { return threadIdx.x % 32 / 8; }
     __device__ int own_line(int i) const {
         if (vectors) return threadIdx.x / 4 + i * (THREADS / 4);
-        return threadIdx.x / 32 * (8 * EACH) + i * 8 + threadIdx.x % 8;
+        return threadIdx.x / 32 * (8 * EACH) + threadIdx.x % 8 + i * 8;
     }
 
+    // Begins the copies that can go past registers.
     __device__ void copy(Panel& panel) {
         if (vectors) {
-            const Point term = walk.next();
+            const auto term = walk.next();
 #pragma unroll
-            for (int i = 0; i < EACH; i++)
-                copy_one<16>(place_in(panel, i, own_vector()), line[i], term);
-            return;
+            for (int i = 0; i < EACH; i++) {
+                void* to = &panel[own_line(i)][place_of(threadIdx.x / 4, own_vector())];
+                copy_async<16>(to, from(i, term), inside(i, term));
+            }
+        } else if constexpr (WORD == 1) {
+#pragma unroll
+            for (int v = 0; v < LINE / 16; v++) {
+                const auto term = walk.next();
+#pragma unroll
+                for (int i = 0; i < EACH; i++)
+                    copy_async<4>(word_in(panel, i, v), from(i, term), inside(i, term));
+            }
         }
-#pragma unroll
-        for (int v = 0; v < TERMS / 4; v++) {
-            const Point term = walk.next();
+    }
+
+    // The others, a vector of each line at a time: fetch() loads, put() stores.
+    __device__ void fetch() {
+        if constexpr (WORD == 2) {
+            if (vectors) return;
+            const auto right = walk.beside(), left = walk.next();
 #pragma unroll
             for (int i = 0; i < EACH; i++)
-                copy_one<4>(&place_in(panel, i, v)->at[own_element()], line[i], term);
+                held[i] = {load_half(from(i, left), inside(i, left)),
+                           load_half(from(i, right), inside(i, right))};
+        }
+    }
+    __device__ void put(Panel& panel, int v) const {
+        if constexpr (WORD == 2) {
+            if (vectors) return;
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                *word_in(panel, i, v) = held[i].left.bits | (u32)held[i].right.bits << 16;
         }
     }
 
 private:
-    __device__ Vector<float>* place_in(Panel& panel, int i, int v) const {
-        return &panel[own_line(i)][place_of(own_line(i), v)];
+    __device__ u32* word_in(Panel& panel, int i, int v) const {
+        return (u32*)&panel[own_line(i)][place_of(threadIdx.x, v)] + own_word();
     }
-    template <int BYTES> __device__ void copy_one(void* to, const Point& line, const Point& term) {
-        const bool inside = ((unsigned)(line.h + term.h) < (unsigned)height) &
-                            ((unsigned)(line.w + term.w) < (unsigned)width);  // no branch
-        copy_async<BYTES>(to, data + line.at + term.at, inside);
+    template <typename Term> __device__ const T* from(int i, const Term& term) const {
+        return data + (line[i].at + term.at);
+    }
+    template <typename Term> __device__ bool inside(int i, const Term& term) const {
+        return ((unsigned)(line[i].h + term.h) < (unsigned)height) &
+               ((unsigned)(line[i].w + term.w) < (unsigned)width);  // no branch
     }
 };
 
 // A matrix from line `first` on: line l and term k stand at data[l * line_stride + k * term_stride].
-template <int THREADS>
-__device__ Operand<THREADS, MatrixAxis, MatrixAxis>
-matrix(const float* data, int lines, i64 line_stride, int first, int terms, i64 term_stride, int from) {
+template <int THREADS, typename Offset, typename T>
+__device__ Operand<THREADS, T, MatrixAxis<Offset>, MatrixAxis<Offset>>
+matrix(const T* data, int lines, Offset line_stride, int first, int terms, Offset term_stride,
+       int from) {
+    constexpr int V = Vector<T>::SIZE;
     const bool vectors =
-        term_stride == 1 && line_stride % 4 == 0 && terms % 4 == 0 && aligned(data);
+        term_stride == 1 && line_stride % V == 0 && terms % V == 0 && aligned(data);
     return {data, {lines, line_stride}, first, {terms, term_stride}, from, 1, 1, vectors};
 }
 
-// use(a, b) multiplies two panels; called for every 16 terms from .. to.
-template <typename OperandA, typename OperandB, typename Use>
+// use(a, b, part) multiplies one of PARTS of two panels; called for all terms from .. to. Halves take
+// eight.
+template <int PARTS, typename OperandA, typename OperandB, typename Use>
 __device__ void pipeline(Panels (&panels)[STAGES], OperandA& a, OperandB& b, int from, int to,
                          Use use) {
-    const int steps = (to - from + TERMS - 1) / TERMS;
-    int filled = 0, used = 0;
+    const int steps = (to - from + OperandA::TERMS - 1) / OperandA::TERMS;
+    int stage = 1;  // the one that is used at a step, or would be; the one before it is filled
     for (int step = 1 - STAGES; step < steps; step++) {
         if (step >= 0) {
             wait_for_copies<STAGES - 2>();
             __syncthreads();  // all have waited; and nobody reads what is filled next
         }
-        if (step + STAGES - 1 < steps) {
-            a.copy(panels[filled].a);
-            b.copy(panels[filled].b);
-            filled = (filled + 1) % STAGES;
+        const bool more = step + STAGES - 1 < steps;
+        Panels &now = panels[stage], &next = panels[stage ? stage - 1 : STAGES - 1];
+        if (more) {
+            a.copy(next.a);
+            b.copy(next.b);
         }
         end_copies();
-        if (step >= 0) {
-            use(panels[used].a, panels[used].b);
-            used = (used + 1) % STAGES;
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            if (more) part < LINE / 16 ? a.fetch() : b.fetch();
+            if (step >= 0) use(now.a, now.b, part);
+            if (more) part < LINE / 16 ? a.put(next.a, part) : b.put(next.b, part - LINE / 16);
         }
+        stage = stage < STAGES - 1 ? stage + 1 : 0;
     }
 }

@@ -38,6 +38,19 @@ template <int GROUPS> __device__ void wait_for_copies() {
 #endif
 }
 
+// Begins to load, where that is `inside`, else gives 0; the compiler leaves it before what comes next.
+__device__ inline half load_half(const half* from, bool inside) {
+    half v;
+    asm volatile("{ "
+                 ".reg .pred p; "
+                 "setp.ne.s32 p, %2, 0; "
+                 "mov.b16 %0, 0; "
+                 "@p ld.global.nc.u16 %0, [%1]; "
+                 "}"
+                 : "=h"(v.bits) : "l"(from), "r"((int)inside) : "memory");
+    return v;
+}
+
 // Operands of tensor cores: a word of 32 bits is a float with 10 bits of digits, or two of 16 bits,
 // the earlier one low.
 __device__ inline u32 to_tf32(float v) {

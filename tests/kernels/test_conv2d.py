@@ -9,6 +9,7 @@ from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import convolution
 from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes
 from tinyfcn.backend.cuda.gemm import products
+from tinyfcn.backend.half import narrow
 
 ALGORITHMS = ["auto", "direct", "implicit", "im2col", "tensor"]
 TWIN = Backend()
@@ -134,10 +135,17 @@ def test_an_output_that_is_nan_stops_the_gradient(cuda):
         assert not g.any()
 
 
-def test_of_half_precision_no_gradients_at_once(cuda):
-    case = Case((1, 3, 5, 5), (4, 3, 3, 3))
-    arrays = case.gy.astype("float16"), None, case.x.astype("float16"), case.weight
-    assert cuda.conv2d_grads(*arrays, (True,) * 3, *case.window) is None
+@pytest.mark.parametrize("shapes", TOGETHER, ids=str)
+def test_of_float16_come_the_bits_of_float32_rounded(cuda, shapes, within_rounding):
+    case = Case(*shapes, dtype=np.float16)
+    with products.using("fp16"):
+        *activations, gw = case.run(cuda, lambda a: a.astype(np.float32))
+    for got, wanted in zip(case.run(cuda), [*map(narrow, activations), gw], strict=True):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_array_equal(got, wanted)
+    case.check_together(cuda, within_rounding)
+    case.weight = case.weight.astype(np.float32)  # as it is when a network learns
+    case.check_together(cuda, within_rounding, np.asfortranarray, (True, True, False))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

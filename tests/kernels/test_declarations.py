@@ -28,6 +28,7 @@ def emulator():
 def types(kernel, T):
     """The C++ type of an instance: "void(const float*, int)"."""
     names = {**TYPES, "T": T, "wide<T>": "float" if T == "half" else T}
+    names["stored<T>"] = "half" if T == "Fp16" else "float"
     found = []
     for parameter in kernel.parameters:
         element = parameter.type.rstrip("*")

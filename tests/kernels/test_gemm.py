@@ -157,7 +157,7 @@ def test_every_access_to_a_part_of_a_wider_matrix_stays_inside(
         operands += [memory, 1, wide] if transposed else [memory, wide, 1]
     c = np.empty((m, n), dtype)
     if version == "7":
-        checked.launch("gemm_7<Tf32>", grid, block, *operands, c, m, n, k, 32)
+        checked.launch("gemm_7<Tf32>", grid, block, *operands, None, c, m, n, k, 32)
     else:
         checked.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
     np.testing.assert_allclose(c, matrices[0] @ matrices[1], rtol=1e-3, atol=1e-3)

@@ -64,20 +64,27 @@ def test_larger_tiles_read_shared_memory_by_128_bits():
     [("gemm.cu", "gemm_7"), *(("conv2d_tensor.cu", f"conv2d_tensor{which}")
                               for which in ("", "_input_grad", "_weight_grad"))],
 )  # fmt: skip
-@pytest.mark.parametrize("product, shape, of", [
-    ("Tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", 16 * 8 * 8),
-    ("Bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", 16 * 8 * 16),
-    ("Fp16", "m16n8k16.row.col.f32.f16.f16.f32", 16 * 8 * 16),
+@pytest.mark.parametrize("product, shape, of, terms, loads", [
+    ("Tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", 16 * 8 * 8, 16, ["v2.f32"] * 32),
+    ("Bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", 16 * 8 * 16, 16, ["v4.f32"] * 16),
+    ("Fp16", "m16n8k16.row.col.f32.f16.f16.f32", 16 * 8 * 16, 32, ["v2.u32"] * 32),
 ])  # fmt: skip
-def test_tensor_cores_multiply_in_the_inner_loop(product, shape, of, file, name):
+def test_tensor_cores_multiply_in_the_inner_loop(product, shape, of, terms, loads, file, name):
     (usage,) = (u for u in compiled(file, "sm_80") if u.kernel == f"{name}<{product}>")
     (loop,) = (body for body in loops(usage.ptx) if "mma.sync" in body)
-    # 128 x 128 x 16 products of a block of 4 warps; each lane reads 16 + 16 lines' vectors of four.
+    # 128 x 128 products a term of a block of 4 warps; a lane reads a quarter of 8 + 8 lines.
     for code in (loop, usage.ptx):
         assert re.findall(r"mma\.sync\.aligned\.(\S+)", code) == [shape] * (
-            128 * 128 * 16 // 4 // of
+            128 * 128 * terms // 4 // of
         )
-        assert re.findall(r"ld\.shared\S*", code) == ["ld.shared.v4.f32"] * 16
+        assert re.findall(r"ld\.shared\.(\S*)", code) == loads
+    assert usage.stack == 0
+    # What cannot be copied past registers is loaded before eight products, and stored behind them.
+    order = re.findall(r"ld\.global\.nc\.u16|mma\.sync|st\.shared\.u32", loop)
+    runs = [key for key, _ in itertools.groupby(order)]
+    assert runs == (
+        ["ld.global.nc.u16", "mma.sync", "st.shared.u32"] * 8 if terms == 32 else ["mma.sync"]
+    )
 
 
 def loops(code):

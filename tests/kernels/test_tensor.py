@@ -9,28 +9,45 @@ from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import gemm
 from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes, flat
 from tinyfcn.backend.errors import BackendError
+from tinyfcn.backend.half import narrow
 
-PRODUCTS = ["tf32", "bf16", "fp16"]
+PRODUCTS = ["tf32", "bf16", "fp16", "half"]  # "half": fp16 of arrays that are so already
 SMALLEST = 2.0**-24  # above 0 in fp16
 
 
-def check(got, exact, absolute, terms, product):
+def rounding(product):
+    return gemm.ROUNDING["fp16" if product == "half" else product]
+
+
+def check(got, exact, absolute, terms, product, dtype=np.float32):
     """Each of two operands is off by its rounding, u, and a sum of float32 by eps a term.
 
     Tensor cores may cut where the emulator rounds, so eps is twice that of rounding; and in fp16
-    operands below 6e-5 are off by half of the smallest number.
+    operands below 6e-5 are off by half of the smallest number. So is a result of float16, which is
+    rounded besides.
     """
-    u, eps = gemm.ROUNDING[product], np.finfo(np.float32).eps
+    u, eps = rounding(product), np.finfo(np.float32).eps
     bound = ((1 + u) ** 2 - 1) * absolute + terms * eps * (1 + u) ** 2 * absolute
-    if product == "fp16":
+    if product in ("fp16", "half"):
         bound = bound + 8 * terms * SMALLEST
-    assert got.shape == exact.shape and got.dtype == np.float32
+    if dtype == np.float16:
+        bound = bound + u * (np.abs(exact) + bound) + SMALLEST / 2
+    assert got.shape == exact.shape and got.dtype == dtype
     assert (np.abs(got - exact) <= bound).all(), (np.abs(got - exact) / bound).max()
 
 
 def multiply(cuda, a, b, product):
+    if product == "half":
+        return cuda.gemm(narrow(a), narrow(b))
     with gemm.products.using(product):
         return cuda.gemm(a, b)
+
+
+def check_product(cuda, a, b, product):
+    exact, absolute = (f(a.astype(float)) @ f(b.astype(float)) for f in (np.array, np.abs))
+    got = multiply(cuda, a, b, product)
+    check(got, exact, absolute, len(b), product, np.float16 if product == "half" else np.float32)
+    return got
 
 
 def test_products_of_any_size(cuda, rng):
@@ -40,9 +57,7 @@ def test_products_of_any_size(cuda, rng):
     def run(size, product, turn_a, turn_b):
         m, n, k = size
         a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
-        exact, absolute = (f(a.astype(float)) @ f(b.astype(float)) for f in (np.array, np.abs))
-        a, b = a.copy("F" if turn_a else "C"), b.copy("F" if turn_b else "C")
-        check(multiply(cuda, a, b, product), exact, absolute, k, product)
+        check_product(cuda, a.copy("F" if turn_a else "C"), b.copy("F" if turn_b else "C"), product)
 
     run()
 
@@ -50,33 +65,32 @@ def test_products_of_any_size(cuda, rng):
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_rounding_is_what_the_type_has_and_no_more(cuda, product):
     """1 + u is kept, where u is the last digit, and 1 + u / 2 is not."""
-    u = 2 * gemm.ROUNDING[product]
+    u = 2 * rounding(product)
     a = np.float32([[1 + u, 1 + 3 * u / 8, 1 - u / 2]])
     np.testing.assert_array_equal(multiply(cuda, a.T, np.float32([[1]]), product)[:, 0],
                                   np.float32([1 + u, 1, 1 - u / 2]))  # fmt: skip
     large = multiply(cuda, np.float32([[1e5]]), np.float32([[1]]), product)
-    assert np.isinf(large) if product == "fp16" else abs(large - 1e5) <= 1e5 * u / 2
+    assert np.isinf(large) if product in ("fp16", "half") else abs(large - 1e5) <= 1e5 * u / 2
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_long_sums_are_cut_where_blocks_are_few(cuda, rng, product, monkeypatch):
     a, b = rng.standard_normal((70, 790), np.float32), rng.standard_normal((790, 9), np.float32)
-    exact, absolute = a.astype(float) @ b, np.abs(a).astype(float) @ np.abs(b)
     results = []
     for processors in (1, 16, 132):
         monkeypatch.setattr(cuda.engine, "processors", processors, raising=False)
-        results.append(multiply(cuda, a, b, product))
-        check(results[-1], exact, absolute, 790, product)
+        results.append(check_product(cuda, a, b, product))
         np.testing.assert_array_equal(results[-1], multiply(cuda, a, b, product))
-    assert not np.array_equal(results[0], results[-1])  # added up otherwise
+    if product != "half":
+        assert not np.array_equal(results[0], results[-1])  # added up otherwise
 
 
 def test_the_rule_for_shares(cuda, monkeypatch):
     monkeypatch.setattr(cuda.engine, "processors", 100, raising=False)
-    assert cuda.shares(200, 10_000) == (1, 10_000)  # the device is full
-    assert cuda.shares(199, 10_000) == (1, 10_000)
-    assert cuda.shares(100, 10_000) == (2, 5008)  # a multiple of 16
-    assert cuda.shares(1, 10_000) == (37, 272)  # of 256 terms at least
+    assert cuda.shares(200, 10_000) == (1, 10_016)  # the device is full
+    assert cuda.shares(199, 10_000) == (1, 10_016)
+    assert cuda.shares(100, 10_000) == (2, 5024)  # a multiple of 32
+    assert cuda.shares(1, 10_000) == (35, 288)  # of 256 terms at least
     assert cuda.shares(1, 255) == (1, 256)
     assert cuda.shares(0, 0) == (1, 0)
 
@@ -92,7 +106,8 @@ def test_float64_and_the_default_stay_as_they_are(cuda, rng, monkeypatch):
     multiply(cuda, a.astype(np.float32), a.astype(np.float32), "bf16")
     with gemm.algorithm.using("7"):
         cuda.gemm(a.astype(np.float32), a.astype(np.float32))
-    assert launched == ["gemm_4", "gemm_4", "gemm_7<Bf16>", "gemm_7<Tf32>"]
+    multiply(cuda, a, a, "half")
+    assert launched == ["gemm_4", "gemm_4", "gemm_7<Bf16>", "gemm_7<Tf32>", "gemm_7<Fp16>"]
 
 
 def test_older_gpus_have_no_such_tensor_cores(cuda, monkeypatch):
@@ -109,10 +124,8 @@ def test_older_gpus_have_no_such_tensor_cores(cuda, monkeypatch):
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_access_is_allowed_and_cheap(checked, product, rng, unaligned):
     a, b = rng.standard_normal((129, 48), np.float32), rng.standard_normal((48, 66), np.float32)
-    exact, absolute = a.astype(float) @ b, np.abs(a).astype(float) @ np.abs(b)
-    check(multiply(checked, a, b.copy("F"), product), exact, absolute, 48, product)
-    check(multiply(checked, unaligned(a), a.T[:, :5], product)[:1], (a.astype(float) @ a.T)[:1, :5],
-          (np.abs(a).astype(float) @ np.abs(a).T)[:1, :5], 48, product)  # fmt: skip
+    check_product(checked, a, b.copy("F"), product)
+    check_product(checked, unaligned(a), a.T[:, :5], product)
     for cost in checked.engine.profile():
         assert cost.memory == "global" or cost.factor == 1, cost
 
@@ -136,15 +149,18 @@ def check_passes(cuda, x, weight, window, product, relu=False):
     x, weight = (rng.standard_normal(shape, np.float32) for shape in (x, weight))
     bias = rng.standard_normal(len(weight), np.float32)
     gy = rng.standard_normal(Backend().conv2d(x, weight, None, *window).shape, np.float32)
+    if product == "half":  # which weights are rounded to
+        x, gy = x.astype(np.float16), gy.astype(np.float16)
     arrays = x, weight, bias, gy
     exact = passes(Backend(), *(a.astype(float) for a in arrays), window, relu)
     absolute = passes(Backend(), *(np.abs(a.astype(float)) for a in arrays), window)
     area, groups = weight[0, 0].size, window[-1]
     counts = weight[0].size, len(weight) // groups * area, gy.size // len(weight)
-    with gemm.products.using(product), algorithm.using("tensor"):
+    with gemm.products.using("fp16" if product == "half" else product), algorithm.using("tensor"):
         got = passes(cuda, *arrays, window, relu)
-    for result, *wanted, terms in zip(got, exact, absolute, counts, strict=True):
-        check(result, *wanted, terms + 1, product)
+    dtypes = x.dtype, x.dtype, np.float32
+    for result, *wanted, terms, dtype in zip(got, exact, absolute, counts, dtypes, strict=True):
+        check(result, *wanted, terms + 1, product, dtype)
     return got
 
 
@@ -174,10 +190,10 @@ def test_long_sums_of_convolutions_are_cut(cuda, product, monkeypatch):
     monkeypatch.setattr(cuda.launch, "each", lambda *a: launched.append(a[0]) or each(*a))
     arguments = (1, 60, 9, 10), (130, 60, 3, 3), ((2, 2), (1, 1), (1, 1), 1), product
     first = check_passes(cuda, *arguments, relu=True)
-    assert launched == ["finish_parts", "finish_parts"]
+    assert launched == 2 * [f"finish_parts<{'Fp16' if product == 'half' else 'Tf32'}>"]
     monkeypatch.setattr(cuda.engine, "processors", 1, raising=False)
     whole = check_passes(cuda, *arguments, relu=True)
-    assert launched == ["finish_parts", "finish_parts"]
+    assert launched == 2 * [f"finish_parts<{'Fp16' if product == 'half' else 'Tf32'}>"]
     assert first[0].min() == whole[0].min() == 0  # what ReLU cuts off
     launched.clear()
     monkeypatch.setattr(cuda.engine, "processors", 16, raising=False)

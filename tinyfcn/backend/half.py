@@ -109,8 +109,13 @@ def alike(*arrays: Array) -> tuple[Array, ...]:
     """The activations that a native primitive takes: all float16 where one is; None stays."""
     if all(a is None or a.dtype != HALF for a in arrays):
         return arrays
+    return tuple([a if a is None else narrow(a) for a in arrays])
+
+
+def narrow(array: Array) -> Array:
+    """As float16; what is too large for that becomes ∞."""
     with np.errstate(over="ignore"):
-        return tuple([a if a is None else a.astype(HALF, copy=False) for a in arrays])
+        return array.astype(HALF, copy=False)
 
 
 def to_bfloat16(x: Array) -> Array:

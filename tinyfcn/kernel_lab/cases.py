@@ -279,7 +279,7 @@ def of_images() -> dict[str, Case]:
 
 def rounding(name: str) -> float:
     """The relative error with which a kernel takes operands of its products; 0 if it takes all."""
-    on_tensor_cores = name == "finish_parts" or declared()[name].types == PRODUCTS
+    on_tensor_cores = declared()[name].types == PRODUCTS
     return gemm.ROUNDING[gemm.tensor_product()] if on_tensor_cores else 0.0
 
 

@@ -124,5 +124,5 @@ def test_what_no_kernel_takes_is_rejected(launch):
             ValueError, match=re.escape(f"no GPU has a grid of {grid} blocks of {block}")
         ):
             launch("scale", grid, block, X, X, 2.0, 6)
-    with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, wide<T>, int"):
+    with pytest.raises(TypeError, match=r"bytes: u8\* x: a launch knows the types T, wide<T>, st"):
         launch("bytes", 1, 32, X)

@@ -26,7 +26,7 @@ from tinyfcn.backend.base import Array, Pair, conv_sizes
 from tinyfcn.backend.cuda.channel_sums import ChannelSums
 from tinyfcn.backend.cuda.gemm import TENSOR, THREADS, TILE, Gemm, products, tiles
 from tinyfcn.backend.cuda.kernels import constant
-from tinyfcn.backend.half import HALF
+from tinyfcn.backend.half import HALF, alike, wide
 from tinyfcn.backend.setting import Setting
 
 DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
@@ -38,6 +38,7 @@ ENOUGH_BLOCKS = 512  # keep a GPU busy: long sums are cut into so many shares
 LARGEST_AXIS = 2**16 - 1  # of a grid, but for the first
 
 algorithm = Setting("TINYFCN_CUDA_CONV", ("auto", "direct", "implicit", "im2col", "tensor"))
+NATIVE = "direct", "tensor"  # those that take float16
 
 # The parameters CONV_SIZES of the kernels, see conv_sizes.cuh.
 ConvSizes = namedtuple("ConvSizes", "n c h w oc oh ow kh kw sh sw ph pw dh dw groups")
@@ -92,6 +93,8 @@ def _shares(grid: tuple[int, int, int], pixels: int) -> tuple[int, int]:
 class Convolution(ChannelSums, Gemm):
     """Each primitive by the algorithm that the rule picks."""
 
+    native = frozenset({"conv2d", "conv2d_input_grad", "conv2d_weight_grad"})
+
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None,
         stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool = False,
@@ -109,7 +112,7 @@ class Convolution(ChannelSums, Gemm):
             case "tensor":
                 terms = g.c // groups * g.kh * g.kw
                 over = tiles(g.n * g.oh * g.ow, TENSOR), tiles(g.oc // groups, TENSOR)
-                self._on_tensor_cores("conv2d_tensor", over, terms, *arrays, g, relu)
+                self._tensor("conv2d_tensor", over, terms, *arrays, g, relu)
             case "direct":
                 self.launch.each("conv2d_direct", y.size, *arrays, *g, relu)
             case "im2col":
@@ -141,7 +144,7 @@ class Convolution(ChannelSums, Gemm):
                 taps = (tiles(k, s // math.gcd(s, d)) for k, s, d in axes)  # at most, of a phase
                 over = tiles(phase, TENSOR) * g.sh * g.sw, tiles(g.c // groups, TENSOR)
                 terms = g.oc // groups * math.prod(taps)
-                self._on_tensor_cores("conv2d_tensor_input_grad", over, terms, *arrays, g)
+                self._tensor("conv2d_tensor_input_grad", over, terms, *arrays, g)
             case "direct":
                 self.launch.each("conv2d_direct_input_grad", gx.size, *arrays, *g)
             case "im2col":
@@ -173,7 +176,8 @@ class Convolution(ChannelSums, Gemm):
         # Few weights under many pixels make few blocks with long sums: cut the sums into shares.
         pixels = g.n * g.oh * g.ow
         if chosen == "tensor":
-            name, threads, g = self.on_tensor_cores("conv2d_tensor_weight_grad"), TENSOR, flat(g)
+            name, x, gy = self.on_tensor_cores("conv2d_tensor_weight_grad", x, gy)
+            threads, g = TENSOR, flat(g)
             grid = tiles(math.prod(shape[1:]), TENSOR), tiles(g.oc // groups, TENSOR), groups
             shares, share = self.shares(math.prod(grid), pixels)
         else:
@@ -183,7 +187,7 @@ class Convolution(ChannelSums, Gemm):
             else:
                 name, threads, grid = "conv2d_weight_grad", THREADS, _weight_tiles(g)
             shares, share = _shares(grid, pixels)
-        parts = self.empty((shares, *shape), x.dtype)
+        parts = self.empty((shares, *shape), wide(x.dtype))
         self.launch(name, (*grid[:2], grid[2] * shares), threads, x, gy, parts, *g, share)
         return self.compute("sum_parts", shape, parts, shares) if shares > 1 else parts[0]
 
@@ -191,8 +195,6 @@ class Convolution(ChannelSums, Gemm):
         self, gy: Array, y: Array | None, x: Array, weight: Array, wanted: Sequence[bool],
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> tuple[Array | None, ...] | None:  # fmt: skip
-        if x.dtype == HALF:
-            return None
         rest = stride, padding, dilation, groups
         window = *weight.shape[2:], *stride, *padding, *dilation, groups
         g = checked_sizes("conv2d_grads", x.shape, gy.shape, window)
@@ -232,17 +234,18 @@ class Convolution(ChannelSums, Gemm):
         return gx, gw, gbias if want_bias else None
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
-        """All of the dtype of the result."""
+        """All of the dtype of the result; but the bias is ``wide``."""
+        x, y = alike(x, y)
         dtype = self.xp.result_type(x, y)
         x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
-        return x, y, None if bias is None else bias.astype(dtype, copy=False)
+        return x, y, None if bias is None else bias.astype(wide(dtype), copy=False)
 
     def _choose(self, g: ConvSizes, dtype: Any) -> str:
         wanted = algorithm()
-        rounded = dtype == np.float32 and products() != "float32"
-        if wanted == "tensor" and dtype != np.float32:
+        rounded = dtype == HALF or (dtype == np.float32 and products() != "float32")
+        if wanted == "tensor" and dtype == np.float64:
             return "implicit"
-        if wanted != "auto":
+        if wanted != "auto" and (dtype != HALF or wanted in NATIVE):
             return wanted
         few = g.groups * FEW_CHANNELS > max(g.c, g.oc)
         if rounded and not few:
@@ -252,22 +255,27 @@ class Convolution(ChannelSums, Gemm):
             return "1x1"
         return "direct" if few else "implicit"
 
-    def _on_tensor_cores(
+    def _tensor(
         self, kernel: str, over: Pair, terms: int, a: Array, weight: Array, bias: Array | None,
         y: Array, g: ConvSizes, relu: bool = False,
     ) -> None:  # fmt: skip
         """Launch a kernel over so many tiles, with the sums in shares if these are few."""
-        name, size = self.on_tensor_cores(kernel), flat(g)
+        name, a, weight = self.on_tensor_cores(kernel, a, weight)
+        if kernel == "conv2d_tensor_input_grad" and weight.dtype == HALF:
+            weight = self._turned(weight, g)
         shares, share = self.shares(math.prod(over) * g.groups, terms)
-        grid = *over, g.groups * shares
-        if shares == 1:
-            arrays = a, weight, bias, y
-            self.launch(name, grid, TENSOR, *arrays, *size, relu, share)
-            return
-        parts = self.empty((shares, *y.shape), y.dtype)
-        self.launch(name, grid, TENSOR, a, weight, None, parts, *size, False, share)
-        channels, pixels = y.shape[1], math.prod(y.shape[2:])
-        self.launch.each("finish_parts", y.size, parts, bias, y, shares, channels, pixels, relu)
+        whole, parts = self.results(y, shares)
+        once = (bias, relu) if shares == 1 else (None, False)
+        arrays, grid = (a, weight, once[0], whole, parts), (*over, g.groups * shares)
+        self.launch(name, grid, TENSOR, *arrays, *flat(g), once[1], share)
+        if shares > 1:
+            self.finish(parts, bias, y, relu)
+
+    def _turned(self, weight: Array, g: ConvSizes) -> Array:
+        """(OC, C/G, KH, KW) → (G, C/G, OC/G, KH, KW), so that a sum over output channels finds its
+        terms side by side."""
+        by_group = weight.reshape(g.groups, g.oc // g.groups, *weight.shape[1:])
+        return self.xp.ascontiguousarray(by_group.swapaxes(1, 2))
 
     def _product(
         self, weight: Array, strides: Pair, x: Array, bias: Array | None, y: Array, relu: bool

@@ -11,12 +11,13 @@ from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.backend.half import products
+from tinyfcn.backend.half import HALF, narrow, products
 from tinyfcn.backend.setting import Setting
 
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
 SIDE = constant("gemm.cu", "SIDE")
-TENSOR, STEP = constant("pipeline.cuh", "LINES"), constant("pipeline.cuh", "TERMS")  # and threads
+TENSOR = constant("pipeline.cuh", "LINES")  # and threads
+STEP = constant("pipeline.cuh", "LINE") // 2  # terms of 16 bits
 RESIDENT = 2  # blocks of tensor.cuh that a multiprocessor has room for
 SHORTEST = 256  # terms of a share of a sum
 
@@ -52,45 +53,64 @@ class Gemm(Family):
         """a · b: (M, K) and (K, N) → (M, N), into the C-contiguous ``out`` if given.
 
         A transposed matrix (``a.T``) is read where it lies; any other order is copied. Versions
-        from 5 on are for float32; float64 takes version 4 then.
+        from 5 on are for float32; float64 takes version 4 then, and float16 always version 7.
         """
         (m, k), (inner, n) = a.shape, b.shape
         if inner != k:
             raise ValueError(f"gemm: a has {k} columns, but b has {inner} rows: {a.shape, b.shape}")
-        c = self.empty((m, n), a.dtype) if out is None else out
+        c = self.empty((m, n), self.xp.result_type(a, b)) if out is None else out
         version = algorithm()
         rounded = c.dtype == np.float32 and products() != "float32"
         if version == "auto":
             version = "7" if rounded else "4" if isinstance(c, np.ndarray) else "cublas"
+        if HALF in (a.dtype, b.dtype):
+            version = "7"
         if version == "cublas":
             return self.xp.matmul(a, b, out=c)
         version = min(version, "4") if c.dtype == np.float64 else version
         tile, block = VERSIONS[version]
         grid = tiles(n, tile), tiles(m, tile)
-        operands = *self._strided(a), *self._strided(b)
         if version != "7":
+            operands = *self._strided(a), *self._strided(b)
             self.launch(f"gemm_{version}", grid, block, *operands, c, m, n, k)
             return c
         shares, share = self.shares(math.prod(grid), k)
-        parts = c if shares == 1 else self.empty((shares, m, n), c.dtype)
-        name = self.on_tensor_cores("gemm_7")
-        self.launch(name, (*grid, shares), block, *operands, parts, m, n, k, share)
+        name, a, b = self.on_tensor_cores("gemm_7", a, b)
+        whole, parts = self.results(c, shares)
+        operands = *self._strided(a), *self._strided(b)
+        self.launch(name, (*grid, shares), block, *operands, whole, parts, m, n, k, share)
         if shares > 1:
-            self.launch.each("sum_parts", c.size, parts, c, shares)
+            self.finish(parts, None, c, relu=False)
         return c
 
-    def on_tensor_cores(self, kernel: str) -> str:
-        """The instance of a kernel that rounds to ``tensor_product``.
+    def results(self, y: Array, shares: int) -> tuple[Array | None, Array | None]:
+        """Where a product on tensor cores goes, one of them None: float16, and sums of float32."""
+        if shares > 1:
+            return None, self.empty((shares, *y.shape), np.float32)
+        return (y, None) if y.dtype == HALF else (None, y)
+
+    def finish(self, parts: Any, bias: Array | None, y: Array, relu: bool) -> None:
+        """y (N, C, …): the sum of its parts (S, N, C, …), + bias, and cut off below 0."""
+        name = f"finish_parts<{'Fp16' if y.dtype == HALF else 'Tf32'}>"
+        sizes = len(parts), y.shape[1], math.prod(y.shape[2:])
+        self.launch.each(name, y.size, parts, bias, y, *sizes, relu)
+
+    def on_tensor_cores(self, kernel: str, a: Array, b: Array) -> tuple[str, Array, Array]:
+        """The instance of a kernel that rounds to ``tensor_product``, or takes float16; and its
+        operands, of the dtype that this has in memory.
 
         Raises:
             BackendError: if the GPU has no such tensor cores.
         """
+        product = "fp16" if HALF in (a.dtype, b.dtype) else tensor_product()
         if self.engine.capability < 80:
             raise BackendError(
-                f"products in {tensor_product()}: expected a GPU of compute capability 8.0 or "
+                f"products in {product}: expected a GPU of compute capability 8.0 or "
                 f"later, got one of {self.engine.capability / 10}"
             )
-        return f"{kernel}<{tensor_product().capitalize()}>"
+        if product == "fp16":
+            a, b = narrow(a), narrow(b)
+        return f"{kernel}<{product.capitalize()}>", a, b
 
     def shares(self, blocks: int, terms: int) -> tuple[int, int]:
         """Into how many shares sums are cut, and the terms of each: so many that the device is full

@@ -33,7 +33,7 @@ _NAMES = {"long long": "i64", "unsigned long long": "u64", "unsigned int": "u32"
 class Parameter(NamedTuple):
     """Of a kernel: ``const T* x``."""
 
-    type: str  # without const: "T*", "wide<T>", "i64"
+    type: str  # without const: "T*", "wide<T>", "stored<T>*", "i64"
     name: str
     const: bool
 
@@ -153,7 +153,7 @@ def _read(path: Path) -> Iterator[Kernel]:
 
 def _parameter(text: str, T: str | None) -> Parameter:
     """Of "const float* __restrict__ x"."""
-    element, *stars = re.sub(rf"\bwide\s*<\s*{T}\s*>", "wide<T>", text).split("*")
+    element, *stars = re.sub(rf"\b(wide|stored)\s*<\s*{T}\s*>", r"\1<T>", text).split("*")
     words = [word for part in (element, *stars) for word in part.split() if word not in _QUALIFIERS]
     plain = " ".join(words[:-1])
     plain = "T" if plain == T else _NAMES.get(plain, plain)

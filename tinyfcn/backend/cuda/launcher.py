@@ -17,14 +17,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tinyfcn.backend.cuda.kernels import Kernel, Parameter
-from tinyfcn.backend.half import wide
+from tinyfcn.backend.half import HALF, wide
 
 THREADS = 256  # of a block, where a kernel has no shape of its own
 LARGEST_GRID = (
     1 << 12
 )  # blocks of a kernel that loops over its elements: an H200 has 1056 at a time
 
-# What a parameter may be, or an array of it; T and wide<T> besides, by the instance.
+# What a parameter may be, or an array of it; T, wide<T> and stored<T> besides, by the instance.
 TYPES = {
     "int": np.int32, "i64": np.int64, "u32": np.uint32, "u64": np.uint64,
     "float": np.float32, "double": np.float64,
@@ -173,7 +173,8 @@ class Launcher:
         if not functions:
             functions = {_FLOAT: name if "<" in name else kernel.instances[0]}
         for T, function in functions.items():
-            types = {"T": T, "wide<T>": wide(T), **TYPES}
+            stored = HALF if function.endswith("<Fp16>") else _FLOAT
+            types = {"T": T, "wide<T>": wide(T), "stored<T>": stored, **TYPES}
             packers = [self._packer(f"{name}: {p}", p, types) for _, p in parameters]
             packing[T] = function, packers, {}
         typed = [i for i, p in parameters if p.type in ("T*", "T**")]

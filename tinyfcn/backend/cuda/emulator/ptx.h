@@ -15,6 +15,11 @@ inline void end_copies() { emulator::end_copies(); }
 template <int GROUPS>
 inline void wait_for_copies() { emulator::wait_for_copies(GROUPS); }
 
+template <typename Half>
+inline Half load_half(const Half* from, bool inside) {
+    return inside ? *from : Half();
+}
+
 // ---- rounding of float to fewer bits ----
 
 namespace emulator {
