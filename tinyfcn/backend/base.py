@@ -125,7 +125,7 @@ class Backend(Steps):
 
     def sum(self, x: Array, axes: tuple[int, ...]) -> Array:
         """The sum over ``axes``, each kept as size 1, of a floating x; no worse than pairwise."""
-        return x.sum(axes, keepdims=True, dtype=np.float64).astype(x.dtype)
+        return x.sum(axes, keepdims=True, dtype="f8").astype(np.result_type(x.dtype, "f4"))
 
     def sum_pixels(self, x: Array) -> Array:
         """(N, C, H, W) → (C,): the sum over images and pixels."""
