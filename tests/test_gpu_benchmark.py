@@ -80,7 +80,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     shown = table(capsys)
     assert shown.startswith("A GPU, compute capability 9.0")
     assert "cuDNN: no PyTorch finds the GPU" in shown
-    assert "\n3 of 3 kernels compute what NumPy does\n" in shown
+    assert "\n4 of 4 kernels of float32 and float16 compute what NumPy does\n" in shown
     groups = re.findall(r"^\w.*$", shown.split("NumPy does")[1], re.MULTILINE)
     assert groups == ["matrix products", "convolutions", "memory", "networks"]
     # 2 · 16³ operations in a millisecond, of 10⁹ a second; cuBLAS takes as long
@@ -137,7 +137,8 @@ def test_at_ctrl_c_what_is_known_is_written(
 def test_a_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "verdicts", lambda results, _: [(results[0].ndim == 4, "")])
     assert gpu.right(Timed()) == (
-        "1 of 3 kernels compute what NumPy does; WRONG: sgd_update, gemm_1"
+        "2 of 4 kernels of float32 and float16 compute what NumPy does; "
+        "WRONG: sgd_update of float32, gemm_1 of float32"
     )
 
 

@@ -22,7 +22,7 @@ from tinyfcn.backend.cuda.timing import Gpu
 from tinyfcn.cli import kernels
 from tinyfcn.cli.kernels import FINAL, _speed, parse, size_of
 from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, larger, multiply_adds
-from tinyfcn.kernel_lab.work import Launch
+from tinyfcn.kernel_lab.work import Launch, takes_half
 
 KERNELS = declared()
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +103,13 @@ def test_every_case_works_in_the_larger_size(call: Call, name: str) -> None:
     dtype = "float32" if only else "float64"
     status, said = call("run", name, "--dtype", dtype, "--size", *larger(CASES[name]))
     assert status == 0, said
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if takes_half(KERNELS[name])])
+def test_kernels_of_halves_run_and_are_right(call: Call, name: str) -> None:
+    status, said = call("run", name, "--dtype", "float16")
+    assert status == 0, said
+    assert re.search(rf"^  {name}<(half|Fp16)> ", said, re.MULTILINE)
 
 
 def test_run_of_another_size_and_dtype(call: Call) -> None:
@@ -289,6 +296,7 @@ def test_gdb_stops_in_the_thread() -> None:
         ("profile no", "error: no kernel is called 'no'"),
         ("rnu relu", "error: kernels: unknown command rnu; did you mean run?"),
         ("run relu --dytpe float64", "error: unknown option --dytpe; did you mean --dtype?"),
+        ("run gemm_1 --dtype float16", "error: gemm_1: takes no arrays of float16"),
         ("profile", "error: profile: expected the name of a kernel, or --all"),
         ("debug no", "error: no kernel is called 'no'"),
         ("run relu --size 3 3", "error: --size: expected N C H W, each at least 1, such as 2 8"),

@@ -29,7 +29,7 @@ from tinyfcn.benchmark.report import MARK
 from tinyfcn.benchmark.work import WORK, Work, conv
 from tinyfcn.files import Outputs, write_bytes
 from tinyfcn.kernel_lab.cases import CASES, for_a_gpu, multiply_adds, sizes
-from tinyfcn.kernel_lab.work import exact, verdicts, work
+from tinyfcn.kernel_lab.work import exact, takes_half, verdicts, work
 from tinyfcn.training.run_folder import environment
 
 LIMIT = 240  # seconds, after which nothing new is begun
@@ -112,14 +112,16 @@ def run(engine: Any, words: Sequence[str], quick: bool, folder: Path) -> None:
 
 def right(engine: Any) -> str:
     """Whether every kernel computes what NumPy does."""
-    wrong = []
-    for name, case in CASES.items():
-        size = tuple(sizes(case).values())
-        _, results = work(engine, name, size, "float32")
-        if not all(fine for fine, _ in verdicts(results, exact(name, size))):
-            wrong.append(name)
-    right = f"{len(CASES) - len(wrong)} of {len(CASES)} kernels compute what NumPy does"
-    return right + (f"; WRONG: {', '.join(wrong)}" if wrong else "")
+    wrong, half = [], [name for name in CASES if takes_half(engine.kernels[name])]
+    tried = [*((name, "float32") for name in CASES), *((name, "float16") for name in half)]
+    for name, dtype in tried:
+        size = tuple(sizes(CASES[name]).values())
+        _, results = work(engine, name, size, dtype)
+        if not all(fine for fine, _ in verdicts(results, exact(name, size, dtype))):
+            wrong.append(f"{name} of {dtype}")
+    right = f"{len(tried) - len(wrong)} of {len(tried)} kernels of float32 and float16"
+    said = f"; WRONG: {', '.join(wrong)}" if wrong else ""
+    return f"{right} compute what NumPy does{said}"
 
 
 def pytorch() -> Any:

@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         add("kernel", nargs="?" if command == "profile" else None, metavar="KERNEL", type=known,
             help="a name that list tells")  # fmt: skip
         add("--size", type=int, nargs="+", metavar="N", help="of the input; run tells what of")
-        add("--dtype", choices=["float32", "float64"], default="float32")
+        add("--dtype", choices=["float16", "float32", "float64"], default="float32")
         add("--kernels", type=folder, metavar="FOLDER", help="of .cu files, not ours")
     if command == "check":
         add("--sizes", type=integer(1), nargs="+", metavar="N",
@@ -157,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"  {launch.function:32} grid {_axes(launch.grid):10} block {_axes(launch.block):8} "
               f"{1000 * launch.seconds:8.{3 if gpu else 2}f} ms on the {speed}")  # fmt: skip
     status = 0
-    found = verdicts(results, exact(name, size), rounding(name))
+    found = verdicts(results, exact(name, size, options.dtype), rounding(name))
     for result, (right, verdict) in zip(results, found, strict=True):
         print(f"  result {result.shape}: {verdict}")
         status |= not right
@@ -183,7 +183,7 @@ def check(options: argparse.Namespace) -> int:
         return check_sizes(options)
     name, given = options.kernel, size_of(options.kernel, options.size)
     for size in [given] if options.size else [given, larger(CASES[name])]:
-        wanted = exact(name, size)
+        wanted = exact(name, size, options.dtype)
         for seed in SEEDS:
             engine = Emulator("check", seed=seed, folder=options.kernels)
             _, results = work(engine, name, size, options.dtype)  # raises what it finds

@@ -78,19 +78,23 @@ def multiply_adds(name: str, size: tuple[int, ...]) -> int:
 
 
 class Inputs:
-    """The same random arrays for every backend: float32 numbers, in whatever dtype is asked for;
-    with ``whole`` small whole numbers, of which products and sums are exact."""
+    """The same random arrays for every backend: float32 numbers, or of ``drawn``, in whatever
+    dtype is asked for; with ``whole`` small whole ones, of which products and sums are exact."""
 
-    def __init__(self, backend: Any, dtype: Any, whole: bool = False) -> None:
+    def __init__(
+        self, backend: Any, dtype: Any, whole: bool = False, drawn: Any = np.float32
+    ) -> None:
         self._backend = backend
         self._dtype = dtype
         self._whole = whole
+        self._drawn = drawn
         self._random = np.random.default_rng(0)
 
     def normal(self, *shape: int) -> Any:
         """Normal ones."""
         drawn = self._random.standard_normal(shape, np.float32)
-        return self._array((np.rint(2 * drawn) if self._whole else drawn).astype(self._dtype))
+        drawn = (np.rint(2 * drawn) if self._whole else drawn).astype(self._drawn)
+        return self._array(drawn.astype(self._dtype))
 
     def labels(self, classes: int, *shape: int) -> Any:
         """Classes, and −1 for pixels that do not count."""

@@ -74,7 +74,7 @@ def look(engine: Emulator, name: str, size: Size, dtype: str) -> str | None:
         return None
     except KernelError as error:
         return f"{error.kind}: {error}"
-    found = verdicts(results, exact(name, size, whole=True))
+    found = verdicts(results, exact(name, size, dtype, whole=True))
     return next((f"no fault, but {verdict}" for right, verdict in found if not right), "")
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from tinyfcn.backend.base import Backend
 from tinyfcn.backend.cuda import CudaBackend
 from tinyfcn.backend.cuda.emulator import Emulator
+from tinyfcn.backend.cuda.kernels import Kernel
 from tinyfcn.backend.cuda.timing import median_seconds
 from tinyfcn.backend.errors import BackendError
+from tinyfcn.backend.half import HALF
 from tinyfcn.kernel_lab.cases import CASES, Inputs, aligned, sizes
 
 ROUNDINGS = 4  # of an operand of the largest value
@@ -32,6 +34,11 @@ class Launch(NamedTuple):
     block: tuple[int, ...]
     seconds: float
     bytes: int  # of its arrays, each read or written once
+
+
+def takes_half(kernel: Kernel) -> bool:
+    """Whether its arrays may be float16."""
+    return not {"half", "Fp16"}.isdisjoint(kernel.types)
 
 
 class Recorder:
@@ -87,9 +94,11 @@ def work(
         repeat: time each launch on the device, see ``Recorder``.
 
     Raises:
-        Unfit: if the kernel cannot be run on this size.
+        Unfit: if the kernel cannot be run on this size, or dtype.
         BuildError: if it does not compile.
     """
+    if dtype == HALF and not takes_half(engine.kernels[name]):
+        raise Unfit(f"{name}: takes no arrays of float16")
     recorder = Recorder(engine, repeat)
     backend: Any = CudaBackend(recorder)
     results = _work(backend, name, size, dtype, whole)
@@ -98,13 +107,18 @@ def work(
     return recorder, [backend.to_numpy(result) for result in results]
 
 
-def exact(name: str, size: tuple[int, ...], whole: bool = False) -> list[Any]:
-    """The same results by the plain bodies of the primitives, in float64."""
-    return _work(Backend(), name, size, np.float64, whole)
+def exact(
+    name: str, size: tuple[int, ...], dtype: Any = np.float32, whole: bool = False
+) -> list[Any]:
+    """The same results, of the same numbers, by the plain bodies of the primitives in float64."""
+    drawn = np.float16 if dtype == HALF else np.float32
+    return _work(Backend(), name, size, np.float64, whole, drawn)
 
 
-def _work(backend: Any, name: str, size: tuple[int, ...], dtype: Any, whole: bool) -> list[Any]:
-    case, inputs = CASES[name], Inputs(backend, dtype, whole)
+def _work(
+    backend: Any, name: str, size: tuple[int, ...], dtype: Any, whole: bool, drawn: Any = np.float32
+) -> list[Any]:
+    case, inputs = CASES[name], Inputs(backend, dtype, whole, drawn)
     axes = map(str.lower, sizes(case, window=True))
     try:
         results = case(backend, inputs, **dict(zip(axes, size, strict=False)))
@@ -120,15 +134,15 @@ def verdicts(
     """Of each result whether it is right, and a line about it.
 
     A sum may be off by some units in the last place of the largest value (eps), or by some of what
-    its operands were rounded by; integers must be equal.
+    its operands, or it itself in float16, were rounded by; integers must be equal.
     """
     for got, right in zip(results, wanted, strict=True):
         error = float(np.abs(got.astype(np.float64) - right).max())
         allowed, units = 0.0, ""
         if got.dtype.kind == "f":
-            most, relative = (
-                (ROUNDINGS, rounding) if rounding else (ALLOWED, np.finfo(got.dtype).eps)
-            )
+            most, relative = ALLOWED, np.finfo(got.dtype).eps
+            if rounding or got.dtype == HALF:
+                most, relative = ROUNDINGS, rounding or relative
             unit = float(relative) * max(float(np.abs(right).max()), 1e-30)
             word = "roundings" if rounding else "eps"
             allowed, units = most * unit, f", {error / unit:.1f} {word} of the largest value"
