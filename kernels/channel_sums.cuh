@@ -43,8 +43,8 @@ template <int COUNT> struct PartWalk {
 
     __device__ PartWalk(int channels, i64 pixels, i64 channel, int part) {
         number = threadIdx.x * COUNT;
-        const i64 first = (i64)part * PART + number, n = quotient(first, pixels);
-        const i64 pixel = first - n * pixels, step_image = quotient(STEP, pixels);
+        const i64 first = (i64)part * PART + number, n = first / pixels;
+        const i64 pixel = first - n * pixels, step_image = STEP / pixels;
         offset = (n * channels + channel) * pixels + pixel;
         step_pixel = (int)(STEP - step_image * pixels);
         step_offset = step_image * channels * pixels + step_pixel;

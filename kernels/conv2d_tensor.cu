@@ -212,7 +212,7 @@ __global__ void finish_parts(const float* __restrict__ parts, const float* __res
                              stored<Product>* __restrict__ y, int S, int channels, int pixels,
                              int relu, i64 count) {
     FOR_EACH(i, count) {
-        float sum = bias ? bias[quotient(i, pixels) % channels] : 0;
+        float sum = bias ? bias[i / pixels % channels] : 0;
         for (int s = 0; s < S; s++) sum += parts[s * count + i];
         y[i] = stored<Product>(relu && sum < 0 ? 0 : sum);
     }

@@ -29,7 +29,7 @@ __device__ void largest_and_sum(const Stored* __restrict__ x, int classes, i64 p
 
 // Where pixel i of all images has its class 0.
 __device__ inline i64 first_class(i64 i, int classes, i64 pixels) {
-    const i64 image = quotient(i, pixels);
+    const i64 image = i / pixels;
     return image * classes * pixels + (i - image * pixels);
 }
 

@@ -29,7 +29,7 @@ __global__ void dropout(const Stored* __restrict__ x, Stored* __restrict__ y, u6
     for_each_vector<Stored>(count, aligned(x) && aligned(y), [=](i64 i, auto v) {
         using V = decltype(v);
         v = *(const V*)(x + i);
-        const i64 plane = quotient(i, pixels), image = quotient(plane, channels);
+        const i64 plane = i / pixels, image = plane / channels;
         i64 pixel = i - plane * pixels, first = image * pixels * channels;
         int channel = (int)(plane - image * channels);
         u64 number = first + pixel * channels + channel;

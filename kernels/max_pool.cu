@@ -65,8 +65,8 @@ template <typename Stored> struct Twos {
     int w;
 
     __device__ Twos(i64 i, int h, int w, int oh) : w(w) {
-        const i64 row = quotient(i, w / V);
-        plane = quotient(row, oh);
+        const i64 row = i / (w / V);
+        plane = row / oh;
         place = 2 * (int)(row - plane * oh) * w + (int)(i - row * (w / V)) * V;
         corner = plane * h * w + place;
     }
@@ -150,7 +150,7 @@ __global__ void max_pool2d(const Stored* __restrict__ x, Stored* __restrict__ y,
         aligned(x) && aligned(y) && aligned(indices))
         return pool_by_twos(x, y, indices, h, w, oh, count);
     FOR_EACH(i, count) {
-        const i64 row = quotient(i, ow), plane = quotient(row, oh);
+        const i64 row = i / ow, plane = row / oh;
         const int o = (int)(row - plane * oh), p = (int)(i - row * ow);
         const Stored* image = x + plane * h * w;
         const int top = rows.first_inside(o), left = columns.first_inside(p);
@@ -207,7 +207,7 @@ __global__ void scatter_plane(const Stored* __restrict__ x, const int* __restric
         w % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(indices) && aligned(y))
         return scatter_by_twos(x, indices, foreign, y, h, w, oh, count / 4);
     FOR_EACH(i, count) {
-        const i64 row = quotient(i, w), plane = quotient(row, h);
+        const i64 row = i / w, plane = row / h;
         const int r = (int)(row - plane * h), c = (int)(i - row * w);
         const bool all = foreign && foreign[plane];  // null: none is
         const int top = all ? 0 : rows.from(r), bottom = all ? oh : rows.to(r, oh);
@@ -230,7 +230,7 @@ __global__ void gather_plane(const Stored* __restrict__ x, const int* __restrict
     FOR_EACH(i, count) {  // by vectors, a warp would read from twice as many sectors
         const int index = indices[i];
         const bool inside = 0 <= index && index < input_plane;  // nobody looked, so as not to wait
-        y[i] = inside ? x[quotient(i, output_plane) * input_plane + index]
+        y[i] = inside ? x[i / output_plane * input_plane + index]
                       : Stored(Limits<wide<Stored>>::nan());
     }
 }

@@ -34,7 +34,7 @@ __device__ void resample(const From* __restrict__ x, To* __restrict__ y, const i
                          i64 count) {
     const int groups = (oh + ROWS - 1) / ROWS;
     FOR_EACH(i, count) {
-        const i64 group = quotient(i, ow), plane = quotient(group, groups);
+        const i64 group = i / ow, plane = group / groups;
         const int first = (int)(group - plane * groups) * ROWS, p = (int)(i - group * ow);
         const Band<T> columns(column_bounds, column_weights, column_width, p);
         for (int o = first; o < oh && o < first + ROWS; ++o) {

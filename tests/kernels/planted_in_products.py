@@ -52,7 +52,7 @@ MISTAKES = [
         "conv2d_tensor_input_grad", "weights not taken as turned"),
     ("conv2d_tensor.cu", "terms - from < share ? terms : from + share", "terms",
         "end_of", "every share to the end of the sum"),
-    ("conv2d_tensor.cu", "bias[quotient(i, pixels) % channels]", "bias[i % channels]",
+    ("conv2d_tensor.cu", "bias[i / pixels % channels]", "bias[i % channels]",
         "finish_parts", "bias of another channel"),
     ("conv2d_tensor.cu", "relu && sum < 0 ? 0 : sum", "sum", "finish_parts", "ReLU dropped"),
     ("conv2d_tensor.cu", "(i64)(p / pixels) * OC * pixels", "(p / pixels) * OC * pixels",

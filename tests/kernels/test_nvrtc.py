@@ -132,6 +132,15 @@ def test_memory_bound_kernels_read_by_128_bits(file, name):
             assert re.search(rf"ld(\.global)?(\.nc)?\.{load}", code[f"{name}<{T}>"])
 
 
+@pytest.mark.parametrize("file", ["dropout.cu", "max_pool.cu", "resample.cu", "sums.cu"])
+def test_indices_that_fit_are_divided_in_32_bits(file):
+    """The compiler looks, and has a second division for those that do not."""
+    for usage in compiled(file, "sm_80"):
+        large, small = (re.findall(rf"\b(?:div|rem)\.{T}", usage.ptx) for T in ("s64", "[su]32"))
+        assert len(small) >= len(large)
+    assert any(re.search(r"\bdiv\.s64", usage.ptx) for usage in compiled(file, "sm_80"))
+
+
 def test_what_the_lesson_says_of_occupancy_is_what_is_compiled():
     lesson = (folder() / "README.md").read_text("utf-8")
     usages = [*compiled("activation.cu", "sm_80"), *compiled("gemm.cu", "sm_80")]
