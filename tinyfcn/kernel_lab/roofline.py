@@ -7,7 +7,6 @@ many bytes a second: that roof is for sectors of which none comes from the L2 ca
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from tinyfcn.kernel_lab.work import work
 
 SIZE = 128, 128, 64  # M, N, K
 SECTOR, TURN = 32, 128  # bytes
-KINDS = "float32", "tf32", "bf16"
+KINDS = "float32", "tf32", "bf16", "fp16"
 
 
 class Machine(NamedTuple):
@@ -39,8 +38,8 @@ HEADINGS = (
     "|---|---|---|---|---|---|---|",
 )
 MACHINES = (
-    Machine("A100", (64, 512, 1024), (19.5, 156, 312), 1555),
-    Machine("H200", (128, 1024, 2048), (67, 494, 989), 4800),
+    Machine("A100", (64, 512, 1024, 1024), (19.5, 156, 312, 312), 1555),
+    Machine("H200", (128, 1024, 2048, 2048), (67, 494, 989, 989), 4800),
 )
 
 
@@ -59,18 +58,20 @@ def per_turn_and_byte(costs: list[Cost]) -> tuple[float, float]:
 
 def ridges() -> Iterator[str]:
     """A row of Markdown for each GPU."""
-    yield f"\n| ridge, operations a byte | {' | '.join(KINDS)} |\n|---|---|---|---|"
+    yield f"\n| ridge, operations a byte | {' | '.join(KINDS)} |\n|---{'|---' * len(KINDS)}|"
     for machine in MACHINES:
         cells = (f"{machine.ridge(kind):.1f}" for kind in KINDS)
         yield f"| {machine.name} | {' | '.join(cells)} |"
 
 
 def table() -> Iterator[str]:
-    """A row of Markdown for every version of the matrix product."""
-    for version, kind in [*itertools.product("123456", KINDS[:1]), ("7", "tf32"), ("7", "bf16")]:
+    """A row of Markdown for every version of the matrix product; with fp16, of float16 arrays."""
+    first, *others = KINDS
+    for version, kind in [*((n, first) for n in "123456"), *(("7", kind) for kind in others)]:
         engine = Emulator("check", profile=True)
         with products.using(kind):
-            recorder, _ = work(engine, f"gemm_{version}", SIZE, "float32")
+            dtype = "float16" if kind == "fp16" else first
+            recorder, _ = work(engine, f"gemm_{version}", SIZE, dtype)
         (launch,) = recorder.launches
         costs = [cost for cost in engine.profile() if cost.kernel == launch.function]
         turn, byte = per_turn_and_byte(costs)
