@@ -11,6 +11,8 @@
 //
 // With an output y, gy counts as 0 where y <= 0.
 //
+// Elements go by 128 bits, whatever the pixels are, so that a vector may reach into other channels.
+//
 // Statistics read x once: a block keeps its part in registers, so it can take the part's mean first
 // and the deviations from it afterwards. That is as exact as two passes, also where the mean is
 // large against the deviations and E[x^2] - E[x]^2 would lose every digit.
@@ -120,6 +122,26 @@ __global__ void batch_norm_stats(const double* __restrict__ means,
     if (threadIdx.x == 0) mean[blockIdx.x] = m;
 }
 
+// The channels of a few elements, from i on.
+struct Channels {
+    int now, channels, end, image;  // end: the first element that is no longer of this channel
+
+    __device__ Channels(i64 i, int channels, i64 pixels) : channels(channels) {
+        const i64 plane = i / pixels;
+        now = (int)(plane % channels);
+        end = at_most_far((plane + 1) * pixels - i);
+        image = at_most_far(pixels);
+    }
+
+    // Whether element e, behind the last that was asked for, is the first of a channel.
+    __device__ bool begins(int e) {
+        if (e < end) return false;
+        now = now + 1 < channels ? now + 1 : 0;
+        end += image;
+        return true;
+    }
+};
+
 template <typename T>
 __device__ T normalized(T x, T mean, T scale, T bias, int relu) {
     const T v = (x - mean) * scale + bias;
@@ -133,13 +155,16 @@ __global__ void batch_norm(const Stored* __restrict__ x, const wide<Stored>* __r
                            const wide<Stored>* __restrict__ bias, Stored* __restrict__ y,
                            int channels, i64 pixels, int relu, i64 count) {
     using T = wide<Stored>;
-    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(y);
-    for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
-        const int c = channel_of(i, channels, pixels);
-        const T m = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
+    for_each_vector<Stored>(count, aligned(x) && aligned(y), [=](i64 i, auto v) {
         using V = decltype(v);
         v = *(const V*)(x + i);
-        for (Stored& e : v.at) e = Stored(normalized<T>(e, m, scale, shift, relu));
+        Channels of(i, channels, pixels);
+        T m = mean[of.now], scale = invstd[of.now] * weight[of.now], shift = bias[of.now];
+        for (int e = 0; e < V::SIZE; ++e) {
+            if (of.begins(e))
+                m = mean[of.now], scale = invstd[of.now] * weight[of.now], shift = bias[of.now];
+            v.at[e] = Stored(normalized<T>(v.at[e], m, scale, shift, relu));
+        }
         *(V*)(y + i) = v;
     });
 }
@@ -227,14 +252,16 @@ struct Channel {
     T mean, invstd, weight, sum_gy, sum_gy_xhat, share;
 };
 
-// Of the elements from i on; y may be null.
-template <typename V, typename Stored, typename T>
+// Of the elements from i on; y may be null. channel(e) is that of the next one, e.
+template <typename V, typename Stored, typename Of>
 __device__ V input_gradients(const Stored* __restrict__ gy, const Stored* __restrict__ x,
-                             const Stored* __restrict__ y, i64 i, const Channel<T>& of) {
+                             const Stored* __restrict__ y, i64 i, Of channel) {
+    using T = wide<Stored>;
     V g = *(const V*)(gy + i), cut = {};
     const V v = *(const V*)(x + i);
     if (y) cut = *(const V*)(y + i);
     for (int e = 0; e < V::SIZE; ++e) {
+        const Channel<T> of = channel(e);
         const T own = !y || cut.at[e] > 0 ? T(g.at[e]) : T(0);
         const T xhat = (v.at[e] - of.mean) * of.invstd;
         const T rest = own - of.share * (of.sum_gy + xhat * of.sum_gy_xhat);
@@ -252,13 +279,18 @@ __global__ void batch_norm_grad(const Stored* __restrict__ gy, const Stored* __r
                                 const wide<Stored>* __restrict__ sum_gy_xhat,
                                 const Stored* __restrict__ y, Stored* __restrict__ gx,
                                 wide<Stored> share, int channels, i64 pixels, i64 count) {
-    const bool vectors = pixels % Vector<Stored>::SIZE == 0 && aligned(gy) && aligned(x) &&
-                         aligned(y) && aligned(gx);
+    const bool vectors = aligned(gy) && aligned(x) && aligned(y) && aligned(gx);
     for_each_vector<Stored>(count, vectors, [=](i64 i, auto v) {
-        const int c = channel_of(i, channels, pixels);
-        const Channel<wide<Stored>> of{mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c], share};
+        const auto channel = [=](int c) -> Channel<wide<Stored>> {
+            return {mean[c], invstd[c], weight[c], sum_gy[c], sum_gy_xhat[c], share};
+        };
+        Channels of(i, channels, pixels);
+        auto own = channel(of.now);
         using V = decltype(v);
-        *(V*)(gx + i) = input_gradients<V>(gy, x, y, i, of);
+        *(V*)(gx + i) = input_gradients<V>(gy, x, y, i, [&](int e) {
+            if (of.begins(e)) own = channel(of.now);
+            return own;
+        });
     });
 }
 
@@ -290,6 +322,6 @@ __global__ void batch_norm_grad_whole(const Stored* __restrict__ gy, const Store
         }
         const Channel<T> of{m, s, w, sum, product, share};
         for (PartWalk<v.SIZE> at(channels, pixels, c, 0); at.number < (int)count; at.next())
-            *(V*)(gx + at.offset) = input_gradients<V>(gy, x, y, at.offset, of);
+            *(V*)(gx + at.offset) = input_gradients<V>(gy, x, y, at.offset, [=](int) { return of; });
     }, gy, x, y, gx);
 }

@@ -31,6 +31,9 @@ __device__ void by_groups(i64 pixels, Work work, Arrays... arrays) {
         work(Pack<T, 1>());
 }
 
+// No walk comes so far as 2^30 pixels.
+__device__ inline int at_most_far(i64 pixels) { return pixels < 1 << 30 ? (int)pixels : 1 << 30; }
+
 // Goes over the elements of a part that belong to one thread, so many side by side at a time. Divides
 // when it starts, and steps without division. From part 0 on it may go through those behind it, up to
 // WHOLE.
@@ -62,9 +65,6 @@ template <int COUNT> struct PartWalk {
             offset += to_next_image;
         }
     }
-
-    // No walk comes so far.
-    static __device__ int at_most_far(i64 pixels) { return pixels < 1 << 30 ? (int)pixels : 1 << 30; }
 };
 
 // The sum of the values of all PART_THREADS threads, for each of them: some threads add every

@@ -226,6 +226,11 @@ def test_channels_of_normalization(launch, large):
     means, squares = np.empty(3), np.empty(3)
     launch("batch_norm_parts", 3, 256, large, means, squares, 3, HALF, 4, 1)
     assert means.tolist() == [0.25, 0.5, 75] and squares.tolist() == [0.75, 3, 67500]
+    y, one = zeros(), np.ones(3, "float32")
+    vectors = np.array([1, 2, 3], "float32"), one, one, 0 * one
+    with only(launch, 2 * HALF // 1024):  # 256 threads of four pixels each
+        launch("batch_norm", 2**22, 256, large, *vectors, y, 3, HALF, 0, large.size)
+    assert y[2 * HALF :].tolist() == [297, *[-3] * 63]
     y = new(1)
     launch.each("local_response_norm", 1, large, y, 3, HALF, 5, 0.5, 1.0, 1.0)
     np.testing.assert_allclose(y, 1 / (1 + 0.5 * (1 + 4 + 300**2)), rtol=1e-6)

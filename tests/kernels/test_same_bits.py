@@ -24,11 +24,14 @@ SUMS = {
     ),
     "batch_norm_stats": lambda b: b.batch_norm_stats(X),
     "batch_norm_grad": lambda b: b.batch_norm_grad(GY, X, VECTOR, VECTOR, VECTOR, 1e-3, X),
+    "batch_norm_grad, float16": lambda b: b.batch_norm_grad(
+        GY.astype("f2"), X.astype("f2"), VECTOR, VECTOR, VECTOR, 1e-3, X.astype("f2")
+    ),
     "sum_pixels": lambda b: (b.sum_pixels(X),),
     "cross_entropy_grad": lambda b: (b.cross_entropy_grad(GY[:, 0], X, LABELS),),
     "scatter_plane": lambda b: (scatter(b),),
     "scatter_plane, any indices": lambda b: (
-        b.scatter_plane(GY, INDICES, (10, 9), (2, 2), (2, 2), (0, 0), (1, 1)),
+        b.scatter_plane(GY.astype("f2"), INDICES, (10, 9), (2, 2), (2, 2), (0, 0), (1, 1)),
     ),
 }
 
