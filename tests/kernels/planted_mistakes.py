@@ -65,6 +65,8 @@ MISTAKES = [
         "FOR_EACH", "race: blocks do each other's elements"),
     Mistake("common.cuh", "emulator::to_fp16(v)", "emulator::to_fp16(v * (1 - 0x1p-12f))",
         "half", "not rounded to the nearest", "test_dropout.py"),
+    Mistake("common.cuh", "cvt.rn.f16.f32", "cvt.rz.f16.f32", "half", "cut on a GPU",
+        "test_nvrtc.py::test_a_float16_is_rounded_to_the_nearest"),
     Mistake("common.cuh", "SIZE = 16 / sizeof(T);", "SIZE = sizeof(T) > 4 ? 2 : 4;", "Vector",
         "float16 by 64 bits", "test_nvrtc.py::test_memory_bound_kernels_read_by_128_bits"),
     Mistake("common.cuh", "i64 i = (i64)blockIdx.x", "i64 i = blockIdx.x",

@@ -132,6 +132,11 @@ def test_memory_bound_kernels_read_by_128_bits(file, name):
             assert re.search(rf"ld(\.global)?(\.nc)?\.{load}", code[f"{name}<{T}>"])
 
 
+def test_a_float16_is_rounded_to_the_nearest():
+    code = {usage.kernel: usage.ptx for usage in compiled("dropout.cu", "sm_80")}["dropout<half>"]
+    assert {*re.findall(r"cvt\S*f16\S*", code)} == {"cvt.f32.f16", "cvt.rn.f16.f32"}
+
+
 @pytest.mark.parametrize("file", ["dropout.cu", "max_pool.cu", "resample.cu", "sums.cu"])
 def test_indices_that_fit_are_divided_in_32_bits(file):
     """The compiler looks, and has a second division for those that do not."""
