@@ -312,9 +312,9 @@ conv2d_weight_grad(const T* __restrict__ x, const T* __restrict__ gy, T* __restr
 
 // Grid: `inputs` tiles of the input gradient, then those of the weight gradient. What is kept of gy,
 // if not null, is what the ReLU passes on.
-#if __CUDA_ARCH__ < 1200
+#if __CUDA_ARCH__ < 1000
 template <typename T> constexpr int RESIDENT = sizeof(T) == 4 ? 4 : 2;  // blocks of a multiprocessor
-#else  // of floats, its shared memory holds three
+#else  // four would spill, and some hold three in their shared memory
 template <typename T> constexpr int RESIDENT = sizeof(T) == 4 ? 3 : 2;
 #endif
 template <typename T>

@@ -9,7 +9,7 @@ tinyfcn kernels check gemm_4        watch every access: bounds, races, barriers,
 tinyfcn kernels check gemm_2 --sizes 17   the same in every size up to 17
 tinyfcn kernels profile gemm_4      what the accesses of each line would cost
 tinyfcn kernels profile --all       the same for GEMM, convolution and pooling
-tinyfcn kernels resources           registers, shared memory and spills, by NVRTC
+tinyfcn kernels resources           registers, shared memory, spills, and blocks that have room
 tinyfcn kernels roofline            how near the peak of two GPUs these may bring a product
 tinyfcn kernels debug gemm_4        how to stop gdb in one thread of it
 tinyfcn kernels run --help          the options
