@@ -14,7 +14,8 @@
 // its own few windows; only in a plane with a foreign index, which nobody has who unpools what was
 // pooled, it looks at all.
 //
-// One version each, but that windows of 2 x 2, the usual ones, are read and written by 128 bits.
+// One version each, but that windows of 2 x 2, the usual ones, are read and written by 128 bits, or
+// by fewer where a line is no multiple of these.
 //
 // Run:  tinyfcn kernels run max_pool2d
 
@@ -54,11 +55,9 @@ struct Windows {
     }
 };
 
-// Windows of 2 x 2, side by side: a thread has those below a Vector of a line and the next line's.
-template <typename Stored> struct Twos {
-    static constexpr int V = Vector<Stored>::SIZE, EACH = V / 2;
-    using Values = Pack<Stored, EACH>;
-    using Places = Pack<int, EACH>;
+// Windows of 2 x 2, side by side: a thread has those below V pixels of a line and of the next one.
+template <int V> struct Twos {
+    static constexpr int EACH = V / 2;
     i64 plane;
     i64 corner;  // the first pixel of the first window
     int place;   // the same, in its plane
@@ -75,16 +74,27 @@ template <typename Stored> struct Twos {
     __device__ int pixel(int e, int k) const { return place + k / 2 * w + 2 * e + k % 2; }
 };
 
-template <typename Stored>
+// work(v), where v is the largest Pack of which lines of w pixels consist; whether there is one.
+template <typename T, typename Work> __device__ bool by_width(int w, Work work) {
+    constexpr int V = Vector<T>::SIZE;
+    if (w % V == 0) return work(Pack<T, V>()), true;
+    if constexpr (V > 4)
+        if (w % 4 == 0) return work(Pack<T, 4>()), true;
+    if constexpr (V > 2)
+        if (w % 2 == 0) return work(Pack<T, 2>()), true;
+    return false;
+}
+
+template <int V, typename Stored>
 __device__ void pool_by_twos(const Stored* __restrict__ x, Stored* __restrict__ y,
                              int* __restrict__ indices, int h, int w, int oh, i64 count) {
     using T = wide<Stored>;
-    FOR_EACH(i, count / Twos<Stored>::EACH) {
-        const Twos<Stored> at(i, h, w, oh);
-        const Vector<Stored>* corner = (const Vector<Stored>*)(x + at.corner);
-        const Vector<Stored> lines[2] = {*corner, corner[w / at.V]};
-        typename Twos<Stored>::Values best;
-        typename Twos<Stored>::Places where;
+    FOR_EACH(i, count / Twos<V>::EACH) {
+        const Twos<V> at(i, h, w, oh);
+        const Pack<Stored, V>* corner = (const Pack<Stored, V>*)(x + at.corner);
+        const Pack<Stored, V> lines[2] = {*corner, corner[w / V]};
+        Pack<Stored, V / 2> best;
+        Pack<int, V / 2> where;
 #pragma unroll
         for (int e = 0; e < at.EACH; ++e) {
             T largest = -Limits<T>::infinity();
@@ -99,31 +109,31 @@ __device__ void pool_by_twos(const Stored* __restrict__ x, Stored* __restrict__ 
             }
             best.at[e] = Stored(largest);
         }
-        *(typename Twos<Stored>::Values*)(y + i * at.EACH) = best;
-        if (indices) *(typename Twos<Stored>::Places*)(indices + i * at.EACH) = where;
+        *(Pack<Stored, V / 2>*)(y + i * at.EACH) = best;
+        if (indices) *(Pack<int, V / 2>*)(indices + i * at.EACH) = where;
     }
 }
 
-template <typename Stored>
+template <int V, typename Stored>
 __device__ void scatter_by_twos(const Stored* __restrict__ x, const int* __restrict__ indices,
                                 const int* __restrict__ foreign, Stored* __restrict__ y, int h,
                                 int w, int oh, i64 windows) {
-    FOR_EACH(i, windows / Twos<Stored>::EACH) {
-        const Twos<Stored> at(i, h, w, oh);
-        Pack<wide<Stored>, at.V> sums[2] = {};
+    FOR_EACH(i, windows / Twos<V>::EACH) {
+        const Twos<V> at(i, h, w, oh);
+        Pack<wide<Stored>, V> sums[2] = {};
         if (foreign && foreign[at.plane]) {
             const int plane = oh * (w / 2);
             const i64 start = at.plane * plane;
             for (int o = 0; o < plane; ++o) {
                 const u32 beside = (u32)indices[start + o] - at.place;
 #pragma unroll
-                for (int k = 0; k < 2 * at.V; ++k)
-                    if (beside == (u32)(k / at.V * w + k % at.V))
-                        sums[k / at.V].at[k % at.V] += x[start + o];
+                for (int k = 0; k < 2 * V; ++k)
+                    if (beside == (u32)(k / V * w + k % V))
+                        sums[k / V].at[k % V] += x[start + o];
             }
         } else {
-            const auto values = *(const typename Twos<Stored>::Values*)(x + i * at.EACH);
-            const auto where = *(const typename Twos<Stored>::Places*)(indices + i * at.EACH);
+            const auto values = *(const Pack<Stored, V / 2>*)(x + i * at.EACH);
+            const auto where = *(const Pack<int, V / 2>*)(indices + i * at.EACH);
 #pragma unroll
             for (int e = 0; e < at.EACH; ++e)
 #pragma unroll
@@ -133,9 +143,9 @@ __device__ void scatter_by_twos(const Stored* __restrict__ x, const int* __restr
         }
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
-            Vector<Stored> line;
-            for (int e = 0; e < at.V; ++e) line.at[e] = Stored(sums[k].at[e]);
-            *(Vector<Stored>*)(y + at.corner + k * w) = line;
+            Pack<Stored, V> line;
+            for (int e = 0; e < V; ++e) line.at[e] = Stored(sums[k].at[e]);
+            *(Pack<Stored, V>*)(y + at.corner + k * w) = line;
         }
     }
 }
@@ -146,9 +156,11 @@ __global__ void max_pool2d(const Stored* __restrict__ x, Stored* __restrict__ y,
                            int sh, int sw, int ph, int pw, int dh, int dw, i64 count) {
     using T = wide<Stored>;
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
-    if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && w % Vector<Stored>::SIZE == 0 &&
-        aligned(x) && aligned(y) && aligned(indices))
-        return pool_by_twos(x, y, indices, h, w, oh, count);
+    const bool twos = rows.by_twos(h, oh) && columns.by_twos(w, ow);
+    if (twos && aligned(x) && aligned(y) && aligned(indices) && by_width<Stored>(w, [=](auto v) {
+            pool_by_twos<v.SIZE>(x, y, indices, h, w, oh, count);
+        }))
+        return;
     FOR_EACH(i, count) {
         const i64 row = i / ow, plane = row / oh;
         const int o = (int)(row - plane * oh), p = (int)(i - row * ow);
@@ -203,9 +215,11 @@ __global__ void scatter_plane(const Stored* __restrict__ x, const int* __restric
                               int w, int oh, int ow, int kh, int kw, int sh, int sw, int ph,
                               int pw, int dh, int dw, i64 count) {
     const Windows rows = {kh, sh, ph, dh}, columns = {kw, sw, pw, dw};
-    if (rows.by_twos(h, oh) && columns.by_twos(w, ow) && 2 * oh == h &&
-        w % Vector<Stored>::SIZE == 0 && aligned(x) && aligned(indices) && aligned(y))
-        return scatter_by_twos(x, indices, foreign, y, h, w, oh, count / 4);
+    const bool twos = rows.by_twos(h, oh) && columns.by_twos(w, ow) && 2 * oh == h;
+    if (twos && aligned(x) && aligned(indices) && aligned(y) && by_width<Stored>(w, [=](auto v) {
+            scatter_by_twos<v.SIZE>(x, indices, foreign, y, h, w, oh, count / 4);
+        }))
+        return;
     FOR_EACH(i, count) {
         const i64 row = i / w, plane = row / h;
         const int r = (int)(row - plane * h), c = (int)(i - row * w);
