@@ -48,20 +48,17 @@ template <typename Stored> using wide = typename Wide<Stored>::type;
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(count);    \
          i += (i64)gridDim.x * blockDim.x)
 
-// 128 bits of an array, which one load or store moves where the array is aligned to them.
-template <typename T> struct alignas(16) Vector {
-    static constexpr int SIZE = 16 / sizeof(T);
-    T at[SIZE];
-};
-template <typename T> __device__ bool aligned(const T* data) { return (u64)data % 16 == 0; }
-
-// So many elements side by side, which are moved together where they lie at a multiple of their
+// So many elements side by side, which one load or store moves where they lie at a multiple of their
 // size, or of 128 bits.
 template <typename T, int COUNT> struct alignas(COUNT * sizeof(T) < 16 ? COUNT * sizeof(T) : 16) Pack {
     static constexpr int SIZE = COUNT;
     T at[COUNT];
     static __device__ bool fits(const T* data) { return (u64)data % alignof(Pack) == 0; }
 };
+
+// 128 bits of an array.
+template <typename T> using Vector = Pack<T, 16 / sizeof(T)>;
+template <typename T> __device__ bool aligned(const T* data) { return Vector<T>::fits(data); }
 
 // Elements by 128 bits, where `vectors`: work(i, v) has those from i on to do, as many as v.at holds:
 // v is a Vector, or, behind the last whole one, a Pack of one. This thread is one of `threads`, and

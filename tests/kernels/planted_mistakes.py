@@ -67,7 +67,7 @@ MISTAKES = [
         "half", "not rounded to the nearest", "test_dropout.py"),
     Mistake("common.cuh", "cvt.rn.f16.f32", "cvt.rz.f16.f32", "half", "cut on a GPU",
         "test_nvrtc.py::test_a_float16_is_rounded_to_the_nearest"),
-    Mistake("common.cuh", "SIZE = 16 / sizeof(T);", "SIZE = sizeof(T) > 4 ? 2 : 4;", "Vector",
+    Mistake("common.cuh", "Pack<T, 16 / sizeof(T)>", "Pack<T, (sizeof(T) > 4 ? 2 : 4)>", "Vector",
         "float16 by 64 bits", "test_nvrtc.py::test_memory_bound_kernels_read_by_128_bits"),
     Mistake("common.cuh", "i64 i = (i64)blockIdx.x", "i64 i = blockIdx.x",
         "FOR_EACH", "int overflow: the first element of a block", LARGE),
