@@ -13,27 +13,36 @@
 // Over conv2d.cu it gains what gemm_7 gains over gemm_4. An operand is an array seen along two axes,
 // so that there is one loader: windows are the lines in conv2d, and the terms in its weight gradient.
 //
+// The first two sum tap by tap, and for each over the channels, with zeros up to whole vectors: weights
+// are given as (OC, KH, KW, room for C / G) and (G, C / G, KH, KW, room for OC / G). So weights are
+// copied by vectors, and where in an image a tap meets a window is looked up once for a vector.
+//
 // Run:  tinyfcn kernels run conv2d_tensor
 
 #include "conv_sizes.cuh"
 #include "tensor.cuh"
 
-// An axis whose index counts (image, row, column), row by row: pixels, or the taps of a kernel in all
-// channels. See MatrixAxis. Offsets on it fit into an int, if it is within an image, or the weights.
+// An axis whose index counts three things, the last one fastest: images and their rows and columns; or,
+// where that is a TAP, rows and columns of a kernel and channels. See MatrixAxis. Offsets fit into an
+// int within an image, or the weights.
 struct Place {
-    int image, row, column;
+    int first, second, third;
 };
-template <typename Offset> struct ImageAxis {
-    int images, rows, columns;
-    int per_image, per_row, per_column;  // elements of the array from one to the next
-    int down, right, top, left;          // rows and columns of an image; where the first is
+template <typename Offset, bool TAP> struct ImageAxis {
+    static constexpr bool ALIKE = TAP;
+    int firsts, seconds, thirds;
+    int per_first, per_second, per_third;  // elements of the array from one to the next
+    int down, right, top, left;            // rows and columns of an image; where the first is
+    int channels;                          // of a TAP; there may be room for more
 
     __device__ Place place(int index) const {
-        return {index / columns / rows, index / columns % rows, index % columns};
+        return {index / thirds / seconds, index / thirds % seconds, index % thirds};
     }
     __device__ Point<Offset> point(const Place& at) const {
-        return {(Offset)at.image * per_image + (at.row * per_row + at.column * per_column),
-                at.image < images ? top + at.row * down : OUTSIDE, left + at.column * right};
+        const int row = TAP ? at.first : at.second, column = TAP ? at.second : at.third;
+        return {(Offset)at.first * per_first + (at.second * per_second + at.third * per_third),
+                at.first < firsts && (!TAP || at.third < channels),
+                top + row * down, left + column * right};
     }
     __device__ Point<Offset> point(int index) const { return point(place(index)); }
 
@@ -41,7 +50,7 @@ template <typename Offset> struct ImageAxis {
     __device__ Walk along(int index, int step) const { return {*this, place(index), place(step)}; }
 };
 
-template <typename Offset> struct ImageAxis<Offset>::Walk {
+template <typename Offset, bool TAP> struct ImageAxis<Offset, TAP>::Walk {
     ImageAxis axis;
     Place at, step;
 
@@ -50,13 +59,16 @@ template <typename Offset> struct ImageAxis<Offset>::Walk {
         at = behind(step);
         return axis.point(now);
     }
-    __device__ Point<Offset> beside() const { return axis.point(behind({0, 0, 1})); }
+    __device__ Point<Offset> beside() const {
+        if constexpr (TAP) return axis.point(Place{at.first, at.second, at.third + 1});
+        return axis.point(behind({0, 0, 1}));
+    }
 
 private:
     __device__ Place behind(const Place& by) const {
-        Place to = {at.image + by.image, at.row + by.row, at.column + by.column};
-        if (to.column >= axis.columns) to.column -= axis.columns, to.row++;
-        if (to.row >= axis.rows) to.row -= axis.rows, to.image++;
+        Place to = {at.first + by.first, at.second + by.second, at.third + by.third};
+        if (to.third >= axis.thirds) to.third -= axis.thirds, to.second++;
+        if (to.second >= axis.seconds) to.second -= axis.seconds, to.first++;
         return to;
     }
 };
@@ -64,13 +76,19 @@ private:
 template <typename T, typename Lines, typename Terms>
 using Columns = Operand<TENSOR_THREADS, T, Lines, Terms>;
 template <typename T, typename Terms> using Rows = Operand<TENSOR_THREADS, T, MatrixAxis<int>, Terms>;
-typedef ImageAxis<int> Near;
-typedef ImageAxis<i64> Far;
+typedef ImageAxis<int, true> Taps;
+typedef ImageAxis<int, false> Near;
+typedef ImageAxis<i64, false> Far;
 
 // Where the windows of x begin, and the taps of a window; together x at (n, c, oh SH - PH + i DH, ..),
 // counted from before the padding.
-#define WINDOWS Far{N, OH, OW, C * H * W, SH * W, SW, SH, SW, -PH, -PW}
-#define TAPS Near{C / G, KH, KW, H * W, DH * W, DW, DH, DW, 0, 0}
+#define WINDOWS Far{N, OH, OW, C * H * W, SH * W, SW, SH, SW, -PH, -PW, 0}
+#define BY_CHANNEL Near{C / G, KH, KW, H * W, DH * W, DW, DH, DW, 0, 0, 0}
+#define BY_TAP Taps{KH, KW, room, DH * W, DW, H * W, DH, DW, 0, 0, C / G}
+
+template <typename T> __device__ int room_of(int channels) {
+    return (channels + Vector<T>::SIZE - 1) / Vector<T>::SIZE * Vector<T>::SIZE;
+}
 
 // The last term of a share, and one.
 __device__ inline int end_of(int from, int share, int terms) {
@@ -100,13 +118,14 @@ conv2d_tensor(const stored<Product>* __restrict__ x, const stored<Product>* __re
               float* __restrict__ parts, CONV_SIZES, int relu, int share) {
     typedef stored<Product> T;
     __shared__ Panels panels[STAGES];
-    const int rows = OC / G, terms = C / G * KH * KW, pixels = OH * OW, columns = N * pixels;
+    const int rows = OC / G, room = room_of<T>(C / G), terms = KH * KW * room;
+    const int pixels = OH * OW, columns = N * pixels;
     const int row0 = blockIdx.y * LINES, column0 = blockIdx.x * LINES;
     const int group = blockIdx.z % G, part = blockIdx.z / G, from = part * share;
     auto left = matrix<TENSOR_THREADS, int>(weight + (i64)group * rows * terms, rows, terms, row0,
                                             terms, 1, from);
-    Columns<T, Far, Near> right(x + (i64)group * (C / G) * H * W - PH * W - PW, WINDOWS, column0,
-                                TAPS, from, H, W, false);
+    Columns<T, Far, Taps> right(x + (i64)group * (C / G) * H * W - PH * W - PW, WINDOWS, column0,
+                                BY_TAP, from, H, W, false);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
                              rows - row0, columns - column0, sum);
@@ -132,32 +151,29 @@ conv2d_tensor_input_grad(const stored<Product>* __restrict__ gy,
                          stored<Product>* __restrict__ gx, float* __restrict__ parts, CONV_SIZES,
                          int relu, int share) {
     typedef stored<Product> T;
-    constexpr bool TURNED = sizeof(T) == 2;
     __shared__ Panels panels[STAGES];
-    const int rows = C / G, channels = OC / G;
+    const int rows = C / G, channels = OC / G, room = room_of<T>(channels);
     const int tiles = gridDim.x / (SH * SW), phase = blockIdx.x / tiles;
     const Phase down(phase / SW, H, KH, SH, PH, DH), across(phase % SW, W, KW, SW, PW, DW);
     const int pixels = down.pixels * across.pixels, columns = N * pixels;
-    const int terms = channels * down.taps * across.taps;
+    const int terms = down.taps * across.taps * room;
     const int row0 = blockIdx.y * LINES, column0 = blockIdx.x % tiles * LINES;
     const int group = blockIdx.z % G, part = blockIdx.z / G, from = part * share;
     if (column0 >= columns) return;
 
     const int taps_down = terms ? down.taps : 1, taps_across = terms ? across.taps : 1;
-    const T* tap = weight + (i64)group * channels * rows * KH * KW;
+    const T* tap = weight + (i64)group * rows * KH * KW * room;
     const T* pixel = gy + (i64)group * channels * OH * OW;
-    const bool vectors = TURNED && SH * SW == 1 && terms % Vector<T>::SIZE == 0 && aligned(tap);
-    Rows<T, Near> left(tap + down.first * KW + across.first,
-                       {rows, (TURNED ? channels : 1) * KH * KW}, row0,
-                       {channels, taps_down, taps_across, (TURNED ? 1 : rows) * KH * KW,
-                        down.step * KW, across.step, 0, 0, 0, 0},
-                       from, 1, 1, vectors);
-    Columns<T, Far, Near> right(pixel + down.start * OW + across.start,
+    Rows<T, Taps> left(tap + (down.first * KW + across.first) * room, {rows, KH * KW * room}, row0,
+                       {taps_down, taps_across, room, down.step * KW * room, across.step * room, 1,
+                        0, 0, 0, 0, room},
+                       from, 1, 1, aligned(tap));
+    Columns<T, Far, Taps> right(pixel + down.start * OW + across.start,
                                 {N, down.pixels, across.pixels, OC * OH * OW, OW, 1,
-                                 1, 1, down.start, across.start},
+                                 1, 1, down.start, across.start, 0},
                                 column0,
-                                {channels, taps_down, taps_across, OH * OW, -down.apart * OW,
-                                 -across.apart, -down.apart, -across.apart, 0, 0},
+                                {taps_down, taps_across, room, -down.apart * OW, -across.apart,
+                                 OH * OW, -down.apart, -across.apart, 0, 0, channels},
                                 from, OH, OW, false);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
@@ -191,13 +207,13 @@ conv2d_tensor_weight_grad(const stored<Product>* __restrict__ x,
     const int group = blockIdx.z % G, from = blockIdx.z / G * share;
     const T* grad = gy + (i64)group * rows * pixels;
     Rows<T, Far> left(grad, {rows, pixels}, row0,
-                      {N, 1, pixels, OC * pixels, 0, 1, 0, 0, 0, 0}, from, 1, 1,
+                      {N, 1, pixels, OC * pixels, 0, 1, 0, 0, 0, 0, 0}, from, 1, 1,
                       pixels % V == 0 && aligned(grad));
     // Windows side by side see pixels that are so too, if none reaches into the padding.
     const T* image = x + (i64)group * (C / G) * H * W;
     const bool vectors =
         KW == 1 && SW == 1 && PW == 0 && W % V == 0 && OW % V == 0 && aligned(image);
-    Columns<T, Near, Far> right(image - PH * W - PW, TAPS, column0, WINDOWS, from, H, W, vectors);
+    Columns<T, Near, Far> right(image - PH * W - PW, BY_CHANNEL, column0, WINDOWS, from, H, W, vectors);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
                              rows - row0, columns - column0, sum);

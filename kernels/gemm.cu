@@ -137,10 +137,10 @@ gemm_6(const float* __restrict__ a, i64 a_row, i64 a_column, const float* __rest
             Vector<float> column[WIDE];
 #pragma unroll
             for (int j = 0; j < WIDE; j++)
-                column[j] = *held_in<Vector<float>>(columns, x + j * 16, place_of(x, v));
+                column[j] = ((const Vector<float>*)columns[x + j * 16])[place_of(x, v)];
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
-                const Vector<float> row = *held_in<Vector<float>>(rows, y + i * 16, place_of(y, v));
+                const auto row = ((const Vector<float>*)rows[y + i * 16])[place_of(y, v)];
 #pragma unroll
                 for (int e = 0; e < 4; e++)
 #pragma unroll

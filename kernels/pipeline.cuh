@@ -22,49 +22,46 @@ constexpr int LINES = 128;  // rows and columns of C a block computes
 constexpr int LINE = 64;    // bytes of the sum between two barriers
 constexpr int STAGES = 3;   // pairs of panels
 
-typedef uint4 Panel[LINES][LINE / 16];  // of terms of any type
+typedef char Panel[LINES][LINE];  // of terms of any type
 struct Panels {
-    Panel a, b;
+    alignas(16) Panel a, b;
 };
 
-// Where vector v of a line lies, the same for lines that are a multiple of 8 apart; and what lies in a
-// place, as a V or several.
+// Where vector v of a line lies; the same for lines that are a multiple of 8 apart.
 __device__ inline int place_of(int line, int v) { return v ^ ((line & 2) + (line >> 2 & 1)); }
-template <typename V> __device__ const V* held_in(const Panel& panel, int line, int place) {
-    return (const V*)&panel[line][place];
-}
 
 // An operand is an array seen along two axes, its lines and its terms: the element of a line and a
 // term stands where the offsets of both add up to, and is 0 unless their places in an image add up
 // to one inside of it. A matrix is an image of one pixel.
 template <typename Offset> struct Point {
     Offset at;
-    int h, w;  // row and column in the image; OUTSIDE if there is no such line or term
+    bool there;  // whether there is such a line or term
+    int h, w;    // row and column in the image
 };
-constexpr int OUTSIDE = -(1 << 30);
 
 // An axis of a matrix: `count` lines or terms so far apart. An axis has point(index); and
 // along(index, step), a walk whose next() is that point at first, then one a step further each time,
-// and beside() the point after that which comes next.
+// and beside() the point after that which comes next; both at one place in the image, if they are ALIKE.
 template <typename Offset> struct MatrixAxis {
+    static constexpr bool ALIKE = true;
     int count;
     Offset apart;
 
     __device__ Point<Offset> point(int index) const {
-        return {index * apart, index < count ? 0 : OUTSIDE, 0};
+        return {index * apart, index < count, 0, 0};
     }
 
     struct Walk {
         int index, step, count;
         Offset at, at_step, apart;
         __device__ Point<Offset> next() {
-            const Point<Offset> now = {at, index < count ? 0 : OUTSIDE, 0};
+            const Point<Offset> now = {at, index < count, 0, 0};
             index += step;
             at += at_step;
             return now;
         }
         __device__ Point<Offset> beside() const {
-            return {at + apart, index + 1 < count ? 0 : OUTSIDE, 0};
+            return {at + apart, index + 1 < count, 0, 0};
         }
     };
     __device__ Walk along(int index, int step) const {
@@ -75,13 +72,17 @@ template <typename Offset> struct MatrixAxis {
 // Fills the panels of an operand, one after the other. The 32 threads of a warp copy 8 lines of four
 // vectors; or, where vectors cannot be copied as such, 8 lines of the four words of one.
 template <int THREADS, typename T, typename Lines, typename Terms> struct Operand {
+    typedef decltype(Lines().point(0).at) LineAt;
+    typedef decltype(Terms().point(0).at) TermAt;
+    static constexpr bool FAR = sizeof(LineAt) == sizeof(i64);
     static constexpr int EACH = 4 * LINES / THREADS;  // lines of a thread
     static constexpr int TERMS = LINE / sizeof(T), VECTOR = 16 / sizeof(T), WORD = 4 / sizeof(T);
     const T* data;
     int height, width;  // of an image
     bool vectors;
+    int own;  // bytes of a panel up to what a thread copies first; for others of a line bits are flipped
     typename Terms::Walk walk;
-    decltype(Lines().point(0)) line[EACH];
+    Point<LineAt> line[EACH];
     struct {
         T left, right;
     } held[EACH];
@@ -93,7 +94,13 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
           walk(terms.along(from + (vectors ? own_vector() * VECTOR : own_word() * WORD),
                            vectors ? TERMS : VECTOR)) {
 #pragma unroll
-        for (int i = 0; i < EACH; i++) line[i] = lines.point(first + own_line(i));
+        for (int i = 0; i < EACH; i++) {
+            line[i] = lines.point(first + own_line(i));
+            if (!line[i].there) line[i].h = -(1 << 30);  // far outside
+            if constexpr (FAR) line[i].at = known((i64)(data + line[i].at));
+        }
+        const int place = place_of(own_line(0), vectors ? own_vector() : 0);
+        own = known(own_line(0) * LINE + place * 16 + (vectors ? 0 : own_word() * 4));
     }
 
     __device__ static int own_vector() { return threadIdx.x % 4; }
@@ -106,19 +113,17 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
     // Begins the copies that can go past registers.
     __device__ void copy(Panel& panel) {
         if (vectors) {
-            const auto term = walk.next();
+            const auto term = seen(walk.next());
 #pragma unroll
-            for (int i = 0; i < EACH; i++) {
-                void* to = &panel[own_line(i)][place_of(threadIdx.x / 4, own_vector())];
-                copy_async<16>(to, from(i, term), inside(i, term));
-            }
+            for (int i = 0; i < EACH; i++)
+                copy_async<16>(place(panel, i * (THREADS / 4), 0), from(i, term), inside(i, term));
         } else if constexpr (WORD == 1) {
 #pragma unroll
             for (int v = 0; v < LINE / 16; v++) {
-                const auto term = walk.next();
+                const auto term = seen(walk.next());
 #pragma unroll
                 for (int i = 0; i < EACH; i++)
-                    copy_async<4>(word_in(panel, i, v), from(i, term), inside(i, term));
+                    copy_async<4>(place(panel, i * 8, v), from(i, term), inside(i, term));
             }
         }
     }
@@ -127,11 +132,13 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
     __device__ void fetch() {
         if constexpr (WORD == 2) {
             if (vectors) return;
-            const auto right = walk.beside(), left = walk.next();
+            const auto right = seen(walk.beside()), left = seen(walk.next());
 #pragma unroll
-            for (int i = 0; i < EACH; i++)
-                held[i] = {load_half(from(i, left), inside(i, left)),
-                           load_half(from(i, right), inside(i, right))};
+            for (int i = 0; i < EACH; i++) {
+                const bool one = inside(i, left);
+                const bool other = Terms::ALIKE ? one & right.there : inside(i, right);
+                held[i] = {load_half(from(i, left), one), load_half(from(i, right), other)};
+            }
         }
     }
     __device__ void put(Panel& panel, int v) const {
@@ -139,19 +146,28 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
             if (vectors) return;
 #pragma unroll
             for (int i = 0; i < EACH; i++)
-                *word_in(panel, i, v) = held[i].left.bits | (u32)held[i].right.bits << 16;
+                *place(panel, i * 8, v) = held[i].left.bits | (u32)held[i].right.bits << 16;
         }
     }
 
 private:
-    __device__ u32* word_in(Panel& panel, int i, int v) const {
-        return (u32*)&panel[own_line(i)][place_of(threadIdx.x, v)] + own_word();
+    __device__ u32* place(Panel& panel, int lines, int v) const {
+        return (u32*)(panel[lines] + (own ^ v * 16));
+    }
+    // Addresses of lines are known, or those of terms, whichever are further apart: what is added to one
+    // for an element is then one instruction.
+    __device__ auto seen(Point<TermAt> term) const {
+        if constexpr (FAR)
+            return term;
+        else
+            return Point<i64>{known((i64)(data + term.at)), term.there, term.h, term.w};
     }
     template <typename Term> __device__ const T* from(int i, const Term& term) const {
-        return data + (line[i].at + term.at);
+        if constexpr (FAR) return (const T*)line[i].at + term.at;
+        else return (const T*)term.at + line[i].at;
     }
     template <typename Term> __device__ bool inside(int i, const Term& term) const {
-        return ((unsigned)(line[i].h + term.h) < (unsigned)height) &
+        return term.there & ((unsigned)(line[i].h + term.h) < (unsigned)height) &
                ((unsigned)(line[i].w + term.w) < (unsigned)width);  // no branch
     }
 };

@@ -38,6 +38,16 @@ template <int GROUPS> __device__ void wait_for_copies() {
 #endif
 }
 
+// A number that the compiler takes as it is, and does not compute again where it is needed.
+__device__ inline i64 known(i64 v) {
+    asm("" : "+l"(v));
+    return v;
+}
+__device__ inline int known(int v) {
+    asm("" : "+r"(v));
+    return v;
+}
+
 // Begins to load, where that is `inside`, else gives 0; the compiler leaves it before what comes next.
 __device__ inline half load_half(const half* from, bool inside) {
     half v;

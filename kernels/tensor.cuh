@@ -7,9 +7,7 @@
 //   Bf16       7, 8                     2^-8                         3e38      16
 //   Fp16      10, 5                     2^-11 from 6e-5 on           65504     16
 //
-// The four warps of a block have 64 x 64 elements of C each. A lane reads what makes two words, terms side
-// by side of a line, at once. In an instruction these are words i and i + 4 of the line: in which order
-// terms are added makes no difference, as long as A and B agree.
+// The four warps of a block have 64 x 64 elements of C each.
 
 #pragma once
 #include "pipeline.cuh"
@@ -19,36 +17,27 @@ constexpr int DOWN = 4, ACROSS = 8;  // results of instructions that a warp has,
 
 typedef float Sums[DOWN][ACROSS][4];
 
-// Of a product: what arrays are of, what a lane reads at once, and the two words which that makes.
+// Of a product: what arrays are of, and what of a line makes a word.
 struct Tf32 {
     typedef float Stored;
-    typedef float2 Chunk;
-    __device__ static void round(Chunk v, u32 (&to)[2]) {
-        to[0] = to_tf32(v.x);
-        to[1] = to_tf32(v.y);
-    }
+    typedef float Piece;
+    __device__ static u32 word(Piece v) { return to_tf32(v); }
     __device__ static void multiply(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
         mma_tf32(sum, a, b);
     }
 };
 struct Bf16 {
     typedef float Stored;
-    typedef float4 Chunk;
-    __device__ static void round(Chunk v, u32 (&to)[2]) {
-        to[0] = to_bf16(v.x, v.y);
-        to[1] = to_bf16(v.z, v.w);
-    }
+    typedef float2 Piece;
+    __device__ static u32 word(Piece v) { return to_bf16(v.x, v.y); }
     __device__ static void multiply(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
         mma_bf16(sum, a, b);
     }
 };
 struct Fp16 {
     typedef half Stored;
-    typedef uint2 Chunk;
-    __device__ static void round(Chunk v, u32 (&to)[2]) {
-        to[0] = v.x;
-        to[1] = v.y;
-    }
+    typedef u32 Piece;
+    __device__ static u32 word(Piece v) { return v; }
     __device__ static void multiply(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
         mma_fp16(sum, a, b);
     }
@@ -70,37 +59,41 @@ __device__ inline int tensor_column(int j) {
 template <typename Product, typename OperandA, typename OperandB>
 __device__ void multiply_tensor(Panels (&panels)[STAGES], OperandA& a, OperandB& b, int from, int to,
                                 int rows_left, int columns_left, Sums& sum) {
-    typedef typename Product::Chunk Chunk;
-    constexpr int EACH = 16 / sizeof(Chunk);  // of a vector
+    typedef typename Product::Piece Piece;
+    constexpr int WORDS = LINE / sizeof(Piece);  // of a line; an instruction takes 8
 #pragma unroll
     for (int i = 0; i < DOWN; i++)
 #pragma unroll
         for (int j = 0; j < ACROSS; j++)
 #pragma unroll
             for (int e = 0; e < 4; e++) sum[i][j][e] = 0;
-    const int own = threadIdx.x % 32 / 4;
+    const int own = threadIdx.x % 32 / 4, piece = threadIdx.x % 4 * (int)sizeof(Piece);
     const int row = tensor_row(0), column = threadIdx.x / 32 % 2 * 64 + own;
     const int strips = column - own < columns_left ? (rows_left - row + own + 15) / 16 : 0;
+    // Bytes of a lane's first piece in a panel. Others of the line lie where some bits are flipped.
+    const int at = place_of(own, piece / 16) * 16 + piece % 16;
+    const int above = known(row * LINE + at), beside = known(column * LINE + at);
     u32 right[ACROSS][2];
     const auto use = [&](const Panel& rows, const Panel& columns, int part) {
-        const int i = part % DOWN, chunk = part / DOWN * 4 + threadIdx.x % 4;
+        const int i = part % DOWN;
         if (i >= strips) return;  // the same for all of a warp
-        const int v = place_of(own, chunk / EACH);
-        const auto read = [&](const Panel& panel, int line, u32 (&to)[2]) {
-            Product::round(held_in<Chunk>(panel, line, v)[chunk % EACH], to);
+        const auto word = [=](const Panel& panel, int first, int lines, int w) {
+            const int bits = (part / DOWN * 2 + w) * 4 * sizeof(Piece);
+            return Product::word(*(const Piece*)(panel[lines] + (first ^ bits)));
         };
         if (i == 0) {
 #pragma unroll
-            for (int j = 0; j < ACROSS; j++) read(columns, column + j * 8, right[j]);
+            for (int j = 0; j < ACROSS; j++)
+#pragma unroll
+                for (int w = 0; w < 2; w++) right[j][w] = word(columns, beside, j * 8, w);
         }
-        u32 upper[2], lower[2];
-        read(rows, row + i * 16, upper);
-        read(rows, row + i * 16 + 8, lower);
-        const u32 left[4] = {upper[0], lower[0], upper[1], lower[1]};
+        u32 left[4];
+#pragma unroll
+        for (int w = 0; w < 4; w++) left[w] = word(rows, above, i * 16 + w % 2 * 8, w / 2);
 #pragma unroll
         for (int j = 0; j < ACROSS; j++) Product::multiply(sum[i][j], left, right[j]);
     };
-    pipeline<DOWN * EACH>(panels, a, b, from, to, use);
+    pipeline<DOWN * WORDS / 8>(panels, a, b, from, to, use);
 }
 
 template <typename T> struct alignas(2 * sizeof(T)) Pair {

@@ -18,6 +18,7 @@ FIRST = np.array([0, 1], "int32")
 WINDOW = (1, 1, 1, 1, 0, 0, 1, 1)  # kernel, stride, padding, dilation
 # A convolution of three images of SIDE × SIDE, which sees one pixel of each.
 CONV = (3, 1, SIDE, SIDE, 1, 1, 1, *WINDOW, 1)
+BY_TAP = np.array([1, 0, 0, 0, 10, 0, 0, 0], "float32")  # two weights, each in room for a vector
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_images_of_a_convolution(launch, large):
     launch("conv2d", 1, 128, large, ONE, None, y, *CONV, 0)
     assert y.tolist() == [1, 2, 300]
     y = new()
-    launch("conv2d_tensor<Tf32>", 1, 128, large, ONE, None, None, y, *CONV, 0, 32)
+    launch("conv2d_tensor<Tf32>", 1, 128, large, BY_TAP[:4], None, None, y, *CONV, 0, 32)
     assert y.tolist() == [1, 2, 300]
     y = new()
     launch.each("conv2d_direct", 3, large, ONE, None, y, *CONV, 0)
@@ -111,7 +112,7 @@ def test_pixels_of_a_convolution(launch, large):
     assert y[2 * HALF] == 7 and y[2 * HALF + PIXELS] == 70
     y[2 * HALF :: PIXELS], grid = 0, (3 * PIXELS // 128, 1, 1)
     with only(launch, THIRD // 128):
-        launch("conv2d_tensor<Tf32>", grid, 128, x, weight, None, None, y, *WIDE, 0, 32)
+        launch("conv2d_tensor<Tf32>", grid, 128, x, BY_TAP, None, None, y, *WIDE, 0, 32)
     assert y[2 * HALF] == 7 and y[2 * HALF + PIXELS] == 70
 
 
@@ -124,7 +125,8 @@ def test_input_gradients(launch, large):
     assert gx[THIRD] == 75
     gx[THIRD], name, grid = 0, "conv2d_tensor_input_grad<Tf32>", (3 * PIXELS // 128, 1, 1)
     with only(launch, THIRD // 128):
-        launch(name, grid, 128, gy, weight, None, None, gx, *WIDE, 0, 32)
+        by_tap = np.array([1, 10, 0, 0], "float32")
+        launch(name, grid, 128, gy, by_tap, None, None, gx, *WIDE, 0, 32)
     assert gx[THIRD] == 75
     gx = zeros()
     with only(launch, THIRD // 256):

@@ -69,9 +69,9 @@ def test_larger_tiles_read_shared_memory_by_128_bits():
                               for which in ("", "_input_grad", "_weight_grad"))],
 )  # fmt: skip
 @pytest.mark.parametrize("product, shape, of, terms, loads", [
-    ("Tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", 16 * 8 * 8, 16, ["v2.f32"] * 32),
-    ("Bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", 16 * 8 * 16, 16, ["v4.f32"] * 16),
-    ("Fp16", "m16n8k16.row.col.f32.f16.f16.f32", 16 * 8 * 16, 32, ["v2.u32"] * 32),
+    ("Tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", 16 * 8 * 8, 16, ["f32"] * 64),
+    ("Bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", 16 * 8 * 16, 16, ["v2.f32"] * 32),
+    ("Fp16", "m16n8k16.row.col.f32.f16.f16.f32", 16 * 8 * 16, 32, ["u32"] * 64),
 ])  # fmt: skip
 def test_tensor_cores_multiply_in_the_inner_loop(product, shape, of, terms, loads, file, name):
     (usage,) = (u for u in compiled(file, "sm_80") if u.kernel == f"{name}<{product}>")

@@ -26,7 +26,7 @@ from tinyfcn.backend.base import Array, Pair, conv_sizes
 from tinyfcn.backend.cuda.channel_sums import ChannelSums
 from tinyfcn.backend.cuda.gemm import TENSOR, THREADS, TILE, Gemm, products, tiles
 from tinyfcn.backend.cuda.kernels import constant
-from tinyfcn.backend.half import HALF, alike, wide
+from tinyfcn.backend.half import HALF, alike, narrow, wide
 from tinyfcn.backend.setting import Setting
 
 DEPTH = constant("tile.cuh", "DEPTH")  # shares of the pixels are multiples of it
@@ -110,11 +110,10 @@ class Convolution(ChannelSums, Gemm):
             case "1x1":
                 self._product(weight, (g.c, 1), x, bias, y, relu)
             case "tensor":
-                terms = g.c // groups * g.kh * g.kw
                 over = tiles(g.n * g.oh * g.ow, TENSOR), tiles(g.oc // groups, TENSOR)
-                self._tensor("conv2d_tensor", over, terms, *arrays, g, relu)
+                self._tensor("conv2d_tensor", over, g.kh * g.kw, *arrays, g, relu)
             case "direct":
-                self.launch.each("conv2d_direct", y.size, *arrays, *g, relu)
+                self.launch.each("conv2d_direct", y.size, *alike(x, weight), bias, y, *g, relu)
             case "im2col":
                 for image, columns, matrix, output in self._by_image_and_group(x, weight, y, g):
                     self.launch.each("im2col", columns.size, image, columns, *g)
@@ -143,10 +142,10 @@ class Convolution(ChannelSums, Gemm):
                 axes = (g.kh, g.sh, g.dh), (g.kw, g.sw, g.dw)
                 taps = (tiles(k, s // math.gcd(s, d)) for k, s, d in axes)  # at most, of a phase
                 over = tiles(phase, TENSOR) * g.sh * g.sw, tiles(g.c // groups, TENSOR)
-                terms = g.oc // groups * math.prod(taps)
-                self._tensor("conv2d_tensor_input_grad", over, terms, *arrays, g)
+                self._tensor("conv2d_tensor_input_grad", over, math.prod(taps), *arrays, g)
             case "direct":
-                self.launch.each("conv2d_direct_input_grad", gx.size, *arrays, *g)
+                few = *alike(gy, weight), bias, gx
+                self.launch.each("conv2d_direct_input_grad", gx.size, *few, *g)
             case "im2col":
                 for image, columns, matrix, output in self._by_image_and_group(gx, weight, gy, g):
                     self.gemm(matrix.T, output, columns)
@@ -160,6 +159,7 @@ class Convolution(ChannelSums, Gemm):
         self, x: Array, gy: Array, kernel: Pair,
         stride: Pair, padding: Pair, dilation: Pair, groups: int,
     ) -> Array:  # fmt: skip
+        x, gy = alike(x, gy)
         x, gy, _ = self._prepared(x, gy, None)
         window = *kernel, *stride, *padding, *dilation, groups
         g = checked_sizes("conv2d_weight_grad", x.shape, gy.shape, window)
@@ -234,10 +234,12 @@ class Convolution(ChannelSums, Gemm):
         return gx, gw, gbias if want_bias else None
 
     def _prepared(self, x: Array, y: Array, bias: Array | None) -> tuple[Array, Array, Any]:
-        """All of the dtype of the result; but the bias is ``wide``."""
-        x, y = alike(x, y)
-        dtype = self.xp.result_type(x, y)
-        x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
+        """All of the dtype of the result; but weights stay beside float16, a bias is ``wide``."""
+        if HALF in (x.dtype, y.dtype):
+            x, dtype = narrow(x), HALF
+        else:
+            dtype = self.xp.result_type(x, y)
+            x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
         return x, y, None if bias is None else bias.astype(wide(dtype), copy=False)
 
     def _choose(self, g: ConvSizes, dtype: Any) -> str:
@@ -256,14 +258,13 @@ class Convolution(ChannelSums, Gemm):
         return "direct" if few else "implicit"
 
     def _tensor(
-        self, kernel: str, over: Pair, terms: int, a: Array, weight: Array, bias: Array | None,
+        self, kernel: str, over: Pair, taps: int, a: Array, weight: Array, bias: Array | None,
         y: Array, g: ConvSizes, relu: bool = False,
     ) -> None:  # fmt: skip
         """Launch a kernel over so many tiles, with the sums in shares if these are few."""
-        name, a, weight = self.on_tensor_cores(kernel, a, weight)
-        if kernel == "conv2d_tensor_input_grad" and weight.dtype == HALF:
-            weight = self._turned(weight, g)
-        shares, share = self.shares(math.prod(over) * g.groups, terms)
+        name, a = self.on_tensor_cores(kernel, a)
+        weight = self._by_tap(weight, g, kernel.endswith("input_grad"), a.dtype)
+        shares, share = self.shares(math.prod(over) * g.groups, taps * weight.shape[-1])
         whole, parts = self.results(y, shares)
         once = (bias, relu) if shares == 1 else (None, False)
         arrays, grid = (a, weight, once[0], whole, parts), (*over, g.groups * shares)
@@ -271,11 +272,20 @@ class Convolution(ChannelSums, Gemm):
         if shares > 1:
             self.finish(parts, bias, y, relu)
 
-    def _turned(self, weight: Array, g: ConvSizes) -> Array:
-        """(OC, C/G, KH, KW) → (G, C/G, OC/G, KH, KW), so that a sum over output channels finds its
-        terms side by side."""
-        by_group = weight.reshape(g.groups, g.oc // g.groups, *weight.shape[1:])
-        return self.xp.ascontiguousarray(by_group.swapaxes(1, 2))
+    def _by_tap(self, weight: Array, g: ConvSizes, turned: bool, dtype: Any) -> Array:
+        """(G, OC/G, KH, KW, C/G) or, turned, (G, C/G, KH, KW, OC/G), as tensor cores sum: with
+        zeros behind the channels up to whole vectors."""
+        ways = (0, 2, 3, 4, 1) if turned else (0, 1, 3, 4, 2)
+        given = weight.reshape(g.groups, -1, *weight.shape[1:]).transpose(ways)
+        channels, vector = given.shape[-1], 16 // dtype.itemsize
+        room = vector * tiles(channels, vector)
+        if room == channels and dtype == given.dtype and given.flags.c_contiguous:
+            return given
+        by_tap = self.empty((*given.shape[:-1], room), dtype)
+        by_tap[..., channels:] = 0
+        with np.errstate(over="ignore"):
+            by_tap[..., :channels] = given
+        return by_tap
 
     def _product(
         self, weight: Array, strides: Pair, x: Array, bias: Array | None, y: Array, relu: bool

@@ -95,22 +95,23 @@ class Gemm(Family):
         sizes = len(parts), y.shape[1], math.prod(y.shape[2:])
         self.launch.each(name, y.size, parts, bias, y, *sizes, relu)
 
-    def on_tensor_cores(self, kernel: str, a: Array, b: Array) -> tuple[str, Array, Array]:
+    def on_tensor_cores(self, kernel: str, *operands: Array) -> tuple[Any, ...]:
         """The instance of a kernel that rounds to ``tensor_product``, or takes float16; and its
         operands, of the dtype that this has in memory.
 
         Raises:
             BackendError: if the GPU has no such tensor cores.
         """
-        product = "fp16" if HALF in (a.dtype, b.dtype) else tensor_product()
+        half = any(a.dtype == HALF for a in operands)
+        product = "fp16" if half else tensor_product()
         if self.engine.capability < 80:
             raise BackendError(
                 f"products in {product}: expected a GPU of compute capability 8.0 or "
                 f"later, got one of {self.engine.capability / 10}"
             )
         if product == "fp16":
-            a, b = narrow(a), narrow(b)
-        return f"{kernel}<{product.capitalize()}>", a, b
+            operands = tuple(map(narrow, operands))
+        return f"{kernel}<{product.capitalize()}>", *operands
 
     def shares(self, blocks: int, terms: int) -> tuple[int, int]:
         """Into how many shares sums are cut, and the terms of each: so many that the device is full

@@ -15,6 +15,9 @@ inline void end_copies() { emulator::end_copies(); }
 template <int GROUPS>
 inline void wait_for_copies() { emulator::wait_for_copies(GROUPS); }
 
+inline long long known(long long v) { return v; }
+inline int known(int v) { return v; }
+
 template <typename Half>
 inline Half load_half(const Half* from, bool inside) {
     return inside ? *from : Half();
