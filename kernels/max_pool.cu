@@ -9,10 +9,10 @@
 // NumPy twins: the primitives of the same names. x is (N, C, H, W), outputs and indices (N, C, OH, OW);
 // an index is h * W + w. Padding is -inf and never has the index.
 //
-// scatter_plane in gather form: a thread owns a pixel and adds up the windows that hold it, in
-// their order. So there are no atomics, and the sums have the same bits every time. A pixel looks at
-// its own few windows; only in a plane with a foreign index, which nobody has who unpools what was
-// pooled, it looks at all.
+// scatter_plane in gather form: a thread owns some pixels and adds up the windows that hold them, in
+// their order. So there are no atomics, and the sums have the same bits every time. Pixels look at
+// their own few windows; only in a plane with a foreign index, which nobody has who unpools what was
+// pooled, they look at all.
 //
 // One version each, but that windows of 2 x 2, the usual ones, are read and written by 128 bits, or
 // by fewer where a line is no multiple of these.
@@ -209,6 +209,36 @@ __global__ void any_foreign(const int* __restrict__ indices, int* __restrict__ f
     if (threadIdx.x == 0) foreign[blockIdx.x] = found[0];
 }
 
+// Of any windows: a thread has V pixels of a line, and looks at each window that spans one of them.
+template <int V, typename Stored>
+__device__ void scatter(const Stored* __restrict__ x, const int* __restrict__ indices,
+                        const int* __restrict__ foreign, Stored* __restrict__ y, int h, int w,
+                        int oh, int ow, const Windows& rows, const Windows& columns, i64 count) {
+    FOR_EACH(i, count / V) {
+        const i64 line = i / (w / V), plane = line / h;
+        const int r = (int)(line - plane * h), c = (int)(i - line * (w / V)) * V;
+        const bool all = foreign && foreign[plane];  // null: none is
+        const int top = all ? 0 : rows.from(r), bottom = all ? oh : rows.to(r, oh);
+        const int left = all ? 0 : columns.from(c), right = all ? ow : columns.to(c + V - 1, ow);
+        const i64 start = plane * oh * ow;
+        wide<Stored> sums[V] = {};
+        for (int o = top; o < bottom; ++o) {
+            for (int p = left; p < right; ++p) {
+                const i64 at = start + (o * ow + p);
+                const u32 beside = (u32)indices[at] - (r * w + c);
+                if (beside >= V) continue;
+                const wide<Stored> v = x[at];
+#pragma unroll
+                for (u32 k = 0; k < V; ++k)
+                    if (beside == k) sums[k] += v;
+            }
+        }
+        Pack<Stored, V> own;
+        for (int k = 0; k < V; ++k) own.at[k] = Stored(sums[k]);
+        *(Pack<Stored, V>*)(y + i * V) = own;
+    }
+}
+
 template <typename Stored>
 __global__ void scatter_plane(const Stored* __restrict__ x, const int* __restrict__ indices,
                               const int* __restrict__ foreign, Stored* __restrict__ y, int h,
@@ -220,22 +250,11 @@ __global__ void scatter_plane(const Stored* __restrict__ x, const int* __restric
             scatter_by_twos<v.SIZE>(x, indices, foreign, y, h, w, oh, count / 4);
         }))
         return;
-    FOR_EACH(i, count) {
-        const i64 row = i / w, plane = row / h;
-        const int r = (int)(row - plane * h), c = (int)(i - row * w);
-        const bool all = foreign && foreign[plane];  // null: none is
-        const int top = all ? 0 : rows.from(r), bottom = all ? oh : rows.to(r, oh);
-        const int left = all ? 0 : columns.from(c), right = all ? ow : columns.to(c, ow);
-        const i64 start = plane * oh * ow;
-        wide<Stored> sum = 0;
-        for (int o = top; o < bottom; ++o) {
-            for (int p = left; p < right; ++p) {
-                const i64 at = start + (o * ow + p);
-                if (indices[at] == r * w + c) sum += x[at];
-            }
-        }
-        y[i] = Stored(sum);
-    }
+    if (aligned(y) && by_width<Stored>(w, [=](auto v) {
+            scatter<v.SIZE>(x, indices, foreign, y, h, w, oh, ow, rows, columns, count);
+        }))
+        return;
+    scatter<1>(x, indices, foreign, y, h, w, oh, ow, rows, columns, count);
 }
 
 template <typename Stored>
