@@ -22,7 +22,7 @@ CORE = [
     *(PACKAGE / "backend" / f"{n}.py" for n in ["__init__", "base", "steps", "splitmix", "errors"]),
 ]
 CORE_LINES = 3367
-ALL_LINES = 24850
+ALL_LINES = 24866
 FILE_LINES = 400
 
 

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinyfcn.backend.base import Backend
-from tinyfcn.backend.cuda import gemm
+from tinyfcn.backend.cuda import CudaBackend, gemm
 from tinyfcn.backend.cuda.convolution import algorithm, checked_sizes, flat
 from tinyfcn.backend.errors import BackendError
 from tinyfcn.backend.half import narrow
@@ -119,6 +119,20 @@ def test_older_gpus_have_no_such_tensor_cores(cuda, monkeypatch):
         multiply(cuda, one, one, "bf16")
     with pytest.raises(ValueError, match="TINYFCN_PRODUCTS: expected one of float32, tf32, bf16"):
         multiply(cuda, one, one, "fp8")
+    older, half = CudaBackend(cuda.engine), np.ones((1, 1, 1, 1), np.float16)
+    y = older.conv2d(half, half, None, (1, 1), (0, 0), (1, 1), 1)
+    assert y.dtype == older.matmul(half, half).dtype == np.float16 and y == 1
+
+
+def test_matrix_products_of_float16(cuda, rng):
+    """As a linear layer has them; and others."""
+    a, b = rng.standard_normal((2, 9, 5), np.float32)
+    for left, right in (a, b.T), (b, narrow(a).T):
+        left, right = narrow(left), right[:, :3]
+        one, other = left.astype(float), right.astype(float)
+        exact, absolute = one @ other, np.abs(one) @ np.abs(other)
+        check(cuda.matmul(left, right), exact, absolute, 5, "half", np.float16)
+        check(cuda.matmul(left[None], right)[0], exact, absolute, 5, "half", np.float16)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

@@ -34,6 +34,8 @@ def fake_cupy(built=13000, devices=1, nvrtc=(13, 0)):
     current = threading.local()
 
     class Device:
+        compute_capability = "90"
+
         def __init__(self, number=None):
             self.id = getattr(current, "id", 0) if number is None else number
 

@@ -282,7 +282,8 @@ class Convolution(ChannelSums, Gemm):
         if room == channels and dtype == given.dtype and given.flags.c_contiguous:
             return given
         by_tap = self.empty((*given.shape[:-1], room), dtype)
-        by_tap[..., channels:] = 0
+        if room > channels:
+            by_tap[..., channels:] = 0
         with np.errstate(over="ignore"):
             by_tap[..., :channels] = given
         return by_tap

@@ -10,14 +10,16 @@ import numpy as np
 from tinyfcn.backend.base import Array
 from tinyfcn.backend.cuda.family import Family
 from tinyfcn.backend.cuda.kernels import constant
+from tinyfcn.backend.cuda.launcher import Engine
 from tinyfcn.backend.errors import BackendError
-from tinyfcn.backend.half import HALF, narrow, products
+from tinyfcn.backend.half import HALF, PRODUCTS, narrow, products
 from tinyfcn.backend.setting import Setting
 
 TILE, THREADS = constant("tile.cuh", "TILE"), constant("tile.cuh", "THREADS")
 SIDE = constant("gemm.cu", "SIDE")
 TENSOR = constant("pipeline.cuh", "LINES")  # and threads
 STEP = constant("pipeline.cuh", "LINE") // 2  # terms of 16 bits
+OLDEST = 80  # compute capability: 8.0
 RESIDENT = 2  # blocks of tensor.cuh that a multiprocessor has room for
 SHORTEST = 256  # terms of a share of a sum
 
@@ -48,6 +50,21 @@ def tiles(size: int, tile: int = TILE) -> int:
 
 class Gemm(Family):
     """Matrix products of arrays of one floating dtype."""
+
+    native = frozenset({"matmul"})
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        if engine.capability < OLDEST:
+            self.native -= {*PRODUCTS}
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        if HALF not in (a.dtype, b.dtype):
+            return super().matmul(a, b)
+        if (a.ndim, b.ndim) == (2, 2):
+            return self.gemm(a, b, self.empty((len(a), b.shape[1]), HALF))
+        wide = (narrow(x).astype(np.float32) for x in (a, b))
+        return narrow(super().matmul(*wide))
 
     def gemm(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """a · b: (M, K) and (K, N) → (M, N), into the C-contiguous ``out`` if given.
@@ -104,7 +121,7 @@ class Gemm(Family):
         """
         half = any(a.dtype == HALF for a in operands)
         product = "fp16" if half else tensor_product()
-        if self.engine.capability < 80:
+        if self.engine.capability < OLDEST:
             raise BackendError(
                 f"products in {product}: expected a GPU of compute capability 8.0 or "
                 f"later, got one of {self.engine.capability / 10}"
