@@ -60,9 +60,10 @@ LARGE = "test_large_arrays.py"
 MORE = [Path(__file__).with_name(f"planted_{where}.py") for where in ("on_host", "in_products")]
 
 MISTAKES = [
-    Mistake("common.cuh", "i < (i64)(count);", "i <= (i64)(count);", "FOR_EACH", "<= for <"),
+    Mistake("common.cuh", "i < (i64)(count);", "i <= (i64)(count);", "FOR_EACH", "<= for <",
+        "test_resample.py"),
     Mistake("common.cuh", "i += (i64)gridDim.x * blockDim.x", "i += blockDim.x",
-        "FOR_EACH", "race: blocks do each other's elements"),
+        "FOR_EACH", "race: blocks do each other's elements", "test_resample.py"),
     Mistake("common.cuh", "emulator::to_fp16(v)", "emulator::to_fp16(v * (1 - 0x1p-12f))",
         "half", "not rounded to the nearest", "test_dropout.py"),
     Mistake("common.cuh", "cvt.rn.f16.f32", "cvt.rz.f16.f32", "half", "cut on a GPU",
@@ -78,6 +79,13 @@ MISTAKES = [
         "for_each_vector", "a vector over the end of the array"),
     Mistake("common.cuh", "i = whole * Vector<T>::SIZE + thread", "i = thread",
         "for_each_vector", "the rest begins at the first element"),
+    Mistake("common.cuh", "(i64)gridDim.x * blockDim.x, count", "blockDim.x, count",
+        "for_each_vector", "race: blocks do each other's elements"),
+    Mistake("common.cuh", "(i64)gridDim.x * blockDim.x, count",
+        "(int)(gridDim.x * blockDim.x), count",
+        "for_each_vector", "int overflow: the step", LARGE),
+    Mistake("common.cuh", "((i64)blockIdx.x * blockDim.x", "(blockIdx.x * blockDim.x",
+        "for_each_vector", "int overflow: the first element of a block", LARGE),
     Mistake("activation.cu", "count, aligned(x) && aligned(y)", "count, aligned(x)",
         "relu", "misaligned vector store"),
     Mistake("activation.cu", "aligned(gy) && aligned(y) && aligned(gx)", "aligned(gy)",

@@ -172,16 +172,19 @@ def test_planes_of_unpooling(launch, large):
     assert foreign[block] == 0
 
 
-def test_a_loop_over_elements(launch):
-    """That of FOR_EACH, in a grid of so many threads that 32 bits do not count them."""
-    blocks, x, y = 2**24, zeros(2**32 + 1), zeros(2**32 + 1)
+@pytest.mark.parametrize("name", ["sum_parts", "relu"])
+def test_a_loop_over_elements(launch, name):
+    """That of FOR_EACH or for_each_vector, in a grid of so many threads that 32 bits do not count
+    them. The arrays begin where no vector does."""
+    blocks, x, y = 2**24, zeros(2**32 + 2)[1:], zeros(2**32 + 2)[1:]
+    numbers = (1, 2**32 + 1) if name == "sum_parts" else (2**32 + 1,)
     x[0], x[2**32] = 1, 2
     with only(launch, 0):  # whose first thread has both
-        launch("sum_parts", blocks, 256, x, y, 1, 2**32 + 1)
+        launch(name, blocks, 256, x, y, *numbers)
     assert y[0] == 1 and y[2**32] == 2
     y[0] = y[2**32] = 0
     with only(launch, blocks):
-        launch("sum_parts", blocks + 1, 256, x, y, 1, 2**32 + 1)
+        launch(name, blocks + 1, 256, x, y, *numbers)
     assert y[0] == 0 and y[2**32] == 2
 
 
