@@ -135,7 +135,7 @@ def test_an_output_that_is_nan_stops_the_gradient(cuda):
         assert not g.any()
 
 
-@pytest.mark.parametrize("shapes", TOGETHER, ids=str)
+@pytest.mark.parametrize("shapes", [*TOGETHER, ((1, 5, 9, 8), (7, 5, 1, 1))], ids=str)
 def test_of_float16_come_the_bits_of_float32_rounded(cuda, shapes, within_rounding):
     case = Case(*shapes, dtype=np.float16)
     with products.using("fp16"):

@@ -250,8 +250,8 @@ class Convolution(ChannelSums, Gemm):
         if wanted != "auto" and (dtype != HALF or wanted in NATIVE):
             return wanted
         few = g.groups * FEW_CHANNELS > max(g.c, g.oc)
-        if rounded and not few:
-            return "tensor"
+        if rounded:
+            return "direct" if few else "tensor"
         pointwise = (g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.groups) == (1, 1, 1, 1, 0, 0, 1)
         if pointwise and (g.h, g.w) == (g.oh, g.ow) and g.h * g.w >= TILE and g.n <= LARGEST_AXIS:
             return "1x1"
