@@ -18,7 +18,7 @@ def null():
     ("name", "size", "precision", "launches", "others"),
     [("fcn8s", 64, "float32", 65, 18), ("fcn8s", 500, "float32", 73, 24),
      ("fcn_resnet50", 64, "float32", 299, 100), ("fcn_resnet50", 500, "float32", 352, 100),
-     ("fcn8s", 64, "fp16", 129, 77), ("fcn_resnet50", 64, "fp16", 389, 264)],
+     ("fcn8s", 64, "fp16", 129, 64), ("fcn_resnet50", 64, "fp16", 389, 212)],
 )  # fmt: skip
 def test_launches_of_a_step(null, name, size, precision, launches, others):
     step = host_time.training_step(name, size, null, precision)
