@@ -209,11 +209,15 @@ conv2d_tensor_weight_grad(const stored<Product>* __restrict__ x,
     Rows<T, Far> left(grad, {rows, pixels}, row0,
                       {N, 1, pixels, OC * pixels, 0, 1, 0, 0, 0, 0, 0}, from, 1, 1,
                       pixels % V == 0 && aligned(grad));
-    // Windows side by side see pixels that are so too, if none reaches into the padding.
+    // Windows side by side see pixels that are so too. If none reaches into the padding they may be
+    // vectors; or else begin at any address.
     const T* image = x + (i64)group * (C / G) * H * W;
-    const bool vectors =
-        KW == 1 && SW == 1 && PW == 0 && W % V == 0 && OW % V == 0 && aligned(image);
-    Columns<T, Near, Far> right(image - PH * W - PW, BY_CHANNEL, column0, WINDOWS, from, H, W, vectors);
+    const bool row = SW == 1 && OW % V == 0;
+    const bool vectors = row && KW == 1 && PW == 0 && W % V == 0 && aligned(image);
+    const i64 all = (i64)N * C * H * W;
+    const bool anywhere = sizeof(T) == 2 && row && !vectors && all % V == 0 && aligned(x);
+    Columns<T, Near, Far> right(image - PH * W - PW, BY_CHANNEL, column0, WINDOWS, from, H, W,
+                                vectors || anywhere, anywhere ? x : nullptr, x + all);
     Sums sum;
     multiply_tensor<Product>(panels, left, right, from, end_of(from, share, terms),
                              rows - row0, columns - column0, sum);

@@ -69,12 +69,46 @@ template <typename Offset> struct MatrixAxis {
     }
 };
 
+// Eight halves side by side in a row of an image, from any address on: load() has the two vectors that
+// they lie in, and vector() cuts them out; those beyond the ends of the row are 0. From begin to end is
+// the array, whole vectors.
+template <typename T> struct Row {
+    uint4 low, high;
+    int shift, kept;  // halves before the first; bits of those in the row
+
+    __device__ void load(const T* from, const T* begin, const T* end, int column, int width) {
+        const T* at = (const T*)((i64)from & ~15);
+        shift = ((i64)from & 15) / 2;
+        low = load_vector(at, (at >= begin) & (at < end));
+        at += 8;
+        high = load_vector(at, (at >= begin) & (at < end) & (shift > 0));
+        const int first = min(max(-column, 0), 8), last = min(max(width - column, 0), 8);
+        kept = 255 << first & ((1 << last) - 1);
+    }
+    __device__ uint4 vector() const {
+        u32 w[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+        for (int j = 0; j < 6; j++) w[j] = shift & 4 ? w[j + 2] : w[j];
+#pragma unroll
+        for (int j = 0; j < 5; j++) w[j] = shift & 2 ? w[j + 1] : w[j];
+#pragma unroll
+        for (int j = 0; j < 4; j++) w[j] = shift & 1 ? w[j] >> 16 | w[j + 1] << 16 : w[j];
+        if (kept != 255) {
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                w[j] &= (kept >> 2 * j & 1) * 0xffffu | (kept >> 2 * j & 2) * 0x7fff8000u;
+        }
+        return make_uint4(w[0], w[1], w[2], w[3]);
+    }
+};
+
 // Fills the panels of an operand, one after the other. The 32 threads of a warp copy 8 lines of four
 // vectors; or, where vectors cannot be copied as such, 8 lines of the four words of one.
 template <int THREADS, typename T, typename Lines, typename Terms> struct Operand {
     typedef decltype(Lines().point(0).at) LineAt;
     typedef decltype(Terms().point(0).at) TermAt;
     static constexpr bool FAR = sizeof(LineAt) == sizeof(i64);
+    static constexpr bool ROWS = sizeof(T) == 2 && !FAR && !Terms::ALIKE;
     static constexpr int EACH = 4 * LINES / THREADS;  // lines of a thread
     static constexpr int TERMS = LINE / sizeof(T), VECTOR = 16 / sizeof(T), WORD = 4 / sizeof(T);
     const T* data;
@@ -86,13 +120,19 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
     struct {
         T left, right;
     } held[EACH];
+    const T *begin, *end;  // of the array, where terms are Rows; else null
+    Row<T> row;
+    Point<i64> now;
 
-    // From line `first`; with `vectors`, terms lie side by side, at a multiple of 16 bytes.
+    // From line `first`; with `vectors`, those of a vector lie side by side, at a multiple of 16 bytes, or
+    // at any if there is an array.
     __device__ Operand(const T* data, const Lines& lines, int first, const Terms& terms, int from,
-                       int height, int width, bool vectors)
+                       int height, int width, bool vectors, const T* begin = nullptr,
+                       const T* end = nullptr)
         : data(data), height(height), width(width), vectors(vectors),
           walk(terms.along(from + (vectors ? own_vector() * VECTOR : own_word() * WORD),
-                           vectors ? TERMS : VECTOR)) {
+                           vectors ? TERMS : VECTOR)),
+          begin(begin), end(end) {
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
             line[i] = lines.point(first + own_line(i));
@@ -112,6 +152,7 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
 
     // Begins the copies that can go past registers.
     __device__ void copy(Panel& panel) {
+        if (ROWS && begin) return;
         if (vectors) {
             const auto term = seen(walk.next());
 #pragma unroll
@@ -129,7 +170,15 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
     }
 
     // The others, a vector of each line at a time: fetch() loads, put() stores.
-    __device__ void fetch() {
+    __device__ void fetch(int v) {
+        if constexpr (ROWS) {
+            if (begin) {
+                if (v == 0) now = seen(walk.next());
+                const bool inside = now.there & ((unsigned)(line[v].h + now.h) < (unsigned)height);
+                row.load(from(v, now), begin, inside ? end : begin, line[v].w + now.w, width);
+                return;
+            }
+        }
         if constexpr (WORD == 2) {
             if (vectors) return;
             const auto right = seen(walk.beside()), left = seen(walk.next());
@@ -142,6 +191,12 @@ template <int THREADS, typename T, typename Lines, typename Terms> struct Operan
         }
     }
     __device__ void put(Panel& panel, int v) const {
+        if constexpr (ROWS) {
+            if (begin) {
+                *(uint4*)place(panel, v * (THREADS / 4), 0) = row.vector();
+                return;
+            }
+        }
         if constexpr (WORD == 2) {
             if (vectors) return;
 #pragma unroll
@@ -204,7 +259,7 @@ __device__ void pipeline(Panels (&panels)[STAGES], OperandA& a, OperandB& b, int
         end_copies();
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
-            if (more) part < LINE / 16 ? a.fetch() : b.fetch();
+            if (more) part < LINE / 16 ? a.fetch(part) : b.fetch(part - LINE / 16);
             if (step >= 0) use(now.a, now.b, part);
             if (more) part < LINE / 16 ? a.put(next.a, part) : b.put(next.b, part - LINE / 16);
         }

@@ -48,7 +48,7 @@ __device__ inline int known(int v) {
     return v;
 }
 
-// Begins to load, where that is `inside`, else gives 0; the compiler leaves it before what comes next.
+// Begin to load, where that is `inside`, else give 0; the compiler leaves it before what comes next.
 __device__ inline half load_half(const half* from, bool inside) {
     half v;
     asm volatile("{ "
@@ -58,6 +58,17 @@ __device__ inline half load_half(const half* from, bool inside) {
                  "@p ld.global.nc.u16 %0, [%1]; "
                  "}"
                  : "=h"(v.bits) : "l"(from), "r"((int)inside) : "memory");
+    return v;
+}
+
+__device__ inline uint4 load_vector(const void* from, bool inside) {
+    uint4 v;
+    asm volatile("{ .reg .pred p; setp.ne.s32 p, %5, 0; "
+                 "mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0; "
+                 "@p ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(from), "r"((int)inside)
+                 : "memory");
     return v;
 }
 

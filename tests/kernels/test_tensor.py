@@ -229,5 +229,8 @@ def test_every_access_of_convolutions_is_allowed_and_cheap(checked, product):
     check_passes(checked, (1, 6, 8, 5), (10, 3, 2, 3), ((2, 3), (1, 2), (1, 2), 2), product)
     check_passes(checked, (1, 5, 3, 8), (6, 5, 1, 1), ((1, 2), (0, 0), (1, 1), 1), product)
     check_passes(checked, (2, 16, 4, 6), (8, 16, 1, 1), ((1, 1), (0, 0), (1, 1), 1), product)
+    # rows of pixels, of which vectors begin anywhere, and end beyond the image on both sides
+    check_passes(checked, (2, 3, 5, 8), (9, 3, 3, 3), window, product)
+    check_passes(checked, (1, 4, 6, 12), (6, 2, 2, 5), ((2, 1), (1, 2), (1, 2), 2), product)
     for cost in checked.engine.profile():
         assert cost.memory == "global" or cost.factor == 1, cost

@@ -15,6 +15,10 @@ inline void end_copies() { emulator::end_copies(); }
 template <int GROUPS>
 inline void wait_for_copies() { emulator::wait_for_copies(GROUPS); }
 
+inline uint4 load_vector(const void* from, bool inside) {
+    return inside ? *(const uint4*)from : uint4();
+}
+
 inline long long known(long long v) { return v; }
 inline int known(int v) { return v; }
 
