@@ -15,17 +15,12 @@ inline void end_copies() { emulator::end_copies(); }
 template <int GROUPS>
 inline void wait_for_copies() { emulator::wait_for_copies(GROUPS); }
 
-inline uint4 load_vector(const void* from, bool inside) {
-    return inside ? *(const uint4*)from : uint4();
-}
-
 inline long long known(long long v) { return v; }
 inline int known(int v) { return v; }
 
-template <typename Half>
-inline Half load_half(const Half* from, bool inside) {
-    return inside ? *from : Half();
-}
+// Macros, so that what is loaded is loaded in the line of the kernel.
+#define load_half(from, inside) ((inside) ? *(from) : half())
+#define load_vector(from, inside) ((inside) ? *(const uint4*)(from) : uint4())
 
 // ---- rounding of float to fewer bits ----
 
