@@ -8,7 +8,7 @@
 //
 // There is no such copy of 16 bits. Halves that are not copied by vectors are loaded to registers before
 // a part of the products and stored behind it, around each of eight parts a quarter of a panel: other
-// warps multiply while one waits.
+// warps multiply while one waits. They are loaded one by one, or eight of a row of pixels at once.
 //
 // Banks: a line is four vectors without a gap, and vector v of line l lies in place v ^ s, where s is 0,
 // 2, 1, 3 for every two lines. So what the threads of a warp touch together, vector v of eight lines
