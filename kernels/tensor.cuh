@@ -44,7 +44,6 @@ struct Fp16 {
 };
 template <typename Product> using stored = typename Product::Stored;
 
-
 // Row and column in the tile of a lane's first sum of each 16 x 8; the others are one column on, and
 // the same two eight rows on.
 __device__ inline int tensor_row(int i) {
