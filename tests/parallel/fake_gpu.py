@@ -145,6 +145,8 @@ class Machine:
         machine = self
 
         class Device:
+            compute_capability = "90"
+
             def __init__(self, number=None):
                 self.id = machine.gpu.number if number is None else number
                 self.pci_bus_id = f"0000:{self.id:02}:00.0"
