@@ -8,7 +8,7 @@
 
 The rule: groups of a few channels are convolved directly, with the weight gradient of
 ``kernels/conv2d_depthwise.cu``; of what is left, float16 arrays go to tensor cores, and float32
-ones if ``products`` of gemm.py say so; a 1×1 kernel on a map of at least one tile is a plain
+ones if ``products`` of half.py say so; a 1×1 kernel on a map of at least one tile is a plain
 product, and everything else is convolved implicitly. ``TINYFCN_CUDA_CONV`` or
 ``algorithm.using`` names another one.
 """

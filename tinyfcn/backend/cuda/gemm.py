@@ -63,8 +63,7 @@ class Gemm(Family):
             return super().matmul(a, b)
         if (a.ndim, b.ndim) == (2, 2):
             return self.gemm(a, b, self.empty((len(a), b.shape[1]), HALF))
-        wide = (narrow(x).astype(np.float32) for x in (a, b))
-        return narrow(super().matmul(*wide))
+        return narrow(super().matmul(*(narrow(x).astype(np.float32) for x in (a, b))))
 
     def gemm(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """a · b: (M, K) and (K, N) → (M, N), into the C-contiguous ``out`` if given.

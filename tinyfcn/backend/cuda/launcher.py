@@ -20,9 +20,7 @@ from tinyfcn.backend.cuda.kernels import Kernel, Parameter
 from tinyfcn.backend.half import HALF, wide
 
 THREADS = 256  # of a block, where a kernel has no shape of its own
-LARGEST_GRID = (
-    1 << 12
-)  # blocks of a kernel that loops over its elements: an H200 has 1056 at a time
+LARGEST_GRID = 1 << 12  # blocks of a kernel that loops over its elements
 
 # What a parameter may be, or an array of it; T, wide<T> and stored<T> besides, by the instance.
 TYPES = {
